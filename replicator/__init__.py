@@ -1,0 +1,1 @@
+"""The reference replicator: ordered, byte-level replication of a protected set of files."""

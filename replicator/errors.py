@@ -1,0 +1,158 @@
+"""The error family of the replicator: what happened, where, and what to do about it.
+
+Each class carries the exit code that a command ends with and a remedy in one sentence.
+``docs/exit-codes.md`` shows the table.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """What a command's exit status says."""
+
+    PASS = 0
+    BROKEN = 1
+    """An invariant or an objective is broken."""
+    INCONCLUSIVE = 2
+    """The run ended before the question could be answered."""
+    USAGE = 64
+    """Wrong usage or bad input; nothing was changed."""
+    INTERNAL = 70
+    """A defect in this program: please report it."""
+    INTERRUPTED = 130
+
+
+class ReplicatorError(Exception):
+    """Base of all errors that a user can meet.
+
+    Arguments
+    ---------
+    message: what happened, in one sentence.
+    path, offset, line: where, as far as it is known.
+    remedy: what to do; the class has a default.
+    """
+
+    exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
+    default_remedy: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | None = None,
+        offset: int | None = None,
+        line: int | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+        self.offset = offset
+        self.line = line
+        self.remedy = self.default_remedy if remedy is None else remedy
+
+    @property
+    def place(self) -> str:
+        """``path:line`` or ``path at byte offset``; empty when unknown."""
+        if self.path is None:
+            return "" if self.offset is None else f"at byte {self.offset}"
+        if self.line is not None:
+            return f"{self.path}:{self.line}"
+        if self.offset is not None:
+            return f"{self.path} at byte {self.offset}"
+        return self.path
+
+    def __str__(self) -> str:
+        place = self.place
+        return f"{place}: {self.message}" if place else self.message
+
+
+class BadInput(ReplicatorError):
+    """A file or option given by the user cannot be understood."""
+
+    exit_code = ExitCode.USAGE
+    default_remedy = "Correct the input and run the command again."
+
+
+class DamagedLog(ReplicatorError):
+    """A spool or journal segment holds bytes that its checksums refute."""
+
+    exit_code = ExitCode.BROKEN
+    default_remedy = (
+        "Keep the directory as it is and let the replicator reconnect: it asks the source "
+        "again for what is damaged, or resynchronizes."
+    )
+
+
+class ForeignLog(ReplicatorError):
+    """A spool or journal of another format version, kind or protected set."""
+
+    exit_code = ExitCode.USAGE
+    default_remedy = "Point the configuration at the directory that belongs to this protected set."
+
+
+class SpoolFull(ReplicatorError):
+    """The spool's hard limit is reached and the policy holds the writer."""
+
+    exit_code = ExitCode.BROKEN
+    default_remedy = (
+        "Wait for the link, give the spool a larger limit, or choose the policy 'resynchronize'."
+    )
+
+
+class ProtocolViolation(ReplicatorError):
+    """The peer sent bytes or a message that the protocol does not allow here."""
+
+    exit_code = ExitCode.BROKEN
+    default_remedy = "Check that both ends run the same release and that nothing else uses the port."
+
+
+class StorageError(ReplicatorError):
+    """The storage below refused or failed an operation; carries path and offset."""
+
+    exit_code = ExitCode.BROKEN
+    default_remedy = "Check the volume named in the message."
+
+
+class NotFound(StorageError):
+    """The path does not exist."""
+
+
+class AlreadyExists(StorageError):
+    """The path exists already."""
+
+
+class NotEmpty(StorageError):
+    """The directory to remove still has entries."""
+
+
+class NoSpace(StorageError):
+    """The volume is full."""
+
+    default_remedy = "Free space on the volume or give it more."
+
+
+class SyncFailed(StorageError):
+    """A sync failed, so what was written before may be lost; the handle is of no use any more.
+
+    Raised again by every later call on the handle: after a failed fsync the kernel may
+    have dropped the dirty pages, and a second fsync would lie.
+    """
+
+    default_remedy = "Restart the process: it recovers from what is on disk."
+
+
+class Locked(StorageError):
+    """Another process holds the lock."""
+
+    default_remedy = "Stop the other process that uses this directory."
+
+
+class ConnectionLost(ReplicatorError):
+    """The stream to the peer ended; the message names the cause."""
+
+    exit_code = ExitCode.BROKEN
+    default_remedy = "Nothing: the replicator reconnects by itself."

@@ -1,0 +1,1 @@
+"""The real world behind the port: adapters that translate and nothing else."""

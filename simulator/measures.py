@@ -1,0 +1,210 @@
+"""What a run is measured by, and the record that a run leaves.
+
+Every figure of a table, plot, JSON file or report comes from :class:`RunResult`.
+Times are seconds of simulated time since the start of the run unless a name says
+otherwise; sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+RESULT_SCHEMA = "simulator-run/1"
+
+
+class Verdict(StrEnum):
+    """How a run ends, worst first in the order of :data:`SEVERITY`."""
+
+    PASS = "pass"
+    OBJECTIVE = "objective"
+    """The invariants hold, an objective of the scenario is missed."""
+    INCONCLUSIVE = "inconclusive"
+    """The run ended before the question could be answered."""
+    UNRECOVERABLE = "unrecoverable"
+    """Bytes are gone that no design could keep under these faults; they are named."""
+    LIVENESS = "liveness"
+    """After all faults were healed the replica did not converge within the bound."""
+    SAFETY = "safety"
+    """An invariant is broken: a wrong image, a lost acknowledged operation, a lie."""
+
+
+SEVERITY = (
+    Verdict.SAFETY,
+    Verdict.LIVENESS,
+    Verdict.UNRECOVERABLE,
+    Verdict.INCONCLUSIVE,
+    Verdict.OBJECTIVE,
+    Verdict.PASS,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LossMeasure:
+    """What would be, or was, lost at one failure: the recovery point against the truth.
+
+    ``messages`` is None when the write stream has no messages (a block trace).
+    """
+
+    failure: str
+    """For instance ``"power_loss of replica"`` or ``"loss of source"``."""
+    at_seconds: float
+    seconds: float
+    """Age of the oldest source operation that the replica's image lacks; 0 when none."""
+    bytes: int
+    operations: int
+    messages: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryTime:
+    """RTO by part, in seconds (exchange.md section 8: humans and caches dominate)."""
+
+    detect: float
+    decide: float
+    recover: float
+    mount: float
+    redirect: float
+
+    @property
+    def total(self) -> float:
+        return self.detect + self.decide + self.recover + self.mount + self.redirect
+
+
+@dataclass(frozen=True, slots=True)
+class FaultMark:
+    """A fault as it really happened, for the time axis of plots."""
+
+    kind: str
+    where: str
+    start_seconds: float
+    end_seconds: float | None
+    """None when it never ended (a lost machine)."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One judgement of an oracle."""
+
+    invariant: str
+    """For instance ``"prefix"``, ``"mountable"``, ``"durable means durable"``."""
+    at_seconds: float
+    occasion: str
+    """What gave rise to it: ``"power_loss of replica"``, ``"end of run"``."""
+    holds: bool
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Samples:
+    """State over time, one row per sampling instant; all lists have one length."""
+
+    time_seconds: list[float] = field(default_factory=list)
+    spool_bytes: list[int] = field(default_factory=list)
+    """Bytes on disk at the source that wait for the replica."""
+    journal_bytes: list[int] = field(default_factory=list)
+    """Bytes on disk at the replica that wait for apply or checkpoint."""
+    lag_seconds: list[float] = field(default_factory=list)
+    """Age of the oldest operation that is not durable at the replica; 0 when none."""
+    lag_operations: list[int] = field(default_factory=list)
+    captured_bytes: list[int] = field(default_factory=list)
+    """Cumulative bytes written by the source's programs."""
+    wire_bytes: list[int] = field(default_factory=list)
+    """Cumulative bytes sent from source to replica, frames included."""
+    link_bytes_per_second: list[float] = field(default_factory=list)
+    """Capacity of the link at that instant by schedule and faults; 0 while it is down."""
+    source_state: list[str] = field(default_factory=list)
+    """The source's own word for its state: ``"streaming"``, ``"disconnected"`` ..."""
+
+
+@dataclass(slots=True)
+class RunResult:
+    """All that is known of one run."""
+
+    scenario: str
+    description: str
+    seed: int
+    verdict: Verdict
+    reasons: list[str]
+    """Why the verdict is not a pass, worst first; empty for a pass."""
+    losses: list[LossMeasure]
+    recovery: RecoveryTime | None
+    """None when the scenario does not lose its source."""
+    objectives: dict[str, tuple[float, float | None]]
+    """Name to (wanted, measured); for instance ``rpo_seconds``.  Smaller is better."""
+    checks: list[Check]
+    faults: list[FaultMark]
+    samples: Samples
+    spool_peak_bytes: int
+    spool_limit_bytes: int
+    journal_peak_bytes: int
+    wire_bytes: int
+    reverse_wire_bytes: int
+    captured_bytes: int
+    operations: int
+    messages: int | None
+    resynchronizations: int
+    prefix: tuple[int, int]
+    """Last epoch and operation of it that the replica's image is known to equal."""
+    trace_hash: str
+    wall_seconds: float
+    simulated_seconds: float
+    world: str = "simulated"
+
+    @property
+    def rpo_seconds(self) -> float | None:
+        """RPO at the loss of the source; without one, the worst over all failures."""
+        worst = self.worst_loss
+        return None if worst is None else worst.seconds
+
+    @property
+    def worst_loss(self) -> LossMeasure | None:
+        """The loss that the headline quotes."""
+        final = [loss for loss in self.losses if loss.failure == "loss of source"]
+        candidates = final or self.losses
+        return max(candidates, key=lambda loss: (loss.seconds, loss.bytes), default=None)
+
+    @property
+    def rto_seconds(self) -> float | None:
+        return None if self.recovery is None else self.recovery.total
+
+    def to_json(self) -> dict[str, Any]:
+        """The record of ``simulator run --json``; ``docs/run-result.schema.json`` describes it."""
+        worst = self.worst_loss
+        return {
+            "schema": RESULT_SCHEMA,
+            "scenario": self.scenario,
+            "description": self.description,
+            "world": self.world,
+            "seed": self.seed,
+            "verdict": self.verdict.value,
+            "reasons": self.reasons,
+            "rpo_seconds": self.rpo_seconds,
+            "rpo_operations": None if worst is None else worst.operations,
+            "rpo_bytes": None if worst is None else worst.bytes,
+            "rpo_messages": None if worst is None else worst.messages,
+            "rto_seconds": self.rto_seconds,
+            "rto_parts_seconds": None if self.recovery is None else asdict(self.recovery),
+            "losses": [asdict(loss) for loss in self.losses],
+            "objectives": {
+                name: {"wanted": wanted, "measured": measured}
+                for name, (wanted, measured) in self.objectives.items()
+            },
+            "spool_peak_bytes": self.spool_peak_bytes,
+            "spool_limit_bytes": self.spool_limit_bytes,
+            "journal_peak_bytes": self.journal_peak_bytes,
+            "wire_bytes": self.wire_bytes,
+            "reverse_wire_bytes": self.reverse_wire_bytes,
+            "captured_bytes": self.captured_bytes,
+            "operations": self.operations,
+            "messages": self.messages,
+            "resynchronizations": self.resynchronizations,
+            "prefix": {"epoch": self.prefix[0], "operation": self.prefix[1]},
+            "checks": [asdict(check) for check in self.checks],
+            "faults": [asdict(fault) for fault in self.faults],
+            "trace_hash": self.trace_hash,
+            "wall_seconds": self.wall_seconds,
+            "simulated_seconds": self.simulated_seconds,
+        }
