@@ -33,6 +33,7 @@ where they are until :meth:`Kernel.close` throws them away.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -71,6 +72,14 @@ class Crashed(BaseException):
 
 class TimedOut(Exception):
     """A :func:`deadline` ended its own block."""
+
+
+class TaskCancelled(Exception):
+    """The task whose result was asked for was cancelled.
+
+    Not :class:`Cancelled`: who waits for a cancelled task is not cancelled itself, and
+    must not end as quietly as if it were.
+    """
 
 
 class Waitable:
@@ -286,6 +295,9 @@ def cleanup(time_ns: int) -> Cleanup:
 
 _READY, _RUNNING, _PARKED, _DONE = range(4)
 
+_CLOSE_ATTEMPTS: Final = 64
+"""How often a frozen coroutine that awaits in its finally blocks is closed again."""
+
 
 class Task(Waitable, Generic[T]):
     """One coroutine and its fate.  Created by :meth:`Group.spawn` and :meth:`Kernel.run_task`.
@@ -297,6 +309,8 @@ class Task(Waitable, Generic[T]):
         "_cancel_requested",
         "_coro",
         "_error",
+        "_hops",
+        "_interrupted",
         "_joiners",
         "_on_done",
         "_result",
@@ -321,6 +335,8 @@ class Task(Waitable, Generic[T]):
         self._state = _READY
         self._waiting_for: Waitable | None = None
         self._cancel_requested = False
+        self._interrupted = False
+        self._hops = 0
         self._joiners: list[Task[Any]] = []
         self._on_done = on_done
         self._result: T | None = None
@@ -345,9 +361,11 @@ class Task(Waitable, Generic[T]):
         return isinstance(self._error, Cancelled)
 
     def result(self) -> T:
-        """The returned value; raises what the task raised."""
+        """The returned value; raises what the task raised, TaskCancelled if it was cancelled."""
         if self._state != _DONE:
             raise RuntimeError(f"task {self.name} has not ended")
+        if isinstance(self._error, Cancelled):
+            raise TaskCancelled(f"task {self.name} was cancelled")
         if self._error is not None:
             raise self._error
         return self._result  # type: ignore[return-value]
@@ -397,13 +415,15 @@ class Task(Waitable, Generic[T]):
             assert waiting_for is not None
             waiting_for._unpark(self)
             self._state = _READY
-            self.kernel._enqueue(self, interrupted=True)
+            self._interrupted = True
+            self.kernel._enqueue(self)
 
-    def _step(self, interrupted: bool) -> None:
+    def _step(self) -> None:
         self._state = _RUNNING
         value: Any = None
         error: BaseException | None = None
-        if interrupted:
+        if self._interrupted:
+            self._interrupted = False
             scope = self._pending_cancel()
             if scope is not None:
                 error = Cancelled(scope)
@@ -422,6 +442,9 @@ class Task(Waitable, Generic[T]):
                 if self._cancel_requested or self.scopes:
                     scope = self._pending_cancel()
                     if scope is not None:
+                        if self.kernel.dead:  # killed by this very step: freeze here
+                            self._state = _READY
+                            return
                         error = Cancelled(scope)
                         continue
                 # Set before parking: a waitable may wake the task at once.
@@ -435,9 +458,14 @@ class Task(Waitable, Generic[T]):
             self._result = stop.value
         except Crashed:
             # The host is gone: the task neither ended nor may anybody learn of it.
-            self._state = _PARKED
+            self._state = _READY
             self.kernel.kill()
             return
+        except (KeyboardInterrupt, SystemExit):
+            # Meant for the program that runs the world, not for this task's group.
+            self._state = _READY
+            self.kernel.kill()
+            raise
         except BaseException as failure:
             self._error = failure
         self._finish()
@@ -445,11 +473,15 @@ class Task(Waitable, Generic[T]):
     def _finish(self) -> None:
         self._state = _DONE
         self.kernel._tasks.pop(self, None)
+        if self.kernel.dead:
+            return
+        # The joiners first: their wait is over, so the cancellation that a failure sends
+        # out below finds them ready and they raise the failure itself.
         joiners, self._joiners = self._joiners, []
-        if self._on_done is not None:
-            self._on_done(self)
         for task in joiners:
             task._wake()
+        if self._on_done is not None:
+            self._on_done(self)
 
 
 class _Join(Waitable):
@@ -513,10 +545,12 @@ class Group(_Scope):
         await self._enter()
         return self
 
-    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, GeneratorExit | Crashed):
-            return False  # the kernel is thrown away; its tasks are closed one by one
+            self._leave()
+            return  # the kernel is thrown away; its tasks are closed one by one
         self._joining = True
+        self.expired = False  # the body has ended: the wait for the children is not cut short
         if error is not None:
             self._fail(error)
         self.shield = self._failure is not None
@@ -526,9 +560,8 @@ class Group(_Scope):
             except Cancelled as cancelled:
                 self._fail(cancelled)
         self._leave()
-        if self._failure is None or self._failure is error:
-            return False
-        raise self._failure
+        if self._failure is not None and self._failure is not error:
+            raise self._failure
 
     def _fail(self, failure: BaseException) -> None:
         """Note the first failure and send the children home.
@@ -571,7 +604,8 @@ async def first(*coros: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
 
     Returns one entry for each: its result, or :data:`UNFINISHED`.  More than one may have
     a result, because an await that was finished wins over the cancellation: nothing that
-    was taken from a queue is lost.  Raises the first failure.
+    was taken from a queue is lost.  For the same reason a call that is cancelled after one
+    of them has finished still answers.  Raises the first failure.
     """
     ended: Completion[None] = Completion()
 
@@ -581,10 +615,19 @@ async def first(*coros: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
         finally:
             ended.set(None)
 
-    async with group() as g:
-        tasks = [g.spawn(run(coro), f"first[{i}]") for i, coro in enumerate(coros)]
-        await ended
-        g.cancel()
+    try:
+        async with group() as g:
+            tasks = [g.spawn(run(coro), f"first[{i}]") for i, coro in enumerate(coros)]
+            await ended
+            g.cancel()
+    except Cancelled:
+        # From outside.  What has finished wins here as well: the results are handed over,
+        # and the cancellation comes again at the caller's next await that blocks.
+        if all(task.cancelled for task in tasks):
+            raise
+    finally:
+        for coro in coros:  # those that a killed kernel never started
+            coro.close()
     return tuple(UNFINISHED if task.cancelled else task.result() for task in tasks)
 
 
@@ -611,6 +654,7 @@ class Kernel:
 
     __slots__ = (
         "_busy_until_ns",
+        "_halt",
         "_hops",
         "_paused",
         "_ready",
@@ -626,11 +670,12 @@ class Kernel:
         self.dead = False
         self.steps = 0
         self._hops = hops
-        self._ready: deque[tuple[Task[Any], bool, int]] = deque()
+        self._ready: deque[Task[Any]] = deque()
         self._tasks: dict[Task[Any], None] = {}
         self._scheduled = False
         self._paused = False
         self._busy_until_ns = 0
+        self._halt = False  # a step charged time, paused or killed: look before the next
 
     def run_task(
         self,
@@ -645,10 +690,12 @@ class Kernel:
         """Book processor time: what is stepped next waits until it has passed."""
         now = self.clock.now()
         self._busy_until_ns = max(self._busy_until_ns, now) + time_ns
+        self._halt = True
 
     def pause(self) -> None:
         """Stop stepping (a frozen process); wake-ups are kept."""
         self._paused = True
+        self._halt = True
 
     def resume(self) -> None:
         """Go on after :meth:`pause`."""
@@ -658,6 +705,7 @@ class Kernel:
     def kill(self) -> None:
         """Step nothing any more, for ever."""
         self.dead = True
+        self._halt = True
         self._ready.clear()
 
     def close(self) -> None:
@@ -666,20 +714,22 @@ class Kernel:
         Their ``finally`` blocks run with GeneratorExit while the world raises
         :class:`Crashed` at every call, so they cannot touch anything.
         """
-        self.dead = True
-        self._ready.clear()
-        for task in reversed(list(self._tasks)):
-            try:
-                task._coro.close()
-            except (Crashed, RuntimeError):
-                # RuntimeError: the coroutine awaited something on its way out.
-                continue
-        self._tasks.clear()
+        self.kill()
+        while self._tasks:  # the youngest first; a finally block may even spawn another
+            task, _ = self._tasks.popitem()
+            for _attempt in range(_CLOSE_ATTEMPTS):
+                # An await in a finally block ends as RuntimeError and leaves the
+                # coroutine there: close it again, until the outermost block has run.
+                with contextlib.suppress(Exception, Crashed, Cancelled):
+                    task._coro.close()
+                    break
 
-    def _enqueue(self, task: Task[Any], interrupted: bool = False) -> None:
+    def _enqueue(self, task: Task[Any]) -> None:
         if self.dead:
             return
-        self._ready.append((task, interrupted, self._hops() if self._hops else 0))
+        if self._hops is not None:
+            task._hops = self._hops()
+        self._ready.append(task)
         if not self._scheduled:
             self._schedule()
 
@@ -696,15 +746,16 @@ class Kernel:
         ready = self._ready
         # What these steps wake is run at the next turn: nobody starves.
         turns = len(ready)
-        while turns and ready and not self._paused and not self.dead:
+        self._halt = self._paused or self.dead or self._busy_until_ns > self.clock.now()
+        while turns and not self._halt:
             turns -= 1
-            task, interrupted, hops = ready.popleft()
-            if hops:
-                ready.append((task, interrupted, hops - 1))
+            task = ready.popleft()
+            if task._hops:
+                task._hops -= 1
+                ready.append(task)
                 continue
             self.steps += 1
-            task._step(interrupted)
-            if self._busy_until_ns > self.clock.now():
-                break
+            task._step()
         self._scheduled = False
-        self._schedule()
+        if ready:
+            self._schedule()

@@ -1,0 +1,158 @@
+"""Batches: runs of the source's records, verified one by one where they arrive.
+
+A batch carries the spool's records byte for byte.  :func:`verify_batch` recomputes every
+checksum and follows the chain from the operation before, so that a missing, repeated,
+swapped or changed operation is found before anything is promised, wherever between the
+source's capture and here it went wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import xxhash
+import zstandard
+
+from replicator.errors import ProtocolViolation
+from replicator.operation import (
+    OUTCOME,
+    PREFIX,
+    PREFIX_BYTES,
+    Operation,
+    OperationKind,
+    decode_operation,
+)
+from replicator.protocol import BATCH_BYTES, MAX_PAYLOAD_BYTES, BatchHeader
+from replicator.records import HEADER, HEADER_BYTES, MAGIC, InvalidRecord, Record, RecordType
+
+NumberedOperation = tuple[int, Operation]
+
+_OPERATION: Final = int(RecordType.OPERATION)
+_WRITE: Final = int(OperationKind.WRITE)
+_digest = xxhash.xxh3_128_digest
+
+
+class Compressor:
+    """zstd where it helps: after a batch that did not shrink, the next ones go plain.
+
+    Arguments
+    ---------
+    level: zstd level, or None for never.
+    probe_every: so many plain batches are sent before compression is tried again.
+    """
+
+    def __init__(self, level: int | None, probe_every: int = 8) -> None:
+        self._context = None if level is None else zstandard.ZstdCompressor(level=level)
+        self._probe_every = probe_every
+        self._plain_left = 0
+
+    def __call__(self, data: bytes) -> tuple[bytes, bool]:
+        """The bytes to send and whether they are compressed."""
+        if self._context is None:
+            return data, False
+        if self._plain_left:
+            self._plain_left -= 1
+            return data, False
+        packed = self._context.compress(data)
+        if len(packed) * 20 >= len(data) * 19:
+            self._plain_left = self._probe_every
+            return data, False
+        return packed, True
+
+
+def unpack_body(payload: bytes, header: BatchHeader) -> bytes:
+    """The records of a batch; raises ProtocolViolation."""
+    body = payload[BATCH_BYTES:]
+    if header.compressed:
+        try:
+            body = zstandard.ZstdDecompressor().decompress(body, max_output_size=MAX_PAYLOAD_BYTES)
+        except zstandard.ZstdError as error:
+            raise ProtocolViolation(f"a batch cannot be decompressed: {error}") from None
+    if len(body) != header.raw_bytes:
+        raise ProtocolViolation("a batch has another length than it says")
+    return body
+
+
+def verify_batch(
+    raw: bytes, header: BatchHeader, *, check_chain: bool = True
+) -> list[NumberedOperation]:
+    """The operations of a batch with their numbers, outcomes taken into account.
+
+    Raises ProtocolViolation at the first record that is not the successor of the one
+    before.  ``check_chain`` is switched off in tests only.
+    """
+    operations: list[NumberedOperation] = []
+    chain = header.chain_before
+    expected = header.first
+    offset, total = 0, len(raw)
+    unpack_header, unpack_prefix = HEADER.unpack_from, PREFIX.unpack_from
+    while offset < total:
+        if offset + HEADER_BYTES > total:
+            raise ProtocolViolation("a batch ends inside a record")
+        magic, kind, _flags, prefix_length, length, epoch, sequence, _floor, previous, checksum = (
+            unpack_header(raw, offset)
+        )
+        start = offset + HEADER_BYTES
+        middle, end = start + prefix_length, start + length
+        if magic != MAGIC or end > total or middle > end:
+            raise ProtocolViolation(f"operation {expected}: no valid record")
+        prefix, payload = raw[start:middle], raw[middle:end]
+        if check_chain and (
+            previous != chain
+            or _digest(b"".join((raw[offset : offset + 48], prefix, _digest(payload)))) != checksum
+        ):
+            raise ProtocolViolation(
+                f"operation {expected} is not the one that follows: chain or checksum differ"
+            )
+        if epoch != header.epoch:
+            raise ProtocolViolation(f"operation {sequence} belongs to epoch {epoch}")
+        chain = checksum
+        offset = end
+        if kind == _OPERATION:
+            if sequence != expected and check_chain:
+                raise ProtocolViolation(f"operation {sequence} came where {expected} was due")
+            expected = sequence + 1
+            if prefix_length == PREFIX_BYTES and prefix[0] == _WRITE:
+                _kind, _f, _n1, _n2, _r, file_id, at, size, captured = unpack_prefix(prefix)
+                if size != len(payload):
+                    raise ProtocolViolation(f"operation {sequence}: a write of another length")
+                operation = Operation(
+                    OperationKind.WRITE, file_id, at, size, "", "", payload, captured
+                )
+            else:
+                operation = _decode(
+                    Record(
+                        kind, epoch, sequence, 0, previous, checksum, prefix, payload, length
+                    )
+                )
+            operations.append((sequence, operation))
+        elif kind == RecordType.OUTCOME:
+            _settle(operations, prefix)
+        else:
+            raise ProtocolViolation(f"a record of type {kind} has no place in a batch")
+    if (chain != header.chain_after or expected != header.last + 1) and check_chain:
+        raise ProtocolViolation("a batch ends elsewhere than it says")
+    return operations
+
+
+def _decode(record: Record) -> Operation:
+    try:
+        return decode_operation(record)
+    except InvalidRecord as invalid:
+        raise ProtocolViolation(f"operation {record.sequence}: {invalid.reason}") from None
+
+
+def _settle(operations: list[NumberedOperation], prefix: bytes) -> None:
+    """The operation before ended otherwise than intended."""
+    if len(prefix) != OUTCOME.size or not operations:
+        raise ProtocolViolation("an outcome without its operation")
+    sequence, done_bytes = OUTCOME.unpack(prefix)
+    number, operation = operations[-1]
+    if number != sequence:
+        raise ProtocolViolation(f"the outcome of operation {sequence} came after {number}")
+    if done_bytes:
+        settled = replace(operation, length=done_bytes, data=operation.data[:done_bytes])
+    else:  # it did not happen; the number stays taken
+        settled = Operation(OperationKind.SYNC, captured_ns=operation.captured_ns)
+    operations[-1] = (number, settled)

@@ -1,0 +1,448 @@
+"""Capture: a volume over a volume, through which the source's programs write.
+
+Below the protected root each change becomes an operation: append its intent with the data
+to the spool, change the file, raise the completed mark.  All of it is plain calls, so
+nothing can come between.  Reads and everything outside the root go straight through.
+
+States::
+
+    CAPTURING --spool full, policy resynchronize--> STOPPED --begin_epoch--> CAPTURING
+
+While stopped, programs go on working and only the names are followed; the gap ends with a
+new epoch, whose first image is brought over by block synchronization.  With the policy
+``hold`` the writer waits in ``admit`` instead; a write that was never admitted is refused
+with :class:`SpoolFull` before it touches anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+
+from replicator.catalogue import Catalogue, Entry, scan
+from replicator.errors import SpoolFull, StorageError
+from replicator.journal import LogFull
+from replicator.operation import CONTENT_KINDS, Operation, OperationKind, write_prefix
+from replicator.records import HEADER_BYTES
+from replicator.runtime.channels import Signal
+from replicator.runtime.port import Buffer, EntryKind, File, Lock, Runtime, Stat, Volume
+from replicator.spool import Spool
+
+RECORD_OVERHEAD_BYTES = 4 * HEADER_BYTES + 512
+
+
+class SpoolPolicy(StrEnum):
+    """What happens at the spool's hard limit."""
+
+    RESYNCHRONIZE = "resynchronize"
+    HOLD = "hold"
+
+
+class Capture:
+    """The protected set of one source and its history.
+
+    Arguments
+    ---------
+    runtime: for time and events.
+    volume, root: the volume below and the directory that is protected on it.
+    spool: where the history goes; may be on another volume.
+    policy: what to do when the spool is full.
+    """
+
+    def __init__(
+        self, runtime: Runtime, volume: Volume, root: str, spool: Spool, policy: SpoolPolicy
+    ) -> None:
+        self.runtime = runtime
+        self.volume = volume
+        self.root = root.rstrip("/")
+        self.spool = spool
+        self.policy = policy
+        self.capturing = False
+        self.stop_reason = "not started"
+        self.stopped = Signal()
+        """Notified when capture stops."""
+        self._promised_bytes = 0
+
+    # -- history -------------------------------------------------------------------
+
+    def begin_epoch(self, epoch: int) -> Catalogue:
+        """Start a history whose operation 0 is the image as it is now; plain calls only.
+
+        Returns the names with their sizes at this instant.
+        """
+        names = self.spool.catalogue
+        if not self.capturing and not names.entries:
+            names = scan(self.volume, self.root)
+        fresh = Catalogue()
+        for path, entry in names:
+            size = 0
+            if entry.kind == EntryKind.FILE:
+                size = self.volume.stat(self.root + path).size_bytes
+            fresh.add(path, replace(entry, size_bytes=size))
+        fresh.next_id = max(fresh.next_id, names.next_id)
+        self.spool.begin_epoch(epoch, fresh)
+        self.capturing = True
+        self.stop_reason = ""
+        self.runtime.emit("epoch", epoch)
+        return Catalogue.from_json(fresh.to_json())
+
+    def continue_epoch(self) -> None:
+        """Go on with the history that the spool holds."""
+        self.capturing = True
+        self.stop_reason = ""
+
+    def rescan(self) -> None:
+        """Read the names anew: nobody followed them while no process ran."""
+        self.spool.catalogue = scan(self.volume, self.root, self.spool.catalogue)
+
+    def stop(self, reason: str) -> None:
+        """End the captured history: what follows is not in it."""
+        if self.capturing:
+            self.capturing = False
+            self.stop_reason = reason
+            self.spool.end_history()
+            self.runtime.emit("capture_stopped", reason)
+            self.stopped.notify()
+
+    async def roll_forward(self, operation: Operation) -> None:
+        """Carry out an unfinished intent, whatever part of it had happened already."""
+        volume, root = self.volume, self.root
+        path, path2 = root + operation.name, root + operation.name2
+        kind = operation.kind
+        if kind in CONTENT_KINDS:
+            names = self.spool.catalogue.names_of(operation.file_id)
+            if not names or kind == OperationKind.SYNC:
+                return
+            file = volume.open(root + names[0])
+            if kind == OperationKind.WRITE:
+                await volume.admit(operation.length)
+                file.write_at(operation.offset, operation.data)
+            elif kind == OperationKind.TRUNCATE:
+                file.truncate(operation.offset)
+            else:
+                file.zero_range(operation.offset, operation.length)
+            file.close()
+        elif kind == OperationKind.CREATE:
+            if not volume.exists(path):
+                volume.create(path).close()
+        elif kind == OperationKind.MKDIR:
+            if not volume.exists(path):
+                volume.mkdir(path)
+        elif kind == OperationKind.SYMLINK:
+            if not volume.exists(path):
+                volume.symlink(operation.name2, path)
+        elif kind == OperationKind.LINK:
+            if not volume.exists(path2):
+                volume.link(path, path2)
+        elif kind == OperationKind.RENAME:
+            if volume.exists(path):
+                volume.rename(path, path2)
+        elif kind == OperationKind.UNLINK:
+            if volume.exists(path):
+                volume.unlink(path)
+        elif kind == OperationKind.RMDIR:
+            if volume.exists(path):
+                volume.rmdir(path)
+        elif kind == OperationKind.SET_ATTRIBUTES:
+            volume.set_attributes(path, operation.offset)
+
+    # -- one operation (plain calls) -----------------------------------------------
+
+    def intend(self, prefix: bytes, data: bytes, path: str) -> bool:
+        """Append the intent; False when nothing is captured at present."""
+        if not self.capturing:
+            return False
+        self._promised_bytes = max(0, self._promised_bytes - len(data))
+        try:
+            self.spool.append(prefix, data)
+        except (LogFull, StorageError) as error:
+            if self.policy == SpoolPolicy.HOLD:
+                raise SpoolFull(
+                    f"the spool has no room for {len(data)} bytes and holds the writer"
+                    if isinstance(error, LogFull)
+                    else f"the spool cannot be written: {error}",
+                    path=path,
+                ) from None
+            self.stop(
+                "the spool is full" if isinstance(error, LogFull) else f"the spool failed: {error}"
+            )
+            return False
+        return True
+
+    def names_operation(self, operation: Operation) -> Operation:
+        return replace(operation, captured_ns=self.runtime.wall_ns())
+
+    # -- back-pressure -------------------------------------------------------------
+
+    async def admit(self, size_bytes: int) -> None:
+        """Wait for room in the spool (policy hold) and below the volume's dirty limit."""
+        needed = size_bytes + RECORD_OVERHEAD_BYTES
+        if self.policy == SpoolPolicy.HOLD and self.capturing:
+            waited_since = 0
+            while (
+                self.capturing and self.spool.log.room_bytes() < needed + self._promised_bytes
+            ):
+                if not waited_since:
+                    waited_since = self.runtime.now_ns()
+                    self.runtime.emit("writer_held", size_bytes)
+                await self.spool.room
+            if waited_since:
+                self.runtime.emit("writer_released", self.runtime.now_ns() - waited_since)
+            self._promised_bytes += size_bytes
+        await self.volume.admit(size_bytes)
+        if self.spool.volume is not self.volume:
+            await self.spool.volume.admit(size_bytes)
+
+
+class CapturedFile:
+    """A file of the protected set; changes through it are captured."""
+
+    __slots__ = ("_capture", "_file", "file_id")
+
+    def __init__(self, capture: Capture, file: File, file_id: int) -> None:
+        self._capture = capture
+        self._file = file
+        self.file_id = file_id
+
+    @property
+    def path(self) -> str:
+        return self._file.path
+
+    @property
+    def size_bytes(self) -> int:
+        return self._file.size_bytes
+
+    def write_at(self, offset: int, *buffers: Buffer) -> int:
+        data = buffers[0] if len(buffers) == 1 else b"".join(buffers)
+        if type(data) is not bytes:
+            data = bytes(data)
+        length = len(data)
+        capture = self._capture
+        prefix = write_prefix(self.file_id, offset, length, capture.runtime.wall_ns())
+        captured = capture.intend(prefix, data, self._file.path)
+        try:
+            written = self._file.write_at(offset, data)
+        except StorageError:
+            if captured:
+                capture.spool.outcome(0)
+                capture.spool.complete()
+            raise
+        if captured:
+            if written != length:
+                capture.spool.outcome(written)
+            capture.spool.complete()
+        return written
+
+    def truncate(self, size_bytes: int) -> None:
+        self._change(OperationKind.TRUNCATE, size_bytes, 0)
+
+    def zero_range(self, offset: int, length: int) -> None:
+        self._change(OperationKind.ZERO_RANGE, offset, length)
+
+    def _change(self, kind: OperationKind, offset: int, length: int) -> None:
+        capture = self._capture
+        operation = capture.names_operation(
+            Operation(kind, file_id=self.file_id, offset=offset, length=length)
+        )
+        captured = capture.intend(operation.encode_prefix(), b"", self.path)
+        try:
+            if kind == OperationKind.TRUNCATE:
+                self._file.truncate(offset)
+            else:
+                self._file.zero_range(offset, length)
+        except StorageError:
+            if captured:
+                capture.spool.outcome(0)
+                capture.spool.complete()
+            raise
+        if captured:
+            capture.spool.complete()
+
+    def allocate(self, offset: int, length: int) -> None:
+        self._file.allocate(offset, length)
+
+    async def read_at(self, offset: int, length: int) -> bytes:
+        return await self._file.read_at(offset, length)
+
+    async def sync(self) -> None:
+        await self._file.sync()
+        capture = self._capture
+        operation = capture.names_operation(Operation(OperationKind.SYNC, file_id=self.file_id))
+        if capture.intend(operation.encode_prefix(), b"", self.path):
+            capture.spool.complete()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class CapturedVolume:
+    """The storage port for the source's programs; see :class:`Capture`."""
+
+    def __init__(self, capture: Capture) -> None:
+        self._capture = capture
+        self._volume = capture.volume
+
+    @property
+    def name(self) -> str:
+        return self._volume.name
+
+    def _inside(self, path: str) -> bool:
+        return path.startswith(self._capture.root + "/")
+
+    def _relative(self, path: str) -> str:
+        return path[len(self._capture.root) :]
+
+    def _do(self, operation: Operation, path: str) -> None:
+        """Capture and carry out one change of names below the root."""
+        capture, volume = self._capture, self._volume
+        operation = capture.names_operation(operation)
+        captured = capture.intend(operation.encode_prefix(), b"", path)
+        root, kind = capture.root, operation.kind
+        name, name2 = root + operation.name, root + operation.name2
+        try:
+            if kind == OperationKind.CREATE:
+                volume.create(name).close()
+            elif kind == OperationKind.RENAME:
+                volume.rename(name, name2)
+            elif kind == OperationKind.UNLINK:
+                volume.unlink(name)
+            elif kind == OperationKind.LINK:
+                volume.link(name, name2)
+            elif kind == OperationKind.SYMLINK:
+                volume.symlink(operation.name2, name)
+            elif kind == OperationKind.MKDIR:
+                volume.mkdir(name)
+            elif kind == OperationKind.RMDIR:
+                volume.rmdir(name)
+            else:
+                volume.set_attributes(name, operation.offset)
+        except StorageError:
+            if captured:
+                capture.spool.outcome(0)
+                capture.spool.complete()
+            raise
+        capture.spool.catalogue.apply(operation)
+        if captured:
+            capture.spool.complete()
+
+    def _entry(self, path: str) -> Entry:
+        entry = self._capture.spool.catalogue.entries.get(self._relative(path))
+        if entry is None:
+            # Not in the catalogue: let the volume say what is wrong with the path.
+            self._volume.stat(path)
+            raise StorageError("the name is not known to capture", path=path)
+        return entry
+
+    def _same_side(self, old: str, new: str) -> bool:
+        inside = self._inside(old)
+        if inside != self._inside(new):
+            raise StorageError(
+                "a name cannot move across the border of the protected set",
+                path=old,
+                remedy="Copy the file instead.",
+            )
+        return inside
+
+    def create(self, path: str) -> File:
+        if not self._inside(path):
+            return self._volume.create(path)
+        file_id = self._capture.spool.catalogue.next_id
+        if self._volume.exists(path):
+            return self._volume.create(path)  # raises: the name is taken
+        self._do(Operation(OperationKind.CREATE, file_id=file_id, name=self._relative(path)), path)
+        return CapturedFile(self._capture, self._volume.open(path), file_id)
+
+    def open(self, path: str) -> File:
+        file = self._volume.open(path)
+        if not self._inside(path):
+            return file
+        return CapturedFile(self._capture, file, self._entry(path).file_id)
+
+    def rename(self, old: str, new: str) -> None:
+        if not self._same_side(old, new):
+            self._volume.rename(old, new)
+            return
+        operation = Operation(
+            OperationKind.RENAME,
+            file_id=self._entry(old).file_id,
+            name=self._relative(old),
+            name2=self._relative(new),
+        )
+        self._do(operation, old)
+
+    def unlink(self, path: str) -> None:
+        if not self._inside(path):
+            self._volume.unlink(path)
+            return
+        file_id = self._entry(path).file_id
+        self._do(
+            Operation(OperationKind.UNLINK, file_id=file_id, name=self._relative(path)), path
+        )
+
+    def link(self, old: str, new: str) -> None:
+        if not self._same_side(old, new):
+            self._volume.link(old, new)
+            return
+        operation = Operation(
+            OperationKind.LINK,
+            file_id=self._entry(old).file_id,
+            name=self._relative(old),
+            name2=self._relative(new),
+        )
+        self._do(operation, old)
+
+    def symlink(self, target: str, path: str) -> None:
+        if not self._inside(path):
+            self._volume.symlink(target, path)
+            return
+        self._do(self._new(OperationKind.SYMLINK, path, target), path)
+
+    def mkdir(self, path: str) -> None:
+        if not self._inside(path):
+            self._volume.mkdir(path)
+            return
+        self._do(self._new(OperationKind.MKDIR, path), path)
+
+    def _new(self, kind: OperationKind, path: str, name2: str = "") -> Operation:
+        file_id = self._capture.spool.catalogue.next_id
+        return Operation(kind, file_id=file_id, name=self._relative(path), name2=name2)
+
+    def rmdir(self, path: str) -> None:
+        if not self._inside(path):
+            self._volume.rmdir(path)
+            return
+        file_id = self._entry(path).file_id
+        self._do(Operation(OperationKind.RMDIR, file_id=file_id, name=self._relative(path)), path)
+
+    def set_attributes(self, path: str, attributes: int) -> None:
+        if not self._inside(path):
+            self._volume.set_attributes(path, attributes)
+            return
+        operation = Operation(
+            OperationKind.SET_ATTRIBUTES,
+            file_id=self._entry(path).file_id,
+            offset=attributes,
+            name=self._relative(path),
+        )
+        self._do(operation, path)
+
+    def list(self, path: str) -> list[str]:
+        return self._volume.list(path)
+
+    def stat(self, path: str) -> Stat:
+        return self._volume.stat(path)
+
+    def exists(self, path: str) -> bool:
+        return self._volume.exists(path)
+
+    def free_bytes(self) -> int:
+        return self._volume.free_bytes()
+
+    def lock(self, path: str) -> Lock:
+        return self._volume.lock(path)
+
+    async def sync_directory(self, path: str) -> None:
+        await self._volume.sync_directory(path)
+
+    async def admit(self, size_bytes: int) -> None:
+        await self._capture.admit(size_bytes)

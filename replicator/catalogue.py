@@ -1,0 +1,147 @@
+"""The names of a protected set and the stable ids of its files.
+
+The source keeps one to number what it captures; the replica keeps its own, advanced by the
+same operations, to know which home file an id means.  Paths are relative to the protected
+root and begin with ``/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from replicator.operation import Operation, OperationKind
+from replicator.runtime.port import EntryKind, Volume
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one name stands for.  ``size_bytes`` is only filled in by :func:`scan`."""
+
+    kind: EntryKind
+    file_id: int
+    attributes: int = 0
+    target: str = ""
+    size_bytes: int = 0
+
+
+class Catalogue:
+    """Names to entries, ids to names."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.next_id = 1
+        self._names: dict[int, list[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[tuple[str, Entry]]:
+        return iter(sorted(self.entries.items()))
+
+    def names_of(self, file_id: int) -> list[str]:
+        """All paths of a file; empty when its last name is gone."""
+        return self._names.get(file_id, [])
+
+    def add(self, path: str, entry: Entry) -> None:
+        self.remove(path)
+        self.entries[path] = entry
+        self._names.setdefault(entry.file_id, []).append(path)
+        self.next_id = max(self.next_id, entry.file_id + 1)
+
+    def remove(self, path: str) -> None:
+        entry = self.entries.pop(path, None)
+        if entry is not None:
+            names = self._names[entry.file_id]
+            names.remove(path)
+            if not names:
+                del self._names[entry.file_id]
+
+    def apply(self, operation: Operation) -> None:
+        """Advance by one operation; those on content change nothing here."""
+        kind, name = operation.kind, operation.name
+        if kind == OperationKind.CREATE:
+            self.add(name, Entry(EntryKind.FILE, operation.file_id))
+        elif kind == OperationKind.MKDIR:
+            self.add(name, Entry(EntryKind.DIRECTORY, operation.file_id))
+        elif kind == OperationKind.SYMLINK:
+            self.add(name, Entry(EntryKind.SYMLINK, operation.file_id, target=operation.name2))
+        elif kind == OperationKind.LINK:
+            self.add(operation.name2, self.entries[name])
+        elif kind in (OperationKind.UNLINK, OperationKind.RMDIR):
+            self.remove(name)
+        elif kind == OperationKind.SET_ATTRIBUTES:
+            entry = self.entries[name]
+            for path in list(self.names_of(entry.file_id)):
+                changed = replace(self.entries[path], attributes=operation.offset)
+                self.entries[path] = changed
+        elif kind == OperationKind.RENAME:
+            self._rename(name, operation.name2)
+
+    def _rename(self, old: str, new: str) -> None:
+        entry = self.entries.get(old)
+        replaced = self.entries.get(new)
+        if entry is None or (replaced is not None and replaced.file_id == entry.file_id):
+            return  # two names of one file: POSIX leaves both
+        self.remove(old)
+        self.add(new, entry)
+        if entry.kind == EntryKind.DIRECTORY:
+            for path in [p for p in self.entries if p.startswith(f"{old}/")]:
+                child = self.entries[path]
+                self.remove(path)
+                self.add(new + path[len(old) :], child)
+
+    def to_json(self) -> dict[str, Any]:
+        """A document for a checkpoint or a frame."""
+        return {
+            "next_id": self.next_id,
+            "entries": [
+                [path, int(e.kind), e.file_id, e.attributes, e.target, e.size_bytes]
+                for path, e in self
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Catalogue:
+        """The inverse of :meth:`to_json`; raises ValueError, KeyError or TypeError."""
+        catalogue = cls()
+        for path, kind, file_id, attributes, target, size in document["entries"]:
+            if not path.startswith("/") or ".." in path.split("/"):
+                raise ValueError(f"not a path inside the protected root: {path!r}")
+            catalogue.add(path, Entry(EntryKind(kind), file_id, attributes, target, size))
+        catalogue.next_id = max(catalogue.next_id, int(document["next_id"]))
+        return catalogue
+
+
+def scan(volume: Volume, root: str, known: Catalogue | None = None) -> Catalogue:
+    """Read the names below ``root`` as they are now; names of one inode share one id.
+
+    Ids of paths that ``known`` has already are kept where kind and path agree.
+    """
+    catalogue = Catalogue()
+    if known is not None:
+        catalogue.next_id = known.next_id
+    by_inode: dict[int, int] = {}
+    stack = [""]
+    while stack:
+        directory = stack.pop()
+        for name in volume.list(root.rstrip("/") + directory or "/"):
+            path = f"{directory}/{name}"
+            stat = volume.stat(root.rstrip("/") + path)
+            file_id = by_inode.get(stat.inode)
+            if file_id is None:
+                old = known.entries.get(path) if known is not None else None
+                if old is not None and old.kind == stat.kind and old.file_id not in catalogue._names:
+                    file_id = old.file_id
+                else:
+                    file_id = catalogue.next_id
+                    catalogue.next_id += 1
+                by_inode[stat.inode] = file_id
+            size = stat.size_bytes if stat.kind == EntryKind.FILE else 0
+            catalogue.add(
+                path, Entry(stat.kind, file_id, stat.attributes, stat.target or "", size)
+            )
+            if stat.kind == EntryKind.DIRECTORY:
+                stack.append(path)
+    return catalogue

@@ -1,0 +1,68 @@
+"""Frames over a stream: one :class:`Session` and the order of what is sent."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from replicator.protocol import (
+    HEADER_BYTES,
+    Frame,
+    FrameType,
+    Role,
+    Session,
+    check_frame,
+    frame_header,
+    parse_header,
+)
+from replicator.runtime.channels import Signal
+from replicator.runtime.port import Stream
+
+
+class Connection:
+    """Sends and receives whole frames and keeps the protocol's state.
+
+    Several tasks may send; each frame goes out in one piece and in the order of the calls.
+    """
+
+    def __init__(self, stream: Stream, role: Role) -> None:
+        self.stream = stream
+        self.session = Session(role)
+        self.sent_bytes = 0
+        self.received_bytes = 0
+        self._sending = False
+        self._free = Signal()
+
+    async def send(self, frame_type: FrameType, payload: bytes) -> int:
+        """Send one frame; returns its bytes on the wire.  Raises ConnectionLost."""
+        while self._sending:
+            await self._free
+        self._sending = True
+        try:
+            self.session.sent(frame_type)
+            await self.stream.send(frame_header(frame_type, payload), payload)
+        finally:
+            self._sending = False
+            self._free.notify()
+        self.sent_bytes += HEADER_BYTES + len(payload)
+        return HEADER_BYTES + len(payload)
+
+    async def send_document(self, frame_type: FrameType, document: dict[str, Any]) -> None:
+        """Send a frame whose payload is a JSON object."""
+        await self.send(frame_type, json.dumps(document).encode())
+
+    async def receive(self) -> Frame:
+        """The next frame, verified; raises ConnectionLost and ProtocolViolation."""
+        header = await self.stream.receive_exactly(HEADER_BYTES)
+        frame_type, length = parse_header(header)
+        payload = await self.stream.receive_exactly(length) if length else b""
+        check_frame(header, payload)
+        self.received_bytes += HEADER_BYTES + length
+        self.session.received(frame_type)
+        return Frame(frame_type, payload)
+
+    def close(self) -> None:
+        self.stream.close()
+
+    def abort(self) -> None:
+        self.stream.abort()

@@ -1,0 +1,247 @@
+"""The home image at the replica: files that operations are applied to, by file id.
+
+Applying is plain calls and may be repeated: after a crash the same operations are applied
+again from the last checkpoint on, over whatever part of them had reached the disk.  That
+is right for changes of content because each carries absolute bytes, and for names because
+a name changes only between two checkpoints (see :mod:`replicator.replica`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from replicator.catalogue import Catalogue
+from replicator.errors import NotFound
+from replicator.operation import Operation, OperationKind
+from replicator.runtime.port import EntryKind, File, Volume
+
+
+class HomeImage:
+    """The protected set's files at the replica.
+
+    Arguments
+    ---------
+    volume, root: where the image lives; the directory must exist.
+    stable_file_ids: switched off in tests only: then a file is found by the path it had when
+        it was first heard of, as a replicator that records paths would do.
+    """
+
+    def __init__(self, volume: Volume, root: str, stable_file_ids: bool = True) -> None:
+        self.volume = volume
+        self.root = root
+        self._stable = stable_file_ids
+        self._first_paths: dict[int, str] = {}
+        self.catalogue = Catalogue()
+        self._files: dict[int, File | None] = {}
+        self._touched: dict[int, None] = {}
+        self._directories: dict[str, None] = {}
+
+    def reset(self, catalogue: Catalogue) -> None:
+        """Take over the names of a checkpoint or of a resynchronization."""
+        for file in self._files.values():
+            if file is not None:
+                file.close()
+        self._files.clear()
+        self._touched.clear()
+        self._directories.clear()
+        self.catalogue = catalogue
+
+    def file(self, file_id: int) -> File | None:
+        """The open home file of an id; None when its last name is gone."""
+        if not self._stable:
+            return self._file_by_path(file_id)
+        if file_id in self._files:
+            return self._files[file_id]
+        names = self.catalogue.names_of(file_id)
+        found = self.volume.open(self.root + names[0]) if names else None
+        self._files[file_id] = found
+        return found
+
+    def _file_by_path(self, file_id: int) -> File | None:
+        names = self.catalogue.names_of(file_id)
+        path = self._first_paths.setdefault(file_id, names[0] if names else "")
+        full = self.root + path
+        return self.volume.open(full) if path and self.volume.exists(full) else None
+
+    def overwrite(self, wanted: Catalogue, blocks: list[tuple[int, int, bytes]]) -> None:
+        """Write blocks of a synchronization straight into home; in tests only."""
+        for file_id, number, data in blocks:
+            names = wanted.names_of(file_id)
+            full = self.root + names[0]
+            file = self.volume.open(full) if self.volume.exists(full) else self.volume.create(full)
+            file.write_at(number * 8192, data)
+
+    def apply_content(self, operation: Operation) -> None:
+        """Carry out a write, truncate, zero range or sync."""
+        kind = operation.kind
+        if kind == OperationKind.SYNC:
+            return
+        file_id = operation.file_id
+        file = self.file(file_id)
+        if file is None:
+            return  # the file is gone: nobody will see these bytes
+        if kind == OperationKind.WRITE:
+            file.write_at(operation.offset, operation.data)
+        elif kind == OperationKind.TRUNCATE:
+            file.truncate(operation.offset)
+        else:
+            file.zero_range(operation.offset, operation.length)
+        self._touched[file_id] = None
+
+    def apply_names(self, operation: Operation) -> None:
+        """Carry out a change of names; doing it twice is the same as doing it once."""
+        volume, root = self.volume, self.root
+        kind = operation.kind
+        path, path2 = root + operation.name, root + operation.name2
+        if kind == OperationKind.CREATE:
+            if not volume.exists(path):
+                volume.create(path).close()
+        elif kind == OperationKind.MKDIR:
+            if not volume.exists(path):
+                volume.mkdir(path)
+        elif kind == OperationKind.SYMLINK:
+            if not volume.exists(path):
+                volume.symlink(operation.name2, path)
+        elif kind == OperationKind.RENAME:
+            if volume.exists(path):
+                volume.rename(path, path2)
+        elif kind == OperationKind.LINK:
+            if not volume.exists(path2):
+                volume.link(path, path2)
+        elif kind == OperationKind.UNLINK:
+            if volume.exists(path):
+                volume.unlink(path)
+        elif kind == OperationKind.RMDIR:
+            if volume.exists(path):
+                volume.rmdir(path)
+        elif kind == OperationKind.SET_ATTRIBUTES:
+            volume.set_attributes(path, operation.offset)
+        self._directories[_parent(path)] = None
+        if operation.name2 and kind != OperationKind.SYMLINK:
+            self._directories[_parent(path2)] = None
+        if kind == OperationKind.RENAME:
+            replaced = self.catalogue.entries.get(operation.name2)
+            if replaced is not None and replaced.file_id != operation.file_id:
+                self._forget(replaced.file_id)
+        self.catalogue.apply(operation)
+        if kind == OperationKind.UNLINK:
+            self._forget(operation.file_id)
+
+    def _forget(self, file_id: int) -> None:
+        if not self.catalogue.names_of(file_id):
+            file = self._files.pop(file_id, None)
+            if file is not None:
+                file.close()
+            self._touched.pop(file_id, None)
+
+    async def sync(self) -> None:
+        """Make all that was applied before this call durable: files first, then names."""
+        touched, self._touched = list(self._touched), {}
+        for file_id in touched:
+            file = self._files.get(file_id)
+            if file is not None:
+                await file.sync()
+        directories, self._directories = list(self._directories), {}
+        for directory in directories:
+            try:
+                await self.volume.sync_directory(directory)
+            except NotFound:
+                continue  # removed since: its parent is in the list as well
+
+    async def rebuild(
+        self, wanted: Catalogue, blocks: AsyncIterator[tuple[int, int, bytes]]
+    ) -> None:
+        """Turn the home image into the one that a resynchronization committed.
+
+        Arguments
+        ---------
+        wanted: names, ids and sizes of the new image.
+        blocks: (file id, byte offset, data) of the blocks that differ.
+
+        Everything is by path and absolute, so it can be repeated after a crash.  Ends with
+        all of it synced.
+        """
+        volume, root = self.volume, self.root
+        self.reset(Catalogue())
+        linked = shared_paths(volume, root, wanted)
+        for path, kind in _walk(volume, root):
+            entry = wanted.entries.get(path)
+            if entry is not None and entry.kind == kind and path not in linked:
+                if kind != EntryKind.SYMLINK or volume.stat(root + path).target == entry.target:
+                    continue
+            if kind == EntryKind.DIRECTORY:
+                volume.rmdir(root + path)
+            else:
+                volume.unlink(root + path)
+        first_names: dict[int, str] = {}
+        for path, entry in wanted:
+            full = root + path
+            if not volume.exists(full):
+                if entry.kind == EntryKind.DIRECTORY:
+                    volume.mkdir(full)
+                elif entry.kind == EntryKind.SYMLINK:
+                    volume.symlink(entry.target, full)
+                elif entry.file_id in first_names:
+                    volume.link(root + first_names[entry.file_id], full)
+                else:
+                    volume.create(full).close()
+            first_names.setdefault(entry.file_id, path)
+            if entry.kind != EntryKind.SYMLINK and volume.stat(full).attributes != entry.attributes:
+                volume.set_attributes(full, entry.attributes)
+        self.catalogue = wanted
+        async for file_id, offset, data in blocks:
+            file = self.file(file_id)
+            if file is not None:
+                await volume.admit(len(data))
+                file.write_at(offset, data)
+                self._touched[file_id] = None
+        for _path, entry in wanted:
+            if entry.kind == EntryKind.FILE:
+                file = self.file(entry.file_id)
+                assert file is not None
+                if file.size_bytes != entry.size_bytes:
+                    file.truncate(entry.size_bytes)
+                self._touched[entry.file_id] = None
+        self._directories = {root: None}
+        for path, entry in wanted:
+            if entry.kind == EntryKind.DIRECTORY:
+                self._directories[root + path] = None
+        await self.sync()
+
+
+def shared_paths(volume: Volume, root: str, wanted: Catalogue) -> set[str]:
+    """Files that have, or shall have, several names: their home content is no basis.
+
+    A block written through one name would show under the other, so these are built from
+    nothing.
+    """
+    shared = {
+        path
+        for path, entry in wanted
+        if entry.kind == EntryKind.FILE and len(wanted.names_of(entry.file_id)) > 1
+    }
+    inodes: dict[int, list[str]] = {}
+    for path, entry in wanted:
+        full = root + path
+        if entry.kind == EntryKind.FILE and volume.exists(full):
+            inodes.setdefault(volume.stat(full).inode, []).append(path)
+    for paths in inodes.values():
+        if len(paths) > 1:
+            shared.update(paths)
+    return shared
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0] or "/"
+
+
+def _walk(volume: Volume, root: str) -> list[tuple[str, EntryKind]]:
+    """All entries below root, children before their directory."""
+    found: list[tuple[str, EntryKind]] = []
+    for name in volume.list(root):
+        path = f"{root}/{name}"
+        kind = volume.stat(path).kind
+        if kind == EntryKind.DIRECTORY:
+            found += [(f"/{name}{p}", k) for p, k in _walk(volume, path)]
+        found.append((f"/{name}", kind))
+    return found

@@ -1,0 +1,124 @@
+"""One captured change of a protected set, and its binary form.
+
+An operation names files by a stable *file id*, never by path, so that a rename between a
+write and its replay cannot turn the write against another file.  Paths, relative to the
+protected root, appear only in operations on names.
+
+The body of an operation's record: a prefix of 40 bytes and the names, then the data of a
+write as payload (:mod:`replicator.records`)::
+
+    0  kind      u8        8  file id    u64   (0: none)
+    1  flags     u8        16 offset     u64   (new size for truncate, bits for attributes)
+    2  name      u16       24 length     u64
+    4  name 2    u16       32 captured   u64   nanoseconds of the source's wall clock
+    6  reserved  u16
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from replicator.records import InvalidRecord, Record
+
+PREFIX: Final = struct.Struct("<BBHHHQQQQ")
+PREFIX_BYTES: Final = PREFIX.size
+
+
+class OperationKind(IntEnum):
+    """What happened to the protected set."""
+
+    WRITE = 1
+    TRUNCATE = 2
+    ZERO_RANGE = 3
+    CREATE = 4
+    RENAME = 5
+    UNLINK = 6
+    LINK = 7
+    SYMLINK = 8
+    MKDIR = 9
+    RMDIR = 10
+    SET_ATTRIBUTES = 11
+    SYNC = 12
+
+
+CONTENT_KINDS: Final = frozenset(
+    {
+        OperationKind.WRITE,
+        OperationKind.TRUNCATE,
+        OperationKind.ZERO_RANGE,
+        OperationKind.SYNC,
+    }
+)
+"""Operations that leave names alone; all others are barriers at the replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One change.  ``name`` and ``name2`` are paths relative to the protected root.
+
+    ``name2`` is the new path of a rename or link and the target of a symbolic link.
+    """
+
+    kind: OperationKind
+    file_id: int = 0
+    offset: int = 0
+    length: int = 0
+    name: str = ""
+    name2: str = ""
+    data: bytes = b""
+    captured_ns: int = 0
+
+    def encode_prefix(self) -> bytes:
+        """The record's prefix; the payload is ``data``."""
+        name, name2 = self.name.encode(), self.name2.encode()
+        return (
+            PREFIX.pack(
+                self.kind,
+                0,
+                len(name),
+                len(name2),
+                0,
+                self.file_id,
+                self.offset,
+                self.length,
+                self.captured_ns,
+            )
+            + name
+            + name2
+        )
+
+
+def write_prefix(file_id: int, offset: int, length: int, captured_ns: int) -> bytes:
+    """The prefix of a write, without building an Operation: the hot path of capture."""
+    return PREFIX.pack(OperationKind.WRITE, 0, 0, 0, 0, file_id, offset, length, captured_ns)
+
+
+def decode_operation(record: Record) -> Operation:
+    """Read an OPERATION record's body; raises InvalidRecord when it makes no sense."""
+    prefix = record.prefix
+    if len(prefix) < PREFIX_BYTES:
+        raise InvalidRecord(0, "the operation's fixed part is cut short")
+    kind, flags, n1, n2, reserved, file_id, offset, length, captured = PREFIX.unpack_from(prefix)
+    if flags or reserved or len(prefix) != PREFIX_BYTES + n1 + n2:
+        raise InvalidRecord(0, "the operation's lengths do not fit")
+    try:
+        name = prefix[PREFIX_BYTES : PREFIX_BYTES + n1].decode()
+        name2 = prefix[PREFIX_BYTES + n1 :].decode()
+        operation_kind = OperationKind(kind)
+    except ValueError as error:
+        raise InvalidRecord(0, f"not an operation: {error}") from None
+    if operation_kind == OperationKind.WRITE and length != len(record.payload):
+        raise InvalidRecord(0, "a write whose length is not that of its data")
+    return Operation(
+        operation_kind, file_id, offset, length, name, name2, record.payload, captured
+    )
+
+
+OUTCOME: Final = struct.Struct("<QQ")
+"""Body of an OUTCOME record: sequence number of the operation, bytes that were written.
+
+An operation that was not a write and failed has 0 bytes, and did not happen.
+"""

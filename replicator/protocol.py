@@ -1,0 +1,395 @@
+"""The replication protocol: frames and the state machine of one connection, without I/O.
+
+A connection is opened by the source.  After a handshake the source either *resumes* at the
+operation behind the replica's durable one, or *synchronizes*: it begins a new epoch and
+brings the image over block by block while operations of that epoch stream beside it.
+
+Frame layout (little-endian), 24 bytes and a payload::
+
+    0  magic    4s  b"XRF1"
+    4  type     u8  see FrameType
+    5  flags    u8  0
+    6  version  u16 PROTOCOL_VERSION
+    8  length   u32 of the payload
+    12 reserved u32
+    16 checksum u64 xxh3_64(frame[:16] + xxh3_64(payload))
+
+``TRANSITIONS`` is the whole truth about which frame may follow which; the diagram in
+``docs/protocol.md`` is drawn from it.  Both ends run the same machine, one frame at a time,
+on what they send as well as on what they receive (a pair assertion: a defect on one side
+is caught on both).
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import Any, Final
+
+import xxhash
+
+from replicator.errors import ProtocolViolation
+
+PROTOCOL_VERSION: Final = 1
+MAGIC: Final = b"XRF1"
+HEADER: Final = struct.Struct("<4sBBHIIQ")
+HEADER_BYTES: Final = HEADER.size
+_UNSEALED: Final = struct.Struct("<4sBBHII")
+MAX_PAYLOAD_BYTES: Final = 64 << 20
+
+
+class FrameType(IntEnum):
+    """Who sends it is part of the meaning: see TRANSITIONS."""
+
+    HELLO = 1
+    WELCOME = 2
+    REFUSE = 3
+    RESUME = 4
+    BATCH = 5
+    ACKNOWLEDGE = 6
+    HEARTBEAT = 7
+    SYNC_BEGIN = 8
+    BLOCK_DIGESTS = 9
+    BLOCKS_WANTED = 10
+    BLOCK_DATA = 11
+    SYNC_END = 12
+
+
+class Role(StrEnum):
+    """The two ends of a connection."""
+
+    SOURCE = "source"
+    REPLICA = "replica"
+
+
+class State(StrEnum):
+    """Where a connection stands."""
+
+    OPEN = "open"
+    GREETED = "greeted"
+    DECIDING = "deciding"
+    STREAMING = "streaming"
+    SYNCHRONIZING = "synchronizing"
+    COMMITTING = "committing"
+    CLOSED = "closed"
+
+
+_S, _R = Role.SOURCE, Role.REPLICA
+_F = FrameType
+
+TRANSITIONS: Final[dict[tuple[State, Role, FrameType], State]] = {
+    (State.OPEN, _S, _F.HELLO): State.GREETED,
+    (State.GREETED, _R, _F.WELCOME): State.DECIDING,
+    (State.GREETED, _R, _F.REFUSE): State.CLOSED,
+    (State.DECIDING, _S, _F.RESUME): State.STREAMING,
+    (State.DECIDING, _S, _F.SYNC_BEGIN): State.SYNCHRONIZING,
+    (State.STREAMING, _S, _F.BATCH): State.STREAMING,
+    (State.STREAMING, _S, _F.HEARTBEAT): State.STREAMING,
+    (State.STREAMING, _R, _F.ACKNOWLEDGE): State.STREAMING,
+    (State.STREAMING, _R, _F.HEARTBEAT): State.STREAMING,
+    (State.STREAMING, _R, _F.REFUSE): State.CLOSED,
+    (State.SYNCHRONIZING, _S, _F.BATCH): State.SYNCHRONIZING,
+    (State.SYNCHRONIZING, _S, _F.HEARTBEAT): State.SYNCHRONIZING,
+    (State.SYNCHRONIZING, _S, _F.BLOCK_DIGESTS): State.SYNCHRONIZING,
+    (State.SYNCHRONIZING, _S, _F.BLOCK_DATA): State.SYNCHRONIZING,
+    (State.SYNCHRONIZING, _S, _F.SYNC_END): State.COMMITTING,
+    (State.SYNCHRONIZING, _R, _F.BLOCKS_WANTED): State.SYNCHRONIZING,
+    (State.SYNCHRONIZING, _R, _F.ACKNOWLEDGE): State.SYNCHRONIZING,
+    (State.SYNCHRONIZING, _R, _F.HEARTBEAT): State.SYNCHRONIZING,
+    (State.SYNCHRONIZING, _R, _F.REFUSE): State.CLOSED,
+    (State.COMMITTING, _S, _F.BATCH): State.COMMITTING,
+    (State.COMMITTING, _S, _F.HEARTBEAT): State.COMMITTING,
+    (State.COMMITTING, _R, _F.HEARTBEAT): State.COMMITTING,
+    (State.COMMITTING, _R, _F.ACKNOWLEDGE): State.COMMITTING,
+    (State.COMMITTING, _R, _F.REFUSE): State.CLOSED,
+    (State.COMMITTING, _R, _F.RESUME): State.STREAMING,
+}
+"""(state, sender, frame) to the next state.  What is not listed is a violation.
+
+In COMMITTING the replica answers RESUME once the new image is durable: the roles of the
+handshake come full circle, and streaming goes on.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One message; ``wire_bytes`` includes the header."""
+
+    type: FrameType
+    payload: bytes
+
+    @property
+    def wire_bytes(self) -> int:
+        return HEADER_BYTES + len(self.payload)
+
+    def document(self) -> dict[str, Any]:
+        """The payload as a JSON object; raises ProtocolViolation."""
+        try:
+            document = json.loads(self.payload)
+        except ValueError as error:
+            raise ProtocolViolation(f"{self.type.name} holds no JSON: {error}") from None
+        if not isinstance(document, dict):
+            raise ProtocolViolation(f"{self.type.name} holds no JSON object")
+        return document
+
+
+def frame_header(frame_type: FrameType, payload: bytes) -> bytes:
+    """The 24 bytes that go before ``payload``."""
+    head = _UNSEALED.pack(MAGIC, frame_type, 0, PROTOCOL_VERSION, len(payload), 0)
+    return head + _seal(head, payload).to_bytes(8, "little")
+
+
+def _seal(head: bytes, payload: bytes) -> int:
+    return xxhash.xxh3_64_intdigest(head + xxhash.xxh3_64_digest(payload))
+
+
+def parse_header(header: bytes) -> tuple[FrameType, int]:
+    """Type and payload length; raises ProtocolViolation for anything foreign."""
+    magic, kind, flags, version, length, reserved, _checksum = HEADER.unpack(header)
+    if magic != MAGIC:
+        raise ProtocolViolation(
+            f"the peer does not speak this protocol (it sent {header[:8]!r})",
+            remedy="Check that the address belongs to a replicator.",
+        )
+    if version != PROTOCOL_VERSION:
+        raise ProtocolViolation(
+            f"the peer speaks protocol version {version}, this release speaks {PROTOCOL_VERSION}",
+            remedy="Install the same release at both ends.",
+        )
+    if flags or reserved or length > MAX_PAYLOAD_BYTES or kind not in _FRAME_TYPES:
+        raise ProtocolViolation(f"impossible frame header: type {kind}, length {length}")
+    return FrameType(kind), length
+
+
+_FRAME_TYPES: Final = frozenset(int(t) for t in FrameType)
+
+
+def check_frame(header: bytes, payload: bytes) -> None:
+    """Raises ProtocolViolation when bytes were changed past the transport's checksum."""
+    if int.from_bytes(header[16:24], "little") != _seal(header[:16], payload):
+        raise ProtocolViolation(
+            "a frame's checksum does not fit: bytes were changed on the way",
+            remedy="Nothing: the connection is opened anew and the frame is sent again.",
+        )
+
+
+class Session:
+    """The state of one connection, as seen from one end.
+
+    ``sent`` and ``received`` check a frame against TRANSITIONS and move on; both raise
+    ProtocolViolation.
+    """
+
+    __slots__ = ("role", "state", "visited")
+
+    def __init__(self, role: Role) -> None:
+        self.role = role
+        self.state = State.OPEN
+        self.visited: list[tuple[State, Role, FrameType]] = []
+        """Distinct transitions taken, in order: for coverage."""
+
+    @property
+    def peer(self) -> Role:
+        return Role.REPLICA if self.role == Role.SOURCE else Role.SOURCE
+
+    def sent(self, frame_type: FrameType) -> None:
+        self._move(self.role, frame_type)
+
+    def received(self, frame_type: FrameType) -> None:
+        self._move(self.peer, frame_type)
+
+    def _move(self, sender: Role, frame_type: FrameType) -> None:
+        key = (self.state, sender, frame_type)
+        following = TRANSITIONS.get(key)
+        if following is None:
+            raise ProtocolViolation(
+                f"the {sender} may not send {frame_type.name} while {self.state.value}"
+            )
+        if key not in self.visited:
+            self.visited.append(key)
+        self.state = following
+
+
+# -- payloads of fixed form ------------------------------------------------------------
+
+_BATCH: Final = struct.Struct("<IIQQII16s16s")
+BATCH_BYTES: Final = _BATCH.size
+
+
+@dataclass(frozen=True, slots=True)
+class BatchHeader:
+    """In front of the records of a BATCH frame, and of a journal's BATCH record.
+
+    ``first`` and ``last`` number the operations; ``chain_before`` and ``chain_after`` are the
+    links of the source's history at both ends.
+    """
+
+    epoch: int
+    incarnation: int
+    first: int
+    last: int
+    raw_bytes: int
+    compressed: bool
+    chain_before: bytes
+    chain_after: bytes
+
+    def encode(self) -> bytes:
+        return _BATCH.pack(
+            self.epoch,
+            self.incarnation,
+            self.first,
+            self.last,
+            self.raw_bytes,
+            int(self.compressed),
+            self.chain_before,
+            self.chain_after,
+        )
+
+    @classmethod
+    def decode(cls, payload: bytes) -> BatchHeader:
+        """Raises ProtocolViolation."""
+        if len(payload) < BATCH_BYTES:
+            raise ProtocolViolation("a batch is cut short")
+        epoch, incarnation, first, last, raw, compressed, before, after = _BATCH.unpack_from(
+            payload
+        )
+        if first < 1 or last < first or raw > MAX_PAYLOAD_BYTES or compressed > 1:
+            raise ProtocolViolation("a batch with impossible numbers")
+        return cls(epoch, incarnation, first, last, raw, bool(compressed), before, after)
+
+
+_ACKNOWLEDGE: Final = struct.Struct("<IIQQQQ")
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """What the replica has: in its journal and synced; applied; and in a checkpoint.
+
+    ``as_of_ns`` is the source's wall clock at the capture of the last applied operation.
+    """
+
+    epoch: int
+    durable: int
+    applied: int
+    checkpointed: int
+    as_of_ns: int
+
+    def encode(self) -> bytes:
+        return _ACKNOWLEDGE.pack(
+            self.epoch, 0, self.durable, self.applied, self.checkpointed, self.as_of_ns
+        )
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Acknowledgement:
+        """Raises ProtocolViolation."""
+        if len(payload) != _ACKNOWLEDGE.size:
+            raise ProtocolViolation("an acknowledgement of the wrong length")
+        epoch, _, durable, applied, checkpointed, as_of = _ACKNOWLEDGE.unpack(payload)
+        if not checkpointed <= applied <= durable:
+            raise ProtocolViolation("an acknowledgement that contradicts itself")
+        return cls(epoch, durable, applied, checkpointed, as_of)
+
+
+_HEARTBEAT: Final = struct.Struct("<IIQQ")
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """From the source: its last completed operation and its wall clock just now."""
+
+    epoch: int
+    completed: int
+    wall_ns: int
+
+    def encode(self) -> bytes:
+        return _HEARTBEAT.pack(self.epoch, 0, self.completed, self.wall_ns)
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Heartbeat:
+        """Raises ProtocolViolation."""
+        if len(payload) != _HEARTBEAT.size:
+            raise ProtocolViolation("a heartbeat of the wrong length")
+        epoch, _, completed, wall_ns = _HEARTBEAT.unpack(payload)
+        return cls(epoch, completed, wall_ns)
+
+
+_DIGESTS: Final = struct.Struct("<QQI")
+BLOCK_BYTES: Final = 8192
+DIGESTS_PER_FRAME: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDigests:
+    """Digests (16 bytes each) of ``len(digests)`` blocks of a file from ``first`` on."""
+
+    file_id: int
+    first: int
+    digests: list[bytes]
+
+    def encode(self) -> bytes:
+        return _DIGESTS.pack(self.file_id, self.first, len(self.digests)) + b"".join(self.digests)
+
+    @classmethod
+    def decode(cls, payload: bytes) -> BlockDigests:
+        """Raises ProtocolViolation."""
+        if len(payload) < _DIGESTS.size:
+            raise ProtocolViolation("block digests are cut short")
+        file_id, first, count = _DIGESTS.unpack_from(payload)
+        body = payload[_DIGESTS.size :]
+        if count > DIGESTS_PER_FRAME or len(body) != 16 * count:
+            raise ProtocolViolation("block digests of the wrong length")
+        return cls(file_id, first, [body[i : i + 16] for i in range(0, len(body), 16)])
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksWanted:
+    """Answer to one BLOCK_DIGESTS: the numbers of the blocks that differ."""
+
+    file_id: int
+    first: int
+    wanted: list[int]
+
+    def encode(self) -> bytes:
+        return _DIGESTS.pack(self.file_id, self.first, len(self.wanted)) + struct.pack(
+            f"<{len(self.wanted)}Q", *self.wanted
+        )
+
+    @classmethod
+    def decode(cls, payload: bytes) -> BlocksWanted:
+        """Raises ProtocolViolation."""
+        if len(payload) < _DIGESTS.size:
+            raise ProtocolViolation("a list of wanted blocks is cut short")
+        file_id, first, count = _DIGESTS.unpack_from(payload)
+        body = payload[_DIGESTS.size :]
+        if count > DIGESTS_PER_FRAME or len(body) != 8 * count:
+            raise ProtocolViolation("a list of wanted blocks of the wrong length")
+        return cls(file_id, first, list(struct.unpack(f"<{count}Q", body)))
+
+
+_BLOCK: Final = struct.Struct("<QQI")
+
+
+def encode_blocks(file_id: int, blocks: list[tuple[int, bytes]]) -> bytes:
+    """Payload of BLOCK_DATA before compression."""
+    parts: list[bytes] = []
+    for number, data in blocks:
+        parts += (_BLOCK.pack(file_id, number, len(data)), data)
+    return b"".join(parts)
+
+
+def decode_blocks(payload: bytes) -> list[tuple[int, int, bytes]]:
+    """(file id, block number, data) of each block; raises ProtocolViolation."""
+    blocks: list[tuple[int, int, bytes]] = []
+    offset = 0
+    while offset < len(payload):
+        if offset + _BLOCK.size > len(payload):
+            raise ProtocolViolation("block data is cut short")
+        file_id, number, length = _BLOCK.unpack_from(payload, offset)
+        offset += _BLOCK.size
+        if length > BLOCK_BYTES or offset + length > len(payload):
+            raise ProtocolViolation("a block of the wrong length")
+        blocks.append((file_id, number, payload[offset : offset + length]))
+        offset += length
+    return blocks

@@ -1,0 +1,319 @@
+"""The replica's connections: who may speak, and what becomes of what is said.
+
+One source at a time.  A new connection replaces the one before, which may be a remnant
+that nobody has noticed yet.  Of a connection several tasks work in a row, each at its own
+pace: frames are received and verified, journalled in groups (one sync for many batches),
+acknowledged when durable, and applied by the store behind.  When the journal cannot follow,
+the receiving task stops reading, and the stream's own flow control holds the source.
+"""
+
+from __future__ import annotations
+
+from replicator.blocksync import ImageReceiver, Staging, unpack_blocks
+from replicator.catalogue import Catalogue
+from replicator.connection import Connection
+from replicator.errors import ConnectionLost, NoSpace, ProtocolViolation, ReplicatorError
+from replicator.protocol import (
+    PROTOCOL_VERSION,
+    BlockDigests,
+    Frame,
+    FrameType,
+    Heartbeat,
+    Role,
+)
+from replicator.replica_store import ReplicaStore, VerifiedBatch
+from replicator.runtime.channels import Queue, Signal
+from replicator.runtime.kernel import Task, TimedOut, deadline, group, sleep_ns
+from replicator.runtime.port import Runtime, Stream
+
+RECEIVE_QUEUE_BYTES = 8 << 20
+VERIFY_COST_NS_PER_BYTE = 1
+"""Processor time of decompression and checksums in the simulator: about 1 GB/s."""
+
+
+class Replica:
+    """Accepts the source's connections and feeds the store.
+
+    Arguments
+    ---------
+    runtime: the world.
+    store: an open :class:`~replicator.replica_store.ReplicaStore`.
+    address: where to listen, ``host:port``.
+    heartbeat_ns, heartbeat_misses: after so much silence a connection is given up.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        store: ReplicaStore,
+        address: str,
+        heartbeat_ns: int = 1_000_000_000,
+        heartbeat_misses: int = 5,
+    ) -> None:
+        self.runtime = runtime
+        self.store = store
+        self.address = address
+        self.heartbeat_ns = heartbeat_ns
+        self.patience_ns = heartbeat_ns * heartbeat_misses
+        self.last_heard_ns: int | None = None
+        """When the last frame of a source arrived; None when none ever did."""
+        self.connected = False
+        self.cause = "no source has connected yet"
+        self._staged: Staging | None = None
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        listener = await self.runtime.listen(self.address)
+        current: Task[None] | None = None
+        async with group() as g:
+            g.spawn(self.store.run(), "apply")
+            while True:
+                stream = await listener.accept()
+                if current is not None:
+                    current.cancel()
+                    while not current.done:
+                        await sleep_ns(0)
+                current = g.spawn(self._serve(stream), "session")
+
+    async def _serve(self, stream: Stream) -> None:
+        connection = Connection(stream, Role.REPLICA)
+        try:
+            async with deadline(self.patience_ns):
+                hello = await connection.receive()
+            if await self._welcome(connection, hello):
+                await _Session(self, connection).run()
+        except TimedOut:
+            self.cause = "the source fell silent"
+        except (ConnectionLost, ProtocolViolation, NoSpace) as error:
+            self.cause = str(error)
+            if not isinstance(error, ConnectionLost):
+                await self._refuse(connection, error)
+        finally:
+            self.connected = False
+            self.runtime.emit("session_end", self.cause)
+            stream.abort()
+
+    async def _refuse(self, connection: Connection, error: ReplicatorError) -> None:
+        """Tell the source why, if it still listens; it shows it to its operator."""
+        try:
+            async with deadline(self.heartbeat_ns):
+                await connection.send_document(
+                    FrameType.REFUSE,
+                    {
+                        "code": type(error).__name__,
+                        "message": str(error),
+                        "remedy": error.remedy,
+                    },
+                )
+                connection.close()
+                await sleep_ns(self.heartbeat_ns // 2)
+        except (ConnectionLost, ProtocolViolation, TimedOut):
+            return
+
+    async def _welcome(self, connection: Connection, frame: Frame) -> bool:
+        store, hello = self.store, frame.document()
+        refusal: tuple[str, str, str] | None = None
+        if hello.get("protocol") != PROTOCOL_VERSION:
+            refusal = (
+                "version",
+                f"it speaks protocol {hello.get('protocol')}, here {PROTOCOL_VERSION} is spoken",
+                "Install the same release at both ends.",
+            )
+        elif hello.get("set") != store.options.set_id:
+            refusal = (
+                "set",
+                f"this replica holds {store.options.set_id!r}, not {hello.get('set')!r}",
+                "Check the address and the name of the protected set in the configuration.",
+            )
+        elif store.promoted:
+            refusal = (
+                "promoted",
+                f"the replica has taken over; epoch {store.epoch} is over",
+                "Stop the programs on the old source; switch back only in good order.",
+            )
+        if refusal is not None:
+            code, message, remedy = refusal
+            self.cause = f"a source was refused: {message}"
+            await connection.send_document(
+                FrameType.REFUSE, {"code": code, "message": message, "remedy": remedy}
+            )
+            connection.close()
+            await sleep_ns(self.heartbeat_ns)
+            return False
+        if hello.get("epoch") == store.committed_epoch:
+            store.source_has(int(hello.get("completed", 0)))
+        resumable = store.stream_epoch == store.committed_epoch
+        await connection.send_document(
+            FrameType.WELCOME,
+            {
+                "protocol": PROTOCOL_VERSION,
+                "replica": store.options.replica_id,
+                "epoch": max(store.committed_epoch, store.promised_epoch),
+                "durable": store.durable if resumable else 0,
+                "chain": (store.stream_chain if resumable else bytes(16)).hex(),
+                "damage": store.damage,
+            },
+        )
+        return True
+
+    def staging_for(self, epoch: int, catalogue: Catalogue) -> tuple[Staging, Staging | None]:
+        """A new staging file, and the one of a broken attempt to take blocks from."""
+        previous = self._staged
+        if previous is not None and previous.epoch == epoch:
+            # Same name: the old file must not be overwritten while it is read from.
+            self.store.volume.rename(previous.path, previous.path + ".old")
+            previous.path += ".old"
+        self._staged = Staging(self.store.volume, self.store.staging_root, epoch, catalogue)
+        return self._staged, previous
+
+    def staging_done(self) -> None:
+        """The attempt succeeded: nothing to take up again."""
+        self._staged = None
+
+
+class _Session:
+    """One connection that was welcomed."""
+
+    def __init__(self, replica: Replica, connection: Connection) -> None:
+        self.replica = replica
+        self.store = replica.store
+        self.connection = connection
+        self._received: Queue[VerifiedBatch] = Queue(
+            limit_items=4096,
+            limit_bytes=RECEIVE_QUEUE_BYTES,
+            size=lambda batch: len(batch.payload),
+        )
+        self._questions: Queue[Frame] = Queue(limit_items=64)
+        self._after = 0
+        self._chain = b""
+        self._acknowledge = Signal()
+        self._staging: Staging | None = None
+
+    async def run(self) -> None:
+        replica, runtime = self.replica, self.replica.runtime
+        replica.connected = True
+        replica.cause = ""
+        runtime.emit("session_begin")
+        async with group() as g:
+            g.spawn(self._journal(), "journal")
+            g.spawn(self._send_acknowledgements(), "acknowledge")
+            g.spawn(self._send_heartbeats(), "heartbeats")
+            g.spawn(self._synchronize(), "synchronize")
+            while True:
+                async with deadline(replica.patience_ns):
+                    frame = await self.connection.receive()
+                replica.last_heard_ns = runtime.now_ns()
+                await self._handle(frame)
+
+    async def _handle(self, frame: Frame) -> None:
+        store = self.store
+        if frame.type == FrameType.BATCH:
+            payload = frame.payload
+            batch = await self.replica.runtime.compute(
+                lambda: store.verify(payload, self._after, self._chain),
+                len(payload) * VERIFY_COST_NS_PER_BYTE,
+            )
+            self._after, self._chain = batch.header.last, batch.header.chain_after
+            await self._received.put(batch)
+        elif frame.type == FrameType.HEARTBEAT:
+            store.heard(Heartbeat.decode(frame.payload))
+        elif frame.type == FrameType.RESUME:
+            self._after, self._chain = store.durable, store.stream_chain
+        elif frame.type == FrameType.SYNC_BEGIN:
+            self._begin_synchronization(frame)
+        else:
+            await self._questions.put(frame)
+
+    async def _journal(self) -> None:
+        while True:
+            batches = await self._received.get_batch(256)
+            await self.store.append(batches)
+
+    async def _send_acknowledgements(self) -> None:
+        store, connection = self.store, self.connection
+        sent = None
+        while True:
+            ack = store.acknowledgement()
+            news = sent is None or (
+                (ack.epoch, ack.durable, ack.checkpointed)
+                != (sent.epoch, sent.durable, sent.checkpointed)
+            )
+            if (news or (sent is not None and ack.applied == ack.durable > sent.applied)) and (
+                connection.session.state.value in ("streaming", "synchronizing", "committing")
+            ):
+                sent = ack
+                await connection.send(FrameType.ACKNOWLEDGE, ack.encode())
+            else:
+                await store.changed
+
+    async def _send_heartbeats(self) -> None:
+        connection, store, runtime = self.connection, self.store, self.replica.runtime
+        while True:
+            await sleep_ns(self.replica.heartbeat_ns)
+            if connection.session.state.value in ("streaming", "synchronizing", "committing"):
+                beat = Heartbeat(store.epoch, store.applied, runtime.wall_ns())
+                await connection.send(FrameType.HEARTBEAT, beat.encode())
+
+    # -- synchronization -----------------------------------------------------------
+
+    def _begin_synchronization(self, frame: Frame) -> None:
+        store = self.store
+        document = frame.document()
+        try:
+            epoch = int(document["epoch"])
+            catalogue = Catalogue.from_json(document["catalogue"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProtocolViolation(f"SYNC_BEGIN cannot be understood: {error}") from None
+        if epoch <= store.committed_epoch or epoch < store.promised_epoch:
+            raise ProtocolViolation(f"epoch {epoch} is over")
+        store.begin_synchronization(epoch)
+        self._after, self._chain = 0, store.stream_chain
+        self._staging, self._previous = self.replica.staging_for(epoch, catalogue)
+
+    async def _synchronize(self) -> None:
+        """Answer questions about blocks, stage what comes, commit at the end."""
+        store = self.store
+        receiver: ImageReceiver | None = None
+        while True:
+            frame = await self._questions.get()
+            staging = self._staging
+            if staging is None:
+                raise ProtocolViolation(f"{frame.type.name} outside a synchronization")
+            if receiver is None:
+                await store.drained()
+                receiver = ImageReceiver(
+                    self.replica.runtime,
+                    store.volume,
+                    store.home.root,
+                    staging,
+                    self._previous,
+                )
+            if frame.type == FrameType.BLOCK_DIGESTS:
+                answer = await receiver.compare(BlockDigests.decode(frame.payload))
+                await self.connection.send(FrameType.BLOCKS_WANTED, answer.encode())
+            elif frame.type == FrameType.BLOCK_DATA:
+                blocks = unpack_blocks(frame.payload)
+                if store.safeguards.atomic_resynchronization:
+                    await staging.add(blocks)
+                else:
+                    store.home.overwrite(staging.catalogue, blocks)
+            elif frame.type == FrameType.SYNC_END:
+                await self._commit(staging, frame)
+
+    async def _commit(self, staging: Staging, frame: Frame) -> None:
+        store = self.store
+        try:
+            fence = int(frame.document()["fence"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProtocolViolation(f"SYNC_END cannot be understood: {error}") from None
+        while store.durable < fence:
+            await store.changed
+        await store.commit(staging, fence)
+        self.replica.staging_done()
+        if self._previous is not None:
+            self._previous.discard()
+        await self.connection.send_document(FrameType.RESUME, {"epoch": staging.epoch})
+        self._staging = None
+        store.changed.notify()
+
+    _previous: Staging | None = None

@@ -1,0 +1,567 @@
+"""The replica's storage: journal first, promise second, apply third.
+
+Order, for everything that arrives (DESIGN section 5)::
+
+    verify -> append to journal -> sync -> durable mark -> apply home -> checkpoint
+
+* The durable mark rises only when the sync has returned, and only what is durable is
+  applied: a crash at any point leaves home behind the journal, never ahead.
+* Applying is repeated after a crash from the last checkpoint on.  Content carries absolute
+  bytes, so repeating is harmless.  A change of *names* is fenced: home is synced and
+  checkpointed, the change is made, its directories are synced, and a checkpoint is taken
+  again; so redo never meets a name that means another file than it did.
+* Operations of an epoch that is still being synchronized are journalled and *held*.  The
+  resynchronization becomes the image by one journal record (COMMIT).  Until that record is
+  durable the old image stands; from then on recovery always finishes the change.
+
+Recovery replays exactly this with nothing arriving.  :class:`Safeguards` names each rule,
+so that tests can switch it off and see the oracles find the breach.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final
+
+from replicator.batch import NumberedOperation, unpack_body, verify_batch
+from replicator.blocksync import Staging, read_commit, staged_blocks
+from replicator.catalogue import Catalogue
+from replicator.errors import DamagedLog, ForeignLog, ProtocolViolation
+from replicator.home import HomeImage
+from replicator.journal import LogFull, LogKind, Position, SegmentedLog
+from replicator.operation import CONTENT_KINDS, Operation
+from replicator.protocol import BATCH_BYTES, Acknowledgement, BatchHeader, Heartbeat
+from replicator.records import EMPTY_CHAIN, Record, RecordType, decode, genesis
+from replicator.runtime.channels import Signal
+from replicator.runtime.kernel import group, sleep_ns
+from replicator.runtime.port import Runtime, Volume
+from replicator.slots import StateSlots
+
+CACHE_BYTES: Final = 8 << 20
+"""Verified operations kept in memory between journal and apply; beyond it they are read."""
+_READ_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Safeguards:
+    """The rules that keep the promises; all of them always on, except in tests."""
+
+    journal_before_apply: bool = True
+    sync_before_acknowledge: bool = True
+    chain_check: bool = True
+    apply_in_order: bool = True
+    barrier_at_names: bool = True
+    sequence_check: bool = True
+    stable_file_ids: bool = True
+    atomic_resynchronization: bool = True
+
+
+ALL_SAFEGUARDS: Final = Safeguards()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaOptions:
+    """How a replica works; sizes in bytes, times in nanoseconds."""
+
+    set_id: str
+    replica_id: str
+    journal_limit_bytes: int = 1 << 30
+    segment_bytes: int = 8 << 20
+    checkpoint_bytes: int = 32 << 20
+    checkpoint_interval_ns: int = 30_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryReport:
+    """What the start of a replica found and did."""
+
+    epoch: int
+    operation: int
+    redone_operations: int
+    damage: str
+    """Why the image cannot be trusted until the source has repaired it; empty when it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedBatch:
+    """A batch that is exactly what follows, ready to be journalled."""
+
+    payload: bytes
+    header: BatchHeader
+    operations: list[NumberedOperation]
+
+
+class ReplicaStore:
+    """Journal, home image and checkpoints of one replica: everything but the network.
+
+    Arguments
+    ---------
+    runtime: the world.
+    volume, root: where home (``root + "/image"``), checkpoint and staging are.
+    journal_volume, journal_root: where the journal is; may be another volume.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        volume: Volume,
+        root: str,
+        journal_volume: Volume,
+        journal_root: str,
+        options: ReplicaOptions,
+        safeguards: Safeguards = ALL_SAFEGUARDS,
+    ) -> None:
+        self.runtime = runtime
+        self.volume = volume
+        self.root = root
+        self.options = options
+        self.safeguards = safeguards
+        self.home = HomeImage(volume, root + "/image", safeguards.stable_file_ids)
+        self.staging_root = root + "/staging"
+        self._journal_volume = journal_volume
+        self._journal_root = journal_root
+        self.journal = SegmentedLog(
+            journal_volume,
+            journal_root + "/journal",
+            LogKind.JOURNAL,
+            options.set_id,
+            options.segment_bytes,
+            options.journal_limit_bytes,
+        )
+        self._slots = StateSlots(volume, root + "/checkpoint")
+        self.changed = Signal()
+        """Notified whenever one of the marks below moves."""
+        self.damage = ""
+        """What was found damaged and is not repaired yet; the image is in doubt till then."""
+        self._damage_until: int | None = None
+        self.promised_epoch = 0
+        """No history of an epoch below this is taken any more."""
+        self.promoted = False
+
+        # The image: what has been applied to home.
+        self.epoch = 0
+        self.applied = 0
+        self.applied_chain = EMPTY_CHAIN
+        self.checkpointed = 0
+        self.as_of_ns = 0
+        self._beat: Heartbeat | None = None
+
+        # The stream: what is durable in the journal.
+        self.committed_epoch = 0
+        """Epoch of the image that recovery would produce now."""
+        self.stream_epoch = 0
+        self.durable = 0
+        self.stream_chain = EMPTY_CHAIN
+        self._durable_record = 0
+        self._durable_end = self.journal.end
+
+        # Apply's way through the journal.
+        self._cursor = self.journal.end
+        self._held: Position | None = None
+        """The first operation of an epoch that is not committed yet."""
+        self._since_checkpoint_bytes = 0
+        self._checkpoint_ns = 0
+        self._checkpoint_wanted = False
+        self._cache: dict[int, list[NumberedOperation]] = {}
+        self._cache_order: deque[tuple[int, int]] = deque()
+        self._cache_bytes = 0
+
+    # -- start ---------------------------------------------------------------------
+
+    async def open(self) -> RecoveryReport:
+        """Recover what is on disk to an image; returns when it is usable and durable.
+
+        When ``damage`` of the report is not empty, the image is usable only after the source
+        has repaired it.  Raises ForeignLog for another set's directory.
+        """
+        self.runtime.emit("activity", "recovery")
+        await self._make_directories()
+        first_segment = await self._load()
+        newest: dict[int, int] = {}
+
+        def visit(record: Record, _position: Position) -> None:
+            if record.type == RecordType.BATCH:
+                header = BatchHeader.decode(record.prefix)
+                newest[header.epoch] = header.last
+            elif record.type == RecordType.COMMIT:
+                self.committed_epoch = record.epoch
+
+        found = await self.journal.recover(visit, first_segment)
+        if found is not None:
+            self._doubt(str(found.error()))
+            await self._set_damaged_aside()
+        await self.journal.sync()
+        self._durable_record = self.journal.sequence
+        self._durable_end = self.journal.end
+        self._cursor = self.journal.start
+        before = (self.epoch, self.applied)
+        try:
+            await self._apply_available()
+        except DamagedLog as damaged:
+            self._doubt(str(damaged))
+        self._held = None  # never committed: the source sends it again
+        self._cursor = self._durable_end
+        self.stream_epoch, self.durable = self.epoch, self.applied
+        self.stream_chain = self.applied_chain
+        self.committed_epoch = self.epoch
+        if newest.get(self.epoch, 0) > self.applied and not self.damage:
+            self._doubt("recovery ended before the journal did")
+        await self.checkpoint()
+        self._remove_staging()
+        self.runtime.emit("activity", "")
+        self.runtime.emit("recovered", self.epoch, self.applied)
+        redone = self.applied - (before[1] if before[0] == self.epoch else 0)
+        return RecoveryReport(self.epoch, self.applied, redone, self.damage)
+
+    async def _make_directories(self) -> None:
+        for where, path in (
+            (self.volume, self.root),
+            (self.volume, self.home.root),
+            (self.volume, self.staging_root),
+            (self._journal_volume, self._journal_root),
+            (self._journal_volume, self.journal.directory),
+        ):
+            if not where.exists(path):
+                where.mkdir(path)
+                await where.sync_directory(path.rpartition("/")[0] or "/")
+
+    async def _load(self) -> int:
+        """Take over the newest checkpoint; returns the first journal segment to redo."""
+        try:
+            state = await self._slots.load()
+        except DamagedLog as damaged:
+            # Without a checkpoint nobody knows what home is: start over, home as a basis.
+            self._doubt(str(damaged))
+            await self._set_damaged_aside()
+            return 0
+        if state is None:
+            return 0
+        if state["set"] != self.options.set_id:
+            raise ForeignLog(
+                f"it holds the protected set {state['set']!r}, not {self.options.set_id!r}",
+                path=self.root,
+            )
+        self.epoch = self.committed_epoch = state["epoch"]
+        self.applied = self.checkpointed = state["operation"]
+        self.applied_chain = bytes.fromhex(state["chain"])
+        self.as_of_ns = state["as_of_ns"]
+        self.promised_epoch = state["promised_epoch"]
+        self.promoted = state["promoted"]
+        self.home.reset(Catalogue.from_json(state["catalogue"]))
+        if state["damage"]:
+            self.damage = state["damage"]
+        segment = state["segment"]
+        assert isinstance(segment, int)
+        return segment
+
+    def _doubt(self, reason: str) -> None:
+        self.damage = reason
+        self._damage_until = None
+        self.runtime.emit("damage", reason)
+
+    async def _set_damaged_aside(self) -> None:
+        """Move what cannot be trusted out of the journal's way; it is never deleted here."""
+        aside = f"{self._journal_root}/damaged"
+        if not self._journal_volume.exists(aside):
+            self._journal_volume.mkdir(aside)
+        self.journal.set_aside(aside)
+        await self._journal_volume.sync_directory(aside)
+        await self._journal_volume.sync_directory(self.journal.directory)
+
+    def _remove_staging(self) -> None:
+        for name in self.volume.list(self.staging_root):
+            self.volume.unlink(f"{self.staging_root}/{name}")
+
+    # -- journal -------------------------------------------------------------------
+
+    def source_has(self, completed: int) -> None:
+        """The source's completed mark: what is in doubt is repaired when it is applied."""
+        if self.damage:
+            self._damage_until = completed
+
+    def begin_synchronization(self, epoch: int) -> None:
+        """The source starts a history that is to be committed later."""
+        self.stream_epoch = epoch
+        self.durable = 0
+        self.stream_chain = genesis(self.options.set_id, epoch)
+        self._held = None  # what an earlier attempt left is of no use any more
+        self.changed.notify()
+
+    def verify(self, payload: bytes, after: int, chain: bytes) -> VerifiedBatch:
+        """Check that a batch is exactly what follows operation ``after`` and link ``chain``.
+
+        Raises ProtocolViolation.
+        """
+        header = BatchHeader.decode(payload)
+        if header.epoch != self.stream_epoch:
+            raise ProtocolViolation(f"a batch of epoch {header.epoch} came, not of this stream's")
+        if self.safeguards.sequence_check and header.first != after + 1:
+            raise ProtocolViolation(
+                f"the batch begins with operation {header.first}, {after + 1} was due"
+            )
+        checked = self.safeguards.chain_check
+        if checked and header.chain_before != chain:
+            raise ProtocolViolation("the batch does not continue the replica's history")
+        raw = unpack_body(payload, header)
+        return VerifiedBatch(payload, header, verify_batch(raw, header, check_chain=checked))
+
+    async def append(self, batches: list[VerifiedBatch]) -> None:
+        """Journal verified batches and make them durable; only then the mark rises."""
+        journal = self.journal
+        if not self.safeguards.journal_before_apply:
+            for batch in batches:
+                await self._apply_operations(batch.operations, batch.header.chain_after)
+        await self._journal_volume.admit(sum(len(batch.payload) for batch in batches))
+        for batch in batches:
+            await self._append_record(
+                RecordType.BATCH,
+                batch.header.epoch,
+                batch.payload[:BATCH_BYTES],
+                batch.payload[BATCH_BYTES:],
+            )
+            self._remember(journal.sequence, batch.operations, batch.header.raw_bytes)
+        if self.safeguards.sync_before_acknowledge:
+            await journal.sync()
+        last = batches[-1].header
+        self._durable_record, self._durable_end = journal.sequence, journal.end
+        self.durable, self.stream_chain = last.last, last.chain_after
+        self.changed.notify()
+
+    async def _append_record(self, kind: int, epoch: int, prefix: bytes, payload: bytes) -> None:
+        journal = self.journal
+        while True:
+            try:
+                journal.append(
+                    kind, epoch, journal.sequence + 1, self._durable_record, prefix, payload
+                )
+                return
+            except LogFull:
+                if self._held is not None:
+                    raise ProtocolViolation(
+                        "the journal is too small for what is written during a synchronization",
+                        remedy="Give the replica's journal a larger limit.",
+                    ) from None
+            # What was appended must become durable to be applied, and be applied and
+            # checkpointed for its segment to be freed.
+            await journal.sync()
+            self._durable_record, self._durable_end = journal.sequence, journal.end
+            self._checkpoint_wanted = True
+            self.changed.notify()
+            await self.changed
+
+    def _remember(self, record: int, operations: list[NumberedOperation], size: int) -> None:
+        self._cache[record] = operations
+        self._cache_order.append((record, size))
+        self._cache_bytes += size
+        while self._cache_bytes > CACHE_BYTES:
+            oldest, oldest_size = self._cache_order.popleft()
+            self._cache_bytes -= oldest_size
+            self._cache.pop(oldest, None)
+
+    async def commit(self, staging: Staging, fence: int) -> None:
+        """Make the staged image, with all operations of its epoch, the image: in one step."""
+        await staging.sync()
+        self.runtime.emit("activity", "resynchronize")
+        await self._append_record(RecordType.COMMIT, staging.epoch, b"", staging.describe(fence))
+        await self.journal.sync()
+        self._durable_record, self._durable_end = self.journal.sequence, self.journal.end
+        self.committed_epoch = staging.epoch
+        self.changed.notify()
+
+    # -- apply ---------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Apply what is durable and checkpoint now and then, until cancelled."""
+        self._checkpoint_ns = self.runtime.now_ns()
+        async with group() as g:
+            g.spawn(self._ring(), "checkpoint timer")
+            while True:
+                await self._apply_available(pause_for_checkpoints=True)
+                if self._checkpoint_due():
+                    await self.checkpoint()
+                elif self._cursor >= self._durable_end:
+                    await self.changed
+
+    async def _ring(self) -> None:
+        while True:
+            await sleep_ns(self.options.checkpoint_interval_ns)
+            self.changed.notify()
+
+    def _checkpoint_due(self) -> bool:
+        if self._checkpoint_wanted:
+            return True
+        if not self._since_checkpoint_bytes:
+            return False
+        age_ns = self.runtime.now_ns() - self._checkpoint_ns
+        return (
+            self._since_checkpoint_bytes >= self.options.checkpoint_bytes
+            or age_ns >= self.options.checkpoint_interval_ns
+        )
+
+    async def _apply_available(self, pause_for_checkpoints: bool = False) -> None:
+        """Take the durable records from the cursor on, in the order of the journal."""
+        while self._cursor < self._durable_end:
+            data, _, after = await self.journal.read(self._cursor, self._durable_end, _READ_BYTES)
+            offset = 0
+            while offset < len(data):
+                if pause_for_checkpoints and self._checkpoint_due():
+                    return
+                here = Position(after.segment, after.offset - len(data) + offset)
+                kind, size = data[offset + 4], 64 + int.from_bytes(
+                    data[offset + 8 : offset + 12], "little"
+                )
+                epoch = int.from_bytes(data[offset + 12 : offset + 16], "little")
+                self._cursor = here
+                if kind == RecordType.BATCH and epoch == self.epoch:
+                    await self._apply_batch(data[offset : offset + size])
+                elif kind == RecordType.BATCH and epoch > self.epoch:
+                    self._held = self._held or here
+                elif kind == RecordType.COMMIT and epoch > self.epoch:
+                    await self._switch_image(decode(data, offset))
+                    break  # its operations stand in the journal before this record
+                offset += size
+                self._cursor = Position(here.segment, here.offset + size)
+        self.changed.notify()
+
+    async def _switch_image(self, record: Record) -> None:
+        """Carry out a committed resynchronization; repeatable until its checkpoint."""
+        document = read_commit(record.payload)
+        self.runtime.emit("activity", "resynchronize")
+        await self.home.rebuild(
+            Catalogue.from_json(document["catalogue"]), staged_blocks(self.volume, document)
+        )
+        self.epoch = record.epoch
+        self.applied = self.checkpointed = 0
+        self.applied_chain = genesis(self.options.set_id, self.epoch)
+        if self._held is not None:
+            self._cursor, self._held = self._held, None
+        await self.checkpoint()
+        if self.volume.exists(document["path"]):
+            self.volume.unlink(document["path"])
+        self._repaired()
+        self.runtime.emit("activity", "")
+
+    async def _apply_batch(self, data: bytes) -> None:
+        number = int.from_bytes(data[16:24], "little")
+        operations = self._cache.pop(number, None)
+        if operations is None:
+            record = decode(data, 0)
+            header = BatchHeader.decode(record.prefix)
+            raw = unpack_body(record.prefix + record.payload, header)
+            operations = verify_batch(raw, header, check_chain=self.safeguards.chain_check)
+        await self.volume.admit(len(data))
+        self.runtime.emit("activity", "apply")
+        chain_after = data[64 + BATCH_BYTES - 16 : 64 + BATCH_BYTES]
+        await self._apply_operations(operations, chain_after)
+        self.runtime.emit("activity", "")
+
+    async def _apply_operations(
+        self, operations: list[NumberedOperation], chain_after: bytes
+    ) -> None:
+        applied, home = self.applied, self.home
+        ordered = operations if self.safeguards.apply_in_order else operations[::-1]
+        size = 0
+        for sequence, operation in ordered:
+            if sequence <= applied:
+                continue  # in the checkpoint already
+            if operation.kind in CONTENT_KINDS:
+                home.apply_content(operation)
+                self.applied = sequence
+            else:
+                await self._apply_names(sequence, operation)
+            size += operation.length + 1
+        last, newest = operations[-1]
+        if last > applied:
+            self.applied = last
+            self.as_of_ns = newest.captured_ns
+            self.applied_chain = chain_after
+            self._since_checkpoint_bytes += size
+            self._freshen()
+            if self._damage_until is not None and last >= self._damage_until:
+                self._repaired()
+
+    async def _apply_names(self, sequence: int, operation: Operation) -> None:
+        """A barrier: nothing before it is redone after it, and the reverse."""
+        if self.safeguards.barrier_at_names:
+            await self.checkpoint()
+        self.home.apply_names(operation)
+        self.applied = sequence
+        if self.safeguards.barrier_at_names:
+            await self.checkpoint()
+
+    def _repaired(self) -> None:
+        if self.damage:
+            self.damage, self._damage_until = "", None
+            self.runtime.emit("repaired")
+
+    async def checkpoint(self) -> None:
+        """Make home durable and note how far it is; then free journal segments.
+
+        Inside a batch the noted operation is ahead of the noted segment's records; redo
+        skips what the checkpoint includes.
+        """
+        self.runtime.emit("activity", "checkpoint")
+        self._checkpoint_wanted = False
+        redo_from = self._held or self._cursor
+        applied = self.applied
+        state = {
+            "set": self.options.set_id,
+            "replica": self.options.replica_id,
+            "epoch": self.epoch,
+            "operation": applied,
+            "chain": self.applied_chain.hex(),
+            "as_of_ns": self.as_of_ns,
+            "segment": redo_from.segment,
+            "promised_epoch": self.promised_epoch,
+            "promoted": self.promoted,
+            "damage": self.damage,
+            "catalogue": self.home.catalogue.to_json(),
+        }
+        self._since_checkpoint_bytes = 0
+        self._checkpoint_ns = self.runtime.now_ns()
+        await self.home.sync()
+        await self._slots.write(state)
+        self.checkpointed = applied
+        self.journal.free_before(redo_from.segment)
+        self.runtime.emit("activity", "")
+        self.changed.notify()
+
+    async def drained(self) -> None:
+        """Wait until all that is durable of the image's history is applied and in a checkpoint.
+
+        Then home on disk is what block synchronization compares against.
+        """
+        while self._cursor < self._durable_end or self.committed_epoch != self.epoch:
+            await self.changed
+        while self.checkpointed != self.applied:
+            self._checkpoint_wanted = True
+            self.changed.notify()
+            await self.changed
+
+    async def promote(self) -> None:
+        """End the source's epoch: durably, before the image is opened for clients."""
+        self.promoted = True
+        self.promised_epoch = self.epoch + 1
+        await self.checkpoint()
+
+    # -- telemetry -----------------------------------------------------------------
+
+    def heard(self, beat: Heartbeat) -> None:
+        """A heartbeat: when all that it names is applied, the image is as of then."""
+        self._beat = beat
+        self._freshen()
+
+    def _freshen(self) -> None:
+        beat = self._beat
+        if beat is not None and beat.epoch == self.epoch and self.applied >= beat.completed:
+            self.as_of_ns = max(self.as_of_ns, beat.wall_ns)
+
+    def acknowledgement(self) -> Acknowledgement:
+        """What may be promised to the source now."""
+        if self.epoch != self.stream_epoch:
+            return Acknowledgement(self.stream_epoch, self.durable, 0, 0, self.as_of_ns)
+        applied = min(self.applied, self.durable)
+        return Acknowledgement(
+            self.epoch, self.durable, applied, min(applied, self.checkpointed), self.as_of_ns
+        )

@@ -1,0 +1,94 @@
+"""A small durable state in two files, of which at least one is whole at any moment.
+
+``write`` alternates between ``NAME.a`` and ``NAME.b``: each write goes to the file that
+does not hold the newest valid state and is synced before it counts.  A power loss at any
+point leaves the state before or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any, Final
+
+import xxhash
+import zstandard
+
+from replicator.errors import DamagedLog
+from replicator.runtime.port import Volume
+
+_HEADER: Final = struct.Struct("<8sQI16s")
+_MAGIC: Final = b"XRSLOT1\0"
+_LIMIT_BYTES: Final = 1 << 28
+
+
+class StateSlots:
+    """A JSON document kept in two checksummed slots.
+
+    Arguments
+    ---------
+    volume, path: where; the files are ``path + ".a"`` and ``path + ".b"``.
+    """
+
+    def __init__(self, volume: Volume, path: str) -> None:
+        self._volume = volume
+        self._path = path
+        self._generation = 0
+
+    async def load(self) -> dict[str, Any] | None:
+        """The newest valid state; None when none was ever written.
+
+        Raises DamagedLog when slots exist but none is valid.
+        """
+        newest: dict[str, Any] | None = None
+        invalid: list[str] = []
+        for path in (self._path + ".a", self._path + ".b"):
+            if not self._volume.exists(path):
+                continue
+            file = self._volume.open(path)
+            data = await file.read_at(0, min(file.size_bytes, _LIMIT_BYTES))
+            file.close()
+            found = _decode(data)
+            if found is None:
+                if data.strip(b"\0"):
+                    invalid.append(path)
+                continue
+            generation, state = found
+            if generation > self._generation:
+                self._generation, newest = generation, state
+        if newest is None and len(invalid) == 2:
+            raise DamagedLog("neither copy of the state is valid", path=invalid[0])
+        return newest
+
+    async def write(self, state: dict[str, Any]) -> None:
+        """Make ``state`` the newest; returns when it survives a power loss."""
+        generation = self._generation + 1
+        path = self._path + (".a" if generation % 2 else ".b")
+        body = zstandard.compress(json.dumps(state, sort_keys=True).encode(), 1)
+        head = _HEADER.pack(
+            _MAGIC, generation, len(body), xxhash.xxh3_128_digest(body, generation & 0xFFFF)
+        )
+        new = not self._volume.exists(path)
+        file = self._volume.create(path) if new else self._volume.open(path)
+        await self._volume.admit(len(head) + len(body))
+        file.write_at(0, head, body)
+        await file.sync()
+        file.close()
+        if new:
+            await self._volume.sync_directory(path.rpartition("/")[0] or "/")
+        self._generation = generation
+
+
+def _decode(data: bytes) -> tuple[int, dict[str, Any]] | None:
+    if len(data) < _HEADER.size:
+        return None
+    magic, generation, length, checksum = _HEADER.unpack_from(data)
+    body = data[_HEADER.size : _HEADER.size + length]
+    if (
+        magic != _MAGIC
+        or len(body) != length
+        or xxhash.xxh3_128_digest(body, generation & 0xFFFF) != checksum
+    ):
+        return None
+    state = json.loads(zstandard.decompress(body, max_output_size=_LIMIT_BYTES))
+    return (generation, state) if isinstance(state, dict) else None

@@ -1,0 +1,210 @@
+"""The spool: the durable queue of captured operations at the source.
+
+Each captured operation is appended as an *intent* before the file is touched, and counts
+as *completed* when the file has been changed; an operation that failed or was cut short
+gets an OUTCOME record in between.  Capture is a sequence of plain calls, so at most one
+operation is unfinished at any moment: the last one.
+
+The sender reads whole records from the log, up to the completed mark, exactly as they are
+stored; they travel and are journalled in that form, so checksum and chain are checked end
+to end.  Memory does not grow with the backlog.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from replicator.catalogue import Catalogue
+from replicator.journal import LogKind, Position, SegmentedLog
+from replicator.operation import OUTCOME, Operation, decode_operation
+from replicator.records import HEADER_BYTES, Record, RecordType, genesis
+from replicator.runtime.channels import Signal
+from replicator.runtime.port import Volume
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveredSpool:
+    """What was found at the start of a source."""
+
+    epoch: int
+    """0 when there was no spool."""
+    gap: str
+    """Why the history cannot be continued; empty when it can."""
+    unfinished: Operation | None
+    """The last intent, to be rolled forward: nobody knows whether it reached the file."""
+
+
+class Spool:
+    """The captured history of one epoch, bounded by a hard limit.
+
+    Arguments
+    ---------
+    volume, directory: where the segments are; the directory must exist.
+    set_id: name of the protected set, stored in each segment.
+    segment_bytes, limit_bytes: see :class:`replicator.journal.SegmentedLog`.
+    """
+
+    def __init__(
+        self, volume: Volume, directory: str, set_id: str, segment_bytes: int, limit_bytes: int
+    ) -> None:
+        self.volume = volume
+        self.set_id = set_id
+        self.log = SegmentedLog(
+            volume, directory, LogKind.SPOOL, set_id, segment_bytes, limit_bytes, self._preamble
+        )
+        self.catalogue = Catalogue()
+        self.epoch = 0
+        self.completed = 0
+        """The completed mark: number of the last operation whose outcome is known."""
+        self.completed_end = self.log.end
+        self.released_bytes = 0
+        self.progress = Signal()
+        """Notified when the completed mark rises."""
+        self.room = Signal()
+        """Notified when segments were freed."""
+
+    def _preamble(self) -> bytes:
+        return json.dumps(self.catalogue.to_json()).encode()
+
+    @property
+    def sequence(self) -> int:
+        """Number of the last operation in the spool."""
+        return self.log.sequence
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of records that the replica has not released."""
+        return max(0, self.log.appended_bytes - self.released_bytes)
+
+    # -- capture (plain calls) -----------------------------------------------------
+
+    def append(self, prefix: bytes, data: bytes = b"") -> None:
+        """Append the intent of the next operation; raises LogFull."""
+        log = self.log
+        log.append(
+            RecordType.OPERATION, self.epoch, log.sequence + 1, self.completed, prefix, data
+        )
+
+    def outcome(self, done_bytes: int) -> None:
+        """Note that the last operation failed (0) or was cut short."""
+        log = self.log
+        log.append(
+            RecordType.OUTCOME,
+            self.epoch,
+            log.sequence,
+            self.completed,
+            OUTCOME.pack(log.sequence, done_bytes),
+        )
+
+    def complete(self) -> None:
+        """Raise the completed mark to the last operation."""
+        log = self.log
+        self.completed = log.sequence
+        self.completed_end = log.end
+        self.progress.notify()
+
+    def end_history(self) -> None:
+        """Note that capture stops here; a restart will know that the history has a gap."""
+        self.log.append(RecordType.END, self.epoch, self.log.sequence, self.completed, b"")
+
+    def begin_epoch(self, epoch: int, catalogue: Catalogue) -> None:
+        """Throw the history away and begin another: the image now is its operation 0."""
+        self.epoch = epoch
+        self.catalogue = catalogue
+        self.completed = 0
+        self.log.clear(genesis(self.set_id, epoch), 0)
+        self.log.roll(epoch, 1, 0)
+        self.completed_end = self.log.end
+        self.released_bytes = self.log.appended_bytes
+        self.room.notify()
+
+    # -- the sender ----------------------------------------------------------------
+
+    async def read_batch(
+        self, position: Position, max_bytes: int
+    ) -> tuple[bytes, int, Position]:
+        """Completed records from ``position`` on; an operation comes with its outcome.
+
+        Returns the bytes, the offset of the last record in them, and where to go on.
+        """
+        log = self.log
+        data, last, after = await log.read(position, self.completed_end, max_bytes)
+        while data and after < self.completed_end:
+            segment = log.segment(after.segment)
+            head = await segment.file.read_at(after.offset, HEADER_BYTES)
+            if len(head) < HEADER_BYTES or head[4] != RecordType.OUTCOME:
+                break
+            more, _, after = await log.read(after, self.completed_end, 1)
+            last = len(data)
+            data += more
+        return data, last, after
+
+    async def position_after(self, sequence: int, chain: bytes) -> Position | None:
+        """Where to go on for a replica that has ``sequence`` with that link of the chain.
+
+        None when the spool does not have what follows, or when the chain differs: then
+        the replica's history is not this one.
+        """
+        if sequence > self.completed:
+            return None
+        if sequence == self.completed:
+            return self.completed_end if chain == self.log.chain else None
+        position = await self.log.find(sequence + 1)
+        if position is None:
+            return None
+        data, _, _ = await self.log.read(position, self.completed_end, HEADER_BYTES)
+        return position if data[32:48] == chain else None
+
+    def release(self, sequence: int, total_bytes: int) -> None:
+        """The replica will never ask again for what is numbered up to ``sequence``."""
+        self.released_bytes = max(self.released_bytes, total_bytes)
+        if self.log.free_through(sequence):
+            self.room.notify()
+
+    # -- start ---------------------------------------------------------------------
+
+    async def recover(self, epoch: int) -> RecoveredSpool:
+        """Open the spool that an earlier process of the same boot left.
+
+        ``epoch`` is what the source's own state says; a spool of another epoch is a gap.
+        Raises ForeignLog.
+        """
+        pending: Operation | None = None
+        failed = False
+        gap = ""
+
+        def settle() -> None:
+            nonlocal pending
+            if pending is not None and not failed:
+                self.catalogue.apply(pending)
+            pending = None
+
+        def visit(record: Record, _position: Position) -> None:
+            nonlocal pending, failed, gap
+            if record.type == RecordType.CATALOGUE:
+                settle()
+                self.catalogue = Catalogue.from_json(json.loads(record.payload))
+            elif record.type == RecordType.OPERATION:
+                settle()
+                pending, failed = decode_operation(record), False
+            elif record.type == RecordType.OUTCOME:
+                failed = OUTCOME.unpack(record.prefix)[1] == 0
+            elif record.type == RecordType.END:
+                gap = "the spool was full and capture had stopped"
+            if record.epoch != epoch:
+                gap = f"the spool belongs to epoch {record.epoch}"
+
+        damage = await self.log.recover(visit)
+        last = pending
+        if not self.log.segments:
+            gap = gap or "there is no spool"
+        if damage is not None:
+            gap = str(damage.error())
+        unfinished = last if last is not None and not failed else None
+        settle()
+        self.epoch = epoch
+        self.completed = self.log.sequence
+        self.completed_end = self.log.end
+        self.released_bytes = 0
+        return RecoveredSpool(epoch, gap, None if gap else unfinished)

@@ -1,0 +1,232 @@
+"""The command ``simulator``: run a scenario, check one, print the schemas.
+
+``docs/exit-codes.md`` lists the exit codes.  What a command needs is imported inside it, so
+that ``simulator --help`` and a mistyped option answer at once.
+
+Everything that can be refused is refused before the run: options, the scenario, and targets
+that cannot be written.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from replicator.command_line import printable, run_app
+from replicator.errors import BadInput, ExitCode
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from simulator.measures import RunResult, Verdict
+    from simulator.scenario import Scenario
+
+PROGRAM = "simulator"
+_STANDARD_OUTPUT = Path("-")
+
+app = typer.Typer(
+    name=PROGRAM,
+    help="Replicates an emulated store under faults, and says whether the copy held.",
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 pass, 1 an invariant or objective is broken, 2 inconclusive, "
+    "64 wrong usage or bad input, 70 internal error, 130 interrupted.",
+)
+
+ScenarioArgument = Annotated[
+    Path, typer.Argument(metavar="SCENARIO", help="The scenario, a TOML file.", show_default=False)
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Replace one value of the scenario, for instance link.rtt=80ms. Repeatable.",
+        show_default=False,
+    ),
+]
+
+
+@app.command()
+def run(
+    scenario: ScenarioArgument,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**63 - 1, help="Instead of the scenario's.", show_default=False),
+    ] = None,
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="Write the result as JSON; '-' is standard output.",
+            show_default=False,
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the report DIR/report.html.", show_default=False),
+    ] = None,
+    set_: SetOption = None,
+) -> None:
+    """Run SCENARIO and say the verdict."""
+    from simulator.scenario import load_scenario
+
+    overrides = list(set_ or [])
+    loaded = load_scenario(scenario, overrides)
+    _check_targets(json, report)
+
+    from rich.console import Console
+
+    from simulator.report.terminal import print_result, progress_on
+    from simulator.run import run_scenario
+
+    with progress_on(Console(stderr=True), "starting") as progress:
+        result = run_scenario(loaded, seed, progress)
+    # With the record on standard output nothing else may stand there.
+    console = Console(stderr=json == _STANDARD_OUTPUT, highlight=False)
+    print_result(console, result)
+    _write(result, json, report, _command(scenario, result.seed, overrides), console)
+    raise typer.Exit(exit_code_of(result.verdict))
+
+
+@app.command()
+def check(scenario: ScenarioArgument, set_: SetOption = None) -> None:
+    """Say what SCENARIO is, or every error in it, without running it."""
+    from simulator.scenario import load_scenario
+
+    for line in describe(load_scenario(scenario, list(set_ or []))):
+        print(printable(line))
+
+
+@app.command()
+def schema(
+    result: Annotated[
+        bool, typer.Option("--result", help="The schema of the JSON of a run instead.")
+    ] = False,
+) -> None:
+    """Print the JSON Schema of scenarios."""
+    from simulator.report.record import result_json_schema, schema_text
+
+    if result:
+        print(schema_text(result_json_schema()), end="")
+        return
+    from simulator.scenario import scenario_json_schema
+
+    print(schema_text(scenario_json_schema()), end="")
+
+
+def exit_code_of(verdict: Verdict) -> ExitCode:
+    """How a run with this verdict ends the command."""
+    from simulator.measures import Verdict
+
+    if verdict is Verdict.PASS:
+        return ExitCode.PASS
+    return ExitCode.INCONCLUSIVE if verdict is Verdict.INCONCLUSIVE else ExitCode.BROKEN
+
+
+def describe(scenario: Scenario) -> list[str]:
+    """What a scenario is, in a few lines."""
+    from simulator.report.units import (
+        count_of,
+        format_bytes,
+        format_duration,
+        format_rate,
+    )
+
+    def duration(time_ns: int) -> str:
+        return format_duration(time_ns / 1e9)
+
+    link, protection = scenario.link, scenario.protection
+    lines = [scenario.name]
+    if scenario.description:
+        lines.append(f"  {scenario.description}")
+    lines.append(f"  lasts {duration(scenario.duration_ns)}, seed {scenario.seed}")
+    lines.append(f"  stream: {scenario.stream.kind}")
+    lines.append(
+        f"  protection: {protection.kind}, spool up to {format_bytes(protection.spool_limit_bytes)}"
+        f", then {protection.spool_full}"
+    )
+    lines.append(
+        f"  link: {format_rate(link.bits_per_second / 8)}, round trip {duration(link.rtt_ns)}"
+        + (f", {count_of(len(link.schedule), 'scheduled change')}" if link.schedule else "")
+    )
+    lines.append(f"  {count_of(len(scenario.faults), 'fault')}" + (":" * bool(scenario.faults)))
+    for fault in sorted(scenario.faults, key=lambda each: each.at_ns):
+        host = getattr(fault, "host", None)
+        where = f" of {host}" if host else ""
+        kind = fault.kind.replace("_", " ")
+        lines.append(f"    after {duration(fault.at_ns)}: {kind}{where}")
+    objectives = {
+        "RPO": scenario.objectives.rpo_ns,
+        "RTO": scenario.objectives.rto_ns,
+        "catch-up": scenario.objectives.catch_up_ns,
+    }
+    wanted = [
+        f"{name} {duration(value)}" for name, value in objectives.items() if value is not None
+    ]
+    peak_bytes = scenario.objectives.spool_peak_bytes
+    if peak_bytes is not None:
+        wanted.append(f"spool peak {format_bytes(peak_bytes)}")
+    lines.append(f"  objectives: {', '.join(wanted) or 'none'}")
+    return lines
+
+
+def _check_targets(json: Path | None, report: Path | None) -> None:
+    """Refuses, before the run, what could not be written after it."""
+    from simulator.report.output import check_directory_target, check_file_target
+
+    if report is not None:
+        check_directory_target(report, "--report")
+        check_file_target(report / "report.html", "--report")
+    if json is not None and json != _STANDARD_OUTPUT:
+        check_file_target(json, "--json")
+        if report is not None and json.resolve() == (report / "report.html").resolve():
+            raise BadInput("--json and --report would write the same file", path=str(json))
+
+
+def _write(
+    result: RunResult, json: Path | None, report: Path | None, command: str, console: Console
+) -> None:
+    """Writes what was asked for, and says where it is."""
+    from simulator.report.record import result_text
+
+    if json == _STANDARD_OUTPUT:
+        print(result_text(result), end="")
+    elif json is not None:
+        from simulator.report.output import write_atomically
+
+        write_atomically(json, result_text(result), "--json")
+        _say_where(console, "JSON", json)
+    if report is not None:
+        from simulator.report import render_report
+
+        _say_where(console, "report", render_report(result, report, command=command))
+
+
+def _say_where(console: Console, what: str, path: Path) -> None:
+    from rich.text import Text
+
+    console.print(Text(printable(f"{what}: {path}")), soft_wrap=True)
+
+
+def _command(scenario: Path, seed: int, overrides: list[str]) -> str:
+    """The command that makes the run again."""
+    import shlex
+
+    words = [PROGRAM, "run", str(scenario), "--seed", str(seed)]
+    for override in overrides:
+        words += ["--set", override]
+    return shlex.join(words)
+
+
+def main() -> NoReturn:
+    """The console command."""
+    run_app(app, PROGRAM)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,556 @@
+"""The emulated disk: a volume behind the storage port that can lose its power.
+
+Models: a page cache over a medium (reads see every write at once; a sync, or write-back in
+the order of age once too much is dirty, makes changes durable), names and sizes that
+survive as a file system would keep them, torn writes at sector boundaries, service times
+of one device, dirty limit with back-pressure, a full volume, locks between processes,
+syncs that fail or lie on request.  Each plain call and each end of a sync is one *step*
+at which a crash can be asked for.
+
+Leaves out: eviction (what was read or written since boot stays in memory), read-ahead,
+delayed allocation other than zeros beyond what was written, quotas, access rights, holes
+as a property of their own.
+
+Harsher than real: sizes and data survive independently of each other, file by file; an
+fsync of a file never makes its name durable.  Kinder than real: write-back of old data is
+taken to reach the medium (a drive whose cache lies is a fault to be asked for); within a
+sector, bytes never mix.  A comparison with a real file system is the business of a later
+step of the project (``docs/decisions/0002-disk-model.md``).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from replicator.errors import Locked, NoSpace, NotFound, StorageError, SyncFailed
+from replicator.runtime.kernel import Completion, Crashed
+from replicator.runtime.port import Buffer, Stat
+from simulator.blocks import BLOCK_BYTES
+from simulator.device import Device, DiskModel
+from simulator.inode import Choose, Inode
+from simulator.namespace import Directory, Edit, Namespace, Symlink, kind_of, split
+from simulator.runtime import SimClock
+
+WRITE_BACK_CHUNK_BYTES = 4 << 20
+METADATA_COMMIT_NS = 30_000_000_000
+"""Names older than this are durable without a sync: file systems commit by themselves
+(ext4 and xfs within 5 to 30 s by default)."""
+
+
+class Holder(Protocol):
+    """Who has mounted the disk: a host incarnation, dead or alive."""
+
+    @property
+    def dead(self) -> bool: ...
+
+
+class Disk:
+    """The medium with its cache; survives the hosts that mount it.
+
+    Arguments
+    ---------
+    clock: the simulated clock that service times are booked on.
+    model: sizes and times.
+    name: for messages, events and lock names.
+    trace: called with ``(event, *ints)`` at each step; feeds the hash of the event trace.
+    """
+
+    def __init__(
+        self,
+        clock: SimClock,
+        model: DiskModel,
+        name: str,
+        trace: Callable[..., None] | None = None,
+    ) -> None:
+        self.clock = clock
+        self.model = model
+        self.name = name
+        self.device = Device(model)
+        self.names = Namespace()
+        self.used_blocks = 0
+        self.dirty_bytes = 0
+        self.steps = 0
+        self.crash_at_step: int | None = None
+        self.on_crash: Callable[[], None] | None = None
+        """Called when the step asked for is reached, before Crashed is raised."""
+        self.sync_fails: Callable[[str], bool] | None = None
+        """Fault: says for a path whether this sync fails (and drops what was dirty)."""
+        self.sync_lies = False
+        """Fault: syncs return at once and make nothing durable."""
+        self.boots = 0
+        self._trace = trace
+        self._inodes: dict[int, Inode] = {}
+        self._dirty: dict[int, Inode] = {}
+        self._writing_back = False
+        self._admission: list[Completion[None]] = []
+        self._locks: dict[str, Holder] = {}
+        self._unlinked: dict[int, Inode] = {}
+        self._name_times: deque[int] = deque()
+        self._names_settled = 0
+
+    def mount(self, holder: Holder) -> SimVolume:
+        """The storage port as one host incarnation sees it."""
+        return SimVolume(self, holder)
+
+    def free_bytes(self) -> int:
+        return self.model.size_bytes - self.used_blocks * BLOCK_BYTES
+
+    # -- faults --------------------------------------------------------------------
+
+    def power_loss(self, choose: Choose) -> None:
+        """Lose the cache; ``choose`` decides what of the unsynced changes survives."""
+        self.names.power_loss(choose, self.model.metadata == "ordered")
+        for inode in list(self._inodes.values()):
+            inode.power_loss(choose, self.model.sector_bytes)
+        self._dirty.clear()
+        self.dirty_bytes = 0
+        self.device.reset()
+        self.boots += 1
+        self._admission.clear()
+        self._locks.clear()
+        self._inodes = {inode.number: inode for inode in _inodes_of(self.names)}
+        self._unlinked.clear()
+        self._name_times.clear()
+        self._names_settled = self.names.changes
+        self.used_blocks = sum(self._charge(inode) for inode in self._inodes.values())
+
+    def fork(self, clock: SimClock, model: DiskModel) -> Disk:
+        """A copy-on-write overlay; this disk must not change while the fork is in use."""
+        fork = Disk(clock, model, self.name)
+        fork.names = self.names.fork()
+        fork.used_blocks = self.used_blocks
+        fork.dirty_bytes = self.dirty_bytes
+        for inode in _inodes_of(fork.names):
+            fork._inodes[inode.number] = inode
+            if inode.changes:
+                fork._dirty[inode.number] = inode
+        return fork
+
+    def name_step(self, event: str, *values: int) -> None:
+        """A step that changed names; old changes of names settle by themselves."""
+        now_ns = self.clock.now()
+        self._name_times.append(now_ns)
+        while self._name_times and self._name_times[0] < now_ns - METADATA_COMMIT_NS:
+            self._name_times.popleft()
+            self._names_settled += 1
+        if self.names.settle_prefix(self._names_settled):
+            self.collect_unlinked()
+        self.step(event, *values)
+
+    def collect_unlinked(self) -> None:
+        """Forget the bytes of files whose last name is gone for good."""
+        if not self._unlinked:
+            return
+        named = {inode.number for inode in _inodes_in_log(self.names)}
+        for number in [n for n in self._unlinked if n not in named]:
+            inode = self._unlinked.pop(number)
+            if inode.links == 0:
+                self.dirty_bytes -= inode.dirty_bytes
+                self._dirty.pop(number, None)
+                self._inodes.pop(number, None)
+                inode.changes.clear()
+                inode.dirty_bytes = 0
+
+    @staticmethod
+    def _charge(inode: Inode) -> int:
+        inode.charged_blocks = sum(1 for block in inode.blocks.values() if block)
+        return inode.charged_blocks
+
+    # -- steps and time ------------------------------------------------------------
+
+    def step(self, event: str, *values: int) -> None:
+        """Count one storage step; the crash that was asked for happens here."""
+        self.steps += 1
+        if self._trace is not None:
+            self._trace(event, *values)
+        if self.crash_at_step is not None and self.steps >= self.crash_at_step:
+            self.crash_at_step = None
+            if self.on_crash is not None:
+                self.on_crash()
+            raise Crashed(f"{self.name}: crash at storage step {self.steps}")
+
+    def wrote(self, inode: Inode, length: int, new_blocks: int) -> None:
+        """Account for dirty data and space; starts write-back when much is dirty."""
+        self.used_blocks += new_blocks
+        self.dirty_bytes += length
+        self._dirty.setdefault(inode.number, inode)
+        if self.dirty_bytes * 2 > self.model.dirty_limit_bytes and not self._writing_back:
+            self._write_back()
+
+    def settle(self, inode: Inode, up_to: int) -> None:
+        """The changes numbered below ``up_to`` have reached the medium."""
+        self.dirty_bytes -= inode.settle(up_to)
+        if not inode.changes:
+            self._dirty.pop(inode.number, None)
+        if self._admission and self.dirty_bytes < self.model.dirty_limit_bytes:
+            waiting, self._admission = self._admission, []
+            for completion in waiting:
+                completion.set(None)
+
+    def _write_back(self) -> None:
+        inode = next((i for i in self._dirty.values() if i.changes), None)
+        if inode is None:
+            self._dirty.clear()
+            self._writing_back = False
+            return
+        self._writing_back = True
+        size, count, runs, end = 0, 0, 0, -1
+        for change in inode.changes:
+            count += 1
+            if change.data is not None:
+                runs += change.offset != end
+                end = change.offset + len(change.data)
+                size += len(change.data)
+            if size >= WRITE_BACK_CHUNK_BYTES:
+                break
+        up_to, boot = inode.first_change + count, self.boots
+        done_ns = self.device.book(self.clock.now(), size, runs)
+
+        def written() -> None:
+            self._writing_back = False
+            if self.boots == boot:
+                self.settle(inode, up_to)
+                if self.dirty_bytes * 2 > self.model.dirty_limit_bytes:
+                    self._write_back()
+
+        self.clock.at(done_ns, written)
+
+    def may_admit(self, size_bytes: int) -> bool:
+        """Whether so much may be written without passing the dirty limit."""
+        limit = self.model.dirty_limit_bytes
+        return self.dirty_bytes + size_bytes <= limit or self.dirty_bytes == 0
+
+    def wait_for_admission(self) -> Completion[None]:
+        completion: Completion[None] = Completion()
+        self._admission.append(completion)
+        if not self._writing_back:
+            self._write_back()
+        return completion
+
+    def new_inode(self) -> Inode:
+        inode = Inode(self.names.next_number)
+        self.names.next_number += 1
+        self._inodes[inode.number] = inode
+        return inode
+
+    def forget_unlinked(self, inode: Inode) -> None:
+        """Give back the space of a file without names (its bytes stay for an undo)."""
+        if inode.links == 0:
+            self.used_blocks -= inode.charged_blocks
+            inode.charged_blocks = 0
+            self._unlinked[inode.number] = inode
+
+    def lock(self, path: str, holder: Holder) -> None:
+        owner = self._locks.get(path)
+        if owner is not None and not owner.dead:
+            raise Locked("another process holds the lock", path=path)
+        self._locks[path] = holder
+
+    def unlock(self, path: str, holder: Holder) -> None:
+        if self._locks.get(path) is holder:
+            del self._locks[path]
+
+
+def _inodes_in_log(names: Namespace) -> list[Inode]:
+    found: list[Inode] = []
+    for change in names.log:
+        for edit in change.edits:
+            if isinstance(edit, Edit):
+                found.extend(n for n in (edit.before, edit.after) if isinstance(n, Inode))
+    return found
+
+
+def _inodes_of(names: Namespace) -> list[Inode]:
+    found: dict[int, Inode] = {}
+    for _path, node in names.walk("/"):
+        if isinstance(node, Inode):
+            found[node.number] = node
+    for inode in _inodes_in_log(names):
+        found[inode.number] = inode
+    return list(found.values())
+
+
+class SimFile:
+    """An open file of a :class:`SimVolume`."""
+
+    __slots__ = ("_disk", "_holder", "_poison", "inode", "path")
+
+    def __init__(self, disk: Disk, holder: Holder, path: str, inode: Inode) -> None:
+        self._disk = disk
+        self._holder = holder
+        self.path = path
+        self.inode = inode
+        self._poison: SyncFailed | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return self.inode.size
+
+    def _check(self) -> None:
+        if self._holder.dead:
+            raise Crashed(f"{self.path}: the host is dead")
+        if self._poison is not None:
+            raise self._poison
+
+    def _room(self, blocks: int, offset: int) -> None:
+        disk = self._disk
+        if (disk.used_blocks + blocks) * BLOCK_BYTES > disk.model.size_bytes:
+            raise NoSpace(f"volume {disk.name} is full", path=self.path, offset=offset)
+
+    def write_at(self, offset: int, *buffers: Buffer) -> int:
+        if self._holder.dead or self._poison is not None:
+            self._check()
+        data = buffers[0] if len(buffers) == 1 else b"".join(buffers)
+        if type(data) is not bytes:
+            data = bytes(data)
+        length = len(data)
+        if not length:
+            return 0
+        disk, inode = self._disk, self.inode
+        if disk.used_blocks * BLOCK_BYTES + length > disk.model.size_bytes - 2 * BLOCK_BYTES:
+            length = self._short_write(offset, length)
+            data = data[:length]
+        new_blocks = inode.write(offset, data)
+        if new_blocks:
+            new_blocks = self._charge(new_blocks)
+        disk.wrote(inode, length, new_blocks)
+        disk.step("write", inode.number, offset, length)
+        return length
+
+    def _charge(self, new_blocks: int) -> int:
+        """Blocks to charge for: those that were reserved are paid for already."""
+        inode = self.inode
+        used = len(inode.blocks)
+        charge = max(0, used - inode.charged_blocks)
+        inode.charged_blocks += charge
+        return charge if new_blocks else 0
+
+    def _short_write(self, offset: int, length: int) -> int:
+        """How much of a write fits on an almost full volume; raises NoSpace for nothing."""
+        disk, inode = self._disk, self.inode
+        free = disk.model.size_bytes // BLOCK_BYTES - disk.used_blocks
+        free += max(0, inode.charged_blocks - len(inode.blocks))
+        fits = 0
+        while fits < length:
+            number = (offset + fits) // BLOCK_BYTES
+            if inode.blocks.get(number) is None:
+                if free <= 0:
+                    break
+                free -= 1
+            fits = min(length, (number + 1) * BLOCK_BYTES - offset)
+        if fits == 0:
+            raise NoSpace(f"volume {disk.name} is full", path=self.path, offset=offset)
+        return fits
+
+    def truncate(self, size_bytes: int) -> None:
+        self._check()
+        inode = self.inode
+        inode.truncate(size_bytes)
+        used = sum(1 for block in inode.blocks.values() if block)
+        self._disk.wrote(inode, 0, used - inode.charged_blocks)
+        inode.charged_blocks = used
+        self._disk.step("truncate", inode.number, size_bytes)
+
+    def zero_range(self, offset: int, length: int) -> None:
+        self._check()
+        blocks = (offset + length - 1) // BLOCK_BYTES - offset // BLOCK_BYTES + 1
+        if length > 0:
+            self._room(blocks, offset)
+            new_blocks = self.inode.zero_range(offset, length)
+            self._disk.wrote(self.inode, length, self._charge(new_blocks) if new_blocks else 0)
+        self._disk.step("zero", self.inode.number, offset, length)
+
+    def allocate(self, offset: int, length: int) -> None:
+        self._check()
+        inode = self.inode
+        wanted = (offset + length + BLOCK_BYTES - 1) // BLOCK_BYTES
+        more = max(0, wanted - inode.charged_blocks)
+        self._room(more, offset)
+        inode.charged_blocks += more
+        self._disk.used_blocks += more
+        self._disk.step("allocate", inode.number, offset, length)
+
+    async def read_at(self, offset: int, length: int) -> bytes:
+        self._check()
+        inode, disk = self.inode, self._disk
+        if not inode.resident:
+            done: Completion[None] = Completion()
+            end_ns = disk.device.book(disk.clock.now(), min(length, max(0, inode.size - offset)), 1)
+            disk.clock.at(end_ns, lambda: done.set(None))
+            await done
+            self._check()
+            if offset + length >= inode.size:
+                inode.resident = True  # read to its end: from here on it is in memory
+        return inode.read(offset, length)
+
+    async def sync(self) -> None:
+        self._check()
+        inode, disk = self.inode, self._disk
+        if disk.sync_lies:
+            disk.step("lie", inode.number)
+            return
+        up_to, boot = inode.change_count(), disk.boots
+        end_ns = disk.device.book(disk.clock.now(), inode.dirty_bytes, inode.dirty_runs)
+        end_ns += disk.model.sync_overhead_ns
+        if end_ns > disk.clock.now():
+            done: Completion[None] = Completion()
+            disk.clock.at(end_ns, lambda: done.set(None))
+            await done
+        self._check()
+        if disk.boots != boot:
+            raise Crashed(f"{self.path}: the power went away during a sync")
+        if disk.sync_fails is not None and disk.sync_fails(self.path):
+            self._poison = SyncFailed("the sync failed", path=self.path)
+            raise self._poison
+        disk.settle(inode, up_to)
+        disk.step("sync", inode.number, up_to)
+
+    def close(self) -> None:
+        self._poison = StorageError("the file is closed", path=self.path)  # type: ignore[assignment]
+
+
+class SimLock:
+    def __init__(self, disk: Disk, path: str, holder: Holder) -> None:
+        self._disk, self._path, self._holder = disk, path, holder
+
+    def release(self) -> None:
+        self._disk.unlock(self._path, self._holder)
+
+
+class SimVolume:
+    """The storage port over a :class:`Disk`, for one host incarnation."""
+
+    def __init__(self, disk: Disk, holder: Holder) -> None:
+        self.disk = disk
+        self._holder = holder
+
+    @property
+    def name(self) -> str:
+        return self.disk.name
+
+    def _check(self) -> None:
+        if self._holder.dead:
+            raise Crashed(f"{self.disk.name}: the host is dead")
+
+    def create(self, path: str) -> SimFile:
+        self._check()
+        inode = self.disk.new_inode()
+        self.disk.names.add(path, inode)
+        self.disk.name_step("create", inode.number)
+        return SimFile(self.disk, self._holder, path, inode)
+
+    def open(self, path: str) -> SimFile:
+        self._check()
+        node = self.disk.names.node(path)
+        if not isinstance(node, Inode):
+            raise StorageError("not a regular file", path=path)
+        return SimFile(self.disk, self._holder, path, node)
+
+    def rename(self, old: str, new: str) -> None:
+        self._check()
+        replaced = self.disk.names.rename(old, new)
+        if isinstance(replaced, Inode):
+            self.disk.forget_unlinked(replaced)
+        self.disk.name_step("rename")
+
+    def unlink(self, path: str) -> None:
+        self._check()
+        node = self.disk.names.remove(path, directory_wanted=False)
+        if isinstance(node, Inode):
+            self.disk.forget_unlinked(node)
+        self.disk.name_step("unlink")
+
+    def link(self, old: str, new: str) -> None:
+        self._check()
+        node = self.disk.names.node(old)
+        if not isinstance(node, Inode):
+            raise StorageError("only files can have a second name", path=old)
+        self.disk.names.add(new, node)
+        self.disk.name_step("link", node.number)
+
+    def symlink(self, target: str, path: str) -> None:
+        self._check()
+        number = self.disk.names.next_number
+        self.disk.names.next_number += 1
+        self.disk.names.add(path, Symlink(number, target))
+        self.disk.name_step("symlink", number)
+
+    def mkdir(self, path: str) -> None:
+        self._check()
+        number = self.disk.names.next_number
+        self.disk.names.next_number += 1
+        self.disk.names.add(path, Directory(number))
+        self.disk.name_step("mkdir", number)
+
+    def rmdir(self, path: str) -> None:
+        self._check()
+        self.disk.names.remove(path, directory_wanted=True)
+        self.disk.name_step("rmdir")
+
+    def set_attributes(self, path: str, attributes: int) -> None:
+        self._check()
+        self.disk.names.set_attributes(path, attributes)
+        self.disk.name_step("attributes", attributes)
+
+    def list(self, path: str) -> list[str]:
+        self._check()
+        return sorted(self.disk.names.directory(path).entries)
+
+    def stat(self, path: str) -> Stat:
+        self._check()
+        node = self.disk.names.node(path)
+        kind = kind_of(node)
+        if isinstance(node, Inode):
+            return Stat(kind, node.size, node.number, node.attributes)
+        if isinstance(node, Symlink):
+            return Stat(kind, len(node.target), node.number, 0, node.target)
+        return Stat(kind, 0, node.number, node.attributes)
+
+    def exists(self, path: str) -> bool:
+        self._check()
+        try:
+            self.disk.names.node(path)
+        except NotFound:
+            return False
+        return True
+
+    def free_bytes(self) -> int:
+        return self.disk.free_bytes()
+
+    def lock(self, path: str) -> SimLock:
+        self._check()
+        self.disk.lock(path, self._holder)
+        return SimLock(self.disk, path, self._holder)
+
+    async def sync_directory(self, path: str) -> None:
+        self._check()
+        disk = self.disk
+        directory = disk.names.directory(path)
+        if disk.sync_lies:
+            disk.step("lie", directory.number)
+            return
+        up_to, boot = disk.names.changes, disk.boots
+        end_ns = disk.device.book(disk.clock.now(), 4096, 1) + disk.model.sync_overhead_ns
+        if end_ns > disk.clock.now():
+            done: Completion[None] = Completion()
+            disk.clock.at(end_ns, lambda: done.set(None))
+            await done
+        self._check()
+        if disk.boots != boot:
+            raise Crashed(f"{path}: the power went away during a sync")
+        disk.names.settle(directory, up_to, disk.model.metadata == "ordered")
+        disk.collect_unlinked()
+        disk.step("syncdir", directory.number)
+
+    async def admit(self, size_bytes: int) -> None:
+        self._check()
+        while not self.disk.may_admit(size_bytes):
+            await self.disk.wait_for_admission()
+            self._check()
+
+
+def parent_of(path: str) -> str:
+    """The directory that holds the path."""
+    return split(path)[0]

@@ -1,0 +1,1 @@
+"""Emulated stores, the load on them, and the record of what was committed."""

@@ -1,0 +1,271 @@
+"""One emulated file: what programs see now, and how to get back to what is on the medium.
+
+The present content lives in one block map.  Each change since the last sync is kept as a
+:class:`Change` with before-images (references, no copies), so the state on the medium is
+found by walking the changes backwards; a sync just forgets them.  A power loss walks back
+and then lets a legal subset happen again (:meth:`Inode.power_loss`).
+
+What survives a power loss, in this order (DESIGN section 6):
+
+1. sizes: a prefix of the changes of size (a journalling file system commits them in order);
+   what was written after a truncation that did not survive is gone with it, because the
+   new blocks were never referenced;
+2. sectors: each unsynced write survives not at all, whole, or in any subset of its sectors;
+   a sector that survives shows the file as it stood right after that write, earlier
+   unsynced writes to the same sector included, because the cache holds one copy of it;
+3. zeros where the surviving size reaches beyond what was written.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from simulator.blocks import BLOCK_BYTES, ForkedMap, all_keys, patch, read_range
+
+Choose = Callable[[int], int]
+"""``choose(n)`` picks one of n outcomes; 0 is the greatest loss, n - 1 the smallest."""
+
+LOST, TORN, WHOLE = range(3)
+
+
+class Change(NamedTuple):
+    """One unsynced change.  ``data`` is None for a truncation to ``offset`` bytes."""
+
+    offset: int
+    data: bytes | None
+    before: list[tuple[int, bytes | None]]
+    """The blocks it replaced."""
+    size_before: int
+    size_after: int
+
+
+class Inode:
+    """Content, size and unsynced changes of one regular file."""
+
+    __slots__ = (
+        "attributes",
+        "blocks",
+        "changes",
+        "charged_blocks",
+        "dirty_bytes",
+        "dirty_runs",
+        "first_change",
+        "hash_sum",
+        "hashes",
+        "links",
+        "number",
+        "resident",
+        "size",
+        "touched",
+        "written_end",
+    )
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.blocks: dict[int, bytes] = {}
+        self.size = 0
+        self.attributes = 0
+        self.links = 0
+        self.changes: deque[Change] = deque()
+        self.first_change = 0
+        """How many changes have been made durable: the number of the oldest kept one."""
+        self.dirty_bytes = 0
+        self.dirty_runs = 0
+        """Stretches of contiguous dirty bytes, for the time that writing them takes."""
+        self.written_end = -1
+        self.charged_blocks = 0
+        """Blocks that the volume's free space is charged for (reserved or written)."""
+        self.resident = True
+        """Whether reads are served from memory; false after a reboot, until read once."""
+        self.touched: set[int] = set()
+        """Blocks changed since their hash was last taken (see :mod:`simulator.digest`)."""
+        self.hashes: dict[int, int] = {}
+        self.hash_sum = 0
+
+    def fork(self) -> Inode:
+        """A copy that may be changed while this one stays as it is; costs no content."""
+        copy = Inode(self.number)
+        copy.blocks = ForkedMap(self.blocks)
+        copy.hashes = ForkedMap(self.hashes)
+        copy.hash_sum = self.hash_sum
+        copy.touched = set(self.touched)
+        copy.size = self.size
+        copy.attributes = self.attributes
+        copy.links = self.links
+        copy.changes = deque(self.changes)
+        copy.first_change = self.first_change
+        copy.dirty_bytes = self.dirty_bytes
+        copy.dirty_runs = self.dirty_runs
+        copy.charged_blocks = self.charged_blocks
+        copy.resident = self.resident
+        return copy
+
+    # -- what programs do ----------------------------------------------------------
+
+    def read(self, offset: int, length: int) -> bytes:
+        return read_range(self.blocks, offset, min(length, self.size - offset))
+
+    def write(self, offset: int, data: bytes) -> int:
+        """Write and return how many blocks are new."""
+        length = len(data)
+        blocks = self.blocks
+        number, start = divmod(offset, BLOCK_BYTES)
+        before: list[tuple[int, bytes | None]]
+        new_blocks = 0
+        if start == 0 and length == BLOCK_BYTES:
+            old = blocks.get(number)
+            if old is None:
+                new_blocks = 1
+            blocks[number] = data
+            before = [(number, old)]
+            self.touched.add(number)
+        else:
+            before = []
+            position = 0
+            while position < length:
+                take = min(length - position, BLOCK_BYTES - start)
+                part = data if take == length else data[position : position + take]
+                old = blocks.get(number)
+                if old is None:
+                    new_blocks += 1
+                blocks[number] = part if take == BLOCK_BYTES else patch(old, start, part)
+                before.append((number, old))
+                self.touched.add(number)
+                position += take
+                number += 1
+                start = 0
+        size_before = self.size
+        end = offset + length
+        size_after = end if end > size_before else size_before
+        self.size = size_after
+        self.changes.append(Change(offset, data, before, size_before, size_after))
+        self.dirty_bytes += length
+        if offset != self.written_end:
+            self.dirty_runs += 1
+        self.written_end = end
+        return new_blocks
+
+    def zero_range(self, offset: int, length: int) -> int:
+        """Zero a range block by block; whole blocks cost no memory."""
+        new_blocks = 0
+        end = offset + length
+        while offset < end:
+            take = min(end - offset, BLOCK_BYTES - offset % BLOCK_BYTES)
+            new_blocks += self.write(offset, bytes(take))
+            offset += take
+        return new_blocks
+
+    def truncate(self, size: int) -> None:
+        before: list[tuple[int, bytes | None]] = []
+        size_before = self.size
+        if size < size_before:
+            self._cut(size, before)
+        self.changes.append(Change(size, None, before, size_before, size))
+        self.size = size
+        self.dirty_runs += 1
+
+    def _cut(self, size: int, before: list[tuple[int, bytes | None]]) -> None:
+        blocks = self.blocks
+        keep, rest = divmod(size, BLOCK_BYTES)
+        for number in [n for n in all_keys(blocks) if n >= keep]:
+            old = blocks.get(number)
+            if not old or (number == keep and rest >= len(old)):
+                continue
+            before.append((number, old))
+            self._restore(number, old[:rest] if number == keep and rest else None)
+
+    def _restore(self, number: int, block: bytes | None) -> None:
+        self.touched.add(number)
+        if block is not None:
+            self.blocks[number] = block
+        elif isinstance(self.blocks, ForkedMap):
+            self.blocks[number] = b""
+        else:
+            self.blocks.pop(number, None)
+
+    # -- durability ----------------------------------------------------------------
+
+    def change_count(self) -> int:
+        """Number of the next change: all before it is what a sync now would cover."""
+        return self.first_change + len(self.changes)
+
+    def settle(self, up_to: int) -> int:
+        """Make the changes numbered below ``up_to`` durable; returns the bytes settled."""
+        settled = 0
+        changes = self.changes
+        while changes and self.first_change < up_to:
+            change = changes.popleft()
+            self.first_change += 1
+            if change.data is not None:
+                settled += len(change.data)
+        self.dirty_bytes -= settled
+        if not changes:
+            self.dirty_runs = 0
+            self.written_end = -1
+        return settled
+
+    def power_loss(self, choose: Choose, sector_bytes: int) -> None:
+        """Lose the cache: go back to the medium, then let a legal subset survive."""
+        changes = list(self.changes)
+        for change in reversed(changes):
+            for number, old in reversed(change.before):
+                self._restore(number, old)
+            self.size = change.size_before
+        self.changes.clear()
+        self.first_change += len(changes)
+        self.dirty_bytes = self.dirty_runs = 0
+        self.written_end = -1
+        if changes:
+            self._survive(changes, choose, sector_bytes)
+        self.changes.clear()
+        self.dirty_bytes = self.dirty_runs = 0
+        self.resident = False
+
+    def _survive(self, changes: list[Change], choose: Choose, sector_bytes: int) -> None:
+        cache = self.fork()  # replays every change: what the cache held after each one
+        resizing = [i for i, change in enumerate(changes) if change.size_after != change.size_before]
+        surviving_resizes = choose(len(resizing) + 1)
+        size = self.size
+        for index in resizing[:surviving_resizes]:
+            size = changes[index].size_after
+        lost_cut = len(changes)
+        for index in resizing[surviving_resizes:]:
+            if changes[index].data is None:
+                lost_cut = index
+                break
+        for index, change in enumerate(changes):
+            if index >= lost_cut:
+                break
+            if change.data is None:
+                cache.truncate(change.offset)
+                if change.size_after < self.size:
+                    self.truncate(change.offset)
+                continue
+            cache.write(change.offset, change.data)
+            fate = choose(3)
+            if fate == LOST:
+                continue
+            first = change.offset // sector_bytes
+            last = (change.offset + len(change.data) - 1) // sector_bytes
+            for start, end in self._surviving_runs(first, last + 1, fate, choose):
+                offset = start * sector_bytes
+                length = min(end * sector_bytes, cache.size) - offset
+                self.write(offset, read_range(cache.blocks, offset, length))
+        self.truncate(size)
+
+    @staticmethod
+    def _surviving_runs(
+        first: int, end: int, fate: int, choose: Choose
+    ) -> list[tuple[int, int]]:
+        if fate == WHOLE:
+            return [(first, end)]
+        runs: list[tuple[int, int]] = []
+        for sector in range(first, end):
+            if choose(2):
+                if runs and runs[-1][1] == sector:
+                    runs[-1] = (runs[-1][0], sector + 1)
+                else:
+                    runs.append((sector, sector + 1))
+        return runs

@@ -1,0 +1,317 @@
+"""The names of an emulated volume and what a power loss leaves of them.
+
+Directories hold entries by name; every change is a list of *edits* (directory, name,
+before, after) that survives or is lost as one.  A power loss undoes all unsynced changes
+and lets a legal part happen again: a prefix of the whole log when the file system commits
+its metadata in order, a prefix for each directory when it promises only what POSIX does.
+A change that touches two directories needs both; one whose directory is gone is gone too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from replicator.errors import AlreadyExists, NotEmpty, NotFound, StorageError
+from replicator.runtime.port import EntryKind
+from simulator.inode import Choose, Inode
+
+
+@dataclass(slots=True, eq=False)
+class Symlink:
+    number: int
+    target: str
+
+
+@dataclass(slots=True, eq=False)
+class Directory:
+    number: int
+    entries: dict[str, Inode | Directory | Symlink] = field(default_factory=dict)
+    attributes: int = 0
+
+
+Node = Inode | Directory | Symlink
+
+
+class Edit(NamedTuple):
+    """One entry of one directory, before and after."""
+
+    directory: Directory
+    name: str
+    before: Node | None
+    after: Node | None
+
+
+class _Attributes(NamedTuple):
+    node: Inode | Directory
+    before: int
+    after: int
+
+
+class _NameChange(NamedTuple):
+    edits: tuple[Edit | _Attributes, ...]
+    directories: tuple[Directory, ...]
+    number: int
+
+
+def kind_of(node: Node) -> EntryKind:
+    """File, directory or symbolic link."""
+    if isinstance(node, Inode):
+        return EntryKind.FILE
+    return EntryKind.DIRECTORY if isinstance(node, Directory) else EntryKind.SYMLINK
+
+
+def split(path: str) -> tuple[str, str]:
+    """Parent and last name of an absolute path."""
+    parent, _, name = path.rstrip("/").rpartition("/")
+    return parent or "/", name
+
+
+class Namespace:
+    """A tree of names over inodes, with the log of changes that are not yet durable."""
+
+    def __init__(self) -> None:
+        self.root = Directory(1)
+        self.next_number = 2
+        self.log: list[_NameChange] = []
+        self.changes = 0
+        self._cache: dict[str, Directory] = {}
+
+    # -- looking up ----------------------------------------------------------------
+
+    def node(self, path: str) -> Node:
+        """What the path names; raises NotFound.  Symbolic links are not followed."""
+        if path == "/":
+            return self.root
+        parent, name = split(path)
+        found = self.directory(parent).entries.get(name)
+        if found is None:
+            raise NotFound("no such file or directory", path=path)
+        return found
+
+    def directory(self, path: str) -> Directory:
+        """The directory at ``path``; raises NotFound or StorageError."""
+        cached = self._cache.get(path)
+        if cached is not None:
+            return cached
+        here: Node = self.root
+        for name in path.split("/"):
+            if not name:
+                continue
+            if not isinstance(here, Directory):
+                raise StorageError("a component of the path is not a directory", path=path)
+            step = here.entries.get(name)
+            if step is None:
+                raise NotFound("no such directory", path=path)
+            here = step
+        if not isinstance(here, Directory):
+            raise StorageError("not a directory", path=path)
+        self._cache[path] = here
+        return here
+
+    def walk(self, path: str) -> list[tuple[str, Node]]:
+        """All entries below a directory, depth first in the order of names."""
+        found: list[tuple[str, Node]] = []
+        stack = [(path.rstrip("/"), self.directory(path))]
+        while stack:
+            prefix, directory = stack.pop()
+            for name in sorted(directory.entries):
+                node = directory.entries[name]
+                found.append((f"{prefix}/{name}", node))
+                if isinstance(node, Directory):
+                    stack.append((f"{prefix}/{name}", node))
+        return found
+
+    # -- changing ------------------------------------------------------------------
+
+    def add(self, path: str, node: Node) -> None:
+        parent, name = split(path)
+        directory = self.directory(parent)
+        if not name:
+            raise StorageError("not a name", path=path)
+        if name in directory.entries:
+            raise AlreadyExists("the name exists already", path=path)
+        self._change((Edit(directory, name, None, node),), (directory,))
+
+    def remove(self, path: str, directory_wanted: bool) -> Node:
+        parent, name = split(path)
+        directory = self.directory(parent)
+        node = directory.entries.get(name)
+        if node is None:
+            raise NotFound("no such file or directory", path=path)
+        if isinstance(node, Directory) != directory_wanted:
+            raise StorageError(
+                "is a directory" if isinstance(node, Directory) else "not a directory", path=path
+            )
+        if isinstance(node, Directory) and node.entries:
+            raise NotEmpty("the directory is not empty", path=path)
+        self._change((Edit(directory, name, node, None),), (directory,))
+        return node
+
+    def rename(self, old: str, new: str) -> Node | None:
+        """Returns what ``new`` named before."""
+        old_parent, old_name = split(old)
+        new_parent, new_name = split(new)
+        source, target = self.directory(old_parent), self.directory(new_parent)
+        node = source.entries.get(old_name)
+        if node is None:
+            raise NotFound("no such file or directory", path=old)
+        replaced = target.entries.get(new_name)
+        if replaced is node:
+            return None
+        if isinstance(replaced, Directory) or (isinstance(node, Directory) and replaced):
+            raise AlreadyExists("a directory is in the way", path=new)
+        if isinstance(node, Directory) and f"{new}/".startswith(f"{old}/"):
+            raise StorageError("a directory cannot be moved into itself", path=new)
+        self._change(
+            (Edit(source, old_name, node, None), Edit(target, new_name, replaced, node)),
+            (source,) if source is target else (source, target),
+        )
+        return replaced
+
+    def set_attributes(self, path: str, attributes: int) -> None:
+        node = self.node(path)
+        if isinstance(node, Symlink):
+            raise StorageError("a symbolic link has no attributes", path=path)
+        parent = self.directory(split(path)[0])
+        self._change((_Attributes(node, node.attributes, attributes),), (parent,))
+
+    def _change(
+        self, edits: tuple[Edit | _Attributes, ...], directories: tuple[Directory, ...]
+    ) -> None:
+        self.log.append(_NameChange(edits, directories, self.changes))
+        self.changes += 1
+        self._do(edits)
+
+    def _do(self, edits: tuple[Edit | _Attributes, ...]) -> None:
+        self._cache.clear()
+        for edit in edits:
+            if isinstance(edit, _Attributes):
+                edit.node.attributes = edit.after
+                continue
+            _set_entry(edit.directory, edit.name, edit.before, edit.after)
+
+    def _undo(self, edits: tuple[Edit | _Attributes, ...]) -> None:
+        self._cache.clear()
+        for edit in reversed(edits):
+            if isinstance(edit, _Attributes):
+                edit.node.attributes = edit.before
+                continue
+            _set_entry(edit.directory, edit.name, edit.after, edit.before)
+
+    # -- durability ----------------------------------------------------------------
+
+    def settle(self, directory: Directory, up_to: int, ordered: bool) -> None:
+        """Make the changes numbered below ``up_to`` that touch the directory durable.
+
+        With ordered metadata all that came before them becomes durable as well.
+        """
+        wanted = {id(directory)}
+        kept: list[_NameChange] = []
+        seen = False
+        for change in reversed(self.log):
+            touches = any(id(d) in wanted for d in change.directories)
+            if change.number < up_to and (touches or (ordered and seen)):
+                seen = True
+                wanted.update(id(d) for d in change.directories)
+            else:
+                kept.append(change)
+        self.log = kept[::-1]
+
+    def settle_prefix(self, up_to: int) -> bool:
+        """Make all changes numbered below ``up_to`` durable; says whether there were any."""
+        count = 0
+        while count < len(self.log) and self.log[count].number < up_to:
+            count += 1
+        del self.log[:count]
+        return count > 0
+
+    def power_loss(self, choose: Choose, ordered: bool) -> None:
+        """Go back to the durable names, then let a legal part of the changes survive."""
+        log, self.log = self.log, []
+        for change in reversed(log):
+            self._undo(change.edits)
+        if ordered:
+            for change in log[: choose(len(log) + 1)]:
+                self._do(change.edits)
+            return
+        cuts: dict[int, int] = {}
+        totals: dict[int, int] = {}
+        for change in log:
+            for directory in change.directories:
+                totals[id(directory)] = totals.get(id(directory), 0) + 1
+        for key, total in totals.items():
+            cuts[key] = choose(total + 1)
+        for change in log:
+            if all(cuts[id(d)] > 0 for d in change.directories) and self._fits(change):
+                self._do(change.edits)
+                for directory in change.directories:
+                    cuts[id(directory)] -= 1
+            else:
+                for directory in change.directories:
+                    cuts[id(directory)] = 0
+
+    @staticmethod
+    def _fits(change: _NameChange) -> bool:
+        return all(
+            isinstance(edit, _Attributes) or edit.directory.entries.get(edit.name) is edit.before
+            for edit in change.edits
+        )
+
+    def fork(self) -> Namespace:
+        """A copy of the tree over forks of its inodes (content is shared, not copied)."""
+        copies: dict[int, Node] = {}
+
+        def twin(node: Node) -> Node:
+            known = copies.get(id(node))
+            if known is not None:
+                return known
+            if isinstance(node, Inode):
+                made: Node = node.fork()
+            elif isinstance(node, Symlink):
+                made = node
+            else:
+                made = Directory(node.number, {}, node.attributes)
+            copies[id(node)] = made
+            if isinstance(node, Directory) and isinstance(made, Directory):
+                made.entries.update((name, twin(child)) for name, child in node.entries.items())
+            return made
+
+        fork = Namespace()
+        root = twin(self.root)
+        assert isinstance(root, Directory)
+        fork.root = root
+        fork.next_number = self.next_number
+        fork.changes = self.changes
+        for change in self.log:
+            fork.log.append(_twin_change(change, twin))
+        return fork
+
+
+def _set_entry(directory: Directory, name: str, before: Node | None, after: Node | None) -> None:
+    if isinstance(before, Inode):
+        before.links -= 1
+    if isinstance(after, Inode):
+        after.links += 1
+    if after is None:
+        directory.entries.pop(name, None)
+    else:
+        directory.entries[name] = after
+
+
+def _twin_change(change: _NameChange, twin: object) -> _NameChange:
+    assert callable(twin)
+    edits: list[Edit | _Attributes] = []
+    for edit in change.edits:
+        if isinstance(edit, _Attributes):
+            edits.append(_Attributes(twin(edit.node), edit.before, edit.after))
+        else:
+            edits.append(
+                Edit(
+                    twin(edit.directory),
+                    edit.name,
+                    None if edit.before is None else twin(edit.before),
+                    None if edit.after is None else twin(edit.after),
+                )
+            )
+    return _NameChange(tuple(edits), tuple(twin(d) for d in change.directories), change.number)

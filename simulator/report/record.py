@@ -1,0 +1,147 @@
+"""The JSON record of a run: its shape as models, its schema, its text.
+
+:meth:`simulator.measures.RunResult.to_json` makes the record; the models here say what
+other programs may rely on.  ``docs/run-result.schema.json`` is generated from them
+(``simulator schema --result``) and every record is held against them before it is written,
+so that schema, models and records cannot drift apart.
+
+Within one version of :data:`~simulator.measures.RESULT_SCHEMA` fields are only added.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from simulator.measures import RunResult
+
+Seconds = Annotated[float, Field(description="seconds", allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+SizeBytes = Annotated[int, Field(ge=0, description="bytes")]
+
+
+class _Part(BaseModel):
+    """Base: unknown and missing fields are errors, and a number is never text."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class LossRecord(_Part):
+    """What was, or would have been, lost at one failure."""
+
+    failure: str
+    at_seconds: Seconds
+    seconds: Annotated[Seconds, Field(description="age of the oldest operation missing")]
+    bytes: SizeBytes
+    operations: Count
+    messages: Annotated[Count | None, Field(description="null: the stream has no messages")]
+
+
+class RecoveryRecord(_Part):
+    """The recovery time by part."""
+
+    detect: Seconds
+    decide: Seconds
+    recover: Seconds
+    mount: Seconds
+    redirect: Seconds
+
+
+class ObjectiveRecord(_Part):
+    """One objective; it is met when ``measured`` is not above ``wanted``."""
+
+    wanted: Number
+    measured: Annotated[Number | None, Field(description="null: could not be measured")]
+
+
+class CheckRecord(_Part):
+    """One judgement of an oracle."""
+
+    invariant: str
+    at_seconds: Seconds
+    occasion: str
+    holds: bool
+    detail: str
+
+
+class FaultRecord(_Part):
+    """A fault as it really happened."""
+
+    kind: str
+    where: str
+    start_seconds: Seconds
+    end_seconds: Annotated[Seconds | None, Field(description="null: it never ended")]
+    note: str
+
+
+class PrefixRecord(_Part):
+    """The last operation that the replica's image is known to equal."""
+
+    epoch: int
+    operation: int
+
+
+class RunRecord(_Part):
+    """The result of one run of a scenario."""
+
+    schema_: Annotated[Literal["simulator-run/1"], Field(alias="schema")]
+    scenario: str
+    description: str
+    world: Annotated[str, Field(description="simulated, plan or live")]
+    seed: int
+    verdict: Annotated[
+        Literal["pass", "objective", "inconclusive", "unrecoverable", "liveness", "safety"],
+        Field(description="docs/exit-codes.md tells the exit code of each"),
+    ]
+    reasons: Annotated[list[str], Field(description="worst first; empty for a pass")]
+    rpo_seconds: Annotated[Seconds | None, Field(description="null: nothing failed")]
+    rpo_operations: Count | None
+    rpo_bytes: SizeBytes | None
+    rpo_messages: Count | None
+    rto_seconds: Annotated[Seconds | None, Field(description="null: no source was lost")]
+    rto_parts_seconds: RecoveryRecord | None
+    losses: list[LossRecord]
+    objectives: dict[str, ObjectiveRecord]
+    spool_peak_bytes: SizeBytes
+    spool_limit_bytes: SizeBytes
+    journal_peak_bytes: SizeBytes
+    wire_bytes: Annotated[SizeBytes, Field(description="from source to replica, framed")]
+    reverse_wire_bytes: SizeBytes
+    captured_bytes: Annotated[SizeBytes, Field(description="written by the source's programs")]
+    operations: Count
+    messages: Count | None
+    resynchronizations: Count
+    prefix: PrefixRecord
+    checks: list[CheckRecord]
+    faults: list[FaultRecord]
+    trace_hash: Annotated[str, Field(description="equal for equal plans and releases")]
+    wall_seconds: Seconds
+    simulated_seconds: Seconds
+
+
+def result_json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the record."""
+    schema = RunRecord.model_json_schema(by_alias=True)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "Result of simulator run",
+    }
+
+
+def schema_text(schema: dict[str, Any]) -> str:
+    """A schema as it is printed and kept in ``docs/``."""
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def result_text(result: RunResult) -> str:
+    """The record of ``result`` as JSON text, after holding it against the models.
+
+    A record that does not fit is a defect of ours, so the model's error passes through.
+    """
+    record = result.to_json()
+    RunRecord.model_validate(record)
+    return json.dumps(record, indent=2, allow_nan=False) + "\n"

@@ -1,0 +1,357 @@
+"""The models of a scenario: what each table of the TOML file may hold and means.
+
+Attributes are plain numbers whose names carry the unit; keys in TOML have no unit suffix and
+their values carry it.  ``docs/scenarios.md`` is made from these declarations.  Checks that span
+several keys stand in :func:`contradictions`, each naming the key to blame.
+
+Figures of failover come from the project's collection of published numbers (``exchange.md``);
+its marks are repeated: [V] vendor, [T] third party, [M] from memory, so a named default and
+never a truth, [A] assumed for want of any source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from replicator import units
+from simulator.scenario_hosts import ReplicaHost, SourceHost
+from simulator.scenario_keys import (
+    DAY_NS,
+    REQUIRED,
+    BitRate,
+    Duration,
+    Frequency,
+    PositiveDuration,
+    PositiveSize,
+    Ratio,
+    SamplingInterval,
+    SegmentSize,
+    Size,
+    Table,
+    TimeOfDay,
+    key,
+)
+
+KeyPath = tuple[str | int, ...]
+HostName = Literal["source", "replica"]
+Survival = Literal["seeded", "none", "all"]
+
+
+# --- the write stream ---------------------------------------------------------------------
+
+
+class StoreStream(Table):
+    """A small transactional store that receives messages: logs, checkpoint, database."""
+
+    kind: Literal["store"] = key(None, "The emulated store under message load.", REQUIRED)
+    messages_per_second: Frequency = key("messages", "Mean rate of arriving messages.", "2/s")
+    message_size_bytes: PositiveSize = key("message_size", "Mean size of a message.", "48KiB")
+    compressible: Ratio = key(None, "Share of the payload bytes that compress away.", 0.5)
+    mailboxes: int = key(None, "Number of mailboxes.", 50, ge=1, le=1_000_000)
+    log_size_bytes: SegmentSize = key(
+        "log_size", "Size at which a log generation is closed and renamed.", "1MiB"
+    )
+    checkpoint_depth_bytes: PositiveSize = key(
+        "checkpoint_depth", "Log bytes that recovery may have to replay.", "8MiB"
+    )
+    database_size_bytes: PositiveSize = key(
+        "database_size", "Capacity of the database file.", "256MiB"
+    )
+
+
+class TraceStream(Table):
+    """The writes of a recorded block trace, played in order at their recorded times."""
+
+    kind: Literal["trace"] = key(None, "A recorded block trace.", REQUIRED)
+    path: Path = key(None, "The trace file, relative to the scenario file.", REQUIRED)
+    format: Literal["vscsi"] = key(
+        None, "Columns of the trace file (CloudPhysics vscsi as CSV).", "vscsi"
+    )
+    speed: float = key(
+        None, "Time runs so many times as fast as recorded.", 1.0, gt=0, le=1e6, allow_inf_nan=False
+    )
+    compressible: Ratio = key(None, "Share of the payload bytes that compress away.", 0.5)
+    limit_ns: PositiveDuration | None = key("limit", "Play only so much recorded time.", None)
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _from_the_scenario(cls, given: object, info: ValidationInfo) -> object:
+        """Absolute from here on, whatever directory the command runs in."""
+        if not isinstance(given, str) or not given or "\0" in given:
+            raise ValueError('must be a file name: write for instance "data/trace.csv"')
+        context = info.context or {}
+        path = Path(context.get("directory", ".")).absolute() / given
+        try:
+            path, found = path.resolve(), path.is_file()
+        except (OSError, RuntimeError) as error:  # name too long, loop of symbolic links
+            raise ValueError(f"{given[:60]!r} cannot be looked up: {error.args[-1]}") from error
+        if context.get("check_files", True) and not found:
+            raise ValueError(f"there is no file {path}")
+        return path
+
+
+Stream = Annotated[StoreStream | TraceStream, Field(discriminator="kind")]
+
+
+# --- protection ---------------------------------------------------------------------------
+
+
+class Protection(Table):
+    """How the source is protected: the reference replicator and its limits."""
+
+    kind: Literal["replicator"] = key(None, "The protection system.", "replicator")
+    spool_limit_bytes: PositiveSize = key("spool_limit", "Hard limit of the spool.", "1GiB")
+    spool_full: Literal["resynchronize", "hold"] = key(
+        None,
+        "At the limit: drop the spool and resynchronize later, or hold the writer.",
+        "resynchronize",
+    )
+    segment_size_bytes: SegmentSize = key(
+        "segment_size", "Size of one segment of spool and journal.", "8MiB"
+    )
+    batch_size_bytes: SegmentSize = key(
+        "batch_size", "Operations sent as one batch, before compression.", "256KiB"
+    )
+    window_bytes: SegmentSize = key("window", "Wire bytes sent ahead of acknowledgement.", "4MiB")
+    compression: Literal["zstd", "none"] = key(None, "Compression of batches.", "zstd")
+    compression_level: int = key(None, "Level of zstd.", 1, ge=1, le=19)
+    heartbeat_ns: PositiveDuration = key("heartbeat", "Interval of heartbeats.", "1s")
+    heartbeat_misses: int = key(None, "Missed heartbeats that end a connection.", 5, ge=1, le=1_000)
+    reconnect_ns: PositiveDuration = key("reconnect", "Wait between attempts to connect.", "2s")
+    journal_limit_bytes: PositiveSize = key(
+        "journal_limit", "Hard limit of the replica's journal.", "1GiB"
+    )
+    checkpoint_every_bytes: PositiveSize = key(
+        "checkpoint_every", "Journal bytes between two checkpoints of the replica.", "32MiB"
+    )
+    checkpoint_interval_ns: PositiveDuration = key(
+        "checkpoint_interval", "Longest time between two checkpoints.", "30s"
+    )
+    acknowledge_release: Literal["checkpoint", "durable"] = key(
+        None, "What the replica must have done before the source frees spool.", "checkpoint"
+    )
+
+
+# --- the link -----------------------------------------------------------------------------
+
+
+class ScheduleEntry(Table):
+    """Another bandwidth between two times of day; may run past midnight."""
+
+    from_time_of_day_ns: TimeOfDay = key("from", "Begin, a time of day.", REQUIRED)
+    to_time_of_day_ns: TimeOfDay = key("to", "End, a time of day.", REQUIRED)
+    bits_per_second: BitRate = key("bandwidth", "Bandwidth meanwhile.", REQUIRED)
+
+    @property
+    def ranges_ns(self) -> tuple[tuple[int, int], ...]:
+        """One or two ranges of the day, split at midnight; empty when begin and end are one."""
+        begin, end = self.from_time_of_day_ns % DAY_NS, self.to_time_of_day_ns
+        if begin < end:
+            return ((begin, end),)
+        pieces = ((begin, DAY_NS), (0, end)) if begin > end else ()
+        return tuple(piece for piece in pieces if piece[0] < piece[1])
+
+
+class Link(Table):
+    """The duplex link between source and replica, and TCP over it."""
+
+    bits_per_second: BitRate = key("bandwidth", "Bandwidth of each direction.", REQUIRED)
+    rtt_ns: Duration = key("rtt", "Round-trip time.", REQUIRED)
+    loss: Ratio = key(None, "Share of packets lost; bounds the rate of a TCP stream.", 0.0)
+    tcp_window_bytes: PositiveSize = key("tcp_window", "Largest TCP window.", "16MiB")
+    jitter_ns: Duration = key("jitter", "Largest addition to the one-way latency.", "0ms")
+    mss_bytes: int = key("mss", "Payload bytes of one TCP segment.", 1460, ge=88, le=65_495)
+    schedule: tuple[ScheduleEntry, ...] = key(None, "Other bandwidths by time of day.", ())
+
+
+# --- faults -------------------------------------------------------------------------------
+
+
+class LinkOutage(Table):
+    """Nothing passes; connections stay up until a side gives them up."""
+
+    kind: Literal["link_outage"] = key(None, "The link is down for a while.", REQUIRED)
+    at_ns: Duration = key("at", "When, after the start.", REQUIRED)
+    duration_ns: PositiveDuration = key("duration", "How long.", REQUIRED)
+    direction: Literal["both", "to_replica", "to_source"] = key(
+        None, "Which way nothing passes.", "both"
+    )
+
+
+class LinkReset(Table):
+    """All connections are reset, with data in flight."""
+
+    kind: Literal["link_reset"] = key(None, "Connections are reset.", REQUIRED)
+    at_ns: Duration = key("at", "When, after the start.", REQUIRED)
+
+
+class LinkBandwidth(Table):
+    """The link has another bandwidth for a while."""
+
+    kind: Literal["link_bandwidth"] = key(None, "The bandwidth changes for a while.", REQUIRED)
+    at_ns: Duration = key("at", "When, after the start.", REQUIRED)
+    bits_per_second: BitRate = key("bandwidth", "Bandwidth meanwhile.", REQUIRED)
+    duration_ns: PositiveDuration = key("duration", "How long.", REQUIRED)
+
+
+class PowerLoss(Table):
+    """The machine stops at once; of its unsynced writes a legal subset survives."""
+
+    kind: Literal["power_loss"] = key(None, "A host loses power and restarts.", REQUIRED)
+    at_ns: Duration = key("at", "When, after the start.", REQUIRED)
+    host: HostName = key(None, "Which host.", REQUIRED)
+    survive: Survival = key(
+        None, "Unsynced writes that survive: a subset drawn by seed, none, all.", "seeded"
+    )
+    when: Literal["apply", "checkpoint", "resynchronize"] | None = key(
+        None, "From `at` on, wait until the host is in this activity.", None
+    )
+    restart_ns: PositiveDuration | None = key("restart", "Instead of the host's figure.", None)
+
+
+class ProcessCrash(Table):
+    """The process dies; what it wrote stays in the page cache."""
+
+    kind: Literal["process_crash"] = key(None, "A process dies and restarts.", REQUIRED)
+    at_ns: Duration = key("at", "When, after the start.", REQUIRED)
+    host: HostName = key(None, "Which host.", REQUIRED)
+
+
+class Pause(Table):
+    """The host stands still and goes on as if nothing had been."""
+
+    kind: Literal["pause"] = key(None, "A host stands still for a while.", REQUIRED)
+    at_ns: Duration = key("at", "When, after the start.", REQUIRED)
+    host: HostName = key(None, "Which host.", REQUIRED)
+    duration_ns: PositiveDuration = key("duration", "How long.", REQUIRED)
+
+
+class Loss(Table):
+    """The machine and its disks are gone; the loss of the source leads to failover."""
+
+    kind: Literal["loss"] = key(None, "A host is gone for ever.", REQUIRED)
+    at_ns: Duration = key("at", "When, after the start.", REQUIRED)
+    host: HostName = key(None, "Which host.", REQUIRED)
+
+
+Fault = Annotated[
+    LinkOutage | LinkReset | LinkBandwidth | PowerLoss | ProcessCrash | Pause | Loss,
+    Field(discriminator="kind"),
+]
+
+
+# --- failover, objectives, the whole ------------------------------------------------------
+
+
+class Failover(Table):
+    """The parts of a recovery that are not computing: people, caches, mounting."""
+
+    # [A], between published monitors: 30 s heartbeats with a time-out of 300 s [V], and five
+    # misses of 5 s [M].
+    detect_ns: Duration = key("detect", "From the loss until somebody is told.", "60s")
+    # [A]; "each manual step takes minutes, needs a named skill" [M].
+    decide_ns: Duration = key("decide", "From being told to the decision to fail over.", "10m")
+    # Log replay takes up to seconds a log on slow disks [T]; this is [A] for a sound one.
+    mount_per_log_ns: Duration = key(
+        "mount_per_log", "Replay of one log generation when the store mounts.", "500ms"
+    )
+    # Host records live 20 minutes when registered dynamically (60 by zone default), and a TTL
+    # lowered after the event has no effect [likely].
+    redirect_ns: Duration = key("redirect", "Until clients find the new host.", "20m")
+
+
+class Objectives(Table):
+    """What the run must achieve; missing one gives the verdict "objective"."""
+
+    rpo_ns: Duration | None = key("rpo", "Most recent work that may be lost.", None)
+    rto_ns: Duration | None = key("rto", "Longest time without service.", None)
+    spool_peak_bytes: Size | None = key("spool_peak", "Largest spool.", None)
+    catch_up_ns: Duration | None = key(
+        "catch_up", "Longest time from the end of a fault until nothing waits.", None
+    )
+
+
+class Scenario(Table):
+    """One scenario; times count from its start."""
+
+    name: str = key(None, "Short name, shown everywhere.", REQUIRED, min_length=1, max_length=100)
+    description: str = key(None, "One sentence for the report.", "", max_length=4_000)
+    duration_ns: PositiveDuration = key("duration", "Simulated time of the stream.", REQUIRED)
+    seed: int = key(None, "Names all random choices.", 1, ge=0, le=2**63 - 1)
+    settle_ns: PositiveDuration = key(
+        "settle", "Time after the last fault and write in which the replica must converge.", "10m"
+    )
+    sample_ns: SamplingInterval = key("sample", "Interval of the curves.", "1s")
+    starts_at_time_of_day_ns: TimeOfDay = key("starts_at", "Time of day at the start.", "00:00")
+    stream: Stream = key(None, "What writes at the source.", REQUIRED)
+    protection: Protection = key(None, "How it is protected.", {})
+    source: SourceHost = key(None, "The source.", {})
+    replica: ReplicaHost = key(None, "The replica.", {})
+    link: Link = key(None, "The link between them.", REQUIRED)
+    faults: tuple[Fault, ...] = key(None, "What goes wrong, and when.", ())
+    failover: Failover = key(None, "Recovery after the loss of the source.", {})
+    objectives: Objectives = key(None, "What the run must achieve.", {})
+
+    @model_validator(mode="after")
+    def _without_contradiction(self) -> Scenario:
+        found = list(contradictions(self))
+        if found:
+            text = "; ".join(message for _, message in found)
+            raise PydanticCustomError("contradiction", "{text}", {"text": text, "found": found})
+        return self
+
+
+def contradictions(scenario: Scenario) -> Iterator[tuple[KeyPath, str]]:
+    """What no single key shows: the key to blame, and why."""
+    yield from _fault_contradictions(scenario)
+    yield from _schedule_contradictions(scenario.link)
+    protection = scenario.protection
+    for small, large in (
+        ("segment_size", "spool_limit"),
+        ("segment_size", "journal_limit"),
+        ("batch_size", "segment_size"),
+        ("batch_size", "window"),
+        ("checkpoint_every", "journal_limit"),
+    ):
+        small_bytes = getattr(protection, f"{small}_bytes")
+        large_bytes = getattr(protection, f"{large}_bytes")
+        if small_bytes > large_bytes:
+            shown = f"{units.spell_size(small_bytes)} exceeds {large}"
+            yield ("protection", small), f"{shown} ({units.spell_size(large_bytes)})"
+    stream = scenario.stream
+    if isinstance(stream, StoreStream) and stream.message_size_bytes > stream.database_size_bytes:
+        yield ("stream", "message_size"), "a message does not fit into database_size"
+
+
+def _fault_contradictions(scenario: Scenario) -> Iterator[tuple[KeyPath, str]]:
+    lost_at_ns: dict[str, int] = {}
+    for index, fault in sorted(enumerate(scenario.faults), key=lambda pair: pair[1].at_ns):
+        at = units.spell_duration(fault.at_ns)
+        if fault.at_ns > scenario.duration_ns:
+            end = units.spell_duration(scenario.duration_ns)
+            yield ("faults", index, "at"), f"{at} is after the end of the scenario ({end})"
+        host = getattr(fault, "host", None)
+        if host in lost_at_ns:
+            gone = units.spell_duration(lost_at_ns[host])
+            yield ("faults", index, "at"), f"at {at} the {host} is gone already (lost at {gone})"
+        elif isinstance(fault, Loss):
+            lost_at_ns[fault.host] = fault.at_ns
+        if isinstance(fault, PowerLoss) and fault.host == "source" and fault.when == "apply":
+            yield ("faults", index, "when"), "only the replica applies: write host = replica"
+
+
+def _schedule_contradictions(link: Link) -> Iterator[tuple[KeyPath, str]]:
+    for index, entry in enumerate(link.schedule):
+        if not entry.ranges_ns:
+            yield (
+                ("link", "schedule", index, "to"),
+                "begin and end are one: write from 00:00 to 24:00 for the whole day",
+            )
+        for earlier, other in enumerate(link.schedule[:index]):
+            if any(a < d and c < b for a, b in entry.ranges_ns for c, d in other.ranges_ns):
+                yield ("link", "schedule", index, "from"), f"overlaps entry {earlier} of the list"

@@ -1,0 +1,278 @@
+"""Partitions, resets, dead processes and vanished machines."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+
+from replicator.errors import ConnectionLost
+from replicator.runtime.kernel import TimedOut, deadline
+from simulator.link import LinkModel
+from simulator.stream import SimStream
+from tests.network.wires import ADDRESS, MILLISECOND_NS, SECOND_NS, Sink, Wire, send_all
+
+RTT_S = 0.06
+WAN = LinkModel(8e6, 60 * MILLISECOND_NS, tcp_window_bytes=200_000)
+
+
+async def push_for_ever(stream: SimStream) -> None:
+    while True:
+        await stream.send(bytes(10_000))
+
+
+@pytest.mark.parametrize("direction", ["both", "to_b"])
+def test_nothing_arrives_during_a_partition_and_all_of_it_afterwards(
+    direction: Literal["both", "to_b"],
+) -> None:
+    wire = Wire(WAN)
+    client, server = wire.pair()
+    sink = Sink(wire, server)
+    data = bytes(range(256)) * 8_000
+    wire.spawn("source", send_all(client, data))
+    wire.run_to(1)
+    wire.link.partition(direction)
+    before = len(sink.data)
+    assert wire.link.capacity_bytes_per_second(wire.clock.now()) == 0
+    sent = wire.link.sent_bytes("to_b")
+    wire.run_to(10)
+    assert len(sink.data) == before < sent, "some bytes were on the wire"
+    assert wire.link.sent_bytes("to_b") == sent
+    wire.link.heal()
+    wire.run_to(10 + RTT_S * 0.99)
+    assert len(sink.data) == before
+    wire.run_to(10 + RTT_S * 1.01)
+    assert len(sink.data) > before
+    wire.run_to(20)
+    assert sink.data == data and sink.task.done
+
+
+def test_a_connection_without_acknowledgements_sends_one_window_more() -> None:
+    wire = Wire(WAN)
+    client, server = wire.pair()
+    sink = Sink(wire, server)
+    wire.spawn("source", push_for_ever(client))
+    wire.run_to(1)
+    wire.link.partition("to_a")
+    sent = wire.link.sent_bytes("to_b")
+    wire.run_to(20)
+    assert wire.link.sent_bytes("to_b") - sent <= WAN.tcp_window_bytes
+    assert len(sink.data) == wire.link.sent_bytes("to_b"), "what was sent did arrive"
+    wire.link.heal()
+    wire.run_to(30)
+    assert wire.link.sent_bytes("to_b") - sent > 9e6
+
+
+def test_partitions_in_quick_succession_lose_nothing() -> None:
+    wire = Wire(WAN)
+    client, server = wire.pair()
+    sink = Sink(wire, server)
+    data = bytes(range(251)) * 4_000
+    wire.spawn("source", send_all(client, data))
+    for step in range(60):
+        wire.run_to(0.1 + step * 0.037)
+        wire.link.partition() if step % 2 == 0 else wire.link.heal()
+    wire.run_to(30)
+    assert sink.data == data
+
+
+def test_connections_survive_a_long_partition_unless_somebody_times_out() -> None:
+    wire = Wire(WAN)
+    client, server = wire.pair()
+
+    async def patient() -> bytes:
+        return await server.receive(10)
+
+    async def impatient() -> None:
+        async with deadline(5 * SECOND_NS):
+            await client.receive(10)
+
+    wire.link.partition()
+    reader, quitter = wire.spawn("replica", patient()), wire.spawn("source", impatient())
+    wire.spawn("source", client.send(b"late"))
+    wire.run_to(3600)
+    assert isinstance(quitter.error, TimedOut) and not reader.done
+    wire.link.heal()
+    wire.run_to(3601)
+    assert reader.result() == b"late"
+
+
+def test_connect_over_a_partition_waits_for_the_heal() -> None:
+    wire = Wire(WAN)
+
+    async def serve() -> None:
+        listener = await wire.replica.listen(ADDRESS)
+        await listener.accept()
+
+    async def call() -> float:
+        with pytest.raises(TimedOut):
+            async with deadline(2 * SECOND_NS):
+                await wire.source.connect(ADDRESS)
+        await wire.source.connect(ADDRESS)
+        return wire.now_s
+
+    wire.spawn("replica", serve())
+    wire.link.partition("to_b")
+    task = wire.spawn("source", call())
+    wire.run_to(5)
+    assert not task.done
+    wire.link.heal()
+    wire.run_to(6)
+    assert task.result() == pytest.approx(5 + 1.5 * RTT_S)
+    assert len(wire.replica.streams) == 1, "the attempt that was given up made none"
+
+
+def test_a_reset_of_the_link_breaks_every_connection_and_loses_what_was_underway() -> None:
+    wire = Wire(WAN)
+    pairs = [wire.pair() for _ in range(3)]
+    sinks = [Sink(wire, server) for _, server in pairs]
+    writers = [wire.spawn("source", push_for_ever(client)) for client, _ in pairs]
+    wire.run_to(2)
+    wire.link.reset()
+    got = [len(sink.data) for sink in sinks]
+    assert sum(got) < wire.link.sent_bytes("to_b")
+    wire.run_to(3)
+    for task in [*writers, *(sink.task for sink in sinks)]:
+        assert isinstance(task.error, ConnectionLost)
+        assert "reset by the network" in str(task.error)
+    assert [len(sink.data) for sink in sinks] == got
+    assert not wire.source.streams and not wire.replica.streams
+    client, server = wire.pair()
+    sink = Sink(wire, server)
+    wire.spawn("source", send_all(client, b"the link works again"))
+    wire.run_to(4)
+    assert sink.data == b"the link works again"
+
+
+def test_death_of_a_process_is_seen_as_a_reset_after_the_latency() -> None:
+    wire = Wire(WAN)
+    client, server = wire.pair()
+    Sink(wire, server)
+    writer = wire.spawn("source", push_for_ever(client))
+    wire.run_to(1)
+    steps = wire.kernels["replica"].steps
+    wire.kernels["replica"].kill()
+    wire.network.process_died(wire.replica)
+    wire.run_to(1 + RTT_S * 0.49)
+    assert not writer.done
+    wire.run_to(1 + RTT_S * 0.6)
+    assert isinstance(writer.error, ConnectionLost) and "reset by the peer" in str(writer.error)
+    assert wire.kernels["replica"].steps == steps
+
+    async def call() -> None:
+        await wire.source.connect(ADDRESS)
+
+    caller = wire.spawn("source", call())
+    wire.run_to(2)
+    assert "refused" in str(caller.error), "the machine lives, its process does not"
+    wire.replica = wire.boot("replica")
+    wire.pair()
+
+
+def test_a_reset_that_meets_a_partition_comes_after_the_heal() -> None:
+    wire = Wire(WAN)
+    client, server = wire.pair()
+    sink = Sink(wire, client, "source")
+    wire.link.partition()
+    wire.kernels["replica"].kill()
+    wire.network.process_died(wire.replica)
+    wire.run_to(10)
+    assert not sink.task.done
+    wire.link.heal()
+    wire.run_to(10 + 1.1 * RTT_S)
+    assert "reset" in str(sink.task.error)
+    assert server.failure is not None
+
+
+def test_a_vanished_machine_is_silent_and_resets_when_it_is_back() -> None:
+    wire = Wire(WAN)
+    client, server = wire.pair()
+    quiet, _ = wire.pair()
+    listener = Sink(wire, quiet, "source")
+    Sink(wire, server)
+    writer = wire.spawn("source", push_for_ever(client))
+    wire.run_to(1)
+    wire.kernels["replica"].kill()
+    wire.network.host_vanished(wire.replica)
+    sent = wire.link.sent_bytes("to_b")
+    wire.run_to(100)
+    assert not writer.done and not listener.task.done
+    assert wire.link.sent_bytes("to_b") - sent <= WAN.tcp_window_bytes
+    wire.replica = wire.boot("replica")
+    wire.run_to(100 + 1.4 * RTT_S)
+    assert not writer.done, "its retransmission takes a round trip, the answer half of one"
+    wire.run_to(100 + 1.6 * RTT_S)
+    assert "knows no such connection" in str(writer.error)
+    wire.run_to(200)
+    assert not listener.task.done, "who sends nothing hears nothing"
+    wire.spawn("source", quiet.send(b"anybody there?"))
+    wire.run_to(201)
+    assert "knows no such connection" in str(listener.task.error)
+    assert not wire.source.streams and not wire.replica.streams
+
+
+def test_connect_to_a_vanished_machine_waits_for_it() -> None:
+    wire = Wire(WAN)
+    wire.kernels["replica"].kill()
+    wire.network.host_vanished(wire.replica)
+
+    async def impatient() -> None:
+        async with deadline(SECOND_NS):
+            await wire.source.connect(ADDRESS)
+
+    async def patient() -> None:
+        await wire.source.connect(ADDRESS)
+
+    quitter, waiter = wire.spawn("source", impatient()), wire.spawn("source", patient())
+    wire.run_to(50)
+    assert isinstance(quitter.error, TimedOut) and not waiter.done
+    wire.network.machine_up("replica")
+    wire.run_to(51)
+    assert "refused" in str(waiter.error), "the machine is up before its process is"
+
+
+def test_a_dead_hosts_streams_wake_nothing_of_it() -> None:
+    """Killed in the kernel, the network not yet told: a step later would be too late."""
+    wire = Wire(WAN)
+    client, server = wire.pair()
+    sink = Sink(wire, server)
+    wire.spawn("source", push_for_ever(client))
+    wire.run_to(1)
+    got, steps = len(sink.data), wire.kernels["replica"].steps
+    wire.kernels["replica"].kill()
+    wire.run_to(5)
+    assert len(sink.data) == got and wire.kernels["replica"].steps == steps
+    wire.network.process_died(wire.replica)
+    wire.kernels["source"].kill()
+    wire.network.host_vanished(wire.source)
+    wire.run_to(10)
+    assert not wire.source.streams and not wire.replica.streams
+
+
+def test_what_a_vanished_host_had_sent_still_arrives() -> None:
+    wire = Wire(WAN)
+    client, server = wire.pair()
+    sink = Sink(wire, server)
+    wire.spawn("source", client.send(b"last words"))
+    wire.clock.run_until(wire.clock.now() + MILLISECOND_NS)
+    wire.kernels["source"].kill()
+    wire.network.host_vanished(wire.source)
+    wire.run_to(10)
+    assert sink.data == b"last words" and not sink.task.done
+
+
+def test_a_caller_that_dies_meanwhile_leaves_a_reset() -> None:
+    wire = Wire(WAN)
+
+    async def serve() -> None:
+        listener = await wire.replica.listen(ADDRESS)
+        stream = await listener.accept()
+        await stream.receive(1)
+
+    server = wire.spawn("replica", serve())
+    wire.spawn("source", wire.source.connect(ADDRESS))
+    wire.run_to(0.04)
+    wire.kernels["source"].kill()
+    wire.network.process_died(wire.source)
+    wire.run_to(1)
+    assert "reset by the peer" in str(server.error)

@@ -1,0 +1,188 @@
+"""Rates: the formulas, the reference tables, sharing, schedules, cost."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import pytest
+
+from simulator.link import DAY_NS, LinkModel
+from simulator.stream import SimStream
+from tests.network.wires import MIB, MILLISECOND_NS, SECOND_NS, Sink, Wire, send_all, throughput
+
+HOUR_NS = 3600 * SECOND_NS
+GIGABIT = 1e10
+
+WINDOW_TABLE = [  # exchange.md 2.8: logs of 1 MiB a second through one stream
+    (17_520, {1: 16.7, 10: 1.67, 20: 0.84, 50: 0.33, 100: 0.17, 250: 0.07}),
+    (65_535, {1: 62.5, 10: 6.25, 20: 3.12, 50: 1.25, 100: 0.62, 250: 0.25}),
+    (16 * MIB, {100: 160.0, 250: 64.0}),
+]
+LOSS_TABLE = [  # exchange.md 5.1: Mbit/s by loss in per cent, MSS 1 460, C 1.22
+    (0.001, {10: 452.0, 20: 226.0, 50: 90.0, 100: 45.0, 250: 18.0}),
+    (0.01, {10: 143.0, 20: 72.0, 50: 29.0, 100: 14.3, 250: 5.7}),
+    (0.1, {10: 45.0, 20: 23.0, 50: 9.0, 100: 4.5, 250: 1.8}),
+    (1.0, {10: 14.3, 20: 7.2, 50: 2.9, 100: 1.43, 250: 0.57}),
+]
+LINE_TABLE = [(1.544, 5.43), (2.048, 4.10), (10, 0.84), (44.736, 0.19), (155.52, 0.054)]
+
+
+@pytest.mark.parametrize(
+    ("window", "rtt_ms", "logs"),
+    [(window, rtt, logs) for window, row in WINDOW_TABLE for rtt, logs in row.items()],
+)
+def test_window_bound_table(window: int, rtt_ms: int, logs: float) -> None:
+    model = LinkModel(GIGABIT, rtt_ms * MILLISECOND_NS, tcp_window_bytes=window)
+    rate = throughput(model, 2.0 if logs > 5 else 20.0)
+    assert rate == pytest.approx(window / (rtt_ms / 1000), rel=0.03)
+    assert rate / MIB == pytest.approx(logs, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("loss_percent", "rtt_ms", "megabits"),
+    [(loss, rtt, rate) for loss, row in LOSS_TABLE for rtt, rate in row.items()],
+)
+def test_loss_bound_table(loss_percent: float, rtt_ms: int, megabits: float) -> None:
+    model = LinkModel(GIGABIT, rtt_ms * MILLISECOND_NS, loss=loss_percent / 100)
+    rate = throughput(model, 2.0 if megabits > 40 else 20.0)
+    assert rate * 8 / 1e6 == pytest.approx(megabits, rel=0.05)
+
+
+@pytest.mark.parametrize(("megabits", "seconds_per_log"), LINE_TABLE)
+def test_line_rate_table(megabits: float, seconds_per_log: float) -> None:
+    rate = throughput(LinkModel(megabits * 1e6, 10 * MILLISECOND_NS))
+    assert MIB / rate == pytest.approx(seconds_per_log, rel=0.05)
+
+
+def test_above_one_per_cent_timeouts_count() -> None:
+    loss, rtt_s, rto_s, b = 0.05, 0.1, 0.2, 2
+    model = LinkModel(GIGABIT, 100 * MILLISECOND_NS, loss=loss)
+    wanted = 1460 / (
+        rtt_s * sqrt(2 * b * loss / 3)
+        + rto_s * min(1, 3 * sqrt(3 * b * loss / 8)) * loss * (1 + 32 * loss**2)
+    )
+    assert model.stream_bytes_per_second() == pytest.approx(wanted)
+    assert throughput(model, 60) == pytest.approx(wanted, rel=0.03)
+    slower = LinkModel(GIGABIT, 100 * MILLISECOND_NS, loss=loss, retransmission_timeout_ns=10**9)
+    assert slower.stream_bytes_per_second() < wanted
+
+
+def test_parameters_of_the_loss_bound_and_of_framing() -> None:
+    delayed = LinkModel(GIGABIT, 50 * MILLISECOND_NS, loss=0.001, mathis_factor=0.87)
+    each = LinkModel(GIGABIT, 50 * MILLISECOND_NS, loss=0.001)
+    ratio = delayed.stream_bytes_per_second() / each.stream_bytes_per_second()
+    assert ratio == pytest.approx(0.87 / 1.22)
+    assert throughput(LinkModel(1e7, 0, payload_share=0.94)) == pytest.approx(1.175e6, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"bits_per_second": -1.0},
+        {"rtt_ns": -1},
+        {"loss": 1.0},
+        {"tcp_window_bytes": 0},
+        {"payload_share": 0.0},
+        {"schedule": ((0, DAY_NS + 1, 1.0),)},
+    ],
+)
+def test_impossible_models_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must"):
+        LinkModel(**({"bits_per_second": 1e6, "rtt_ns": 0} | wrong))  # type: ignore[arg-type]
+
+
+def test_connections_share_the_line_and_latency_is_half_the_round_trip() -> None:
+    wire = Wire(LinkModel(8e6, 60 * MILLISECOND_NS))
+    ends = [wire.pair() for _ in range(4)]
+    sinks = [Sink(wire, server) for _, server in ends]
+    start_s = wire.now_s
+    for client, _ in ends:
+        wire.spawn("source", send_all(client, bytes(500_000)))
+    wire.run_to(start_s + 1.0)
+    shares = [len(sink.data) for sink in sinks]
+    assert sum(shares) == pytest.approx(970_000, rel=0.03)
+    assert max(shares) - min(shares) <= 20_000
+    wire.run_to(start_s + 5)
+    assert all(len(sink.data) == 500_000 for sink in sinks)
+    assert sinks[0].arrivals[0][0] - start_s == pytest.approx(0.03 + 0.01, abs=0.001)
+
+
+def test_directions_do_not_share() -> None:
+    wire = Wire(LinkModel(8e6, 10 * MILLISECOND_NS))
+    client, server = wire.pair()
+    sinks = [Sink(wire, server), Sink(wire, client, "source")]
+    start_s = wire.now_s
+
+    async def push(stream: SimStream) -> None:
+        for _ in range(10):
+            await stream.send(bytes(100_000))
+
+    wire.spawn("source", push(client))
+    wire.spawn("replica", push(server))
+    wire.run_to(start_s + 1.02)
+    assert [len(sink.data) for sink in sinks] == [1_000_000, 1_000_000]
+    assert wire.link.sent_bytes("to_a") == wire.link.sent_bytes("to_b") == 1_000_000
+
+
+def test_schedule_by_time_of_day() -> None:
+    office = ((8 * HOUR_NS, 18 * HOUR_NS, 1e6), (22 * HOUR_NS, 2 * HOUR_NS, 0.0))
+    model = LinkModel(8e6, 0, schedule=office, day_offset_ns=7 * HOUR_NS)
+    rates = {hour: model.scheduled_bits_per_second((hour - 7) * HOUR_NS) for hour in range(7, 31)}
+    assert rates[7] == 8e6 and rates[8] == 1e6 and rates[17] == 1e6 and rates[18] == 8e6
+    assert rates[21] == 8e6 and rates[22] == rates[23] == rates[25] == 0.0 and rates[26] == 8e6
+    assert model.next_change_ns(0) == HOUR_NS
+    assert model.next_change_ns(HOUR_NS) == 11 * HOUR_NS
+    assert LinkModel(8e6, 0).next_change_ns(0) is None
+
+
+def test_a_connection_follows_the_schedule_and_waits_while_it_is_closed() -> None:
+    pieces = ((10 * SECOND_NS, 20 * SECOND_NS, 8e5), (20 * SECOND_NS, 30 * SECOND_NS, 0.0))
+    wire = Wire(LinkModel(8e6, 0, schedule=pieces))
+    client, server = wire.pair()
+    sink = Sink(wire, server)
+    wire.spawn("source", send_all(client, bytes(20_000_000)))
+    wire.run_to(10)
+    assert len(sink.data) == pytest.approx(10e6, rel=0.01)
+    wire.run_to(20)
+    assert len(sink.data) == pytest.approx(11e6, rel=0.01)
+    assert wire.link.capacity_bytes_per_second(wire.clock.now()) == 0
+    wire.run_to(29.9)
+    assert len(sink.data) == pytest.approx(11e6, rel=0.01)
+    wire.run_to(45)
+    assert len(sink.data) == 20_000_000
+    assert sink.last_s == pytest.approx(39, abs=0.1)
+
+
+def test_set_bandwidth_overrides_stops_and_ends() -> None:
+    wire = Wire(LinkModel(8e6, 0))
+    client, server = wire.pair()
+    sink = Sink(wire, server)
+    wire.spawn("source", send_all(client, bytes(10_000_000)))
+    wire.run_to(1)
+    wire.link.set_bandwidth(8e5)
+    assert wire.link.capacity_bytes_per_second(wire.clock.now()) == 1e5
+    wire.run_to(2)
+    assert len(sink.data) == pytest.approx(1.1e6, rel=0.03)
+    wire.link.set_bandwidth(0)
+    wire.run_to(5)
+    assert len(sink.data) == pytest.approx(1.1e6, rel=0.03)
+    wire.link.set_bandwidth(None)
+    wire.run_to(20)
+    assert len(sink.data) == 10_000_000
+    assert sink.last_s == pytest.approx(5 + 8.9, abs=0.1)
+
+
+def test_cost_is_linear_in_bytes_and_events_are_few() -> None:
+    def events(size: int) -> int:
+        wire = Wire(LinkModel(100e6, 60 * MILLISECOND_NS))
+        client, server = wire.pair()
+        Sink(wire, server)
+        wire.spawn("source", send_all(client, bytes(size), piece_bytes=1 << 20))
+        first = next(wire.clock.env._eid)
+        wire.run_to(60)
+        return next(wire.clock.env._eid) - first
+
+    small, large = events(8 * MIB), events(64 * MIB)
+    chunks = 64 * MIB / 65_536
+    assert large <= 5 * chunks + 100
+    assert large / small == pytest.approx(8, rel=0.1)

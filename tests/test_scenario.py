@@ -1,0 +1,436 @@
+"""Scenarios: what loads, and that each wrong one names file, line, key and what is right."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from replicator.errors import BadInput, ExitCode
+from simulator import scenario as sc
+from simulator.device import DiskModel
+from simulator.scenario_toml import line_of, locate
+
+ROOT = Path(__file__).resolve().parents[1]
+QUICKSTART = ROOT / "scenarios" / "quickstart.toml"
+TRACE = ROOT / "scenarios" / "production-trace.toml"
+
+SMALL = """\
+name = "small"
+duration = "10m"
+
+[stream]
+kind = "store"
+messages = "2/s"
+
+[link]
+bandwidth = "10Mbit/s"
+rtt = "60ms"
+
+[[faults]]
+kind = "link_outage"
+at = "3m"
+duration = "90s"
+
+[[faults]]
+kind = "power_loss"
+at = "5m"
+host = "replica"
+"""
+
+
+def load(text: str, *overrides: str) -> sc.Scenario:
+    return sc.parse_scenario(text, overrides, origin="small.toml", check_files=False)
+
+
+def errors_of(text: str | bytes, *overrides: str) -> list[str]:
+    with pytest.raises(sc.BadScenario) as raised:
+        sc.parse_scenario(text, overrides, origin="small.toml", check_files=True)
+    assert raised.value.exit_code == ExitCode.USAGE
+    assert all(str(error) in str(raised.value) for error in raised.value.errors)
+    return [str(error) for error in raised.value.errors]
+
+
+# --- what loads ---------------------------------------------------------------------------
+
+
+def test_quickstart_loads_with_plain_numbers() -> None:
+    scenario = sc.load_scenario(QUICKSTART)
+    assert scenario.duration_ns == 720 * 10**9
+    assert scenario.link.bits_per_second == 10_000_000
+    assert scenario.link.rtt_ns == 60_000_000
+    assert isinstance(scenario.stream, sc.StoreStream)
+    assert scenario.stream.message_size_bytes == 49_152
+    assert scenario.protection.spool_limit_bytes == 512 << 20
+    assert [fault.kind for fault in scenario.faults] == ["link_outage", "power_loss", "loss"]
+    assert scenario.objectives.rpo_ns == 300 * 10**9
+    assert scenario.source.spool_disk is None
+
+
+def test_production_trace_loads_and_resolves_its_path() -> None:
+    scenario = sc.load_scenario(TRACE, check_files=False)
+    assert isinstance(scenario.stream, sc.TraceStream)
+    assert scenario.stream.path == TRACE.parent / "data" / "vscsi-excerpt.csv"
+
+
+def test_defaults_are_read_with_their_units() -> None:
+    scenario = load(SMALL)
+    assert scenario.settle_ns == 600 * 10**9
+    assert scenario.protection.window_bytes == 4 << 20
+    assert scenario.failover.redirect_ns == 1200 * 10**9
+    assert scenario.objectives.rto_ns is None
+    assert scenario.link.schedule == ()
+
+
+def test_scenarios_do_not_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load(SMALL).seed = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("profile", sc.DISK_PROFILES)
+def test_disk_profiles_give_effective_figures(profile: str) -> None:
+    text = SMALL + f'[source.disk]\nprofile = "{profile}"\nsize = "7GB"\n'
+    disk = load(text).source.disk
+    assert disk.size_bytes == 7 * 10**9
+    assert disk.sector_bytes == sc.DISK_PROFILES[profile]["sector"]
+    assert disk.model == DiskModel(
+        size_bytes=disk.size_bytes,
+        sector_bytes=disk.sector_bytes,
+        bytes_per_second=disk.bytes_per_second,
+        positioning_ns=disk.positioning_ns,
+        sync_overhead_ns=0,
+        dirty_limit_bytes=256 << 20,
+        metadata="ordered",
+    )
+
+
+def test_single_disk_figures_differ_from_the_profile() -> None:
+    disk = load(SMALL, 'replica.disk={profile="sata-7200", positioning="1ms"}').replica.disk
+    assert (disk.positioning_ns, disk.bytes_per_second) == (1_000_000, 95_000_000)
+
+
+def test_schedules_wrap_at_midnight() -> None:
+    entry = '{from = "22:00", to = 06:00:00, bandwidth = "1Mbit/s"}'
+    link = load(SMALL, f"link.schedule=[{entry}]").link
+    hour_ns = 3600 * 10**9
+    assert link.schedule[0].ranges_ns == ((22 * hour_ns, 24 * hour_ns), (0, 6 * hour_ns))
+
+
+# --- overrides ----------------------------------------------------------------------------
+
+
+def test_overrides_reach_every_depth() -> None:
+    scenario = load(
+        SMALL,
+        "link.bandwidth=2Mbit/s",
+        "faults.0.at=4m",
+        "objectives.rpo=5m",
+        "seed=7",
+        "link.loss=0.01%",
+    )
+    assert scenario.link.bits_per_second == 2_000_000
+    assert scenario.faults[0].at_ns == 240 * 10**9
+    assert scenario.objectives.rpo_ns == 300 * 10**9
+    assert (scenario.seed, scenario.link.loss) == (7, 0.0001)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("link.rtt", "--set link.rtt: is not of the form key=value: write for instance"),
+        ("=3", "--set =3: is not of the form key=value"),
+        ("faults.7.at=3m", "--set faults.7.at=3m: faults has the entries 0 to 1, there is no 7"),
+        ("faults.x.at=3m", "there is no x"),
+        ("name.x=1", "--set name.x=1: name is no table, so it has no key 'x'"),
+        ("link.rtt=60", "--set link.rtt=60: link.rtt: 60 has no unit: write for instance 60ms"),
+        ("link.rt=60ms", "unknown key 'rt' in [link]: did you mean 'rtt'?"),
+        ("faults.0.at=1h", "--set faults.0.at=1h: faults.0.at: 1h is after the end"),
+    ],
+)
+def test_bad_overrides_name_the_argument(argument: str, message: str) -> None:
+    (error,) = errors_of(SMALL, argument)
+    assert message in error
+
+
+# --- what is refused ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("bandwidth =", "bandwith =", "small.toml:9: link.bandwith: unknown key 'bandwith' in"),
+        ("bandwidth =", "bandwith =", "did you mean 'bandwidth'?"),
+        ('"10Mbit/s"', '"10Mb"', "small.toml:9: link.bandwidth: '10Mb' is ambiguous: write 10Mbit"),
+        ('"60ms"', "60", "small.toml:10: link.rtt: 60 has no unit: write for instance 60ms"),
+        ('"60ms"', "[]", "small.toml:10: link.rtt: this list is no duration"),
+        ('"store"', '"stor"', "small.toml:5: stream.kind: 'stor' is not known here: did you mean"),
+        ('kind = "store"', "", "small.toml:4: stream.kind: this key is missing: write one of"),
+        ('kind = "store"', "kind = 3", "small.toml:5: stream.kind: 3 is not known here"),
+        ('rtt = "60ms"', "", "small.toml:8: link.rtt: this key is missing: write for instance rtt"),
+        ('"10m"', '"0s"', "small.toml:2: duration: '0s' must be more than nothing: write 60ms"),
+        ('"90s"', '"-90s"', "small.toml:15: faults.0.duration: '-90s' is negative: write 90s"),
+        ('"replica"', '"replcia"', "small.toml:20: faults.1.host: 'replcia' is not known here"),
+        ('at = "5m"', 'at = "50m"', "small.toml:19: faults.1.at: 50m is after the end"),
+        ('"power_loss"', '"power_lost"', "did you mean 'power_loss'?"),
+        ('name = "small"', 'name = ""', "small.toml:1: name: '' is empty"),
+        ('name = "small"', "name = 3", "small.toml:1: name: 3 is not text in quotes"),
+        ('name = "small"', "", "small.toml:1: name: this key is missing"),
+        ('"2/s"', '"2/s"\nmailboxes = 0', "small.toml:7: stream.mailboxes: 0 must be at least 1"),
+        ('"2/s"', '"2/s"\nmailboxes = "a"', "stream.mailboxes: 'a' is not a whole number"),
+        ('"2/s"', '"2/s"\nlog_size = "1KiB"', "'1KiB' is too little: write 4KiB or more"),
+        ('"2/s"', '"2/s"\ncompressible = 1.5', "1.5 is not between 0 and 1: write 0.3 or 30%"),
+        ('"60ms"', '"60ms"\nschedule = 3', "small.toml:11: link.schedule: 3 is not a list"),
+        ("[link]", "[failover]\ndecide = 10\n[link]", "small.toml:9: failover.decide: 10 has no"),
+        ("[link]", "[source]\ndisk = 3\n[link]", "small.toml:9: source.disk: 3 is not a table"),
+        ("[link]", "[objectives]\nrp = '5m'\n[link]", "did you mean 'rpo'?"),
+        (
+            "[link]",
+            '[protection]\nsegment_size = "2GiB"\n[link]',
+            "small.toml:9: protection.segment_size: 2GiB exceeds spool_limit (1GiB)",
+        ),
+        (
+            'host = "replica"',
+            'host = "source"\nwhen = "apply"',
+            "small.toml:21: faults.1.when: only the replica applies",
+        ),
+        (
+            '"60ms"',
+            '"60ms"\nschedule = [\n  {from="08:00", to="18:00", bandwidth="1Mbit/s"},\n'
+            '  {from="17:00", to="09:00", bandwidth="1Mbit/s"},\n]',
+            "small.toml:13: link.schedule.1.from: overlaps entry 0 of the list",
+        ),
+        ('"60ms"', '"60ms"\nschedule = [{from="25:00"}]', "'25:00' is no time of day"),
+        ('kind = "store"', 'kind = "trace"\npath = "no.csv"', "stream.path: there is no file"),
+        ('kind = "store"', 'kind = "trace"\npath = "a\\u0000"', "must be a file name"),
+        ('kind = "store"', f'kind = "trace"\npath = "{"a" * 5000}"', "cannot be looked up"),
+    ],
+)
+def test_each_error_names_line_key_and_what_is_right(old: str, new: str, message: str) -> None:
+    assert old in SMALL
+    assert any(message in error for error in errors_of(SMALL.replace(old, new, 1)))
+
+
+def test_a_lost_host_takes_no_more_faults() -> None:
+    text = SMALL + '[[faults]]\nkind = "loss"\nhost = "replica"\nat = "4m"\n'
+    (error,) = errors_of(text)
+    assert error.startswith("small.toml:19: faults.1.at: at 5m the replica is gone already")
+
+
+def test_all_errors_are_reported_in_the_order_of_lines() -> None:
+    text = SMALL.replace("rtt", "rtl").replace('"3m"', '"3"').replace('"10m"', '"10x"')
+    found = errors_of(text)
+    lines = [int(error.split(":")[1]) for error in found]
+    assert lines == sorted(lines)
+    assert {2, 8, 10, 14} == set(lines)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name = 'a'\nlink = = 3\n", "small.toml:2: column 8: not TOML"),
+        ("name = 'a'\nname = 'b'\n", "small.toml:2: column"),
+        ("name = [", "small.toml:1: column 9: not TOML"),
+        ("a=" + "[" * 5000, "small.toml:1: not TOML: nested too deeply"),
+        ("a=" + "9" * 5000, "small.toml:1: column"),
+        (b"name = 'a'\nb = '\xff'\n", "small.toml:2: column 6: not UTF-8 text (byte 0xff)"),
+        (b"\0", "small.toml:1: column 1: not TOML"),
+        (b"x" * (2 << 20), "is larger than 1 MiB"),
+    ],
+)
+def test_texts_that_are_no_toml(content: str | bytes, message: str) -> None:
+    (error,) = errors_of(content)
+    assert message in error
+
+
+def test_an_empty_text_misses_its_keys() -> None:
+    assert len(errors_of("")) == 4  # name, duration, stream, link
+
+
+@pytest.mark.parametrize("name", ["missing.toml", ".", "a" * 300, "nul\0"])
+def test_unreadable_files(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadInput, match="cannot be read"):
+        sc.load_scenario(tmp_path / name)
+
+
+def test_huge_numbers_are_no_traceback() -> None:
+    (error,) = errors_of(f"seed = 0x{'f' * 6000}\n" + SMALL)
+    assert error == "small.toml:1: seed: is no 64-bit number"
+    (error,) = errors_of(SMALL.replace('"store"', f"0x{'f' * 6000}"))
+    assert error == "small.toml:5: stream.kind: is no 64-bit number"
+
+
+# --- places of keys -----------------------------------------------------------------------
+
+
+def test_the_locator_knows_every_form_of_key() -> None:
+    text = (
+        "top = 1 # [not.a.table]\n"
+        "a.'b c'.\"d\" = '''\n[x]\n'''\n"
+        "[t.u]\n"
+        'k = "]#" \n'
+        "list = [\n  1, # one\n  {x = 2, y = [\n3]},\n]\n"
+        "[[f]]\n"
+        "at = 1\n"
+        "[f.sub]\n"
+        "z = 2\n"
+        "[[f]]\n"
+        'at = """\nz = 1"""\n'
+        "[f.sub]\n"
+        "z = 3\n"
+    )
+    tomllib.loads(text)
+    lines = locate(text)
+    assert lines[("top",)] == 1
+    assert lines[("a", "b c", "d")] == 2
+    assert lines[("t", "u")] == 5
+    assert lines[("t", "u", "k")] == 6
+    assert lines[("t", "u", "list", 1)] == 9
+    assert lines[("t", "u", "list", 1, "y", 0)] == 10
+    assert lines[("f", 0, "at")] == 13
+    assert lines[("f", 0, "sub", "z")] == 15
+    assert lines[("f", 1)] == 16
+    assert lines[("f", 1, "sub", "z")] == 20
+    assert line_of(lines, ("f", 1, "sub", "q")) == 19
+    assert line_of(lines, ("q",)) == 1
+
+
+def paths_of(node: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    items = node.items() if isinstance(node, dict) else enumerate(node)
+    found: list[tuple[str | int, ...]] = []
+    for part, value in items:
+        found.append((*path, part))
+        if isinstance(value, dict | list):
+            found += paths_of(value, (*path, part))
+    return found
+
+
+@pytest.mark.parametrize("path", [QUICKSTART, TRACE], ids=lambda path: path.stem)
+def test_the_locator_finds_exactly_the_parsed_paths(path: Path) -> None:
+    text = path.read_text()
+    lines = locate(text)
+    assert set(lines) == set(paths_of(tomllib.loads(text)))
+    for key_path, line in lines.items():
+        if isinstance(key_path[-1], str):
+            assert key_path[-1] in text.splitlines()[line - 1]
+
+
+# --- any bytes at all ---------------------------------------------------------------------
+
+FRAGMENTS = st.one_of(
+    st.sampled_from(['"', "'''", "[", "]]", "{", "}", "=", "\n", "\\", "#", ".a", "\0", "é"]),
+    st.sampled_from(["-1", "nan", "1e999", "0xfff", "true", "07:32:00", "1979-05-27"]),
+    st.sampled_from(["[[faults]]\n", "[link]\n", 'kind = "loss"\n']),
+)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, len(QUICKSTART.read_bytes())),
+            st.integers(0, 12),
+            FRAGMENTS.map(str.encode) | st.binary(max_size=4),
+        ),
+        max_size=6,
+    )
+)
+def test_any_mutation_loads_or_is_bad_input(changes: list[tuple[int, int, bytes]]) -> None:
+    content = QUICKSTART.read_bytes()
+    for offset, removed, inserted in changes:
+        content = content[:offset] + inserted + content[offset + removed :]
+    try:
+        sc.parse_scenario(content, origin="fuzz.toml", check_files=False)
+    except sc.BadScenario as refusal:
+        assert refusal.errors
+        for error in refusal.errors:
+            assert error.path == "fuzz.toml"
+            assert 1 <= (error.line or 0) <= content.count(b"\n") + 1
+            assert "Traceback" not in str(error)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+KEYS = st.sampled_from(sorted({dotted for dotted in map(str, paths_of(tomllib.loads(SMALL)))}))
+
+
+@given(KEYS, st.text(max_size=20) | VALUES.map(str))
+def test_any_override_is_taken_or_is_bad_input(key: str, value: str) -> None:
+    name = ".".join(re.findall(r"\w+", key))
+    try:
+        load(SMALL, f"{name}={value}")
+    except sc.BadScenario as refusal:
+        assert refusal.errors
+
+
+# --- schema and reference -----------------------------------------------------------------
+
+
+def schema_errors(node: dict[str, Any], value: Any, root: dict[str, Any]) -> list[str]:
+    """A validator for the few words of JSON Schema that ours uses."""
+    if "$ref" in node:
+        return schema_errors(root["$defs"][node["$ref"].split("/")[-1]], value, root)
+    if "oneOf" in node:
+        return schema_errors({"$ref": node["discriminator"]["mapping"][value["kind"]]}, value, root)
+    if "anyOf" in node:
+        tries = [schema_errors(choice, value, root) for choice in node["anyOf"]]
+        return [] if [] in tries else tries[0]
+    found = []
+    python_types = {"string": str, "integer": int, "number": int | float, "array": list}
+    if not isinstance(value, python_types.get(node.get("type", ""), object)):
+        return [f"{value} is no {node['type']}"]
+    if "const" in node and value != node["const"]:
+        found.append(f"{value} is not {node['const']}")
+    if "enum" in node and value not in node["enum"]:
+        found.append(f"{value} is not among {node['enum']}")
+    if "pattern" in node and not re.fullmatch(node["pattern"], value):
+        found.append(f"{value} does not match {node['pattern']}")
+    if node.get("type") == "array":
+        for element in value:
+            found += schema_errors(node["items"], element, root)
+    if node.get("type") == "object":
+        assert node["additionalProperties"] is False
+        found += [f"{name} is missing" for name in node.get("required", []) if name not in value]
+        for name, inner in value.items():
+            if name not in node["properties"]:
+                found.append(f"{name} is unknown")
+            else:
+                found += schema_errors(node["properties"][name], inner, root)
+    return found
+
+
+@pytest.mark.parametrize("path", [QUICKSTART, TRACE], ids=lambda path: path.stem)
+def test_the_schema_accepts_the_scenarios(path: Path) -> None:
+    schema = sc.scenario_json_schema()
+    assert schema_errors(schema, tomllib.loads(path.read_text()), schema) == []
+
+
+def test_the_schema_refuses_what_the_check_refuses() -> None:
+    schema = sc.scenario_json_schema()
+    for old, new in (("rtt", "rtl"), ("60ms", "60"), ("replica", "replcia"), ("2/s", "2Hz")):
+        document = tomllib.loads(SMALL.replace(f'"{old}"', f'"{new}"').replace("rtt =", f"{new} ="))
+        assert schema_errors(schema, document, schema), (old, new)
+
+
+def test_each_key_of_the_schema_is_explained_and_its_default_is_valid() -> None:
+    schema = sc.scenario_json_schema()
+    for table in (schema, *schema["$defs"].values()):
+        for name, node in table["properties"].items():
+            assert node["description"].endswith("."), name
+            if "default" in node:
+                assert schema_errors(node, node["default"], schema) == [], name
+
+
+def test_the_reference_page_is_up_to_date() -> None:
+    page = (ROOT / "docs" / "scenarios.md").read_text()
+    assert page == sc.scenario_reference_markdown(), (
+        "renew it: .venv/bin/python -m simulator.scenario_reference > docs/scenarios.md"
+    )
