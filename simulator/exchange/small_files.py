@@ -42,6 +42,8 @@ class Safeguards:
     """The new names are made durable before a block goes into the new generation."""
     sync_after_recovery: bool = True
     """What recovery found in place is synced before the checkpoint moves past it."""
+    whole_copy_last: bool = True
+    """Recovery overwrites the copy of the checkpoint that it relied on after the other one."""
 
 
 ALL_SAFEGUARDS: Final = Safeguards()

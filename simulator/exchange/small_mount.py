@@ -184,7 +184,7 @@ async def _carry_out(
         checkpoint_file,
         checkpoint,
         safeguards.checkpoint_in_two_steps,
-        first_copy=1 - found.whole_copy,
+        first_copy=1 - found.whole_copy if safeguards.whole_copy_last else 0,
     )
     for name in volume.list(paths.directory):
         generation = generation_of_name(name)

@@ -1,0 +1,89 @@
+"""Failover: from the silence of the source to clients on the replica, timed by part.
+
+``detect`` is the silence that must pass before anybody is told, ``decide`` what people need
+to decide, ``redirect`` what names and caches need to lead clients here; these are facts of
+a site, not of this program.  ``recover`` (apply what is durable, end the source's epoch) and
+``mount`` (the store's own recovery) are measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from replicator.replica import Replica
+from replicator.runtime.kernel import sleep_ns
+from replicator.runtime.port import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class FailoverOptions:
+    """The parts of an RTO that are decided by the site; nanoseconds."""
+
+    detect_ns: int
+    decide_ns: int
+    redirect_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailoverReport:
+    """How long each part took; nanoseconds."""
+
+    detect_ns: int
+    decide_ns: int
+    recover_ns: int
+    mount_ns: int
+    redirect_ns: int
+
+
+async def wait_for_silence(runtime: Runtime, replica: Replica, silence_ns: int) -> None:
+    """Return when nothing was heard of a source for so long; never before one was heard."""
+    while True:
+        heard_ns = replica.last_heard_ns
+        quiet_ns = 0 if heard_ns is None else runtime.now_ns() - heard_ns
+        if heard_ns is not None and quiet_ns >= silence_ns:
+            return
+        await sleep_ns(silence_ns - quiet_ns)
+
+
+async def fail_over(
+    runtime: Runtime,
+    replica: Replica,
+    options: FailoverOptions,
+    still_wanted: Callable[[], bool],
+    mount: Callable[[], Awaitable[None]],
+) -> FailoverReport | None:
+    """Take over from a source that is gone.
+
+    Arguments
+    ---------
+    still_wanted: asked after the decision time; False when the source came back.
+    mount: opens the store on the image.
+
+    Returns None when the source came back before the decision.
+    """
+    await wait_for_silence(runtime, replica, options.detect_ns)
+    runtime.emit("failover", "detected")
+    started_ns = runtime.now_ns()
+    await sleep_ns(options.decide_ns)
+    if not still_wanted():
+        runtime.emit("failover", "called off")
+        return None
+    decided_ns = runtime.now_ns()
+    runtime.emit("failover", "decided")
+    await replica.store.promote()
+    await replica.store.drained()
+    recovered_ns = runtime.now_ns()
+    runtime.emit("failover", "recovered")
+    await mount()
+    mounted_ns = runtime.now_ns()
+    runtime.emit("failover", "mounted")
+    await sleep_ns(options.redirect_ns)
+    runtime.emit("failover", "redirected")
+    return FailoverReport(
+        options.detect_ns,
+        decided_ns - started_ns,
+        recovered_ns - decided_ns,
+        mounted_ns - recovered_ns,
+        options.redirect_ns,
+    )

@@ -1,0 +1,315 @@
+"""Emulated machines, their host incarnations, and the world that holds them.
+
+A *machine* has a name, disks and a power switch.  Each start of its software is a
+:class:`Host`: one incarnation with a kernel of its own.  Killing it sets a flag; nothing of
+it is stepped again, and every call it still tries raises Crashed.
+
+Models: process crash (page cache survives, the peer's connections are reset), power loss
+(cache lost, silence), pause and resume, restart after a delay, loss for ever; one processor
+per host, whose time is booked with ``charge_ns``; wall clocks with an offset.
+
+Leaves out: other processes on the machine, memory pressure, virtual time of threads.
+"""
+
+from __future__ import annotations
+
+import random
+from array import array
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import xxhash
+
+from replicator.runtime.kernel import Kernel, Task
+from replicator.runtime.port import Listener, Stream
+from simulator.device import INSTANT, DiskModel
+from simulator.disk import Disk, SimVolume
+from simulator.inode import Choose
+from simulator.network import Attachment, Network
+from simulator.runtime import SimClock
+
+T = TypeVar("T")
+Observer = Callable[[str, str, tuple[int | str, ...]], None]
+
+WALL_EPOCH_NS = 1_262_304_000_000_000_000
+"""Wall clock at the start of a run: 2010-01-01, 00:00 UTC."""
+
+
+class EventTrace:
+    """The hash of everything that happened, in order: equal runs have equal hashes."""
+
+    def __init__(self, clock: SimClock) -> None:
+        self._clock = clock
+        self._codes: dict[str, int] = {}
+        self._numbers = array("q")
+        self._hash = xxhash.xxh3_128()
+        self.events = 0
+
+    def record(self, event: str, *values: int) -> None:
+        """Add one event at the present simulated time."""
+        code = self._codes.get(event)
+        if code is None:
+            code = self._codes[event] = len(self._codes) + 1
+            self._hash.update(event.encode())
+        numbers = self._numbers
+        numbers.append(self._clock.now())
+        numbers.append(code)
+        numbers.extend(values)
+        self.events += 1
+        if len(numbers) > 16384:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._hash.update(self._numbers.tobytes())
+        del self._numbers[:]
+
+    def digest(self) -> str:
+        """Hexadecimal digest of all events so far."""
+        self._flush()
+        return self._hash.hexdigest()
+
+
+class Host:
+    """One incarnation of a machine's software; implements the port's ``Runtime``."""
+
+    def __init__(self, machine: Machine, boot_id: int, incarnation: int) -> None:
+        self.machine = machine
+        self.world = machine.world
+        self.clock = machine.world.clock
+        self.dead = False
+        self._boot_id = boot_id
+        self._incarnation = incarnation
+        self.kernel = Kernel(self.clock, machine.world.hops)
+        self._attachment: Attachment | None = None
+        if machine.world.network is not None:
+            self._attachment = machine.world.network.attach(machine.name, lambda: not self.dead)
+        self.failure: BaseException | None = None
+
+    def __repr__(self) -> str:
+        return f"Host({self.machine.name}, boot {self._boot_id}, {self._incarnation})"
+
+    def volume(self, name: str) -> SimVolume:
+        """One of the machine's disks, mounted by this incarnation."""
+        return self.machine.disks[name].mount(self)
+
+    def start(self, main: Coroutine[Any, Any, None], name: str) -> Task[None]:
+        """Run ``main`` as the host's root task; its failure is kept in ``failure``."""
+        return self.kernel.run_task(main, name, self._ended)
+
+    def _ended(self, task: Task[Any]) -> None:
+        if task.error is not None and self.failure is None:
+            self.failure = task.error
+            self.world.observe(self.machine.name, "failed", (repr(task.error),))
+
+    # -- Runtime -------------------------------------------------------------------
+
+    @property
+    def boot_id(self) -> int:
+        return self._boot_id
+
+    @property
+    def incarnation(self) -> int:
+        return self._incarnation
+
+    def now_ns(self) -> int:
+        return self.clock.now()
+
+    def wall_ns(self) -> int:
+        return self.clock.now() + WALL_EPOCH_NS + self.machine.wall_offset_ns
+
+    def random(self, name: str) -> Callable[[], float]:
+        return self.world.random(f"{self.machine.name}/{name}")
+
+    def charge_ns(self, time_ns: int) -> None:
+        self.kernel.charge_ns(time_ns * self.machine.slowness)
+
+    async def compute(self, fn: Callable[[], T], cost_ns: int) -> T:
+        self.charge_ns(cost_ns)
+        return fn()
+
+    def emit(self, event: str, *values: int | str) -> None:
+        self.world.observe(self.machine.name, event, values)
+
+    async def connect(self, address: str) -> Stream:
+        assert self._attachment is not None
+        return await self._attachment.connect(address)
+
+    async def listen(self, address: str) -> Listener:
+        assert self._attachment is not None
+        return await self._attachment.listen(address)
+
+
+class Machine:
+    """What survives a crash: name, disks, counters."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.disks: dict[str, Disk] = {}
+        self.host: Host | None = None
+        self.wall_offset_ns = 0
+        self.slowness = 1
+        self.boots = 0
+        self.incarnations = 0
+        self.lost = False
+        self.powered = False
+        self._corpses: list[Host] = []
+
+    def add_disk(self, name: str, model: DiskModel) -> Disk:
+        """Fit a disk; its steps go into the trace as ``machine/name event``."""
+        label = f"{self.name}/{name}"
+        trace = self.world.trace
+
+        def record(event: str, *values: int) -> None:
+            trace.record(f"{label} {event}", *values)
+
+        disk = self.disks[name] = Disk(self.world.clock, model, label, record)
+        return disk
+
+    def boot(self) -> Host:
+        """Start an incarnation; powers the machine up when it was off."""
+        if self.lost:
+            raise RuntimeError(f"{self.name} is lost for ever")
+        if not self.powered:
+            self.powered = True
+            self.boots += 1
+        self.incarnations += 1
+        self.host = Host(self, self.boots, self.incarnations)
+        self.world.trace.record(f"{self.name} boot", self.boots, self.incarnations)
+        return self.host
+
+    def crash_process(self) -> None:
+        """The process dies; page cache and machine live on."""
+        host = self._kill()
+        if host is not None and host._attachment is not None and self.world.network is not None:
+            self.world.network.process_died(host._attachment)
+        self.world.trace.record(f"{self.name} crash")
+
+    def lose_power(self, choose: Choose) -> None:
+        """The power fails: ``choose`` decides what of the unsynced data survives."""
+        host = self._kill()
+        if host is not None and host._attachment is not None and self.world.network is not None:
+            self.world.network.host_vanished(host._attachment)
+        self.powered = False
+        for disk in self.disks.values():
+            disk.power_loss(choose)
+        self.world.trace.record(f"{self.name} power")
+
+    def lose(self) -> None:
+        """The machine is gone, disks and all."""
+        host = self._kill()
+        if host is not None and host._attachment is not None and self.world.network is not None:
+            self.world.network.host_vanished(host._attachment)
+        self.powered = False
+        self.lost = True
+        self.world.trace.record(f"{self.name} lost")
+
+    def pause(self) -> None:
+        """Freeze the process; its connections stay open."""
+        if self.host is not None:
+            self.host.kernel.pause()
+
+    def resume(self) -> None:
+        """Thaw it."""
+        if self.host is not None:
+            self.host.kernel.resume()
+
+    def _kill(self) -> Host | None:
+        host, self.host = self.host, None
+        if host is not None:
+            host.dead = True
+            host.kernel.kill()
+            self._corpses.append(host)
+        return host
+
+    def bury(self) -> None:
+        """Close the coroutines that dead incarnations left behind."""
+        corpses, self._corpses = self._corpses, []
+        for host in corpses:
+            host.kernel.close()
+
+
+class World:
+    """Clock, network, machines, and who watches them.
+
+    Arguments
+    ---------
+    seed: names all random streams of the run.
+    hops: for tests: extra turns at each wake-up (see Kernel).
+    network: False for a world without one, as oracles use offline.
+    """
+
+    def __init__(
+        self, seed: int = 1, hops: Callable[[], int] | None = None, network: bool = True
+    ) -> None:
+        self.seed = seed
+        self.hops = hops
+        self.clock = SimClock()
+        self.trace = EventTrace(self.clock)
+        self.network = Network(self.clock, self.trace.record) if network else None
+        self.machines: dict[str, Machine] = {}
+        self.observers: list[Observer] = []
+
+    def machine(self, name: str) -> Machine:
+        """The machine of that name; made at first use."""
+        if name not in self.machines:
+            self.machines[name] = Machine(self, name)
+        return self.machines[name]
+
+    def random(self, name: str) -> Callable[[], float]:
+        """A stream of numbers in [0, 1), its own for each name."""
+        return random.Random(f"{self.seed}/{name}").random
+
+    def observe(self, machine: str, event: str, values: tuple[int | str, ...]) -> None:
+        """Something was reported by a host's software."""
+        for observer in self.observers:
+            observer(machine, event, values)
+
+    def close(self) -> None:
+        """End all hosts and throw their coroutines away."""
+        for machine in self.machines.values():
+            machine._kill()
+            machine.bury()
+
+
+def seeded_choice(name: str) -> Choose:
+    """Survival after a power loss as a pure function of a name."""
+    source = random.Random(name)
+    return source.randrange
+
+
+def lose_everything(_outcomes: int) -> int:
+    """Survival: nothing that was not synced."""
+    return 0
+
+
+def keep_everything(outcomes: int) -> int:
+    """Survival: all of it, as if the cache had just been written."""
+    return outcomes - 1
+
+
+def run_offline(
+    disks: dict[str, Disk], main: Callable[[Host], Coroutine[Any, Any, T]], name: str = "oracle"
+) -> T:
+    """Run ``main`` to its end on copy-on-write overlays of ``disks``, in no time.
+
+    Arguments
+    ---------
+    disks: the disks by name; they stay untouched.
+    main: gets a host whose ``volume(name)`` are the overlays.
+
+    Returns what ``main`` returns; raises what it raises.  RuntimeError when it gets stuck.
+    """
+    world = World(network=False)
+    machine = world.machine(name)
+    for disk_name, disk in disks.items():
+        machine.disks[disk_name] = disk.fork(world.clock, INSTANT)
+    host = machine.boot()
+    task = host.kernel.run_task(main(host), name)
+    world.clock.run_until_idle()
+    try:
+        if not task.done:
+            raise RuntimeError(f"{name} got stuck offline")
+        return task.result()
+    finally:
+        world.close()
