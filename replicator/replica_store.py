@@ -293,6 +293,8 @@ class ReplicaStore:
 
         Raises ProtocolViolation.
         """
+        if self.promoted:
+            raise ProtocolViolation(f"the replica has taken over; epoch {self.epoch} is over")
         header = BatchHeader.decode(payload)
         if header.epoch != self.stream_epoch:
             raise ProtocolViolation(f"a batch of epoch {header.epoch} came, not of this stream's")

@@ -110,7 +110,9 @@ class Namespace:
         return here
 
     def walk(self, path: str) -> list[tuple[str, Node]]:
-        """All entries below a directory, depth first in the order of names."""
+        """All entries below a directory, depth first in the order of names; none without it."""
+        if self._missing(path):
+            return []
         found: list[tuple[str, Node]] = []
         stack = [(path.rstrip("/"), self.directory(path))]
         while stack:
@@ -121,6 +123,13 @@ class Namespace:
                 if isinstance(node, Directory):
                     stack.append((f"{prefix}/{name}", node))
         return found
+
+    def _missing(self, path: str) -> bool:
+        try:
+            self.directory(path)
+        except NotFound:
+            return True
+        return False
 
     # -- changing ------------------------------------------------------------------
 

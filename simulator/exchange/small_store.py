@@ -24,9 +24,11 @@ writer sees has its log on disk, without comparing anything.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from replicator.errors import ReplicatorError
@@ -117,13 +119,14 @@ class SmallStore:
         self._failure: BaseException | None = None
         self._closing = False
         self._running = False
-        self._messages: dict[int, StoredMessage] = {}
+        # Both lose their first entries all the time, which a plain dict is slow at.
+        self._messages: OrderedDict[int, StoredMessage] = OrderedDict()
+        self._dirty: OrderedDict[int, _Dirty] = OrderedDict()
         self._totals: dict[int, Totals] = {}
         self._state = Mark(0)  # after the last transaction accepted; lsn not used
         self._waiting: list[tuple[LoggedTransaction, bytes]] = []
         self._written = Mark(0)
         self._durable = Mark(0)
-        self._dirty: dict[int, _Dirty] = {}
         self._log_held = False
         self._page_writer_waits = False
         self._progress = Signal()
@@ -146,7 +149,7 @@ class SmallStore:
         self._files = files
         self._closing = False
         self._failure = None
-        self._messages = files.messages
+        self._messages = OrderedDict(files.messages)
         self._totals = files.totals
         self._state = self._written = self._durable = files.checkpoint.mark
         return report
@@ -379,7 +382,7 @@ class SmallStore:
             self._write_batch(files)
 
     def _write_batch(self, files: MountedFiles) -> None:
-        batch = list(self._dirty)[:WRITTEN_AT_ONCE]
+        batch = list(islice(self._dirty, WRITTEN_AT_ONCE))
         signature = files.checkpoint.signature
         for page in batch:
             write_page(files.database, signature, page, self._dirty.pop(page).content)

@@ -33,18 +33,6 @@ SIZES = (700, 9_000, 40, 3_000, 17_000, 0, 6_000, 2_500, 500, 8_152, 1_000, 12_0
 
 
 @dataclass
-class World:
-    """One incarnation: its volume, store and kernel."""
-
-    volume: MemoryVolume
-    store: SmallStore
-    clock: SimClock
-    kernel: Kernel
-    ledger: Ledger
-    died: bool = False
-
-
-@dataclass
 class Life:
     """What one run left behind."""
 

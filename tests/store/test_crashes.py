@@ -6,6 +6,7 @@ breach.  Without it, passing here would prove nothing.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 
@@ -137,8 +138,6 @@ def test_a_recovered_store_goes_on_and_crashes_again_in_full() -> None:
 
 
 def _go_on(stride: int, second_stride: int) -> None:
-    import copy
-
     for name, medium, ledger in crash_states(power_losses=("every other sector",), stride=stride):
         whole = run(medium.copy(), _second_life, ledger=copy.deepcopy(ledger))
         assert whole.error is None, f"{name}: {whole.error}"

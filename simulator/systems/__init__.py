@@ -1,0 +1,1 @@
+"""Protection systems of the field, one module each, assembled on the emulated world."""

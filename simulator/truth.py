@@ -1,0 +1,399 @@
+"""The truth: what the source's programs did, seen at their storage calls, above capture.
+
+:class:`TruthVolume` is the volume that programs write through.  It hands each call on and
+then looks, by itself, at what the file system below shows: the bytes written must be there,
+and the image digest after the call is noted, with its time, under the number that capture
+gave the operation.  So a change that capture missed shows as two digests for one number,
+and a wrong number as a digest that no replica will match.
+
+Numbers: an *instant* counts all changes of the run; an operation (epoch, k) is an instant
+too, and the first instant of an epoch is its operation 0.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from replicator.capture import Capture
+from replicator.errors import StorageError
+from replicator.runtime.kernel import Crashed
+from replicator.runtime.port import Buffer, File, Lock, Stat, Volume
+from simulator.blocks import BLOCK_BYTES, read_range
+from simulator.digest import MASK, file_term, image_digest, path_key
+from simulator.disk import Disk
+from simulator.host import run_offline
+from simulator.inode import Inode
+
+DIGEST_BYTES = 16
+
+
+class Truth:
+    """Digests, times and byte counts of everything that happened to the protected set.
+
+    Arguments
+    ---------
+    disk, root: where the protected set is.
+    """
+
+    def __init__(self, disk: Disk, disk_name: str, root: str) -> None:
+        self.disk = disk
+        self.root = root.rstrip("/")
+        self._disk_name = disk_name
+        self.capture: Capture | None = None
+        self.digest = image_digest(disk, self.root)
+        self.times_ns = array("q", [0])
+        """Simulated time of each instant."""
+        self.written_bytes = array("Q", [0])
+        """Bytes written by programs up to each instant."""
+        self.epochs: dict[int, int] = {}
+        """Epoch to the instant of its operation 0."""
+        self._digests: dict[int, bytearray] = {}
+        self.breaches: list[str] = []
+        """What capture did wrong, in words."""
+        self._terms: dict[int, tuple[int, int]] = {}
+        self._in_doubt: tuple[str, tuple[Any, ...]] | None = None
+
+    @property
+    def instant(self) -> int:
+        """Number of the last instant."""
+        return len(self.times_ns) - 1
+
+    # -- epochs --------------------------------------------------------------------
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Capture says that the image as it is now is operation 0 of an epoch."""
+        self.digest = image_digest(self.disk, self.root)
+        self._terms.clear()
+        self.epochs[epoch] = self.instant
+        self._digests[epoch] = bytearray(self.digest.to_bytes(DIGEST_BYTES, "little"))
+
+    def digest_of(self, epoch: int, operation: int) -> int | None:
+        """The image's digest after an operation; None when there is no such operation."""
+        digests = self._digests.get(epoch)
+        start = operation * DIGEST_BYTES
+        if digests is None or operation < 0 or start >= len(digests):
+            return None
+        return int.from_bytes(digests[start : start + DIGEST_BYTES], "little")
+
+    def operations_of(self, epoch: int) -> int:
+        """Number of the last captured operation of an epoch."""
+        return len(self._digests[epoch]) // DIGEST_BYTES - 1
+
+    def instant_of(self, epoch: int, operation: int) -> int:
+        """The instant of an operation; 0 for an epoch that never was (an empty replica)."""
+        start = self.epochs.get(epoch)
+        return 0 if start is None else min(self.instant, start + operation)
+
+    def find(self, epoch: int, digest: int) -> list[int]:
+        """All operations of an epoch after which the image had this digest."""
+        wanted = digest.to_bytes(DIGEST_BYTES, "little")
+        digests = self._digests.get(epoch, bytearray())
+        found: list[int] = []
+        at = digests.find(wanted)
+        while at >= 0:
+            if at % DIGEST_BYTES == 0:
+                found.append(at // DIGEST_BYTES)
+            at = digests.find(wanted, at + 1)
+        return found
+
+    def instant_at(self, time_ns: int) -> int:
+        """The last instant at or before a time."""
+        return max(0, bisect_left(self.times_ns, time_ns + 1) - 1)
+
+    # -- what programs did ---------------------------------------------------------
+
+    def wrote(self, inode: Inode, offset: int, data: bytes) -> None:
+        """A write has returned: check it against the disk and note the new digest."""
+        number, start = divmod(offset, BLOCK_BYTES)
+        length = len(data)
+        if not (start == 0 and length == BLOCK_BYTES and inode.blocks.get(number) is data) and (
+            read_range(inode.blocks, offset, length) != data
+        ):
+            self.breaches.append(f"a write of {length} bytes at {offset} did not reach its file")
+        self._content_changed(inode, length)
+
+    def content_changed(self, inode: Inode) -> None:
+        self._content_changed(inode, 0)
+
+    def _content_changed(self, inode: Inode, length: int) -> None:
+        known = self._terms.get(inode.number)
+        if known is None:
+            self._learn(inode)
+            self.digest = image_digest(self.disk, self.root)
+        else:
+            term, key = known
+            new = file_term(inode)
+            self.digest = (self.digest + key * (new - term)) & MASK
+            self._terms[inode.number] = (new, key)
+        self._note(length)
+
+    def _learn(self, inode: Inode) -> None:
+        key = 0
+        prefix = len(self.root)
+        for path, node in self.disk.names.walk(self.root):
+            if node is inode:
+                key += path_key(path[prefix:])
+        self._terms[inode.number] = (file_term(inode), key)
+
+    def names_changed(self) -> None:
+        self._terms.clear()
+        self.digest = image_digest(self.disk, self.root)
+        self._note(0)
+
+    def nothing_changed(self) -> None:
+        """A sync, or an operation that failed: the number moves, the image does not."""
+        self._note(0)
+
+    def _note(self, length: int) -> None:
+        capture = self.capture
+        self.times_ns.append(self.disk.clock.now())
+        self.written_bytes.append(self.written_bytes[-1] + length)
+        if capture is None or not capture.capturing:
+            return
+        spool = capture.spool
+        digests = self._digests[spool.epoch]
+        expected = len(digests) // DIGEST_BYTES
+        if spool.completed == expected:
+            digests += self.digest.to_bytes(DIGEST_BYTES, "little")
+        elif spool.completed == expected - 1:
+            self.times_ns.pop()
+            self.written_bytes.pop()
+            if digests[-DIGEST_BYTES:] != self.digest.to_bytes(DIGEST_BYTES, "little"):
+                self.breaches.append(f"capture missed the change after operation {expected - 1}")
+        else:
+            self.breaches.append(
+                f"capture numbered a change {spool.completed}, {expected} was due"
+            )
+
+    # -- crashes -------------------------------------------------------------------
+
+    def crashed_in(self, call: str, *arguments: Any) -> None:
+        """The host died inside this call: nobody knows yet whether it happened."""
+        self._in_doubt = (call, arguments)
+
+    def path_of(self, inode: Inode) -> str:
+        """A present path of a file; empty when its last name is gone."""
+        for path, node in self.disk.names.walk(self.root):
+            if node is inode:
+                return path
+        return ""
+
+    def power_lost(self) -> None:
+        """The source's cache is gone: its image is whatever survived."""
+        self._in_doubt = None
+        self._terms.clear()
+        self.digest = image_digest(self.disk, self.root)
+
+    def before_restart(self) -> Callable[[Capture], None]:
+        """Call after a process crash, before the source starts; returns the check for after.
+
+        The image must be the one before, or the one after the call that was in doubt, as a
+        whole; and capture must count the operation exactly when it happened.
+        """
+        before = self.digest
+        doubt, self._in_doubt = self._in_doubt, None
+        after = before if doubt is None else self._digest_after(doubt)
+        self._terms.clear()
+
+        def check(capture: Capture) -> None:
+            self.digest = image_digest(self.disk, self.root)
+            if not capture.capturing or capture.spool.epoch not in self._digests:
+                return
+            known = len(self._digests[capture.spool.epoch]) // DIGEST_BYTES - 1
+            if capture.spool.completed == known and self.digest == before:
+                return
+            if capture.spool.completed == known + 1 and self.digest == after:
+                self._note(0)
+                return
+            self.breaches.append(
+                f"after a crash of the source, capture says operation {capture.spool.completed} "
+                f"after {known}, but the image is that "
+                + (
+                    "before the interrupted call"
+                    if self.digest == before
+                    else "after it"
+                    if self.digest == after
+                    else "of neither before nor after the interrupted call"
+                )
+            )
+
+        return check
+
+    def _digest_after(self, doubt: tuple[str, tuple[Any, ...]]) -> int:
+        call, arguments = doubt
+        found: list[int] = []
+
+        async def act(host: Any) -> None:
+            volume = host.volume(self._disk_name)
+            try:
+                if call in ("write_at", "truncate", "zero_range"):
+                    path, *rest = arguments
+                    getattr(volume.open(path), call)(*rest)
+                elif call != "sync":
+                    made = getattr(volume, call)(*arguments)
+                    if call == "create":
+                        made.close()
+            except StorageError:
+                pass  # it had happened already, before the crash
+            found.append(image_digest(volume.disk, self.root))
+
+        run_offline({self._disk_name: self.disk}, act, "truth")
+        return found[0]
+
+
+class TruthFile:
+    """A file whose changes are noted in the :class:`Truth`."""
+
+    __slots__ = ("_file", "_inode", "_truth")
+
+    def __init__(self, truth: Truth, file: File, inode: Inode) -> None:
+        self._truth = truth
+        self._file = file
+        self._inode = inode
+
+    @property
+    def path(self) -> str:
+        return self._file.path
+
+    @property
+    def size_bytes(self) -> int:
+        return self._file.size_bytes
+
+    def write_at(self, offset: int, *buffers: Buffer) -> int:
+        data = buffers[0] if len(buffers) == 1 else b"".join(buffers)
+        if type(data) is not bytes:
+            data = bytes(data)
+        try:
+            written = self._file.write_at(offset, data)
+        except Crashed:
+            self._truth.crashed_in("write_at", self._truth.path_of(self._inode), offset, data)
+            raise
+        except StorageError:
+            self._truth.nothing_changed()
+            raise
+        self._truth.wrote(self._inode, offset, data if written == len(data) else data[:written])
+        return written
+
+    def truncate(self, size_bytes: int) -> None:
+        self._content("truncate", size_bytes)
+
+    def zero_range(self, offset: int, length: int) -> None:
+        self._content("zero_range", offset, length)
+
+    def _content(self, call: str, *arguments: int) -> None:
+        try:
+            getattr(self._file, call)(*arguments)
+        except Crashed:
+            self._truth.crashed_in(call, self._truth.path_of(self._inode), *arguments)
+            raise
+        except StorageError:
+            self._truth.nothing_changed()
+            raise
+        self._truth.content_changed(self._inode)
+
+    def allocate(self, offset: int, length: int) -> None:
+        self._file.allocate(offset, length)
+
+    async def read_at(self, offset: int, length: int) -> bytes:
+        return await self._file.read_at(offset, length)
+
+    async def sync(self) -> None:
+        try:
+            await self._file.sync()
+        except Crashed:
+            self._truth.crashed_in("sync")
+            raise
+        self._truth.nothing_changed()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class TruthVolume:
+    """The source's programs write through this; ``below`` is the capturing volume."""
+
+    def __init__(self, truth: Truth, below: Volume) -> None:
+        self._truth = truth
+        self._below = below
+
+    @property
+    def name(self) -> str:
+        return self._below.name
+
+    def _inode(self, path: str) -> Inode:
+        node = self._truth.disk.names.node(path)
+        assert isinstance(node, Inode)
+        return node
+
+    def _inside(self, *paths: str) -> bool:
+        return all(path.startswith(self._truth.root + "/") for path in paths)
+
+    def _names(self, call: str, paths: Iterable[str], *arguments: Any) -> Any:
+        if not self._inside(*paths):
+            return getattr(self._below, call)(*arguments)
+        try:
+            answer = getattr(self._below, call)(*arguments)
+        except Crashed:
+            self._truth.crashed_in(call, *arguments)
+            raise
+        except StorageError:
+            self._truth.nothing_changed()
+            raise
+        self._truth.names_changed()
+        return answer
+
+    def create(self, path: str) -> File:
+        file = self._names("create", (path,), path)
+        return TruthFile(self._truth, file, self._inode(path)) if self._inside(path) else file
+
+    def open(self, path: str) -> File:
+        file = self._below.open(path)
+        return TruthFile(self._truth, file, self._inode(path)) if self._inside(path) else file
+
+    def rename(self, old: str, new: str) -> None:
+        self._names("rename", (old, new), old, new)
+
+    def unlink(self, path: str) -> None:
+        self._names("unlink", (path,), path)
+
+    def link(self, old: str, new: str) -> None:
+        self._names("link", (old, new), old, new)
+
+    def symlink(self, target: str, path: str) -> None:
+        self._names("symlink", (path,), target, path)
+
+    def mkdir(self, path: str) -> None:
+        self._names("mkdir", (path,), path)
+
+    def rmdir(self, path: str) -> None:
+        self._names("rmdir", (path,), path)
+
+    def set_attributes(self, path: str, attributes: int) -> None:
+        self._names("set_attributes", (path,), path, attributes)
+
+    def list(self, path: str) -> list[str]:
+        return self._below.list(path)
+
+    def stat(self, path: str) -> Stat:
+        return self._below.stat(path)
+
+    def exists(self, path: str) -> bool:
+        return self._below.exists(path)
+
+    def free_bytes(self) -> int:
+        return self._below.free_bytes()
+
+    def lock(self, path: str) -> Lock:
+        return self._below.lock(path)
+
+    async def sync_directory(self, path: str) -> None:
+        await self._below.sync_directory(path)
+
+    async def admit(self, size_bytes: int) -> None:
+        await self._below.admit(size_bytes)
+
+
+__all__ = ["Truth", "TruthFile", "TruthVolume"]

@@ -1,0 +1,128 @@
+"""What the source's programs do: the emulated store under load, or a block trace.
+
+A workload outlives the host incarnations it runs on: after a crash it is run again on the
+new host and goes on, from what the disk still has.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from replicator.runtime.kernel import group
+from replicator.runtime.port import Runtime, Volume
+from simulator.exchange.ledger import Ledger, LedgerVerdict
+from simulator.exchange.load import LoadConfig, MailLoad
+from simulator.exchange.small_store import SmallStore, SmallStoreConfig
+from simulator.exchange.store import StoreUnmountable
+from simulator.traces import TracePlayer
+
+STORE_DIRECTORY = "/store"
+
+
+class Workload(Protocol):
+    """The programs of a source."""
+
+    @property
+    def root(self) -> str:
+        """The directory that they keep their files in: the protected set."""
+
+    async def run(self, runtime: Runtime, volume: Volume, until_ns: int) -> None:
+        """Work until the instant ``until_ns`` of the run."""
+
+    async def mounts(
+        self, runtime: Runtime, volume: Volume, root: str, floor: int | None = None
+    ) -> LedgerVerdict | None:
+        """Mount the image below ``root`` and judge what is in it.
+
+        Returns None when the workload has nothing to mount.  A store that does not mount is
+        a verdict that is not ok.
+        """
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """The record of transactions, when there is one."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+
+
+class StoreWorkload:
+    """The small store under the mail load, and its ledger."""
+
+    def __init__(self, store: SmallStoreConfig, load: LoadConfig, runtime_random: object) -> None:
+        assert callable(runtime_random)
+        self._store_config = store
+        self._ledger = Ledger()
+        self.load = MailLoad(load, self._ledger, runtime_random)
+        self._mounted_before = False
+        self.finished = False
+
+    @property
+    def root(self) -> str:
+        return STORE_DIRECTORY
+
+    @property
+    def ledger(self) -> Ledger | None:
+        return self._ledger
+
+    async def run(self, runtime: Runtime, volume: Volume, until_ns: int) -> None:
+        store = SmallStore(
+            volume, STORE_DIRECTORY, now_ns=runtime.now_ns, config=self._store_config
+        )
+        report = await store.mount()
+        if self._mounted_before:
+            # The new process knows only what the disk has; the ledger follows it.
+            verdict = self._ledger.judge(await store.contents())
+            if not verdict.ok:
+                runtime.emit("store_lost_acknowledged", verdict.reason)
+            self._ledger.continue_from(verdict.transactions)
+        self._mounted_before = True
+        runtime.emit("mounted", report.transactions)
+        async with group() as g:
+            g.spawn(store.run(), "store")
+            await self.load.run(store, runtime.now_ns, until_ns)
+            await store.dismount()
+        self.finished = True
+
+    async def mounts(
+        self, runtime: Runtime, volume: Volume, root: str, floor: int | None = None
+    ) -> LedgerVerdict | None:
+        store = SmallStore(volume, root, now_ns=runtime.now_ns, config=self._store_config)
+        if not volume.list(root):
+            # An empty protected set: the store had not been created at that operation.
+            return self._ledger.judge({}, 0 if floor is None else floor)
+        try:
+            await store.mount()
+        except StoreUnmountable as refused:
+            return LedgerVerdict(False, 0, floor or 0, reason=f"does not mount: {refused}")
+        return self._ledger.judge(await store.contents(), 0 if floor is None else floor)
+
+
+class TraceWorkload:
+    """A block trace played onto one large file."""
+
+    root = "/disk"
+
+    def __init__(self, player: TracePlayer, start_ns: int = 0) -> None:
+        self.player = player
+        self._start_ns = start_ns
+
+    @property
+    def ledger(self) -> Ledger | None:
+        return None
+
+    @property
+    def finished(self) -> bool:
+        return self.player.finished
+
+    async def run(self, runtime: Runtime, volume: Volume, until_ns: int) -> None:
+        if not volume.exists(self.root):
+            volume.mkdir(self.root)
+        # Writes that are due while the host is down are not lost: the disk's users wait.
+        await self.player.play(volume, runtime.now_ns)
+
+    async def mounts(
+        self, runtime: Runtime, volume: Volume, root: str, floor: int | None = None
+    ) -> LedgerVerdict | None:
+        return None
