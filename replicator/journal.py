@@ -188,6 +188,11 @@ class SegmentedLog:
         self._unsynced: list[Segment] = []
         self._names_unsynced = False
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes written in the segments that are still there."""
+        return sum(segment.end for segment in self.segments)
+
     # -- writing -------------------------------------------------------------------
 
     @property

@@ -119,6 +119,11 @@ class Source:
         self._window = Signal()
         self._marks: deque[tuple[int, int]] = deque()
 
+    @property
+    def committed(self) -> bool:
+        """Whether the replica's image is of this history: what is acknowledged counts."""
+        return self._image is None and self.spool.epoch > 0
+
     # -- start ---------------------------------------------------------------------
 
     async def start(self) -> None:

@@ -59,6 +59,8 @@ class Spool:
         """The completed mark: number of the last operation whose outcome is known."""
         self.completed_end = self.log.end
         self.released_bytes = 0
+        self.peak_bytes = 0
+        """Most that ever waited."""
         self.progress = Signal()
         """Notified when the completed mark rises."""
         self.room = Signal()
@@ -85,6 +87,9 @@ class Spool:
         log.append(
             RecordType.OPERATION, self.epoch, log.sequence + 1, self.completed, prefix, data
         )
+        waiting = log.appended_bytes - self.released_bytes
+        if waiting > self.peak_bytes:
+            self.peak_bytes = waiting
 
     def outcome(self, done_bytes: int) -> None:
         """Note that the last operation failed (0) or was cut short."""

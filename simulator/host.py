@@ -128,6 +128,8 @@ class Host:
         return fn()
 
     def emit(self, event: str, *values: int | str) -> None:
+        if self.dead:
+            return  # a coroutine that is being thrown away
         self.world.observe(self.machine.name, event, values)
 
     async def connect(self, address: str) -> Stream:

@@ -149,7 +149,17 @@ class Oracle:
             self.checks.append(
                 Check("durable means durable", seconds, occasion, False, verdict.damage)
             )
-        elif floor is not None and verdict.epoch >= newest:
+        elif verdict.epoch < newest:
+            self.checks.append(
+                Check(
+                    "durable means durable",
+                    seconds,
+                    occasion,
+                    False,
+                    f"epoch {newest} was acknowledged, epoch {verdict.epoch} is there",
+                )
+            )
+        elif floor is not None:
             self.checks.append(
                 Check(
                     "durable means durable",

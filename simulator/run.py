@@ -1,0 +1,544 @@
+"""One run of a scenario: build the world, let it run, judge, measure.
+
+The run ends when the programs have ended, all faults are over and the replica has
+converged; or, when the source is lost, when clients are at work on the replica; or when the
+scenario's settling time has passed.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+
+from replicator.capture import SpoolPolicy
+from replicator.failover import FailoverOptions, FailoverReport, fail_over
+from replicator.replica_store import ALL_SAFEGUARDS, ReplicaOptions, Safeguards
+from replicator.runtime.kernel import Task, sleep_ns
+from replicator.source import SourceOptions
+from simulator.exchange.load import LoadConfig
+from simulator.exchange.small_store import SmallStoreConfig
+from simulator.faults import FaultInjector
+from simulator.host import Host, World, seeded_choice
+from simulator.link import Link, LinkModel
+from simulator.measures import (
+    SEVERITY,
+    Check,
+    RecoveryTime,
+    RunResult,
+    Samples,
+    Verdict,
+)
+from simulator.oracle import Oracle
+from simulator.scenario import Scenario, StoreStream, TraceStream
+from simulator.systems.byte_level import (
+    REPLICA,
+    REPLICA_ADDRESS,
+    REPLICA_ROOT,
+    SET_ID,
+    SOURCE,
+    ByteLevelOptions,
+    ByteLevelSystem,
+)
+from simulator.traces import TracePlayer, read_writes
+from simulator.workload import StoreWorkload, TraceWorkload, Workload
+
+SECOND_NS = 1_000_000_000
+EXAMINATIONS = 20
+"""So often in the course of a run the replica is examined as if it died just then."""
+
+Progress = Callable[[float, float, str], None]
+
+
+class ScenarioRun:
+    """A scenario on its way; :func:`run_scenario` is the short form.
+
+    Arguments
+    ---------
+    scenario: what to run.
+    seed: instead of the scenario's own.
+    safeguards: for tests that switch one off.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int | None = None,
+        safeguards: Safeguards = ALL_SAFEGUARDS,
+    ) -> None:
+        self.scenario = scenario
+        self.seed = scenario.seed if seed is None else seed
+        self.world = World(self.seed)
+        self._fit_disks()
+        self.link = self._lay_link()
+        self.workload = self._workload()
+        self.system = ByteLevelSystem(
+            self.world, self.workload, self._options(safeguards), scenario.duration_ns
+        )
+        self.oracle = Oracle(
+            self.system.truth,
+            self.workload,
+            self.system.open_store,
+            "data",
+            f"{REPLICA_ROOT}/image",
+        )
+        self.faults = FaultInjector(
+            self.world,
+            self.link,
+            {SOURCE: scenario.source.restart_ns, REPLICA: scenario.replica.restart_ns},
+            self._start,
+            self._struck,
+        )
+        self.samples = Samples()
+        self.spool_peak_bytes = 0
+        self.journal_peak_bytes = 0
+        self._programs_done = False
+        self._source_lost = False
+        self._failover: FailoverReport | None = None
+        self._failover_task: Task[None] | None = None
+        self._under_reported: list[str] = []
+        self._last_prefix = (0, 0)
+        self._defects: list[str] = []
+        self.world.observers.append(self._observe)
+
+    # -- building ------------------------------------------------------------------
+
+    def _fit_disks(self) -> None:
+        scenario = self.scenario
+        source, replica = self.world.machine(SOURCE), self.world.machine(REPLICA)
+        source.add_disk("data", scenario.source.disk.model)
+        replica.add_disk("data", scenario.replica.disk.model)
+        if scenario.source.spool_disk is not None:
+            source.add_disk("spool", scenario.source.spool_disk.model)
+        if scenario.replica.journal_disk is not None:
+            replica.add_disk("journal", scenario.replica.journal_disk.model)
+
+    def _lay_link(self) -> Link:
+        link, scenario = self.scenario.link, self.scenario
+        model = LinkModel(
+            bits_per_second=link.bits_per_second,
+            rtt_ns=link.rtt_ns,
+            loss=link.loss,
+            tcp_window_bytes=link.tcp_window_bytes,
+            jitter_ns=link.jitter_ns,
+            mss_bytes=link.mss_bytes,
+            schedule=tuple(
+                (start, end, entry.bits_per_second)
+                for entry in link.schedule
+                for start, end in entry.ranges_ns
+            ),
+            day_offset_ns=scenario.starts_at_time_of_day_ns,
+        )
+        made = Link(self.world.clock, SOURCE, REPLICA, model, self.world.random("jitter"))
+        assert self.world.network is not None
+        return self.world.network.add_link(made)
+
+    def _workload(self) -> Workload:
+        stream = self.scenario.stream
+        if isinstance(stream, StoreStream):
+            store = SmallStoreConfig(
+                log_size_bytes=stream.log_size_bytes,
+                checkpoint_depth_bytes=stream.checkpoint_depth_bytes,
+                database_capacity_bytes=stream.database_size_bytes,
+                mailboxes=stream.mailboxes,
+            )
+            largest = min(4 << 20, stream.database_size_bytes // 4)
+            load = LoadConfig(
+                messages_per_second=stream.messages_per_second,
+                mailboxes=stream.mailboxes,
+                message_size_bytes=stream.message_size_bytes,
+                largest_bytes=max(largest, stream.message_size_bytes),
+                compressible_share=stream.compressible,
+                retention_bytes=stream.database_size_bytes // 2,
+            )
+            return StoreWorkload(store, load, self.world.random("load"))
+        assert isinstance(stream, TraceStream)
+        writes = read_writes(stream.path)
+        if stream.limit_ns is not None:
+            limit_ns = stream.limit_ns
+            writes = (write for write in writes if write.time_ns < limit_ns)
+        player = TracePlayer(
+            writes,
+            speed=stream.speed,
+            compressible_share=stream.compressible,
+            path=f"{TraceWorkload.root}/disk0.img",
+            seed=self.seed,
+        )
+        return TraceWorkload(player)
+
+    def _options(self, safeguards: Safeguards) -> ByteLevelOptions:
+        p = self.scenario.protection
+        return ByteLevelOptions(
+            spool_limit_bytes=p.spool_limit_bytes,
+            spool_segment_bytes=p.segment_size_bytes,
+            spool_policy=SpoolPolicy(p.spool_full),
+            source=SourceOptions(
+                SET_ID,
+                SOURCE,
+                REPLICA_ADDRESS,
+                batch_bytes=p.batch_size_bytes,
+                window_bytes=p.window_bytes,
+                compression_level=None if p.compression == "none" else p.compression_level,
+                heartbeat_ns=p.heartbeat_ns,
+                heartbeat_misses=p.heartbeat_misses,
+                reconnect_ns=p.reconnect_ns,
+                release_when_checkpointed=p.acknowledge_release == "checkpoint",
+            ),
+            replica=ReplicaOptions(
+                SET_ID,
+                REPLICA,
+                journal_limit_bytes=p.journal_limit_bytes,
+                segment_bytes=p.segment_size_bytes,
+                checkpoint_bytes=p.checkpoint_every_bytes,
+                checkpoint_interval_ns=p.checkpoint_interval_ns,
+            ),
+            safeguards=safeguards,
+        )
+
+    # -- events --------------------------------------------------------------------
+
+    def _start(self, name: str) -> None:
+        if name == SOURCE:
+            self.system.start_source()
+            return
+        host = self.system.start_replica()
+        if self._source_lost and self._failover is None:
+            self._begin_failover(host)
+
+    def _struck(self, kind: str, name: str) -> None:
+        """A host has just gone down: judge the image and what would be lost."""
+        self._note_acknowledged()
+        occasion = f"{kind} of {name}"
+        now_ns = self.world.clock.now()
+        if name == REPLICA:
+            self.system.replica = None
+            if self.world.machine(REPLICA).lost:
+                return
+            verdict = self.oracle.judge(
+                self.system.replica_machine.disks, None, occasion, now_ns
+            )
+        else:
+            if kind == "loss":
+                self._source_lost = True
+            choose = seeded_choice(f"{self.seed}/{occasion}/{now_ns}")
+            verdict = self.oracle.judge(
+                self.system.replica_machine.disks, choose, occasion, now_ns
+            )
+        self._last_prefix = (verdict.epoch, verdict.operation)
+        self.oracle.loss(verdict, occasion, now_ns)
+        replica_host = self.system.replica_machine.host
+        if self._source_lost and name == SOURCE and replica_host is not None:
+            self._begin_failover(replica_host)
+
+    def _observe(self, machine: str, event: str, values: tuple[int | str, ...]) -> None:
+        if event == "programs_done":
+            self._programs_done = True
+        elif event == "failed":
+            self._defects.append(f"the {machine}'s software failed: {values[0]}")
+        elif event in ("store_lost_acknowledged", "replica_went_back"):
+            self._defects.append(f"{event.replace('_', ' ')}: {values}")
+
+    def _begin_failover(self, host: Host) -> None:
+        self._failover_task = host.kernel.run_task(self._fail_over(host), "failover")
+
+    async def _fail_over(self, host: Host) -> None:
+        f = self.scenario.failover
+        while self.system.replica is None:
+            await sleep_ns(SECOND_NS // 10)
+        replica = self.system.replica
+        if replica.last_heard_ns is None:
+            replica.last_heard_ns = host.now_ns()
+
+        async def mount() -> None:
+            volume = host.volume("data")
+            verdict = await self.workload.mounts(host, volume, f"{REPLICA_ROOT}/image")
+            if verdict is not None:
+                await sleep_ns(f.mount_per_log_ns * self._logs_to_replay(host))
+                self.oracle.checks.append(
+                    Check(
+                        "mountable",
+                        host.now_ns() / SECOND_NS,
+                        "failover",
+                        verdict.ok,
+                        verdict.reason,
+                    )
+                )
+
+        report = await fail_over(
+            host,
+            replica,
+            FailoverOptions(f.detect_ns, f.decide_ns, f.redirect_ns),
+            lambda: self._source_lost,
+            mount,
+        )
+        self._failover = report
+
+    def _logs_to_replay(self, host: Host) -> int:
+        """Log generations in the image: the most that a mount has to replay."""
+        names = host.volume("data").list(f"{REPLICA_ROOT}/image")
+        return sum(1 for name in names if name.endswith(".log"))
+
+    # -- the course of a run -------------------------------------------------------
+
+    def run(self, progress: Progress | None = None) -> RunResult:
+        """Run to the end; returns the record."""
+        started = time.perf_counter()
+        scenario, clock = self.scenario, self.world.clock
+        self.faults.schedule(scenario.faults)
+        self.system.start_replica()
+        self.system.start_source()
+        last_fault_ns = max((fault.at_ns for fault in scenario.faults), default=0)
+        limit_ns = max(scenario.duration_ns, last_fault_ns) + scenario.settle_ns
+        f = scenario.failover
+        if any(fault.kind == "loss" and fault.host == SOURCE for fault in scenario.faults):
+            limit_ns += f.detect_ns + f.decide_ns + f.redirect_ns
+        examine_ns = max(1, scenario.duration_ns // EXAMINATIONS)
+        next_examination_ns = examine_ns
+        freeze = gc.isenabled()
+        gc.disable()  # millions of long-lived blocks: cycles are few and end with the run
+        try:
+            while not self._over() and clock.now() < limit_ns:
+                clock.run_until(min(limit_ns, clock.now() + scenario.sample_ns))
+                self._sample()
+                if clock.now() >= next_examination_ns and not self._source_lost:
+                    next_examination_ns += examine_ns
+                    self._examine("in the course of the run")
+                if progress is not None:
+                    progress(
+                        min(clock.now(), scenario.duration_ns) / SECOND_NS,
+                        scenario.duration_ns / SECOND_NS,
+                        self.samples.source_state[-1],
+                    )
+            return self._result(time.perf_counter() - started)
+        finally:
+            self.world.close()
+            if freeze:
+                gc.enable()
+
+    def _over(self) -> bool:
+        if self._defects:
+            return True
+        if self._source_lost:
+            return self._failover is not None
+        return self._programs_done and self.faults.quiet and (
+            self.system.converged or self.world.machine(REPLICA).lost
+        )
+
+    def _note_acknowledged(self) -> None:
+        source = self.system.source
+        if source is not None and source.committed:
+            self.oracle.acknowledged(source.spool.epoch, source.durable)
+
+    def _examine(self, occasion: str) -> None:
+        replica = self.system.replica_machine
+        if replica.lost:
+            return
+        self._note_acknowledged()
+        now_ns = self.world.clock.now()
+        choose = seeded_choice(f"{self.seed}/examination/{now_ns}") if replica.host else None
+        verdict = self.oracle.judge(replica.disks, choose, occasion, now_ns)
+        self._last_prefix = (verdict.epoch, verdict.operation)
+
+    def _sample(self) -> None:
+        system, samples, clock = self.system, self.samples, self.world.clock
+        truth, source, replica = system.truth, system.source, system.replica
+        now_ns = clock.now()
+        self._note_acknowledged()
+        down = system.source_machine.host is None
+        spool_bytes = 0
+        operations = 0
+        lag_s = 0.0
+        if source is not None and source.committed:
+            have = truth.instant_of(source.spool.epoch, source.durable)
+        else:
+            epoch, operation = max(self.oracle.durable.items(), default=(0, 0))
+            have = truth.instant_of(epoch, operation)
+        if have < truth.instant:
+            operations = truth.instant - have
+            lag_s = (now_ns - truth.times_ns[have + 1]) / SECOND_NS
+        if source is not None and not self._source_lost:
+            spool_bytes = source.spool.waiting_bytes
+            self.spool_peak_bytes = max(self.spool_peak_bytes, source.spool.peak_bytes)
+            if not down and source.lag_ns() / SECOND_NS + 1e-9 < lag_s:
+                self._under_reported.append(
+                    f"at {now_ns / SECOND_NS:.1f} s: {source.lag_ns() / SECOND_NS:.3f} s "
+                    f"reported, {lag_s:.3f} s true"
+                )
+        journal_bytes = 0
+        if replica is not None:
+            journal_bytes = replica.store.journal.held_bytes
+        self.journal_peak_bytes = max(self.journal_peak_bytes, journal_bytes)
+        forward, _ = system.wire_bytes(self.link)
+        samples.time_seconds.append(now_ns / SECOND_NS)
+        samples.spool_bytes.append(spool_bytes)
+        samples.journal_bytes.append(journal_bytes)
+        samples.lag_seconds.append(lag_s)
+        samples.lag_operations.append(operations)
+        samples.captured_bytes.append(truth.written_bytes[-1])
+        samples.wire_bytes.append(forward)
+        samples.link_bytes_per_second.append(self.link.capacity_bytes_per_second(now_ns))
+        if self._source_lost:
+            state = "lost"
+        elif down:
+            state = "down"
+        else:
+            state = source.state.value if source is not None else "starting"
+        samples.source_state.append(state)
+
+    # -- the end -------------------------------------------------------------------
+
+    def _result(self, wall_seconds: float) -> RunResult:
+        scenario, system, clock = self.scenario, self.system, self.world.clock
+        if not self._source_lost:
+            self._examine("end of run")
+        checks = self.oracle.checks
+        checks.append(
+            Check(
+                "honest telemetry",
+                clock.now() / SECOND_NS,
+                "every sample",
+                not self._under_reported,
+                "; ".join(self._under_reported[:3]),
+            )
+        )
+        checks.append(
+            Check(
+                "capture is complete",
+                clock.now() / SECOND_NS,
+                "every operation",
+                not system.truth.breaches,
+                "; ".join(system.truth.breaches[:3]),
+            )
+        )
+        recovery = None
+        if self._failover is not None:
+            r = self._failover
+            recovery = RecoveryTime(
+                r.detect_ns / SECOND_NS,
+                r.decide_ns / SECOND_NS,
+                r.recover_ns / SECOND_NS,
+                r.mount_ns / SECOND_NS,
+                r.redirect_ns / SECOND_NS,
+            )
+        forward, backward = system.wire_bytes(self.link)
+        ledger = self.workload.ledger
+        result = RunResult(
+            scenario=scenario.name,
+            description=scenario.description,
+            seed=self.seed,
+            verdict=Verdict.PASS,
+            reasons=[],
+            losses=self.oracle.losses,
+            recovery=recovery,
+            objectives={},
+            checks=checks,
+            faults=self.faults.marks(),
+            samples=self.samples,
+            spool_peak_bytes=self.spool_peak_bytes,
+            spool_limit_bytes=scenario.protection.spool_limit_bytes,
+            journal_peak_bytes=self.journal_peak_bytes,
+            wire_bytes=forward,
+            reverse_wire_bytes=backward,
+            captured_bytes=system.truth.written_bytes[-1],
+            operations=system.truth.instant,
+            messages=None if ledger is None else ledger.acknowledged_messages,
+            resynchronizations=max(0, system.resynchronizations - 1),
+            prefix=self._last_prefix,
+            trace_hash=self.world.trace.digest(),
+            wall_seconds=wall_seconds,
+            simulated_seconds=clock.now() / SECOND_NS,
+        )
+        self._objectives(result)
+        self._verdict(result)
+        return result
+
+    def _objectives(self, result: RunResult) -> None:
+        wanted = self.scenario.objectives
+        if wanted.rpo_ns is not None:
+            result.objectives["rpo_seconds"] = (wanted.rpo_ns / SECOND_NS, result.rpo_seconds)
+        if wanted.rto_ns is not None:
+            result.objectives["rto_seconds"] = (wanted.rto_ns / SECOND_NS, result.rto_seconds)
+        if wanted.spool_peak_bytes is not None:
+            result.objectives["spool_peak_bytes"] = (
+                float(wanted.spool_peak_bytes),
+                float(result.spool_peak_bytes),
+            )
+        if wanted.catch_up_ns is not None:
+            result.objectives["catch_up_seconds"] = (
+                wanted.catch_up_ns / SECOND_NS,
+                self._catch_up_seconds(result),
+            )
+
+    def _catch_up_seconds(self, result: RunResult) -> float | None:
+        """Longest time from the end of a fault until the lag was normal again."""
+        normal = max(1.0, 2 * self.scenario.protection.heartbeat_ns / SECOND_NS)
+        worst: float | None = None
+        for fault in result.faults:
+            if fault.end_seconds is None:
+                continue
+            for at, lag in zip(
+                result.samples.time_seconds, result.samples.lag_seconds, strict=True
+            ):
+                if at >= fault.end_seconds and lag <= normal:
+                    worst = max(worst or 0.0, at - fault.end_seconds)
+                    break
+        return worst
+
+    def _verdict(self, result: RunResult) -> None:
+        found: list[tuple[Verdict, str]] = []
+        for check in result.checks:
+            if not check.holds:
+                found.append(
+                    (
+                        Verdict.SAFETY,
+                        f"{check.invariant} is broken at {check.at_seconds:.1f} s "
+                        f"({check.occasion}): {check.detail}",
+                    )
+                )
+        found += [(Verdict.SAFETY, defect) for defect in self._defects]
+        if self._source_lost:
+            if self._failover is None and not self._defects:
+                found.append(
+                    (Verdict.LIVENESS, "the failover did not end within the settling time")
+                )
+        elif not self._over():
+            state = self.samples.source_state[-1] if self.samples.source_state else "starting"
+            cause = self.system.source.cause if self.system.source is not None else ""
+            found.append(
+                (
+                    Verdict.LIVENESS if self._programs_done else Verdict.INCONCLUSIVE,
+                    "the replica had not converged when the settling time was over "
+                    f"(source: {state}{', ' + cause if cause else ''})"
+                    if self._programs_done
+                    else "the programs had not ended when the time was over",
+                )
+            )
+        for name, (wanted, measured) in result.objectives.items():
+            if measured is not None and measured > wanted:
+                found.append(
+                    (Verdict.OBJECTIVE, f"{name}: {measured:,.1f} measured, {wanted:,.1f} wanted")
+                )
+        found.sort(key=lambda item: SEVERITY.index(item[0]))
+        if found:
+            result.verdict = found[0][0]
+        result.reasons = [reason for _verdict, reason in found]
+
+
+def run_scenario(
+    scenario: Scenario,
+    seed: int | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Run a scenario; returns its record.
+
+    Arguments
+    ---------
+    seed: names the random choices; the scenario's own when None.
+    progress: called with (simulated seconds, total seconds, state) at each sample.
+
+    Raises BadInput when the scenario's files cannot be read.
+    """
+    return ScenarioRun(scenario, seed).run(progress)
+
+
+__all__ = ["ScenarioRun", "run_scenario"]
