@@ -319,6 +319,9 @@ class SegmentedLog:
         """Remove everything and begin a new history after ``sequence`` with link ``chain``."""
         while self.segments:
             self._drop(self.segments.pop())
+        for number in segment_numbers(self._volume, self.directory):
+            self._volume.unlink(f"{self.directory}/{segment_name(number)}")
+            self._next_number = max(self._next_number, number + 1)
         self.chain, self.sequence = chain, sequence
         self._unsynced.clear()
 

@@ -112,6 +112,7 @@ class Source:
         """Highest epoch ever heard of: a new one must be greater."""
         self._image: Catalogue | None = None
         """Names and sizes at operation 0, while no replica has committed this epoch."""
+        self._committed = False
         self._compress = Compressor(options.compression_level)
         self._in_flight: deque[tuple[int, int, int]] = deque()
         self._unreleased: deque[tuple[int, int]] = deque()
@@ -122,7 +123,7 @@ class Source:
     @property
     def committed(self) -> bool:
         """Whether the replica's image is of this history: what is acknowledged counts."""
-        return self._image is None and self.spool.epoch > 0
+        return self._committed
 
     # -- start ---------------------------------------------------------------------
 
@@ -145,7 +146,6 @@ class Source:
                         await self.capture.roll_forward(found.unfinished)
                     self.capture.continue_epoch()
                     self.runtime.emit("continue", self.spool.epoch, self.spool.completed)
-                    self._image = None
                     return
             self.capture.rescan()
         await self._begin_epoch(reason)
@@ -162,6 +162,7 @@ class Source:
         )
         self.runtime.emit("epoch_reason", reason)
         self.capture.capturing = False
+        self._committed = False
         self._image = self.capture.begin_epoch(self._epoch_floor)
         self.durable = self.applied = 0
         self._marks.clear()
@@ -259,7 +260,7 @@ class Source:
             self.runtime.emit("replica_went_back", self.durable, durable)
         position = await spool.position_after(durable, chain)
         if position is not None:
-            self._image = None
+            self._image, self._committed = None, True
             self.durable = durable
             await connection.send_document(
                 FrameType.RESUME, {"epoch": epoch, "durable": durable}
@@ -347,7 +348,7 @@ class Source:
             if not answers.try_put(BlocksWanted.decode(frame.payload)):
                 raise ProtocolViolation("more answers than questions about blocks")
         elif frame.type == FrameType.RESUME:
-            self._image = None
+            self._image, self._committed = None, True
             self._enter(SourceState.STREAMING, "")
             self.runtime.emit("synchronized", self.spool.epoch)
         elif frame.type == FrameType.REFUSE:
@@ -365,8 +366,8 @@ class Source:
             self._in_flight_bytes -= size
             self._unreleased.append((last, total))
         self._window.notify()
-        if self._image is not None:
-            return  # not committed yet: the replica may ask for all of it again
+        if not self._committed:
+            return  # the replica's image is not of this history yet: the replica may ask for all of it again
         safe = ack.checkpointed if self.options.release_when_checkpointed else ack.durable
         released = None
         while self._unreleased and self._unreleased[0][0] <= safe:
@@ -382,7 +383,7 @@ class Source:
         Never under-reported: the time of the last heartbeat all of whose operations are
         durable is older than any operation that is not.
         """
-        if self.durable >= self.spool.completed and self._image is None:
+        if self.durable >= self.spool.completed and self._committed:
             return 0
         while len(self._marks) > 1 and self._marks[1][0] <= self.durable:
             self._marks.popleft()

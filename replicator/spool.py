@@ -177,6 +177,7 @@ class Spool:
         """
         pending: Operation | None = None
         failed = False
+        named = False
         gap = ""
 
         def settle() -> None:
@@ -186,10 +187,11 @@ class Spool:
             pending = None
 
         def visit(record: Record, _position: Position) -> None:
-            nonlocal pending, failed, gap
+            nonlocal pending, failed, gap, named
             if record.type == RecordType.CATALOGUE:
                 settle()
                 self.catalogue = Catalogue.from_json(json.loads(record.payload))
+                named = True
             elif record.type == RecordType.OPERATION:
                 settle()
                 pending, failed = decode_operation(record), False
@@ -202,8 +204,8 @@ class Spool:
 
         damage = await self.log.recover(visit)
         last = pending
-        if not self.log.segments:
-            gap = gap or "there is no spool"
+        if not named:
+            gap = gap or "there is no spool, or one that was not finished"
         if damage is not None:
             gap = str(damage.error())
         unfinished = last if last is not None and not failed else None

@@ -73,6 +73,8 @@ class Disk:
         self.dirty_bytes = 0
         self.steps = 0
         self.crash_at_step: int | None = None
+        self.crash_keeps = 1.0
+        """How much of a write is kept when the crash happens inside of it."""
         self.on_crash: Callable[[], None] | None = None
         """Called when the step asked for is reached, before Crashed is raised."""
         self.sync_fails: Callable[[str], bool] | None = None
@@ -309,6 +311,9 @@ class SimFile:
         if not length:
             return 0
         disk, inode = self._disk, self.inode
+        if disk.crash_at_step == disk.steps + 1:
+            length = int(length * disk.crash_keeps)
+            data = data[:length]
         if disk.used_blocks * BLOCK_BYTES + length > disk.model.size_bytes - 2 * BLOCK_BYTES:
             length = self._short_write(offset, length)
             data = data[:length]

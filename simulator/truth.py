@@ -196,29 +196,29 @@ class Truth:
         before = self.digest
         doubt, self._in_doubt = self._in_doubt, None
         after = before if doubt is None else self._digest_after(doubt)
+        known_epochs = set(self.epochs)
         self._terms.clear()
 
         def check(capture: Capture) -> None:
             self.digest = image_digest(self.disk, self.root)
-            if not capture.capturing or capture.spool.epoch not in self._digests:
+            epoch, completed = capture.spool.epoch, capture.spool.completed
+            if epoch not in known_epochs:
+                # The image as it is now, torn write and all, is operation 0 of a new epoch.
                 return
-            known = len(self._digests[capture.spool.epoch]) // DIGEST_BYTES - 1
-            if capture.spool.completed == known and self.digest == before:
-                return
-            if capture.spool.completed == known + 1 and self.digest == after:
-                self._note(0)
-                return
-            self.breaches.append(
-                f"after a crash of the source, capture says operation {capture.spool.completed} "
-                f"after {known}, but the image is that "
-                + (
-                    "before the interrupted call"
-                    if self.digest == before
-                    else "after it"
-                    if self.digest == after
-                    else "of neither before nor after the interrupted call"
+            if self.digest not in (before, after):
+                self.breaches.append(
+                    "after a crash of the source its image is neither that before nor that "
+                    f"after the interrupted {doubt[0] if doubt else 'nothing'}"
                 )
-            )
+            known = len(self._digests[epoch]) // DIGEST_BYTES - 1
+            if completed == known + 1 and self.digest == after:
+                self._note(0)
+            elif completed != known or self.digest != before:
+                self.breaches.append(
+                    f"after a crash of the source capture says operation {completed}, "
+                    f"{known} had completed before, and the interrupted one "
+                    + ("did not happen" if self.digest == before else "happened")
+                )
 
         return check
 

@@ -78,6 +78,11 @@ class ByteLevelSystem:
         if machine == SOURCE and event == "epoch":
             assert isinstance(values[0], int)
             self.truth.begin_epoch(values[0])
+        elif machine == SOURCE and event == "continue":
+            assert isinstance(values[0], int)
+            if values[0] not in self.truth.epochs and values[1] == 0:
+                # The crash hit while the epoch was begun; no program has written since.
+                self.truth.begin_epoch(values[0])
         elif machine == SOURCE and event == "synchronized":
             self.resynchronizations += 1
 
