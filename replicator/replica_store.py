@@ -48,13 +48,20 @@ class Safeguards:
     """The rules that keep the promises; all of them always on, except in tests."""
 
     journal_before_apply: bool = True
+    """Nothing reaches home that is not in the journal."""
     sync_before_acknowledge: bool = True
+    """The durable mark waits for the journal's sync."""
     chain_check: bool = True
+    """Each operation is the successor of the one before, unchanged since its capture."""
     apply_in_order: bool = True
     barrier_at_names: bool = True
+    """Checkpoints before and after each change of names."""
     sequence_check: bool = True
+    """Each number once: batches without a gap, and redo skips what a checkpoint includes."""
     stable_file_ids: bool = True
+    """Operations find their file by id, never by a path from the past."""
     atomic_resynchronization: bool = True
+    """Differing blocks are staged and committed with one record."""
 
 
 ALL_SAFEGUARDS: Final = Safeguards()
@@ -465,7 +472,7 @@ class ReplicaStore:
         ordered = operations if self.safeguards.apply_in_order else operations[::-1]
         size = 0
         for sequence, operation in ordered:
-            if sequence <= applied:
+            if sequence <= applied and self.safeguards.sequence_check:
                 continue  # in the checkpoint already
             if operation.kind in CONTENT_KINDS:
                 home.apply_content(operation)

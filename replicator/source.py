@@ -29,6 +29,7 @@ from replicator.protocol import (
     Heartbeat,
     Role,
 )
+from replicator.records import InvalidRecord, decode
 from replicator.runtime.channels import Queue, Signal
 from replicator.runtime.kernel import TimedOut, deadline, group, sleep_ns
 from replicator.runtime.port import Runtime
@@ -113,6 +114,7 @@ class Source:
         self._image: Catalogue | None = None
         """Names and sizes at operation 0, while no replica has committed this epoch."""
         self._committed = False
+        self._verify_spool = False
         self._compress = Compressor(options.compression_level)
         self._in_flight: deque[tuple[int, int, int]] = deque()
         self._unreleased: deque[tuple[int, int]] = deque()
@@ -187,6 +189,9 @@ class Source:
                 self._enter(SourceState.DISCONNECTED, str(error))
             except Refused as refusal:
                 fenced = refusal.code == "promoted"
+                # The replica found something wrong in what was sent.  The fault may lie in
+                # the spool, so from here on what is read from it is verified first.
+                self._verify_spool |= refusal.code == "ProtocolViolation"
                 self._enter(
                     SourceState.FENCED if fenced else SourceState.DISCONNECTED, str(refusal)
                 )
@@ -289,6 +294,8 @@ class Source:
             raw, last, position = await spool.read_batch(position, options.batch_bytes)
             if not raw:
                 continue
+            if self._verify_spool:
+                self._check_spool(raw)
             body, compressed = await runtime.compute(
                 lambda raw=raw: self._compress(raw),  # type: ignore[misc]
                 len(raw) * COMPRESS_COST_NS_PER_BYTE,
@@ -308,6 +315,17 @@ class Source:
             self._in_flight.append((header.last, len(payload), total))
             self._in_flight_bytes += len(payload)
             await connection.send(FrameType.BATCH, payload)
+
+    def _check_spool(self, raw: bytes) -> None:
+        """End the history when the spool does not hold what was captured any more."""
+        offset = 0
+        while offset < len(raw):
+            try:
+                offset += decode(raw, offset).size_bytes
+            except InvalidRecord as invalid:
+                self._verify_spool = False
+                self.capture.stop(f"the spool is damaged: {invalid.reason}")
+                raise HistoryEnded(self.capture.stop_reason) from None
 
     async def _send_heartbeats(self, connection: Connection) -> None:
         while True:

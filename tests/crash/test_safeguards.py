@@ -1,0 +1,89 @@
+"""Each safeguard of the replica is switched off once, and the oracles find the breach.
+
+A safeguard without such a test may be dead code.  The chain is tested with a spool whose
+bytes rot at the source: with the check the history is ended and the image brought over
+anew; without it wrong bytes become the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from replicator.replica_store import ALL_SAFEGUARDS
+from replicator.spool import Spool
+from simulator.link import Link
+from simulator.systems.byte_level import REPLICA, ByteLevelSystem
+from tests.crash.harness import Outcome, Plan, gap, log_rolls, run
+
+WITH_GAP = [*log_rolls()[:8], gap, *log_rolls()[8:]]
+
+MUTANTS = [
+    "journal_before_apply",
+    "sync_before_acknowledge",
+    "apply_in_order",
+    "barrier_at_names",
+    "sequence_check",
+    "stable_file_ids",
+    "atomic_resynchronization",
+]
+
+
+def plans(safeguard: str) -> Iterator[Plan]:
+    """Small plans, the likely ones first."""
+    safeguards = replace(ALL_SAFEGUARDS, **{safeguard: False})
+    steps = WITH_GAP if safeguard == "atomic_resynchronization" else log_rolls()
+    for survival in ("none", "all", "some", "other"):
+        for step in range(1, 140):
+            yield Plan(
+                steps, host=REPLICA, crash_at=step, survival=survival, safeguards=safeguards
+            )
+
+
+@pytest.mark.parametrize("safeguard", MUTANTS)
+def test_switched_off_it_is_missed(safeguard: str) -> None:
+    for tried, plan in enumerate(plans(safeguard), 1):
+        outcome = run(plan)
+        if outcome.broken:
+            print(f"{safeguard}: found after {tried} plans: {outcome.broken[0]}")
+            return
+    pytest.fail(f"{safeguard} can be switched off and nobody notices")
+
+
+def rot(system: ByteLevelSystem, _wire: Link) -> None:
+    """One byte of what the sender reads from the spool is not what was written."""
+    original = Spool.read_batch
+    spoiled: list[int] = []
+
+    async def read_batch(spool: Spool, position: Any, max_bytes: int) -> Any:
+        data, last, after = await original(spool, position, max_bytes)
+        if spool.epoch == 1 and len(data) > 4000:
+            spoiled.append(1)
+            data = data[:2000] + bytes([data[2000] ^ 1]) + data[2001:]
+        return data, last, after
+
+    def observe(machine: str, event: str, values: tuple[int | str, ...]) -> None:
+        if event == "epoch" and system.truth.capture is not None:
+            spool = system.truth.capture.spool
+            spool.read_batch = read_batch.__get__(spool)  # type: ignore[method-assign]
+
+    system.world.observers.append(observe)
+
+
+def run_with_rot(chain_check: bool) -> Outcome:
+    safeguards = replace(ALL_SAFEGUARDS, chain_check=chain_check)
+    return run(Plan(log_rolls(), safeguards=safeguards, meddle=rot))
+
+
+def test_rotten_spool_is_noticed_and_repaired_by_a_new_epoch() -> None:
+    outcome = run_with_rot(chain_check=True)
+    assert outcome.good, outcome
+    assert outcome.epochs == 2
+
+
+def test_without_the_chain_a_rotten_spool_becomes_the_image() -> None:
+    outcome = run_with_rot(chain_check=False)
+    assert any("prefix" in breach for breach in outcome.broken), outcome
