@@ -395,17 +395,22 @@ class Source:
 
     # -- telemetry -----------------------------------------------------------------
 
-    def lag_ns(self) -> int:
+    def lag_ns(self) -> int | None:
         """Upper bound for the age of the oldest operation that is not durable; 0 for none.
 
+        None while the replica's image is not of this history: then nobody here knows.
         Never under-reported: the time of the last heartbeat all of whose operations are
         durable is older than any operation that is not.
         """
-        if self.durable >= self.spool.completed and self._committed:
+        if not self._committed:
+            return None
+        if self.durable >= self.spool.completed:
             return 0
         while len(self._marks) > 1 and self._marks[1][0] <= self.durable:
             self._marks.popleft()
-        return self.runtime.now_ns() - self._marks[0][1] if self._marks else self.runtime.now_ns()
+        if not self._marks or self._marks[0][0] > self.durable:
+            return None
+        return self.runtime.now_ns() - self._marks[0][1]
 
 
 def _refusal(frame: Frame) -> Refused:

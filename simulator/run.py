@@ -359,9 +359,10 @@ class ScenarioRun:
         if source is not None and not self._source_lost:
             spool_bytes = source.spool.waiting_bytes
             self.spool_peak_bytes = max(self.spool_peak_bytes, source.spool.peak_bytes)
-            if not down and source.lag_ns() / SECOND_NS + 1e-9 < lag_s:
+            reported_ns = None if down else source.lag_ns()
+            if reported_ns is not None and reported_ns / SECOND_NS + 1e-9 < lag_s:
                 self._under_reported.append(
-                    f"at {now_ns / SECOND_NS:.1f} s: {source.lag_ns() / SECOND_NS:.3f} s "
+                    f"at {now_ns / SECOND_NS:.1f} s: {reported_ns / SECOND_NS:.3f} s "
                     f"reported, {lag_s:.3f} s true"
                 )
         journal_bytes = 0

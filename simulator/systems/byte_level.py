@@ -96,6 +96,7 @@ class ByteLevelSystem:
             self._truth_check = None
             if self.source_machine.incarnations:
                 self.truth.power_lost()
+        self.source = None
         host = self.source_machine.boot()
         host.start(self._source_main(host), "source")
         return host

@@ -1,0 +1,225 @@
+"""What a directory of the replicator holds besides its records: parts, states, staging.
+
+A directory is a log itself, or the parent of one::
+
+    replica root:  journal/*.segment  checkpoint.a  checkpoint.b  staging/  damaged/
+    spool root:    segments/*.segment  source.a  source.b
+
+All of it is read only (:mod:`replicator.readonly`), and whether a state or a staging file is
+valid is decided by the code that a start runs: :class:`~replicator.slots.StateSlots` and
+:func:`~replicator.blocksync.staged_blocks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from replicator.blocksync import staged_blocks
+from replicator.errors import BadInput, DamagedLog, ReplicatorError
+from replicator.journal import SUFFIX, segment_numbers
+from replicator.readonly import ReadOnlyVolume, run_to_end
+from replicator.slots import StateSlots
+from replicator.slots import _decode as decode_slot
+
+_LOG_NAMES: Final = ("journal", "segments")
+_STATE_NAMES: Final = ("checkpoint", "source")
+WHAT_TO_NAME: Final = (
+    "Name the directory that holds *.segment files, or its parent (of a replica: the one with "
+    "'journal' and 'checkpoint.a'; of a source: the one with 'segments' and 'source.a')."
+)
+
+
+class FindingKind(StrEnum):
+    """What a finding means for the log."""
+
+    TORN = "torn tail"
+    """The end of what was being written when the process or the machine stopped: normal."""
+    DAMAGE = "damage"
+    """What had been promised is not there."""
+    SENSELESS = "inconsistent"
+    """The checksums hold, but the content contradicts itself: a defect wrote it."""
+    NOTE = "note"
+    """Good to know; nothing is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to say about a directory, and where it is."""
+
+    kind: FindingKind
+    message: str
+    path: str
+    offset: int | None = None
+    last_good: str = ""
+    """The last record before the place, in words; empty when that has no meaning."""
+    remedy: str = ""
+
+    @property
+    def broken(self) -> bool:
+        return self.kind in (FindingKind.DAMAGE, FindingKind.SENSELESS)
+
+
+@dataclass(frozen=True, slots=True)
+class SlotCopy:
+    """One of the two copies of a state; ``generation`` 0 when it is not valid."""
+
+    path: str
+    generation: int
+    newest: bool
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotPair:
+    """A state of two copies (:mod:`replicator.slots`); ``state`` as a start would load it."""
+
+    name: str
+    copies: list[SlotCopy]
+    state: dict[str, Any] | None
+    findings: list[Finding]
+
+    def number(self, key: str) -> int:
+        """A number of the state; 0 when it is not there."""
+        value = (self.state or {}).get(key)
+        return value if isinstance(value, int) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the parts of a spool or replica are."""
+
+    directory: Path
+    logs: list[Path]
+    states: list[Path]
+    """Paths without the ``.a`` or ``.b``."""
+    staging: Path | None
+    set_aside: list[Path]
+
+
+# -- finding the parts -----------------------------------------------------------------
+
+
+def locate(directory: Path) -> Place:
+    """Which logs and states a directory holds; raises BadInput when it holds none."""
+    volume = ReadOnlyVolume()
+    try:
+        is_directory = directory.is_dir()
+    except OSError as error:
+        raise BadInput(f"it cannot be read: {error.strerror}", path=str(directory)) from None
+    if not is_directory:
+        reason = "this is no directory" if directory.exists() else "there is no such directory"
+        raise BadInput(reason, path=str(directory), remedy=WHAT_TO_NAME)
+    if _has_segments(volume, directory):
+        logs = [directory]
+        root = directory.parent if directory.name in _LOG_NAMES else directory
+    elif directory.name in _LOG_NAMES and _states(volume, directory.parent):
+        logs, root = [], directory.parent
+    else:
+        logs = [directory / name for name in _LOG_NAMES if (directory / name).is_dir()]
+        root = directory
+    states = _states(volume, root)
+    logs = [log for log in logs if _has_segments(volume, log)]
+    if not logs and not states:
+        raise BadInput(
+            "neither a spool nor a journal: no segments and no checkpoint in it",
+            path=str(directory),
+            remedy=WHAT_TO_NAME,
+        )
+    staging, aside = root / "staging", root / "damaged"
+    return Place(
+        directory,
+        logs,
+        states,
+        staging if staging.is_dir() else None,
+        sorted(aside.glob(f"*{SUFFIX}.damaged")) if aside.is_dir() else [],
+    )
+
+
+def _has_segments(volume: ReadOnlyVolume, directory: Path) -> bool:
+    return bool(segment_numbers(volume, str(directory)))
+
+
+def _states(volume: ReadOnlyVolume, root: Path) -> list[Path]:
+    bases = [root / name for name in _STATE_NAMES]
+    return [b for b in bases if any(volume.exists(f"{b}.{copy}") for copy in "ab")]
+
+
+def read_slots(base: Path) -> SlotPair:
+    """Both copies of a state, and which of them a start would take."""
+    volume = ReadOnlyVolume()
+    found: list[tuple[str, int, str]] = []
+    for path in (f"{base}.a", f"{base}.b"):
+        if not volume.exists(path):
+            found.append((path, 0, "missing"))
+            continue
+        file = volume.open(path)
+        data = run_to_end(file.read_at(0, file.size_bytes))
+        decoded = decode_slot(data)
+        if decoded is not None:
+            found.append((path, decoded[0], ""))
+        else:
+            problem = "the checksum does not fit" if data.strip(b"\0") else "empty"
+            found.append((path, 0, problem))
+    findings: list[Finding] = []
+    state: dict[str, Any] | None = None
+    try:
+        state = run_to_end(StateSlots(volume, str(base)).load())
+    except DamagedLog as damaged:
+        findings.append(
+            Finding(
+                FindingKind.DAMAGE,
+                damaged.message,
+                damaged.path or str(base),
+                0,
+                remedy="Start the replicator: it begins with a full synchronization, and uses "
+                "what is in its files already.",
+            )
+        )
+    best = max(generation for _, generation, _ in found)
+    if state is not None:
+        findings += [
+            Finding(
+                FindingKind.NOTE,
+                f"{problem}; the other copy is valid and is used",
+                path,
+                0,
+                remedy="Nothing: the next write of the state renews this copy.",
+            )
+            for path, generation, problem in found
+            if not generation and problem not in ("missing", "empty")
+        ]
+    copies = [SlotCopy(p, g, g == best and g > 0, problem) for p, g, problem in found]
+    return SlotPair(base.name, copies, state, findings)
+
+
+# -- staging ---------------------------------------------------------------------------
+
+
+def check_staging(place: Place, commit: dict[str, Any]) -> tuple[int, list[Finding]]:
+    """Verify the staged blocks of a resynchronization that recovery would finish.
+
+    Returns their number.
+    """
+    directory = place.staging or place.directory / "staging"
+    path = f"{directory}/{Path(commit['path']).name}"
+    document = {**commit, "path": path}
+
+    async def count(blocks: AsyncIterator[tuple[int, int, bytes]]) -> int:
+        return len([number async for _, number, _ in blocks])
+
+    try:
+        return run_to_end(count(staged_blocks(ReadOnlyVolume(), document))), []
+    except ReplicatorError as error:
+        found = Finding(
+            FindingKind.DAMAGE,
+            f"{error.message}, but a commit in the journal needs it",
+            error.path or path,
+            error.offset,
+            remedy="Keep the directory as it is and start the replica: it asks the source for "
+            "a synchronization.",
+        )
+        return 0, [found]
