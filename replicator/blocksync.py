@@ -60,12 +60,13 @@ def block_digests(data: bytes, limit: int) -> list[bytes]:
 
     What lies beyond counts as zeros; so does the missing end of a short block.
     """
-    digests: list[bytes] = []
-    for offset in range(0, limit, BLOCK_BYTES):
-        block = data[offset : min(offset + BLOCK_BYTES, limit)]
-        if len(block) < BLOCK_BYTES:
-            block = block + bytes(BLOCK_BYTES - len(block))
-        digests.append(xxhash.xxh3_128_digest(block))
+    digest = xxhash.xxh3_128_digest
+    whole = min(len(data), limit) // BLOCK_BYTES * BLOCK_BYTES
+    view = memoryview(data)
+    digests = [digest(view[at : at + BLOCK_BYTES]) for at in range(0, whole, BLOCK_BYTES)]
+    for at in range(whole, limit, BLOCK_BYTES):
+        block = data[at : min(at + BLOCK_BYTES, limit)]
+        digests.append(digest(block + bytes(BLOCK_BYTES - len(block))))
     return digests
 
 

@@ -27,9 +27,13 @@ class FailoverOptions:
 
 @dataclass(frozen=True, slots=True)
 class FailoverReport:
-    """How long each part took; nanoseconds."""
+    """How long each part took; nanoseconds.
 
-    detect_ns: int
+    ``detected_at_ns`` is an instant of the runtime's clock: only who knows when the source
+    died can tell how long detection took.
+    """
+
+    detected_at_ns: int
     decide_ns: int
     recover_ns: int
     mount_ns: int
@@ -81,7 +85,7 @@ async def fail_over(
     await sleep_ns(options.redirect_ns)
     runtime.emit("failover", "redirected")
     return FailoverReport(
-        options.detect_ns,
+        started_ns,
         decided_ns - started_ns,
         recovered_ns - decided_ns,
         mounted_ns - recovered_ns,

@@ -121,6 +121,8 @@ class Survey:
         self.newest_captured_ns = 0
         self.commits: dict[int, dict[str, Any]] = {}
         """Document of each committed resynchronization, by epoch, without its names."""
+        self.names: dict[int, Catalogue] = {}
+        """Names at operation 0 of each epoch in ``commits``."""
         self.ended = False
         self._chains: dict[int, bytes] = {}
 
@@ -161,9 +163,7 @@ class Survey:
         operation = decode_operation(record)
         held = self.epochs.get(record.epoch)
         if held is not None and record.sequence != held.last + 1:
-            self._senseless(
-                position, f"operation {record.sequence} follows operation {held.last}"
-            )
+            self._senseless(position, f"operation {record.sequence} follows operation {held.last}")
         self._take(record.epoch, [(record.sequence, operation)])
 
     def _take_batch(self, record: Record, position: Position) -> None:
@@ -208,13 +208,12 @@ class Survey:
 
     def _take_commit(self, record: Record) -> None:
         document = read_commit(record.payload)
-        names = Catalogue.from_json(document["catalogue"])
+        self.names[record.epoch] = Catalogue.from_json(document["catalogue"])
         self.commits[record.epoch] = {
             "path": str(document["path"]),
             "bytes": int(document["bytes"]),
             "chain": str(document["chain"]),
             "fence": int(document["fence"]),
-            "names": len(names),
         }
 
     def _sensible(self, position: Position, what: str, read: Callable[[], None]) -> None:
@@ -268,6 +267,8 @@ class LogReading:
     survey: Survey
     findings: list[Finding]
     numbers: list[int]
+    first_segment: int = 0
+    """Where the checkpoint says that the log begins; 0 when nothing says so."""
 
     @property
     def operations(self) -> int:
@@ -294,7 +295,7 @@ def read_log(directory: Path, first_segment: int, progress: Progress) -> LogRead
     sizes = {n: volume.open(f"{directory}/{segment_name(n)}").size_bytes for n in numbers}
     for segment in survey.segments:
         segment.file_bytes = sizes[segment.number]
-    return LogReading(directory, survey, survey.findings + findings, numbers)
+    return LogReading(directory, survey, survey.findings + findings, numbers, first_segment)
 
 
 def _headless(volume: ReadOnlyVolume, directory: Path, numbers: list[int]) -> LogReading:
@@ -414,5 +415,3 @@ def _behind(directory: Path, path: str, offset: int) -> list[Finding]:
         else "no record behind the damage holds anything"
     )
     return [*findings, Finding(FindingKind.NOTE, message, path, offset)]
-
-

@@ -2,8 +2,9 @@
 
 An operation names its file by id.  The path comes from the names that the log itself holds
 (a spool's segments begin with all names; a journal's commits carry them), or from the
-replica's checkpoint, and is followed through the operations on names.  What is older than
-the names at hand is shown without a path rather than with a wrong one.
+replica's checkpoint, and is followed through the operations on names.  For an operation that
+is older than the checkpoint it is the file's path at the checkpoint: ids are never used
+again, so it is the same file, perhaps under a later name.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class _Names:
         if operation.name:
             path: str | None = operation.name
         else:
-            names = self._catalogue.names_of(operation.file_id) if number > self._after else []
+            names = self._catalogue.names_of(operation.file_id)
             path = names[0] if names else None
         if number > self._after:
             try:
@@ -71,19 +72,25 @@ class Listing:
     ---------
     selection: which rows.
     state: the replica's checkpoint, where there is one.
-    commits: names of each epoch that a commit in the journal makes the image.
+    names: at operation 0 of each epoch that a commit in the journal makes the image.
     emit: called with each row.
     """
 
-    def __init__(self, selection: Selection, state: SlotPair | None, emit: Emit) -> None:
+    def __init__(
+        self,
+        selection: Selection,
+        state: SlotPair | None,
+        names: dict[int, Catalogue],
+        emit: Emit,
+    ) -> None:
         self._selection = selection
         self._emit = emit
-        self._names: dict[int, _Names] = {}
+        self._names = {epoch: _Names(catalogue, 0) for epoch, catalogue in names.items()}
         self._pending: tuple[Row, Operation, int] | None = None
         if state is not None and state.state is not None:
-            names = _catalogue(state.state.get("catalogue"))
-            if names is not None:
-                self._names[state.number("epoch")] = _Names(names, state.number("operation"))
+            catalogue = _catalogue(state.state.get("catalogue"))
+            if catalogue is not None:
+                self._names[state.number("epoch")] = _Names(catalogue, state.number("operation"))
 
     def visit(self, record: Record, position: Position) -> None:
         """Take one valid record; it stands in the log behind those taken before."""
@@ -162,10 +169,6 @@ class Listing:
             row["fence"] = read_commit(record.payload).get("fence")
         except ReplicatorError as error:
             row["problem"] = error.message
-
-    def begin_epoch(self, epoch: int, catalogue: Catalogue) -> None:
-        """The names at operation 0 of an epoch, known from a commit further on."""
-        self._names.setdefault(epoch, _Names(catalogue, 0))
 
 
 def _row_of(position: Position, epoch: int, number: int, operation: Operation) -> Row:

@@ -112,30 +112,15 @@ class Inode:
         length = len(data)
         blocks = self.blocks
         number, start = divmod(offset, BLOCK_BYTES)
-        before: list[tuple[int, bytes | None]]
-        new_blocks = 0
         if start == 0 and length == BLOCK_BYTES:
             old = blocks.get(number)
-            if old is None:
-                new_blocks = 1
+            new_blocks = 1 if old is None else 0
             blocks[number] = data
             before = [(number, old)]
             self.touched.add(number)
         else:
-            before = []
-            position = 0
-            while position < length:
-                take = min(length - position, BLOCK_BYTES - start)
-                part = data if take == length else data[position : position + take]
-                old = blocks.get(number)
-                if old is None:
-                    new_blocks += 1
-                blocks[number] = part if take == BLOCK_BYTES else patch(old, start, part)
-                before.append((number, old))
-                self.touched.add(number)
-                position += take
-                number += 1
-                start = 0
+            before = self._write_parts(number, start, data)
+            new_blocks = sum(1 for _number, old in before if old is None)
         size_before = self.size
         end = offset + length
         size_after = end if end > size_before else size_before
@@ -146,6 +131,31 @@ class Inode:
             self.dirty_runs += 1
         self.written_end = end
         return new_blocks
+
+    def _write_parts(
+        self, number: int, start: int, data: bytes
+    ) -> list[tuple[int, bytes | None]]:
+        """Write from ``start`` of a block on, over any number of blocks; returns those replaced."""
+        blocks = self.blocks
+        first = number
+        before: list[tuple[int, bytes | None]] = []
+        position, end = 0, BLOCK_BYTES - start
+        while position < len(data):
+            part = data[position:end]
+            old = blocks.get(number)
+            if old is None and not start:
+                blocks[number] = part
+            elif old is not None and len(old) == start:  # an append
+                blocks[number] = old + part
+            else:
+                blocks[number] = patch(old, start, part)
+            before.append((number, old))
+            position = end
+            end += BLOCK_BYTES
+            number += 1
+            start = 0
+        self.touched.update(range(first, number))
+        return before
 
     def zero_range(self, offset: int, length: int) -> int:
         """Zero a range block by block; whole blocks cost no memory."""

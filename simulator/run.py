@@ -94,6 +94,7 @@ class ScenarioRun:
         self.journal_peak_bytes = 0
         self._programs_done = False
         self._source_lost = False
+        self._lost_at_ns = 0
         self._failover: FailoverReport | None = None
         self._failover_task: Task[None] | None = None
         self._under_reported: list[str] = []
@@ -220,6 +221,7 @@ class ScenarioRun:
         else:
             if kind == "loss":
                 self._source_lost = True
+                self._lost_at_ns = now_ns
             choose = seeded_choice(f"{self.seed}/{occasion}/{now_ns}")
             verdict = self.oracle.judge(
                 self.system.replica_machine.disks, choose, occasion, now_ns
@@ -415,7 +417,7 @@ class ScenarioRun:
         if self._failover is not None:
             r = self._failover
             recovery = RecoveryTime(
-                r.detect_ns / SECOND_NS,
+                (r.detected_at_ns - self._lost_at_ns) / SECOND_NS,
                 r.decide_ns / SECOND_NS,
                 r.recover_ns / SECOND_NS,
                 r.mount_ns / SECOND_NS,

@@ -38,9 +38,10 @@ BURST = 16
 BURST_NS = 500_000
 """Simulated time between bursts: 32,000 writes a second, less than the processor time that
 the replicator books for compression lets through, so that no backlog piles up."""
-SYNC_DIRECTORY_EVERY = 4096
-"""A store syncs its directory at each roll of its log.  It also lets the emulated file system
-forget the freed segments of the spool, which it otherwise keeps for an undo for 30 s."""
+ROLL_EVERY = 4096
+"""After so many writes the programs make a file and sync its directory, as a store does when
+it rolls its log: a barrier at the replica.  It also lets the emulated file system forget
+the freed segments of the spool, which it otherwise keeps for an undo for 30 s."""
 SECOND_NS = 1_000_000_000
 
 
@@ -86,7 +87,8 @@ class PageWrites:
             if number % BURST == BURST - 1:
                 await volume.admit(BURST * PAGE_BYTES)
                 await sleep_ns(BURST_NS)
-                if number % SYNC_DIRECTORY_EVERY == SYNC_DIRECTORY_EVERY - 1:
+                if number % ROLL_EVERY == ROLL_EVERY - 1:
+                    volume.create(f"{self.root}/{number}.log").close()
                     await volume.sync_directory(self.root)
         self.finished = True
 
@@ -146,10 +148,6 @@ def replicate(data: list[bytes], operations: int) -> RigResult:
         verdict = oracle.examine(system.replica_machine.disks, lose_everything, False)
         ended = time.perf_counter()
         hosts = [machine.host for machine in world.machines.values()]
-        import simulator.inode
-        for m in world.machines.values():
-            d=m.disks["data"]; print(m.name, len(d._inodes), len(d._unlinked), len(d.names.log), sum(len(i.blocks) for i in d._inodes.values())>>7, "MB", d.dirty_bytes>>20, [ (i.number,len(i.blocks),len(i.changes)) for i in d._inodes.values()][-6:])
-        print(len(system.source.spool.log.segments), len(system.replica.store.journal.segments), system.replica.store.checkpointed, system.replica.store._cache_bytes, len(system.replica.store._cache), len(system.replica.store._cache_order))
         result = RigResult(
             operations,
             replicated - started,

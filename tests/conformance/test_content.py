@@ -1,0 +1,182 @@
+"""What the port promises about bytes: writes, gaps, sizes, reads, handles."""
+
+from __future__ import annotations
+
+import pytest
+
+from replicator.errors import StorageError
+from replicator.runtime.port import Volume
+from tests.conformance.storage_worlds import StorageWorld
+
+FAR = 3 * (1 << 20) + 12345
+
+
+def test_a_write_of_several_buffers_is_one_write(world: StorageWorld) -> None:
+    async def program(volume: Volume) -> None:
+        file = volume.create(world.root + "/f")
+        mutable = bytearray(b"-two-")
+        assert file.write_at(2, b"one", mutable, memoryview(b"three"), b"") == 13
+        mutable[:] = b"XXXXX"
+        assert await file.read_at(0, 99) == b"\0\0one-two-three"
+        alone = bytearray(b"alone")
+        file.write_at(0, alone)
+        alone[:] = b"XXXXX"
+        assert await file.read_at(0, 5) == b"alone"
+        assert file.write_at(0, memoryview(b"abcdef")[2:4]) == 2
+        assert await file.read_at(0, 5) == b"cdone"
+
+    world.run(program)
+
+
+def test_a_write_of_nothing_does_nothing(world: StorageWorld) -> None:
+    file = world.mounted().create(world.root + "/f")
+    assert file.write_at(0) == file.write_at(100, b"") == file.write_at(5, b"", b"") == 0
+    assert file.size_bytes == 0
+
+
+@pytest.mark.parametrize("gap", [1, 511, 4096, 8191, 8192, 8193, FAR])
+def test_a_gap_reads_as_zeros(world: StorageWorld, gap: int) -> None:
+    async def program(volume: Volume) -> None:
+        file = volume.create(world.root + "/f")
+        file.write_at(0, b"x")
+        file.write_at(1 + gap, b"y")
+        assert file.size_bytes == volume.stat(world.root + "/f").size_bytes == gap + 2
+        assert await file.read_at(0, gap + 9) == b"x" + bytes(gap) + b"y"
+
+    world.run(program)
+
+
+def test_overlapping_writes_at_all_borders_of_blocks(world: StorageWorld) -> None:
+    async def program(volume: Volume) -> None:
+        file = volume.create(world.root + "/f")
+        expected = bytearray()
+        at_border = (0, 1, 4095, 4096, 8191, 8192, 8193, 12288, 16384, 16385)
+        for number, offset in enumerate(at_border):
+            for length in (1, 512, 4096, 8192, 8193, 20000):
+                data = bytes([number * 16 + length % 16 + 1]) * length
+                assert file.write_at(offset, data) == length
+                if len(expected) < offset + length:
+                    expected.extend(bytes(offset + length - len(expected)))
+                expected[offset : offset + length] = data
+        assert await file.read_at(0, 1 << 20) == expected
+
+    world.run(program)
+
+
+def test_truncate_cuts_and_what_is_gained_again_reads_as_zeros(world: StorageWorld) -> None:
+    async def program(volume: Volume) -> None:
+        file = volume.create(world.root + "/f")
+        for size, larger in ((100, 300), (8192, 8193), (8000, 30000), (0, 10), (16384, 20000)):
+            file.truncate(0)
+            file.write_at(0, b"d" * 20000)
+            file.truncate(size)
+            assert (file.size_bytes, await file.read_at(0, 99999)) == (size, b"d" * size)
+            file.truncate(larger)
+            assert file.size_bytes == larger
+            assert await file.read_at(0, 99999) == b"d" * size + bytes(larger - size)
+
+    world.run(program)
+
+
+def test_a_write_beyond_a_cut_does_not_bring_old_bytes_back(world: StorageWorld) -> None:
+    async def program(volume: Volume) -> None:
+        file = volume.create(world.root + "/f")
+        file.write_at(0, b"d" * 9000)
+        file.truncate(10)
+        file.write_at(8500, b"e")
+        assert await file.read_at(0, 9999) == b"d" * 10 + bytes(8490) + b"e"
+
+    world.run(program)
+
+
+@pytest.mark.parametrize(("offset", "length"), [(0, 30000), (1, 8191), (8192, 8192), (100, 20000)])
+def test_zero_range_reads_as_zeros_and_no_more(
+    world: StorageWorld, offset: int, length: int
+) -> None:
+    async def program(volume: Volume) -> None:
+        file = volume.create(world.root + "/f")
+        file.write_at(0, b"d" * 30000)
+        file.zero_range(offset, length)
+        assert file.size_bytes == 30000
+        rest = b"d" * (30000 - offset - length)
+        assert await file.read_at(0, 30000) == b"d" * offset + bytes(length) + rest
+
+    world.run(program)
+
+
+def test_zero_range_grows_the_file(world: StorageWorld) -> None:
+    async def program(volume: Volume) -> None:
+        file = volume.create(world.root + "/f")
+        file.write_at(0, b"dd")
+        file.zero_range(1, 9000)
+        assert (file.size_bytes, await file.read_at(0, 9999)) == (9001, b"d" + bytes(9000))
+        file.zero_range(20000, 0)
+        assert file.size_bytes == 9001
+
+    world.run(program)
+
+
+def test_allocate_changes_neither_size_nor_bytes(world: StorageWorld) -> None:
+    async def program(volume: Volume) -> None:
+        file = volume.create(world.root + "/f")
+        file.write_at(0, b"dd")
+        free = volume.free_bytes()
+        file.allocate(0, 1 << 20)
+        assert (file.size_bytes, await file.read_at(0, 10)) == (2, b"dd")
+        assert volume.free_bytes() <= free - (1 << 20) + 2 * world.block_bytes
+
+    world.run(program)
+
+
+def test_a_read_is_short_only_at_the_end(world: StorageWorld) -> None:
+    async def program(volume: Volume) -> None:
+        file = volume.create(world.root + "/f")
+        file.write_at(0, b"0123456789")
+        assert await file.read_at(8, 5) == b"89"
+        for offset, length in ((10, 5), (11, 5), (1 << 40, 1), (3, 0)):
+            assert await file.read_at(offset, length) == b""
+        file.truncate(20000)
+        assert await file.read_at(9, 30000) == b"9" + bytes(19990)
+
+    world.run(program)
+
+
+def test_two_handles_show_one_file(world: StorageWorld) -> None:
+    async def program(volume: Volume) -> None:
+        one = volume.create(world.root + "/f")
+        two = volume.open(world.root + "/f")
+        one.write_at(0, b"abcdef")
+        assert await two.read_at(0, 9) == b"abcdef"
+        two.truncate(2)
+        assert (one.size_bytes, await one.read_at(0, 9)) == (2, b"ab")
+        one.close()
+        two.write_at(0, b"AB")
+        assert await two.read_at(0, 9) == b"AB"
+
+    world.run(program)
+
+
+def test_a_closed_handle_is_of_no_use(world: StorageWorld) -> None:
+    async def program(volume: Volume) -> None:
+        path = world.root + "/f"
+        file = volume.create(path)
+        file.write_at(0, b"abc")
+        file.close()
+        file.close()
+        for call in (
+            lambda: file.write_at(0, b"x"),
+            lambda: file.truncate(0),
+            lambda: file.zero_range(0, 1),
+            lambda: file.allocate(0, 1),
+        ):
+            with pytest.raises(StorageError) as caught:
+                call()
+            assert caught.value.path == path
+        for wait in (file.read_at(0, 1), file.sync()):
+            with pytest.raises(StorageError) as caught:
+                await wait
+            assert caught.value.path == path
+        again = volume.open(path)
+        assert await again.read_at(0, 9) == b"abc"
+
+    world.run(program)
