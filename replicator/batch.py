@@ -8,7 +8,6 @@ source's capture and here it went wrong.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 import xxhash
@@ -152,7 +151,7 @@ def _settle(operations: list[NumberedOperation], prefix: bytes) -> None:
     if number != sequence:
         raise ProtocolViolation(f"the outcome of operation {sequence} came after {number}")
     if done_bytes:
-        settled = replace(operation, length=done_bytes, data=operation.data[:done_bytes])
+        settled = operation._replace(length=done_bytes, data=operation.data[:done_bytes])
     else:  # it did not happen; the number stays taken
         settled = Operation(OperationKind.SYNC, captured_ns=operation.captured_ns)
     operations[-1] = (number, settled)

@@ -170,7 +170,7 @@ class Capture:
         return True
 
     def names_operation(self, operation: Operation) -> Operation:
-        return replace(operation, captured_ns=self.runtime.wall_ns())
+        return operation._replace(captured_ns=self.runtime.wall_ns())
 
     # -- back-pressure -------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from replicator.errors import BadInput
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from replicator.offline import LogReading, Progress
+    from replicator.offline import LogReading, Progress, SegmentSummary
     from replicator.offline_listing import Row, Selection
     from replicator.offline_place import Finding
     from replicator.offline_report import Examination
@@ -222,42 +222,53 @@ def _print_inspection(console: Console, found: Examination) -> None:
 
 
 def _print_segments(console: Console, reading: LogReading) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
+    """A table that is never folded: a line a segment, however narrow the terminal is."""
+    rows = [_SEGMENT_TITLES, *(_segment_row(segment) for segment in reading.survey.segments)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        _say(console, "  " + "  ".join(cells).rstrip())
 
+
+_SEGMENT_TITLES = (
+    "segment",
+    "size",
+    "records",
+    "operations",
+    "by type",
+    "captured (UTC)",
+    "packed to",
+)
+
+
+def _segment_row(segment: SegmentSummary) -> tuple[str, ...]:
     from replicator.offline_report import wall_time
     from replicator.units import format_bytes
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("segment", justify="right")
-    table.add_column("bytes", justify="right")
-    for title in ("records", "operations", "by type", "captured (UTC)"):
-        table.add_column(title, overflow="fold")
-    table.add_column("packed to", justify="right")
-    for segment in reading.survey.segments:
-        ranges = [
-            f"{held.first:,} to {held.last:,} of epoch {epoch}"
-            for epoch, held in segment.operations.items()
-        ]
-        span = (wall_time(segment.first_captured_ns), wall_time(segment.last_captured_ns))
-        share = ""
-        if segment.unpacked_bytes:
-            share = f"{100 * segment.packed_bytes / segment.unpacked_bytes:.0f} %"
-        types = (f"{count:,} {name}" for name, count in sorted(segment.records.items()))
-        row = (
-            str(segment.number),
-            format_bytes(segment.used_bytes),
-            f"{segment.first_sequence:,} to {segment.last_sequence:,}"
-            if segment.last_sequence
-            else "none",
-            "\n".join(ranges),
-            ", ".join(types),
-            "\nto ".join(span) if span[0] else "",
-            share,
-        )
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    console.print(table)
+    operations = (
+        f"{held.first:,}-{held.last:,} (epoch {epoch})"
+        for epoch, held in segment.operations.items()
+    )
+    types = (
+        f"{count:,} {name}"
+        for name, count in sorted(segment.records.items())
+        if name not in ("segment", "catalogue")
+    )
+    first, last = wall_time(segment.first_captured_ns), wall_time(segment.last_captured_ns)
+    if first[:10] == last[:10]:
+        last = last[11:]
+    packed = ""
+    if segment.unpacked_bytes:
+        packed = f"{100 * segment.packed_bytes / segment.unpacked_bytes:.0f} %"
+    return (
+        str(segment.number),
+        format_bytes(segment.used_bytes),
+        f"{segment.first_sequence:,}-{segment.last_sequence:,}" if segment.last_sequence else "-",
+        ", ".join(operations) or "-",
+        ", ".join(types) or "-",
+        f"{first} to {last}" if first else "-",
+        packed or "-",
+    )
 
 
 def _rows(found: Examination, reading: LogReading, selection: Selection, emit: Any) -> None:
@@ -271,7 +282,14 @@ def _rows(found: Examination, reading: LogReading, selection: Selection, emit: A
     listing = Listing(selection, state, survey.names, emit)
     with _progress() as progress:
         opened = (survey.kind, survey.set_id)
-        walk(reading.directory, opened, reading.first_segment, listing.visit, progress, survey.last_good)
+        walk(
+            reading.directory,
+            opened,
+            reading.first_segment,
+            listing.visit,
+            progress,
+            survey.last_good,
+        )
         listing.settle()
 
 

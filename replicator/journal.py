@@ -225,8 +225,8 @@ class SegmentedLog:
         floor: int,
         prefix: bytes,
         payload: bytes = b"",
-    ) -> Position:
-        """Append one chained record; returns where it begins.  Raises LogFull.
+    ) -> None:
+        """Append one chained record.  Raises LogFull.
 
         Plain calls only.  ``sequence`` must not go down.
         """
@@ -250,7 +250,6 @@ class SegmentedLog:
         self.sequence = sequence
         if not self._unsynced or self._unsynced[-1] is not segment:
             self._unsynced.append(segment)
-        return Position(segment.number, offset)
 
     def roll(self, epoch: int, sequence: int, floor: int, size: int = 0) -> Segment:
         """Open a new segment for a record of ``size`` bytes numbered ``sequence``.

@@ -17,9 +17,8 @@ write as payload (:mod:`replicator.records`)::
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from replicator.records import InvalidRecord, Record
 
@@ -55,8 +54,7 @@ CONTENT_KINDS: Final = frozenset(
 """Operations that leave names alone; all others are barriers at the replica."""
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(NamedTuple):
     """One change.  ``name`` and ``name2`` are paths relative to the protected root.
 
     ``name2`` is the new path of a rename or link and the target of a symbolic link.

@@ -42,6 +42,7 @@ def path_key(path: str) -> int:
     return _h(path.encode(), 0x4B) | 1
 
 
+@lru_cache(maxsize=4096)
 def size_term(size_bytes: int) -> int:
     """S(size)."""
     return _h(size_bytes.to_bytes(8, "little"), 0x53)

@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from replicator.errors import Locked, NoSpace, NotFound, StorageError, SyncFailed
+from replicator.errors import Locked, NoSpace, StorageError, SyncFailed
 from replicator.runtime.kernel import Completion, Crashed
 from replicator.runtime.port import Buffer, Stat
 from simulator.blocks import BLOCK_BYTES
@@ -108,6 +108,7 @@ class Disk:
             inode.power_loss(choose, self.model.sector_bytes)
         self._dirty.clear()
         self.dirty_bytes = 0
+        self._writing_back = False
         self.device.reset()
         self.boots += 1
         self._admission.clear()
@@ -123,9 +124,9 @@ class Disk:
         fork = Disk(clock, model, self.name)
         fork.names = self.names.fork()
         fork.used_blocks = self.used_blocks
-        fork.dirty_bytes = self.dirty_bytes
         for inode in _inodes_of(fork.names):
             fork._inodes[inode.number] = inode
+            fork.dirty_bytes += inode.dirty_bytes
             if inode.changes:
                 fork._dirty[inode.number] = inode
         return fork
@@ -133,7 +134,8 @@ class Disk:
     def name_step(self, event: str, *values: int) -> None:
         """A step that changed names; old changes of names settle by themselves."""
         now_ns = self.clock.now()
-        self._name_times.append(now_ns)
+        if self.names.changes > self._names_settled + len(self._name_times):
+            self._name_times.append(now_ns)
         while self._name_times and self._name_times[0] < now_ns - METADATA_COMMIT_NS:
             self._name_times.popleft()
             self._names_settled += 1
@@ -149,15 +151,13 @@ class Disk:
         for number in [n for n in self._unlinked if n not in named]:
             inode = self._unlinked.pop(number)
             if inode.links == 0:
-                self.dirty_bytes -= inode.dirty_bytes
+                self.dirty_bytes -= inode.settle(inode.change_count())
                 self._dirty.pop(number, None)
                 self._inodes.pop(number, None)
-                inode.changes.clear()
-                inode.dirty_bytes = 0
 
     @staticmethod
     def _charge(inode: Inode) -> int:
-        inode.charged_blocks = sum(1 for block in inode.blocks.values() if block)
+        inode.charged_blocks = inode.count_blocks() if inode.links else 0
         return inode.charged_blocks
 
     # -- steps and time ------------------------------------------------------------
@@ -211,11 +211,12 @@ class Disk:
         done_ns = self.device.book(self.clock.now(), size, runs)
 
         def written() -> None:
+            if self.boots != boot:
+                return  # the power went away meanwhile
             self._writing_back = False
-            if self.boots == boot:
-                self.settle(inode, up_to)
-                if self.dirty_bytes * 2 > self.model.dirty_limit_bytes:
-                    self._write_back()
+            self.settle(inode, up_to)
+            if self.dirty_bytes * 2 > self.model.dirty_limit_bytes:
+                self._write_back()
 
         self.clock.at(done_ns, written)
 
@@ -231,17 +232,23 @@ class Disk:
             self._write_back()
         return completion
 
-    def new_inode(self) -> Inode:
+    def create(self, path: str) -> Inode:
+        """A new empty file under the path."""
         inode = Inode(self.names.next_number)
+        self.names.add(path, inode)
         self.names.next_number += 1
         self._inodes[inode.number] = inode
         return inode
 
     def forget_unlinked(self, inode: Inode) -> None:
-        """Give back the space of a file without names (its bytes stay for an undo)."""
+        """Give back the space of a file without names (its bytes stay for an undo).
+
+        From then on nothing is charged for it, though open handles can still write to it.
+        """
         if inode.links == 0:
             self.used_blocks -= inode.charged_blocks
             inode.charged_blocks = 0
+            inode.reserved.clear()
             self._unlinked[inode.number] = inode
 
     def lock(self, path: str, holder: Holder) -> None:
@@ -272,6 +279,10 @@ def _inodes_of(names: Namespace) -> list[Inode]:
     for inode in _inodes_in_log(names):
         found[inode.number] = inode
     return list(found.values())
+
+
+def _block_numbers(offset: int, length: int) -> range:
+    return range(offset // BLOCK_BYTES, (offset + length - 1) // BLOCK_BYTES + 1)
 
 
 class SimFile:
@@ -313,34 +324,46 @@ class SimFile:
         disk, inode = self._disk, self.inode
         if disk.crash_at_step == disk.steps + 1:
             length = int(length * disk.crash_keeps)
+            if not length:
+                disk.step("write", inode.number, offset, length)
             data = data[:length]
         if disk.used_blocks * BLOCK_BYTES + length > disk.model.size_bytes - 2 * BLOCK_BYTES:
             length = self._short_write(offset, length)
             data = data[:length]
         new_blocks = inode.write(offset, data)
         if new_blocks:
-            new_blocks = self._charge(new_blocks)
+            new_blocks = self._charge(new_blocks, offset, length)
         disk.wrote(inode, length, new_blocks)
         disk.step("write", inode.number, offset, length)
         return length
 
-    def _charge(self, new_blocks: int) -> int:
+    def _charge(self, new_blocks: int, offset: int, length: int) -> int:
         """Blocks to charge for: those that were reserved are paid for already."""
         inode = self.inode
-        used = len(inode.blocks)
-        charge = max(0, used - inode.charged_blocks)
-        inode.charged_blocks += charge
-        return charge if new_blocks else 0
+        if not inode.links:
+            return 0
+        if inode.reserved:
+            reserved = inode.reserved.intersection(_block_numbers(offset, length))
+            inode.reserved -= reserved
+            new_blocks -= len(reserved)
+        inode.charged_blocks += new_blocks
+        return new_blocks
+
+    def _uncharged(self, offset: int, length: int) -> list[int]:
+        """The blocks of a range that are neither written nor reserved yet."""
+        blocks, reserved = self.inode.blocks, self.inode.reserved
+        return [
+            n for n in _block_numbers(offset, length) if n not in reserved and not blocks.get(n)
+        ]
 
     def _short_write(self, offset: int, length: int) -> int:
         """How much of a write fits on an almost full volume; raises NoSpace for nothing."""
         disk, inode = self._disk, self.inode
         free = disk.model.size_bytes // BLOCK_BYTES - disk.used_blocks
-        free += max(0, inode.charged_blocks - len(inode.blocks))
         fits = 0
         while fits < length:
             number = (offset + fits) // BLOCK_BYTES
-            if inode.blocks.get(number) is None:
+            if number not in inode.reserved and not inode.blocks.get(number):
                 if free <= 0:
                     break
                 free -= 1
@@ -352,29 +375,36 @@ class SimFile:
     def truncate(self, size_bytes: int) -> None:
         self._check()
         inode = self.inode
-        inode.truncate(size_bytes)
-        used = sum(1 for block in inode.blocks.values() if block)
-        self._disk.wrote(inode, 0, used - inode.charged_blocks)
-        inode.charged_blocks = used
+        shrinks = size_bytes <= inode.size
+        gone = inode.truncate(size_bytes)
+        if shrinks and inode.reserved:
+            end = (size_bytes + BLOCK_BYTES - 1) // BLOCK_BYTES
+            kept = {number for number in inode.reserved if number < end}
+            gone += len(inode.reserved) - len(kept)
+            inode.reserved = kept
+        if not inode.links:
+            gone = 0
+        inode.charged_blocks -= gone
+        self._disk.wrote(inode, 0, -gone)
         self._disk.step("truncate", inode.number, size_bytes)
 
     def zero_range(self, offset: int, length: int) -> None:
         self._check()
-        blocks = (offset + length - 1) // BLOCK_BYTES - offset // BLOCK_BYTES + 1
         if length > 0:
-            self._room(blocks, offset)
+            self._room(len(self._uncharged(offset, length)), offset)
             new_blocks = self.inode.zero_range(offset, length)
-            self._disk.wrote(self.inode, length, self._charge(new_blocks) if new_blocks else 0)
+            self._disk.wrote(self.inode, length, self._charge(new_blocks, offset, length))
         self._disk.step("zero", self.inode.number, offset, length)
 
     def allocate(self, offset: int, length: int) -> None:
         self._check()
         inode = self.inode
-        wanted = (offset + length + BLOCK_BYTES - 1) // BLOCK_BYTES
-        more = max(0, wanted - inode.charged_blocks)
-        self._room(more, offset)
-        inode.charged_blocks += more
-        self._disk.used_blocks += more
+        if inode.links and length > 0:
+            more = self._uncharged(offset, length)
+            self._room(len(more), offset)
+            inode.reserved.update(more)
+            inode.charged_blocks += len(more)
+            self._disk.used_blocks += len(more)
         self._disk.step("allocate", inode.number, offset, length)
 
     async def read_at(self, offset: int, length: int) -> bytes:
@@ -419,9 +449,12 @@ class SimFile:
 class SimLock:
     def __init__(self, disk: Disk, path: str, holder: Holder) -> None:
         self._disk, self._path, self._holder = disk, path, holder
+        self._held = True
 
     def release(self) -> None:
-        self._disk.unlock(self._path, self._holder)
+        if self._held:
+            self._held = False
+            self._disk.unlock(self._path, self._holder)
 
 
 class SimVolume:
@@ -441,8 +474,7 @@ class SimVolume:
 
     def create(self, path: str) -> SimFile:
         self._check()
-        inode = self.disk.new_inode()
-        self.disk.names.add(path, inode)
+        inode = self.disk.create(path)
         self.disk.name_step("create", inode.number)
         return SimFile(self.disk, self._holder, path, inode)
 
@@ -517,11 +549,12 @@ class SimVolume:
         self._check()
         try:
             self.disk.names.node(path)
-        except NotFound:
+        except StorageError:  # no such name, or a file where a directory should be
             return False
         return True
 
     def free_bytes(self) -> int:
+        self._check()
         return self.disk.free_bytes()
 
     def lock(self, path: str) -> SimLock:

@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from simulator.blocks import BLOCK_BYTES, ForkedMap, all_keys, patch, read_range
+from simulator.blocks import BLOCK_BYTES, ZERO_BLOCK, ForkedMap, all_keys, patch, read_range
 
 Choose = Callable[[int], int]
 """``choose(n)`` picks one of n outcomes; 0 is the greatest loss, n - 1 the smallest."""
@@ -56,7 +56,9 @@ class Inode:
         "hashes",
         "links",
         "number",
+        "reserved",
         "resident",
+        "settled_end",
         "size",
         "touched",
         "written_end",
@@ -74,9 +76,12 @@ class Inode:
         self.dirty_bytes = 0
         self.dirty_runs = 0
         """Stretches of contiguous dirty bytes, for the time that writing them takes."""
-        self.written_end = -1
+        self.written_end = self.settled_end = -1
+        """Where the last write, and the last that was settled, ended."""
         self.charged_blocks = 0
         """Blocks that the volume's free space is charged for (reserved or written)."""
+        self.reserved: set[int] = set()
+        """Blocks that are charged for though nothing was written to them yet."""
         self.resident = True
         """Whether reads are served from memory; false after a reboot, until read once."""
         self.touched: set[int] = set()
@@ -98,7 +103,10 @@ class Inode:
         copy.first_change = self.first_change
         copy.dirty_bytes = self.dirty_bytes
         copy.dirty_runs = self.dirty_runs
+        copy.written_end = self.written_end
+        copy.settled_end = self.settled_end
         copy.charged_blocks = self.charged_blocks
+        copy.reserved = set(self.reserved)
         copy.resident = self.resident
         return copy
 
@@ -114,13 +122,13 @@ class Inode:
         number, start = divmod(offset, BLOCK_BYTES)
         if start == 0 and length == BLOCK_BYTES:
             old = blocks.get(number)
-            new_blocks = 1 if old is None else 0
+            new_blocks = 0 if old else 1
             blocks[number] = data
             before = [(number, old)]
             self.touched.add(number)
         else:
             before = self._write_parts(number, start, data)
-            new_blocks = sum(1 for _number, old in before if old is None)
+            new_blocks = sum(1 for _number, old in before if not old)
         size_before = self.size
         end = offset + length
         size_after = end if end > size_before else size_before
@@ -163,28 +171,38 @@ class Inode:
         end = offset + length
         while offset < end:
             take = min(end - offset, BLOCK_BYTES - offset % BLOCK_BYTES)
-            new_blocks += self.write(offset, bytes(take))
+            new_blocks += self.write(offset, ZERO_BLOCK if take == BLOCK_BYTES else bytes(take))
             offset += take
         return new_blocks
 
-    def truncate(self, size: int) -> None:
+    def truncate(self, size: int) -> int:
+        """Set the size and return how many blocks are gone."""
         before: list[tuple[int, bytes | None]] = []
         size_before = self.size
-        if size < size_before:
-            self._cut(size, before)
+        gone = self._cut(size, before) if size < size_before else 0
         self.changes.append(Change(size, None, before, size_before, size))
         self.size = size
         self.dirty_runs += 1
+        return gone
 
-    def _cut(self, size: int, before: list[tuple[int, bytes | None]]) -> None:
+    def _cut(self, size: int, before: list[tuple[int, bytes | None]]) -> int:
         blocks = self.blocks
+        gone = 0
         keep, rest = divmod(size, BLOCK_BYTES)
         for number in [n for n in all_keys(blocks) if n >= keep]:
             old = blocks.get(number)
             if not old or (number == keep and rest >= len(old)):
                 continue
             before.append((number, old))
-            self._restore(number, old[:rest] if number == keep and rest else None)
+            kept = old[:rest] if number == keep and rest else None
+            gone += kept is None
+            self._restore(number, kept)
+        return gone
+
+    def count_blocks(self) -> int:
+        """Blocks that hold anything, counted one by one."""
+        blocks = self.blocks
+        return sum(1 for number in all_keys(blocks) if blocks.get(number))
 
     def _restore(self, number: int, block: bytes | None) -> None:
         self.touched.add(number)
@@ -208,12 +226,17 @@ class Inode:
         while changes and self.first_change < up_to:
             change = changes.popleft()
             self.first_change += 1
-            if change.data is not None:
-                settled += len(change.data)
+            if change.data is None:
+                self.dirty_runs -= 1
+                continue
+            settled += len(change.data)
+            if change.offset != self.settled_end:
+                self.dirty_runs -= 1
+            self.settled_end = change.offset + len(change.data)
         self.dirty_bytes -= settled
         if not changes:
             self.dirty_runs = 0
-            self.written_end = -1
+            self.written_end = self.settled_end = -1
         return settled
 
     def power_loss(self, choose: Choose, sector_bytes: int) -> None:
@@ -225,17 +248,17 @@ class Inode:
             self.size = change.size_before
         self.changes.clear()
         self.first_change += len(changes)
-        self.dirty_bytes = self.dirty_runs = 0
-        self.written_end = -1
         if changes:
             self._survive(changes, choose, sector_bytes)
         self.changes.clear()
         self.dirty_bytes = self.dirty_runs = 0
+        self.written_end = self.settled_end = -1
+        self.reserved.clear()
         self.resident = False
 
     def _survive(self, changes: list[Change], choose: Choose, sector_bytes: int) -> None:
         cache = self.fork()  # replays every change: what the cache held after each one
-        resizing = [i for i, change in enumerate(changes) if change.size_after != change.size_before]
+        resizing = [i for i, each in enumerate(changes) if each.size_after != each.size_before]
         surviving_resizes = choose(len(resizing) + 1)
         size = self.size
         for index in resizing[:surviving_resizes]:

@@ -165,6 +165,8 @@ class Namespace:
         node = source.entries.get(old_name)
         if node is None:
             raise NotFound("no such file or directory", path=old)
+        if not new_name:
+            raise AlreadyExists("a directory is in the way", path=new)
         replaced = target.entries.get(new_name)
         if replaced is node:
             return None

@@ -47,6 +47,9 @@ SECOND_NS = 1_000_000_000
 EXAMINATIONS = 20
 """So often in the course of a run the replica is examined as if it died just then."""
 
+AFTERMATH = 16
+"""Curves end at the loss of the source, with a sixteenth of the time before it to look at."""
+
 Progress = Callable[[float, float, str], None]
 
 
@@ -345,6 +348,8 @@ class ScenarioRun:
         system, samples, clock = self.system, self.samples, self.world.clock
         truth, source, replica = system.truth, system.source, system.replica
         now_ns = clock.now()
+        if self._source_lost and (now_ns - self._lost_at_ns) * AFTERMATH > self._lost_at_ns:
+            return  # the rest of a failover takes place outside of these curves
         self._note_acknowledged()
         down = system.source_machine.host is None
         spool_bytes = 0
@@ -357,7 +362,8 @@ class ScenarioRun:
             have = truth.instant_of(epoch, operation)
         if have < truth.instant:
             operations = truth.instant - have
-            lag_s = (now_ns - truth.times_ns[have + 1]) / SECOND_NS
+            until_ns = self._lost_at_ns if self._source_lost else now_ns
+            lag_s = (until_ns - truth.times_ns[have + 1]) / SECOND_NS
         if source is not None and not self._source_lost:
             spool_bytes = source.spool.waiting_bytes
             self.spool_peak_bytes = max(self.spool_peak_bytes, source.spool.peak_bytes)

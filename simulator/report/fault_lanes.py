@@ -67,7 +67,8 @@ def _spoken(name: str, longest: int) -> str:
 
 
 def _end_of(fault: FaultMark, time: TimeScale) -> float:
-    end = time.end_seconds if fault.end_seconds is None else fault.end_seconds
+    ended = time.end_seconds if fault.end_seconds is None else fault.end_seconds
+    end = min(ended, time.end_seconds)
     return max(end, fault.start_seconds)
 
 

@@ -113,9 +113,9 @@ def _figure(result: RunResult) -> Figure:
 
 
 def _time_scale(result: RunResult) -> TimeScale:
-    """From 0 to the end of the run, or of whatever was recorded later than that."""
-    ends = [result.simulated_seconds, *result.samples.time_seconds[-1:]]
-    ends += [fault.end_seconds or fault.start_seconds for fault in result.faults]
+    """From 0 to the end of the curves, which may be long before the end of a failover."""
+    ends = list(result.samples.time_seconds[-1:]) or [result.simulated_seconds]
+    ends += [fault.start_seconds for fault in result.faults]
     end_seconds = max((end for end in ends if math.isfinite(end)), default=0.0)
     end_seconds = end_seconds if end_seconds > 0 else 1.0
     return TimeScale(time_axis(end_seconds), end_seconds)

@@ -31,10 +31,15 @@ from simulator.workload import LoadConfig, SmallStoreConfig, StoreWorkload
 SECOND_NS = 1_000_000_000
 
 
-def copy_tree(disk: Disk, path: str, target: Path) -> Path:
-    """Copies everything below ``path`` of an emulated disk into ``target``, which is made."""
+def copy_tree(disk: Disk, path: str, target: Path, without: str | None = None) -> Path:
+    """Copies everything below ``path`` of an emulated disk into ``target``, which is made.
+
+    ``without``: a path below which nothing is copied.
+    """
     target.mkdir(parents=True, exist_ok=True)
     for name, node in disk.names.walk(path):
+        if without is not None and name.startswith(without):
+            continue
         place = target / name.removeprefix(path).lstrip("/")
         if isinstance(node, Directory):
             place.mkdir(parents=True, exist_ok=True)
@@ -90,8 +95,9 @@ class Bench:
         return copy_tree(self.world.machine(SOURCE).disks["data"], "/spool", target)
 
     def replica(self, target: Path) -> Path:
-        """The replica's root: journal, checkpoint, staging, image."""
-        return copy_tree(self.world.machine(REPLICA).disks["data"], "/replica", target)
+        """The replica's root: journal, checkpoint, staging; not the image, which is large."""
+        disk = self.world.machine(REPLICA).disks["data"]
+        return copy_tree(disk, "/replica", target, without="/replica/image")
 
 
 def run_directories(target: Path, cut_off_at: float = 12.0, until: float = 16.0) -> Bench:
