@@ -341,6 +341,12 @@ class CapturedVolume:
                 path=old,
                 remedy="Copy the file instead.",
             )
+        if f"{self._capture.root}/".startswith(f"{old}/"):
+            raise StorageError(
+                "the root of the protected set cannot be moved while it is captured",
+                path=old,
+                remedy="End the protection first.",
+            )
         return inside
 
     def create(self, path: str) -> File:

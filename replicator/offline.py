@@ -345,7 +345,7 @@ def walk(
     log = SegmentedLog(volume, str(directory), kind, set_id, 1 << 20, _UNLIMITED_BYTES)
     damage = run_to_end(log.recover(visit, first_segment))
     if damage is not None:
-        behind = _behind(directory, damage.path, damage.offset)
+        behind = _behind(directory, kind, damage.path, damage.offset)
         return [
             Finding(
                 FindingKind.DAMAGE,
@@ -389,8 +389,12 @@ def _torn(directory: Path, path: str, offset: int, last_good: str) -> list[Findi
     return [Finding(FindingKind.TORN, message, path, offset, last_good, _TORN_REMEDY)]
 
 
-def _behind(directory: Path, path: str, offset: int) -> list[Finding]:
-    """What still stands behind a damaged place, and what else is damaged there."""
+def _behind(directory: Path, kind: LogKind, path: str, offset: int) -> list[Finding]:
+    """What still stands behind a damaged place, and what else is damaged there.
+
+    A batch that was not compressed holds whole records of the source: where the batch
+    itself is damaged they are found, and are not counted.
+    """
     findings: list[Finding] = []
     volume = ReadOnlyVolume()
     bad_number, valid, first, last = int(Path(path).stem), 0, 0, 0
@@ -403,6 +407,9 @@ def _behind(directory: Path, path: str, offset: int) -> list[Finding]:
         at = expected = offset + 1 if number == bad_number else 0
         while (found := find_valid(data, at)) is not None:
             record, start = found
+            if record.type < RecordType.SEGMENT and record.type not in _TYPES_OF[kind]:
+                at = start + record.size_bytes
+                continue
             if start != expected and not (number == bad_number and expected == offset + 1):
                 message = f"{start - expected:,} bytes are no valid record"
                 findings.append(Finding(FindingKind.DAMAGE, message, name, expected))

@@ -398,7 +398,7 @@ class ReplicaStore:
             self.changed.notify()
 
     def _checkpoint_due(self) -> bool:
-        if self._checkpoint_wanted:
+        if self._checkpoint_wanted and self._would_free():
             return True
         if not self._since_checkpoint_bytes:
             return False
@@ -408,10 +408,19 @@ class ReplicaStore:
             or age_ns >= self.options.checkpoint_interval_ns
         )
 
+    def _would_free(self) -> bool:
+        """Whether a checkpoint now would let go of a journal segment."""
+        segments = self.journal.segments
+        redo_from = self._held or self._cursor
+        return bool(segments) and segments[0].number < redo_from.segment
+
     async def _apply_available(self, pause_for_checkpoints: bool = False) -> None:
         """Take the durable records from the cursor on, in the order of the journal."""
         while self._cursor < self._durable_end:
             data, _, after = await self.journal.read(self._cursor, self._durable_end, _READ_BYTES)
+            if not data:
+                self._cursor = after  # a new segment in which nothing stands yet
+                break
             offset = 0
             while offset < len(data):
                 if pause_for_checkpoints and self._checkpoint_due():
@@ -544,7 +553,7 @@ class ReplicaStore:
         while self._cursor < self._durable_end or self.committed_epoch != self.epoch:
             await self.changed
         while self.checkpointed != self.applied:
-            self._checkpoint_wanted = True
+            self._since_checkpoint_bytes = self.options.checkpoint_bytes
             self.changed.notify()
             await self.changed
 

@@ -66,7 +66,8 @@ class SourceOptions:
     reconnect_ns: int = 2_000_000_000
     release_when_checkpointed: bool = True
     """Free spool only for what the replica has in a checkpoint (not just in its journal),
-    so that damage to the journal can be repaired from here."""
+    so that damage to the journal can be repaired from here; while less than half the spool
+    is in use."""
 
 
 class HistoryEnded(ReplicatorError):
@@ -386,7 +387,11 @@ class Source:
         self._window.notify()
         if not self._committed:
             return  # the replica's image is not of this history yet: the replica may ask for all of it again
-        safe = ack.checkpointed if self.options.release_when_checkpointed else ack.durable
+        keep_longer = (
+            self.options.release_when_checkpointed
+            and spool.waiting_bytes * 2 < spool.log.limit_bytes
+        )
+        safe = ack.checkpointed if keep_longer else ack.durable
         released = None
         while self._unreleased and self._unreleased[0][0] <= safe:
             released = self._unreleased.popleft()

@@ -49,6 +49,10 @@ def read_range(blocks: dict[int, bytes], offset: int, length: int) -> bytes:
     if length <= 0:
         return b""
     number, start = divmod(offset, BLOCK_BYTES)
+    if length > BLOCK_BYTES:
+        end = (offset + length - 1) // BLOCK_BYTES + 1
+        if not any(map(blocks.get, range(number, end))):
+            return bytes(length)  # a hole: sparse files are mostly that
     parts: list[bytes] = []
     while length > 0:
         take = min(length, BLOCK_BYTES - start)

@@ -157,7 +157,7 @@ class Disk:
 
     @staticmethod
     def _charge(inode: Inode) -> int:
-        inode.charged_blocks = inode.count_blocks() if inode.links else 0
+        inode.charged_blocks = inode.held_blocks if inode.links else 0
         return inode.charged_blocks
 
     # -- steps and time ------------------------------------------------------------

@@ -54,6 +54,7 @@ class Inode:
         "first_change",
         "hash_sum",
         "hashes",
+        "held_blocks",
         "links",
         "number",
         "reserved",
@@ -67,6 +68,8 @@ class Inode:
     def __init__(self, number: int) -> None:
         self.number = number
         self.blocks: dict[int, bytes] = {}
+        self.held_blocks = 0
+        """Blocks that hold anything."""
         self.size = 0
         self.attributes = 0
         self.links = 0
@@ -96,6 +99,7 @@ class Inode:
         copy.hashes = ForkedMap(self.hashes)
         copy.hash_sum = self.hash_sum
         copy.touched = set(self.touched)
+        copy.held_blocks = self.held_blocks
         copy.size = self.size
         copy.attributes = self.attributes
         copy.links = self.links
@@ -127,8 +131,8 @@ class Inode:
             before = [(number, old)]
             self.touched.add(number)
         else:
-            before = self._write_parts(number, start, data)
-            new_blocks = sum(1 for _number, old in before if not old)
+            before, new_blocks = self._write_parts(number, start, data)
+        self.held_blocks += new_blocks
         size_before = self.size
         end = offset + length
         size_after = end if end > size_before else size_before
@@ -142,18 +146,23 @@ class Inode:
 
     def _write_parts(
         self, number: int, start: int, data: bytes
-    ) -> list[tuple[int, bytes | None]]:
-        """Write from ``start`` of a block on, over any number of blocks; returns those replaced."""
+    ) -> tuple[list[tuple[int, bytes | None]], int]:
+        """Write over any number of blocks, from ``start`` of the first on.
+
+        Returns the blocks that were replaced, and how many are new.
+        """
         blocks = self.blocks
         first = number
+        new_blocks = 0
         before: list[tuple[int, bytes | None]] = []
         position, end = 0, BLOCK_BYTES - start
         while position < len(data):
             part = data[position:end]
             old = blocks.get(number)
-            if old is None and not start:
-                blocks[number] = part
-            elif old is not None and len(old) == start:  # an append
+            if not old:
+                new_blocks += 1
+                blocks[number] = bytes(start) + part if start else part
+            elif len(old) == start:  # an append
                 blocks[number] = old + part
             else:
                 blocks[number] = patch(old, start, part)
@@ -163,7 +172,7 @@ class Inode:
             number += 1
             start = 0
         self.touched.update(range(first, number))
-        return before
+        return before, new_blocks
 
     def zero_range(self, offset: int, length: int) -> int:
         """Zero a range block by block; whole blocks cost no memory."""
@@ -200,12 +209,13 @@ class Inode:
         return gone
 
     def count_blocks(self) -> int:
-        """Blocks that hold anything, counted one by one."""
+        """Blocks that hold anything, counted one by one: what ``held_blocks`` must agree with."""
         blocks = self.blocks
         return sum(1 for number in all_keys(blocks) if blocks.get(number))
 
     def _restore(self, number: int, block: bytes | None) -> None:
         self.touched.add(number)
+        self.held_blocks += bool(block) - bool(self.blocks.get(number))
         if block is not None:
             self.blocks[number] = block
         elif isinstance(self.blocks, ForkedMap):

@@ -50,7 +50,8 @@ class _Attributes(NamedTuple):
 
 class _NameChange(NamedTuple):
     edits: tuple[Edit | _Attributes, ...]
-    directories: tuple[Directory, ...]
+    directories: tuple[Directory | Inode, ...]
+    """What it touches; a file is among them when the change is one of its attributes."""
     number: int
 
 
@@ -185,10 +186,12 @@ class Namespace:
         if isinstance(node, Symlink):
             raise StorageError("a symbolic link has no attributes", path=path)
         parent = self.directory(split(path)[0])
-        self._change((_Attributes(node, node.attributes, attributes),), (parent,))
+        # A file's attributes keep their order whatever name they were set by.
+        touched = (parent, node) if isinstance(node, Inode) else (parent,)
+        self._change((_Attributes(node, node.attributes, attributes),), touched)
 
     def _change(
-        self, edits: tuple[Edit | _Attributes, ...], directories: tuple[Directory, ...]
+        self, edits: tuple[Edit | _Attributes, ...], directories: tuple[Directory | Inode, ...]
     ) -> None:
         self.log.append(_NameChange(edits, directories, self.changes))
         self.changes += 1

@@ -139,29 +139,26 @@ class SimStream:
         """At least one byte, at most ``max_bytes``; ``b""`` after the peer closed."""
         if max_bytes < 1:
             raise ValueError("max_bytes must be at least 1")
-        while not self._inbox:
-            self._check_open()
-            if self._peer_closed:
-                return b""
-            await self._arrived
-        return self._read(max_bytes)
+        if not await self._readable():
+            return b""
+        pieces: list[Piece] = []
+        self._take_arrived(max_bytes, pieces)
+        return _whole(pieces)
 
     async def receive_exactly(self, size_bytes: int) -> bytes:
         """Exactly so many bytes; cancelled half-way it leaves them to the next reader."""
-        parts: list[bytes] = []
+        pieces: list[Piece] = []
         missing = size_bytes
         try:
             while missing:
-                part = await self.receive(missing)
-                if not part:
+                if not await self._readable():
                     got = size_bytes - missing
                     raise ConnectionLost(f"closed by the peer after {got} of {size_bytes} bytes")
-                parts.append(part)
-                missing -= len(part)
+                missing -= self._take_arrived(missing, pieces)
         except Cancelled:
-            self._unread(parts)
+            self._unread(pieces)
             raise
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return _whole(pieces)
 
     def close(self) -> None:
         """End in good order: what was sent still arrives, then the peer reads ``b""``."""
@@ -251,18 +248,27 @@ class SimStream:
             self._inbox_bytes += item.size
             self._arrived.notify()
 
-    def _read(self, max_bytes: int) -> bytes:
-        pieces = _cut(self._inbox, min(max_bytes, self._inbox_bytes))
-        first = pieces[0]
-        whole = first if len(pieces) == 1 and type(first) is bytes else b"".join(pieces)
-        self._inbox_bytes -= len(whole)
-        self._credit(len(whole))
-        return whole
+    async def _readable(self) -> bool:
+        """Wait until something has arrived; False when the peer has closed instead."""
+        while not self._inbox:
+            self._check_open()
+            if self._peer_closed:
+                return False
+            await self._arrived
+        return True
 
-    def _unread(self, parts: list[bytes]) -> None:
+    def _take_arrived(self, max_bytes: int, pieces: list[Piece]) -> int:
+        """Move up to so many bytes to ``pieces`` and say how many."""
+        size = min(max_bytes, self._inbox_bytes)
+        pieces += _cut(self._inbox, size)
+        self._inbox_bytes -= size
+        self._credit(size)
+        return size
+
+    def _unread(self, pieces: list[Piece]) -> None:
         if self.failure is None and not self._closed:
-            size = sum(map(len, parts))
-            self._inbox.extendleft(reversed(parts))
+            size = sum(map(len, pieces))
+            self._inbox.extendleft(reversed(pieces))
             self._inbox_bytes += size
             self._prepaid_bytes += size
 
@@ -365,6 +371,12 @@ class SimStream:
 def connect_ends(client: SimStream, server: SimStream) -> None:
     """Make two streams the ends of one connection."""
     client.peer, server.peer = server, client
+
+
+def _whole(pieces: list[Piece]) -> bytes:
+    """The pieces as one; a single one that is bytes already is not copied."""
+    first = pieces[0] if len(pieces) == 1 else b""
+    return first if first and type(first) is bytes else b"".join(pieces)
 
 
 def _cut(queue: deque[Piece], size: int) -> list[Piece]:

@@ -18,9 +18,7 @@ from replicator.connection import Connection
 from replicator.errors import ConnectionLost, DamagedLog, ProtocolViolation
 from replicator.operation import Operation, OperationKind, decode_operation
 from replicator.protocol import (
-    BATCH_BYTES,
     BLOCK_BYTES,
-    HEADER_BYTES,
     MAX_PAYLOAD_BYTES,
     TRANSITIONS,
     Acknowledgement,
@@ -126,7 +124,11 @@ def test_any_payload_is_understood_or_a_violation(decode, payload):
         assert violation.message
 
 
-@pytest.mark.parametrize("text", [b"[" * 100_000, b'{"a":' * 100_000, b"\xff", b"3", b"", b"[]"])
+@pytest.mark.parametrize(
+    "text",
+    [b"[" * 100_000, b'{"a":' * 100_000, b"\xff", b"3", b"", b"[]"],
+    ids=["lists", "objects", "no text", "number", "nothing", "list"],
+)
 def test_documents_that_are_none(text):
     with pytest.raises(ProtocolViolation, match="HELLO holds no JSON object"):
         Frame(FrameType.HELLO, text).document()
@@ -374,4 +376,3 @@ def test_blocks_of_unknown_files_or_beyond_the_end_are_not_staged():
         with pytest.raises(ProtocolViolation):
             run_to_end(staging.add([block]))
     assert len(staging.index) == 2
-    assert HEADER_BYTES + BATCH_BYTES > 0

@@ -8,6 +8,7 @@ damage.  Anything else that comes out of recovery is a defect.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -43,13 +44,16 @@ def recover(kind: LogKind, files: dict[str, bytes]):
 
 
 def floors_behind(files: dict[str, bytes], accepted: int, whole: list[bytes]) -> int:
-    """The highest floor of a valid record that recovery did not take."""
+    """The highest floor of a record of this log that recovery did not take.
+
+    Records inside a batch are not of this log, though they look like it.
+    """
     highest = 0
     for data in files.values():
         at = 0
         while (found := find_valid(data, at)) is not None:
             record, start = found
-            if record.checksum not in whole[:accepted]:
+            if record.checksum in whole[accepted:]:
                 highest = max(highest, record.floor)
             at = start + record.size_bytes
     return highest
@@ -232,16 +236,10 @@ def test_sealed_nonsense_never_escapes_as_a_crash(tmp_path_factory, kind, header
         data += head + payload
         chain = checksum if record_type < RecordType.SEGMENT else chain
     files = {f"{DIRECTORY}/00000001.segment": data}
-    try:
+    with suppress(ReplicatorError):
         recover(kind, files)
-    except ReplicatorError:
-        pass
-    try:
-        if kind is LogKind.SPOOL:
-            spool = Spool(DictVolume(files), DIRECTORY, SET, 1024, 1 << 20)
-            run_to_end(spool.recover(EPOCH))
-    except ReplicatorError:
-        pass
+    with suppress(ReplicatorError):
+        run_to_end(Spool(DictVolume(files), DIRECTORY, SET, 1024, 1 << 20).recover(EPOCH))
     directory = write_files(files, tmp_path_factory.getbasetemp() / "nonsense")
     try:
         examine(directory, lambda _done, _total: None)

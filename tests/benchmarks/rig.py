@@ -1,8 +1,9 @@
 """A whole replicated system in which nothing but our own code takes time.
 
-Two machines with instant disks and a link of 100 Gbit/s: the programs write aligned pages
-through truth, capture, spool, protocol, journal and home, until the replica has applied
-them all.  What is measured is the real time of one process.
+Two machines with instant disks and a link of 100 Gbit/s: programs write through truth,
+capture, spool, protocol, journal and home, until the replica has applied it all.  What is
+measured is the real time of one process, with Python's cyclic collector off as in every run
+of a scenario.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from replicator.replica_store import ReplicaOptions
 from replicator.runtime.kernel import sleep_ns
@@ -20,9 +20,9 @@ from replicator.runtime.port import Runtime, Volume
 from replicator.source import SourceOptions
 from simulator.device import INSTANT
 from simulator.exchange.ledger import Ledger, LedgerVerdict
-from simulator.host import World, lose_everything
+from simulator.host import World
 from simulator.link import Link, LinkModel
-from simulator.oracle import ImageVerdict, Oracle
+from simulator.oracle import Oracle
 from simulator.payload import PayloadPool
 from simulator.systems.byte_level import (
     REPLICA,
@@ -31,10 +31,12 @@ from simulator.systems.byte_level import (
     ByteLevelOptions,
     ByteLevelSystem,
 )
+from simulator.workload import Workload
 
 PAGE_BYTES = 8192
+SECOND_NS = 1_000_000_000
 BURST = 16
-"""Writes between two turns of the writer: the programs let others run now and then."""
+"""Writes between two turns of the writer: programs let others run now and then."""
 BURST_NS = 500_000
 """Simulated time between bursts: 32,000 writes a second, less than the processor time that
 the replicator books for compression lets through, so that no backlog piles up."""
@@ -42,7 +44,8 @@ ROLL_EVERY = 4096
 """After so many writes the programs make a file and sync its directory, as a store does when
 it rolls its log: a barrier at the replica.  It also lets the emulated file system forget
 the freed segments of the spool, which it otherwise keeps for an undo for 30 s."""
-SECOND_NS = 1_000_000_000
+_SET_ID = "benchmark"
+_PATIENCE_NS = 3600 * SECOND_NS
 
 
 def payloads(compressible_share: float, count: int = 2048) -> list[bytes]:
@@ -53,7 +56,7 @@ def payloads(compressible_share: float, count: int = 2048) -> list[bytes]:
 
 @contextmanager
 def no_collector() -> Iterator[None]:
-    """The cyclic collector off, as in every run of a scenario."""
+    """Switch the cyclic collector off for a while."""
     gc.collect()
     gc.disable()
     try:
@@ -79,7 +82,8 @@ class PageWrites:
         return None
 
     async def run(self, runtime: Runtime, volume: Volume, until_ns: int) -> None:
-        file = volume.create(f"{self.root}/pages")
+        path = f"{self.root}/pages"
+        file = volume.open(path) if volume.exists(path) else volume.create(path)
         offsets, data = self._offsets, self._data
         cycle, count = len(offsets), len(data)
         for number in range(self._operations):
@@ -98,70 +102,57 @@ class PageWrites:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class RigResult:
-    """One run of the rig."""
+class Rig:
+    """The system, its world and its oracle.
 
-    operations: int
-    seconds: float
-    examination_seconds: float
-    verdict: ImageVerdict
-    wire_bytes: int
-    captured_bytes: int
-    kernel_steps: int
-    sim_events: int
-    trace_hash: str
+    Arguments
+    ---------
+    workload: the source's programs.
+    world: with disks that were prepared already; a new one when None.
+    """
 
-
-def replicate(data: list[bytes], operations: int) -> RigResult:
-    """Replicate so many page writes end to end and examine the replica's image."""
-    with no_collector():
-        world = World(seed=1)
+    def __init__(self, workload: Workload, world: World | None = None) -> None:
+        self.world = World(seed=1) if world is None else world
         for name in (SOURCE, REPLICA):
-            world.machine(name).add_disk("data", INSTANT)
-        model = LinkModel(
-            bits_per_second=100e9, rtt_ns=200_000, tcp_window_bytes=64 << 20
-        )
-        link = Link(world.clock, SOURCE, REPLICA, model)
-        assert world.network is not None
-        world.network.add_link(link)
-        workload = PageWrites(data, operations)
+            machine = self.world.machine(name)
+            if not machine.disks:
+                machine.add_disk("data", INSTANT)
+        model = LinkModel(bits_per_second=100e9, rtt_ns=200_000, tcp_window_bytes=64 << 20)
+        self.link = Link(self.world.clock, SOURCE, REPLICA, model)
+        assert self.world.network is not None
+        self.world.network.add_link(self.link)
+        self.workload = workload
         options = ByteLevelOptions(
-            source=SourceOptions("pages", SOURCE, f"{REPLICA}:7000"),
-            replica=ReplicaOptions("pages", REPLICA),
+            source=SourceOptions(_SET_ID, SOURCE, f"{REPLICA}:7000"),
+            replica=ReplicaOptions(_SET_ID, REPLICA),
         )
-        system = ByteLevelSystem(world, workload, options, 0)
-        oracle = Oracle(
-            system.truth, workload, system.open_store, "data", f"{REPLICA_ROOT}/image"
+        self.system = ByteLevelSystem(self.world, workload, options, SECOND_NS)
+        self.oracle = Oracle(
+            self.system.truth, workload, self.system.open_store, "data", f"{REPLICA_ROOT}/image"
         )
-        started = time.perf_counter()
-        system.start_replica()
-        system.start_source()
-        clock = world.clock
-        while not (workload.finished and system.converged):
+
+    def start(self) -> None:
+        """Boot both ends."""
+        self.system.start_replica()
+        self.system.start_source()
+
+    def run_until_converged(self) -> float:
+        """Run until the programs have ended and all is applied; returns the real seconds."""
+        clock, started = self.world.clock, time.perf_counter()
+        while not (self.workload.finished and self.system.converged):
             clock.run_until(clock.now() + SECOND_NS // 100)
-            hosts = [machine.host for machine in world.machines.values()]
-            failures = [host.failure for host in hosts if host is not None and host.failure]
-            if failures or clock.now() > 60 * SECOND_NS:
-                raise RuntimeError(f"the rig does not converge: {failures}")
-        replicated = time.perf_counter()
-        verdict = oracle.examine(system.replica_machine.disks, lose_everything, False)
-        ended = time.perf_counter()
-        hosts = [machine.host for machine in world.machines.values()]
-        result = RigResult(
-            operations,
-            replicated - started,
-            ended - replicated,
-            verdict,
-            system.wire_bytes(link)[0],
-            system.truth.written_bytes[-1],
-            sum(host.kernel.steps for host in hosts if host is not None),
-            next(world.clock.env._eid),
-            world.trace.digest(),
-        )
-        world.close()
-    if not verdict.prefix or verdict.operation < operations:
-        raise RuntimeError(f"the replica does not hold a prefix: {verdict.detail}")
-    if system.truth.breaches:
-        raise RuntimeError(f"capture broke its promise: {system.truth.breaches[:3]}")
-    return result
+            for machine in self.world.machines.values():
+                if machine.host is not None and machine.host.failure is not None:
+                    raise machine.host.failure
+            if clock.now() > _PATIENCE_NS:
+                raise RuntimeError("the replica does not converge")
+        return time.perf_counter() - started
+
+    def kernel_steps(self) -> int:
+        """Wake-ups of all tasks of the hosts that are up."""
+        hosts = [machine.host for machine in self.world.machines.values()]
+        return sum(host.kernel.steps for host in hosts if host is not None)
+
+    def events(self) -> int:
+        """Events that went over SimPy's heap so far (takes one number)."""
+        return next(self.world.clock.env._eid)

@@ -1,0 +1,164 @@
+"""Damage to checkpoints, staging files and traces: the other copy, or a named place."""
+
+from __future__ import annotations
+
+import json
+import struct
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import xxhash
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from replicator.blocksync import Staging, read_commit, staged_blocks
+from replicator.catalogue import Catalogue, Entry
+from replicator.errors import BadInput, DamagedLog
+from replicator.protocol import BLOCK_BYTES
+from replicator.readonly import run_to_end
+from replicator.runtime.port import EntryKind
+from replicator.slots import StateSlots
+from simulator.traces import read_writes
+from tests.tools.small_logs import EPOCH, DictVolume
+
+OLD, NEW = {"epoch": 1, "text": "old"}, {"epoch": 2, "text": "newest"}
+EXCERPT = Path(__file__).parents[2] / "scenarios" / "data" / "vscsi-excerpt.csv"
+
+
+def slots(*states: dict) -> dict[str, bytes]:
+    volume = DictVolume()
+    pair = StateSlots(volume, "/state")
+    for state in states:
+        run_to_end(pair.write(state))
+    return volume.content()
+
+
+def load(files: dict[str, bytes]):
+    return run_to_end(StateSlots(DictVolume(files), "/state").load())
+
+
+def mutations(data: bytes):
+    for length in range(len(data)):
+        yield data[:length]
+    for place in range(8 * len(data)):
+        changed = bytearray(data)
+        changed[place // 8] ^= 1 << place % 8
+        yield bytes(changed)
+
+
+def test_when_one_copy_is_damaged_the_other_is_used():
+    files = slots(OLD, NEW)
+    assert load(files) == NEW
+    for path, kept in (("/state.a", NEW), ("/state.b", OLD)):
+        for changed in mutations(files[path]):
+            assert load({**files, path: changed}) == kept
+
+
+def test_when_both_copies_are_damaged_it_is_said():
+    files = slots(OLD, NEW)
+    for a in islice(mutations(files["/state.a"]), 1, None, 37):
+        for b in islice(mutations(files["/state.b"]), 1, None, 37):
+            with pytest.raises(DamagedLog, match="neither copy") as caught:
+                load({"/state.a": a, "/state.b": b})
+            assert caught.value.path == "/state.a"
+
+
+def test_a_first_write_that_was_torn_is_no_state():
+    files = slots(OLD)
+    for changed in mutations(files["/state.a"]):
+        assert load({"/state.a": changed}) is None
+
+
+@given(st.binary(max_size=100), st.booleans())
+def test_a_sealed_slot_with_any_content_is_a_state_or_none(content, packed):
+    body = zstandard.compress(content) if packed else content
+    head = struct.pack("<8sQI16s", b"XRSLOT1\0", 5, len(body), xxhash.xxh3_128_digest(body, 5))
+    assert load({"/state.a": head + body}) is None or packed
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        zstandard.compress(b"[" * 100_000),
+        zstandard.compress(b"[1]"),
+        b"\x28\xb5\x2f\xfd\xe0" + struct.pack("<Q", 1 << 62) + b"\x01\x00\x00",
+    ],
+    ids=["deep", "no object", "bomb"],
+)
+def test_a_sealed_slot_that_holds_nonsense_is_not_valid(body):
+    files = slots(OLD, NEW)
+    head = struct.pack("<8sQI16s", b"XRSLOT1\0", 9, len(body), xxhash.xxh3_128_digest(body, 9))
+    assert load({**files, "/state.a": head + body}) == NEW
+
+
+@given(st.dictionaries(st.text(), st.integers() | st.text() | st.booleans(), max_size=5))
+def test_states_come_back(state):
+    files = slots(OLD, state)
+    assert load(files) == json.loads(json.dumps(state))
+
+
+# -- staging ---------------------------------------------------------------------------
+
+BLOCKS = [(1, 0, b"a" * 100), (1, 1, b"b" * 7), (2, 0, b"")]
+
+
+def staged() -> tuple[dict[str, bytes], dict]:
+    names = Catalogue()
+    names.add("/x", Entry(EntryKind.FILE, 1, size_bytes=BLOCK_BYTES + 7))
+    names.add("/y", Entry(EntryKind.FILE, 2, size_bytes=1))
+    volume = DictVolume()
+    staging = Staging(volume, "/staging", EPOCH, names)
+    run_to_end(staging.add(BLOCKS[:2]))
+    run_to_end(staging.add(BLOCKS[2:]))
+    return volume.content(), read_commit(staging.describe(9))
+
+
+def read_staged(files: dict[str, bytes], document: dict):
+    async def collect():
+        return [block async for block in staged_blocks(DictVolume(files), document)]
+
+    return run_to_end(collect())
+
+
+def test_every_cut_and_flipped_bit_of_a_staging_file_is_damage():
+    files, document = staged()
+    [(path, data)] = files.items()
+    whole = read_staged(files, document)
+    assert whole == [(f, n * BLOCK_BYTES, block) for f, n, block in BLOCKS]
+    for changed in mutations(data):
+        with pytest.raises(DamagedLog) as caught:
+            read_staged({path: changed}, document)
+        assert caught.value.path == path
+        assert caught.value.offset is not None
+
+
+# -- traces ----------------------------------------------------------------------------
+
+
+def test_a_cut_or_flipped_trace_is_read_or_named_by_line(tmp_path):
+    whole = b"".join(EXCERPT.read_bytes().splitlines(keepends=True)[:8])
+    path = tmp_path / "trace.csv"
+    path.write_bytes(whole)
+    writes = list(read_writes(path))
+    assert writes
+    line_ends = {i + 1 for i, byte in enumerate(whole) if byte == ord("\n")}
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        if length in line_ends:
+            assert list(read_writes(path)) == writes[: len(list(read_writes(path)))]
+            continue
+        with pytest.raises(BadInput) as caught:
+            list(read_writes(path))
+        assert caught.value.path == str(path)
+        assert caught.value.line
+    for place in range(8 * len(whole)):
+        changed = bytearray(whole)
+        changed[place // 8] ^= 1 << place % 8
+        path.write_bytes(bytes(changed))
+        try:
+            assert len(list(read_writes(path))) <= 9
+        except BadInput as error:
+            assert error.line is not None
+            assert error.offset is not None

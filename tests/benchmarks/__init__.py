@@ -1,0 +1,1 @@
+"""Benchmarks: a command that prints tables and judges nothing (``make bench``)."""

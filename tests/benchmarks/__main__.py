@@ -1,0 +1,87 @@
+"""``python -m tests.benchmarks``: print the tables of all benchmarks, or of those named.
+
+Each table stands under a calibration line that was measured just before it.  Nothing is
+judged: aims are printed beside what was measured.
+"""
+
+from __future__ import annotations
+
+import json as json_format
+import platform
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from replicator.command_line import run_app
+from replicator.errors import BadInput
+from tests.benchmarks import (
+    digests,
+    kernels,
+    prefix,
+    replication,
+    shares,
+    trace,
+    transactions,
+)
+from tests.benchmarks.calibration import calibrate
+
+PROGRAM = "python -m tests.benchmarks"
+BENCHMARKS = {
+    "replication": replication.table,
+    "shares": shares.table,
+    "digest": digests.table,
+    "prefix": prefix.table,
+    "kernel": kernels.table,
+    "trace": trace.table,
+    "store": transactions.table,
+}
+
+app = typer.Typer(name=PROGRAM, add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def main(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help=f"Which: {', '.join(BENCHMARKS)}; all if none."),
+    ] = None,
+    quick: Annotated[bool, typer.Option(help="Fewer repetitions and smaller sizes.")] = False,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the tables as JSON as well.")
+    ] = None,
+) -> None:
+    """Measure and print."""
+    chosen = names or list(BENCHMARKS)
+    for name in chosen:
+        if name not in BENCHMARKS:
+            raise BadInput(f"there is no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=150)
+    machine = f"Python {platform.python_version()}, {platform.machine()}, {_processor()}"
+    console.print(machine)
+    document: dict[str, object] = {"machine": machine, "quick": quick}
+    for name in chosen:
+        calibration = calibrate()
+        table = BENCHMARKS[name](quick)
+        table.notes.insert(0, calibration.line())
+        table.show(console)
+        console.print()
+        document[name] = table.document()
+    if json is not None:
+        json.write_text(json_format.dumps(document, indent=2) + "\n")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return "unknown processor"
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{len(models)} x {models[0]}" if models else "unknown processor"
+
+
+if __name__ == "__main__":
+    run_app(app, PROGRAM)

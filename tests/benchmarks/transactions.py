@@ -1,0 +1,65 @@
+"""The small store under mail load, replicated: transactions a second of real time."""
+
+from __future__ import annotations
+
+from simulator.exchange.load import LoadConfig
+from simulator.exchange.small_store import SmallStoreConfig
+from simulator.host import World
+from simulator.workload import StoreWorkload
+from tests.benchmarks.rig import Rig, no_collector
+from tests.benchmarks.table import Table
+
+
+def _run(message_bytes: int, seconds: int) -> tuple[float, int, int, int]:
+    """Real seconds, transactions, operations and bytes of a second of heavy load."""
+    load = LoadConfig(
+        messages_per_second=2000,
+        message_size_bytes=message_bytes,
+        smallest_bytes=min(256, message_bytes),
+        compressible_share=0.5,
+        retention_bytes=32 << 20,
+    )
+    with no_collector():
+        world = World(seed=1)
+        store = SmallStoreConfig(database_capacity_bytes=64 << 20)
+        workload = StoreWorkload(store, load, world.random("load"))
+        rig = Rig(workload, world)
+        rig.system.until_ns = seconds * 1_000_000_000
+        rig.start()
+        real_s = rig.run_until_converged()
+        ledger = workload.ledger
+        assert ledger is not None
+        truth = rig.system.truth
+        answer = (real_s, ledger.acknowledged_messages, truth.instant, truth.written_bytes[-1])
+        rig.world.close()
+    return answer
+
+
+def table(quick: bool) -> Table:
+    """The table."""
+    result = Table(
+        "The small store, replicated: committed transactions per real second",
+        [
+            "median message",
+            "transactions",
+            "per second",
+            "operations each",
+            "us an operation",
+            "MB/s",
+        ],
+    )
+    seconds = 1 if quick else 4
+    for name, size in (("2 KiB", 2048), ("24 KiB", 24 << 10)):
+        real_s, transactions, operations, size_bytes = min(_run(size, seconds) for _ in range(2))
+        result.add(
+            name,
+            transactions,
+            transactions / real_s,
+            operations / max(1, transactions),
+            real_s / operations * 1e6,
+            size_bytes / real_s / 1e6,
+        )
+    result.notes = [
+        "2,000 messages a simulated second, sizes log-normal; store, ledger, truth and replica."
+    ]
+    return result
