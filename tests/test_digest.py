@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import xxhash
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replicator.capture import Capture, CapturedVolume, SpoolPolicy
@@ -25,6 +25,7 @@ from simulator.truth import Truth, TruthVolume
 from tests.disk.bench import Bench, Choices
 
 ROOT = "/set"
+MORE = settings(max_examples=3 * settings().max_examples)
 BLOCK = 8192
 
 
@@ -122,11 +123,13 @@ def do(bench: Bench, volume: Volume, files: list[File], step: Step) -> None:
         pass
 
 
+@MORE
 @given(st.lists(STEP, max_size=20), st.lists(st.integers(0, 99), max_size=20))
 def test_the_digest_kept_step_by_step_is_the_one_computed_anew(
     steps: list[Step], choices: list[int]
 ) -> None:
-    bench, files = new_bench(), []
+    bench = new_bench()
+    files: list[File] = [bench.volume.create(path) for path in PATHS[:2]]
     for number, step in enumerate(steps):
         do(bench, bench.volume, files, step)
         if number % 3:  # so that several changes fall between two looks, too
@@ -315,17 +318,20 @@ def make_source() -> Iterator[Callable[..., Source]]:
         source.world.close()
 
 
+@MORE
 @given(st.lists(STEP, max_size=20), st.lists(STEP, max_size=8))
 def test_the_truth_has_the_digest_after_each_operation(
     steps: list[Step], later: list[Step]
 ) -> None:
     source = Source()
-    truth, files = source.truth, []
-    expected: dict[tuple[int, int], int] = {}
+    truth = source.truth
+    expected = {(1, 0): anew(source.bench)}
+    files = [source.volume.create(PATHS[0])]
+    expected[1, 1] = truth.digest
     for epoch, life in ((1, steps), (2, later)):
         if epoch > 1:
             source.begin_epoch(epoch)
-        expected[epoch, 0] = anew(source.bench)
+            expected[epoch, 0] = anew(source.bench)
         for step in life:
             do(source.bench, source.volume, files, step)
             assert truth.digest == anew(source.bench) == image_digest(truth.disk, ROOT)
@@ -353,6 +359,23 @@ def test_the_truth_follows_short_writes_on_a_full_volume(
     assert source.truth.digest == anew(source.bench)
     assert source.truth.breaches == []
     assert source.truth.written_bytes[-1] == 6 * BLOCK
+
+
+def test_the_truth_counts_a_file_under_each_of_its_names(
+    make_source: Callable[..., Source],
+) -> None:
+    source = make_source()
+    file = source.volume.create(ROOT + "/f")
+    source.volume.link(ROOT + "/f", ROOT + "/g")
+    for number in range(3):
+        file.write_at(number * 100, b"x" * 10)
+        assert source.truth.digest == anew(source.bench)
+    source.volume.unlink(ROOT + "/f")
+    source.volume.unlink(ROOT + "/g")
+    for number in range(3):
+        file.write_at(number, b"nobody sees it")
+        assert source.truth.digest == anew(source.bench)
+    assert source.truth.breaches == []
 
 
 def test_while_capture_is_stopped_the_truth_goes_on(make_source: Callable[..., Source]) -> None:

@@ -102,7 +102,8 @@ def test_all_writes_of_the_production_trace_end_as_a_prefix() -> None:
 def test_full_spool_is_answered_by_a_resynchronization() -> None:
     result = run(BASE + OUTAGE, "protection.spool_limit=4MiB", "protection.segment_size=512KiB")
     assert result.verdict is Verdict.PASS, result.reasons
-    assert result.resynchronizations == 1
+    # The store writes a burst when it is dismounted, which may fill so small a spool again.
+    assert 1 <= result.resynchronizations <= 2
     assert result.spool_peak_bytes <= 4 << 20
 
 
@@ -137,17 +138,33 @@ def test_slow_replica_is_answered_by_back_pressure() -> None:
 
 
 def test_journal_too_small_for_a_synchronization_is_named() -> None:
-    result = run(
+    scenario = parse_scenario(
         BASE + OUTAGE,
-        "protection.spool_limit=64MiB",
-        "protection.segment_size=512KiB",
-        "protection.journal_limit=1MiB",
-        "protection.checkpoint_every=512KiB",
-        "stream.messages=40/s",
-        "link.bandwidth=3Mbit/s",
-        "settle=30s",
+        [
+            "duration=150s",
+            "faults.0.duration=85s",
+            "protection.spool_limit=14MiB",
+            "protection.segment_size=512KiB",
+            "protection.journal_limit=1MiB",
+            "protection.checkpoint_every=512KiB",
+            "stream.messages=5/s",
+            "link.bandwidth=4Mbit/s",
+            "settle=30s",
+        ],
     )
-    assert result.verdict in (Verdict.LIVENESS, Verdict.INCONCLUSIVE, Verdict.PASS)
+    started = ScenarioRun(scenario)
+    causes: list[str] = []
+
+    def observe(_machine: str, event: str, values: tuple[int | str, ...]) -> None:
+        if event == "source_state":
+            causes.append(str(values[1]))
+
+    started.world.observers.append(observe)
+    result = started.run()
+    assert result.verdict is not Verdict.SAFETY, result.reasons
+    assert any("journal is too small" in cause for cause in causes), set(causes)
+    assert any("journal is too small" in reason for reason in result.reasons)
+    assert result.journal_peak_bytes <= 1 << 20
 
 
 def test_loss_before_anything_was_synchronized() -> None:

@@ -95,9 +95,9 @@ def _on_simpy(name: str, rounds: int) -> tuple[float, int]:
     clock = SimClock()
     kernel = Kernel(clock)
     kernel.run_task(PROGRAMS[name](rounds), name)
-    started = time.perf_counter()
+    started = time.process_time()
     clock.run_until_idle()
-    return time.perf_counter() - started, kernel.steps
+    return time.process_time() - started, kernel.steps
 
 
 def _on_loop(name: str, rounds: int) -> tuple[float, int]:
@@ -106,19 +106,19 @@ def _on_loop(name: str, rounds: int) -> tuple[float, int]:
         clock: Clock = AsyncioClock(loop)
         kernel = Kernel(clock)
         ended = loop.create_future()
-        started = time.perf_counter()
+        started = time.process_time()
         kernel.run_task(PROGRAMS[name](rounds), name, ended.set_result)
         await ended
-        return time.perf_counter() - started, kernel.steps
+        return time.process_time() - started, kernel.steps
 
     return asyncio.run(main())
 
 
 def _bare_asyncio(name: str, rounds: int) -> float:
     async def main() -> float:
-        started = time.perf_counter()
+        started = time.process_time()
         await ASYNCIO[name](rounds)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     return asyncio.run(main())
 
@@ -134,9 +134,9 @@ def _bare_clock(rounds: int) -> float:
             clock.at(clock.now() + 1, tick)
 
     clock.soon(tick)
-    started = time.perf_counter()
+    started = time.process_time()
     clock.run_until_idle()
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def table(quick: bool) -> Table:

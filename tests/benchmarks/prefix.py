@@ -58,9 +58,9 @@ def _checks(pages: int) -> tuple[float, float, float]:
         for choose in (lose_everything, seeded_choice("torn")):
             best = float("inf")
             for _ in range(5):
-                started = time.perf_counter()
+                started = time.process_time()
                 verdict = rig.oracle.examine(disks, choose, False)
-                best = min(best, time.perf_counter() - started)
+                best = min(best, time.process_time() - started)
                 if not verdict.prefix or verdict.operation < DIRTY_PAGES:
                     raise RuntimeError(f"not a prefix: {verdict.detail}")
             times.append(best)

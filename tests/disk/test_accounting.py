@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replicator.errors import NoSpace, StorageError
@@ -16,6 +16,7 @@ from tests.disk.bench import Bench, Choices, recount
 BLOCKS = 40
 SMALL = replace(INSTANT, size_bytes=BLOCKS * 8192, dirty_limit_bytes=200_000)
 Step = tuple[str, int, int, int]
+MORE = settings(max_examples=4 * settings().max_examples)
 
 PATHS = ("/a", "/b", "/c", "/d/a")
 STEP = st.tuples(
@@ -109,13 +110,14 @@ LIVES = st.lists(
 )
 
 
+@MORE
 @given(st.sampled_from(("ordered", "any")), LIVES)
 def test_space_and_dirty_bytes_never_drift(
     metadata: str, lives: list[tuple[list[Step], list[int]]]
 ) -> None:
     bench = Bench(replace(SMALL, metadata=metadata))
     for steps, choices in lives:
-        play(bench, [], steps)
+        play(bench, opened(bench), steps)
         bench.lose_power(Choices(choices))
         check(bench)
         assert bench.disk.dirty_bytes == 0
@@ -123,6 +125,12 @@ def test_space_and_dirty_bytes_never_drift(
             if kind.startswith("FILE"):
                 bench.volume.open(path).truncate(0)
         assert bench.disk.used_blocks == 0
+
+
+def opened(bench: Bench) -> list[SimFile]:
+    """Two open files to start with: the old ones, or new ones."""
+    volume = bench.volume
+    return [volume.open(p) if is_file(bench, p) else volume.create(p) for p in PATHS[:2]]
 
 
 def portrait(bench: Bench) -> dict[str, object]:
@@ -139,6 +147,7 @@ def portrait(bench: Bench) -> dict[str, object]:
     return shown
 
 
+@MORE
 @given(
     st.lists(STEP, max_size=12),
     st.lists(STEP, max_size=8),
@@ -149,8 +158,10 @@ def test_nothing_done_to_a_fork_touches_its_base(
     steps: list[Step], forked: list[Step], choices: list[int], later: list[Step]
 ) -> None:
     base = Bench(SMALL)
-    handles: list[SimFile] = []
-    play(base, handles, steps)
+    handles = opened(base)
+    play(base, handles, steps[:6])
+    image_digest(base.disk, "/")
+    play(base, handles, steps[6:])
     before = portrait(base)
     fork = base.fork()
     assert {**portrait(fork), "space": 0} == {**before, "space": 0}
