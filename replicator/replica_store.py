@@ -170,6 +170,8 @@ class ReplicaStore:
         self._since_checkpoint_bytes = 0
         self._checkpoint_ns = 0
         self._checkpoint_wanted = False
+        self._room_wanted = False
+        """The checkpoint is wanted only if it frees a segment."""
         self._cache: dict[int, list[NumberedOperation]] = {}
         self._cache_order: deque[tuple[int, int]] = deque()
         self._cache_bytes = 0
@@ -286,6 +288,7 @@ class ReplicaStore:
         """The source's completed mark: what is in doubt is repaired when it is applied."""
         if self.damage:
             self._damage_until = completed
+            self._check_repair()
 
     def begin_synchronization(self, epoch: int) -> None:
         """The source starts a history that is to be committed later."""
@@ -355,7 +358,7 @@ class ReplicaStore:
             # checkpointed for its segment to be freed.
             await journal.sync()
             self._durable_record, self._durable_end = journal.sequence, journal.end
-            self._checkpoint_wanted = True
+            self._checkpoint_wanted = self._room_wanted = True
             self.changed.notify()
             await self.changed
 
@@ -398,7 +401,7 @@ class ReplicaStore:
             self.changed.notify()
 
     def _checkpoint_due(self) -> bool:
-        if self._checkpoint_wanted and self._would_free():
+        if self._checkpoint_wanted and (self._would_free() or not self._room_wanted):
             return True
         if not self._since_checkpoint_bytes:
             return False
@@ -454,10 +457,10 @@ class ReplicaStore:
         self.applied_chain = genesis(self.options.set_id, self.epoch)
         if self._held is not None:
             self._cursor, self._held = self._held, None
+        self._repaired()
         await self.checkpoint()
         if self.volume.exists(document["path"]):
             self.volume.unlink(document["path"])
-        self._repaired()
         self.runtime.emit("activity", "")
 
     async def _apply_batch(self, data: bytes) -> None:
@@ -496,8 +499,7 @@ class ReplicaStore:
             self.applied_chain = chain_after
             self._since_checkpoint_bytes += size
             self._freshen()
-            if self._damage_until is not None and last >= self._damage_until:
-                self._repaired()
+            self._check_repair()
 
     async def _apply_names(self, sequence: int, operation: Operation) -> None:
         """A barrier: nothing before it is redone after it, and the reverse."""
@@ -507,6 +509,12 @@ class ReplicaStore:
         self.applied = sequence
         if self.safeguards.barrier_at_names:
             await self.checkpoint()
+
+    def _check_repair(self) -> None:
+        """Home may have been ahead of what is left of the journal, but never of the source."""
+        if self._damage_until is not None and self.applied >= self._damage_until:
+            self._repaired()
+            self._checkpoint_wanted = True
 
     def _repaired(self) -> None:
         if self.damage:
@@ -520,7 +528,7 @@ class ReplicaStore:
         skips what the checkpoint includes.
         """
         self.runtime.emit("activity", "checkpoint")
-        self._checkpoint_wanted = False
+        self._checkpoint_wanted = self._room_wanted = False
         redo_from = self._held or self._cursor
         applied = self.applied
         state = {

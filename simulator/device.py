@@ -47,7 +47,9 @@ class Device:
     def book(self, now_ns: int, size_bytes: int, runs: int) -> int:
         """Add ``size_bytes`` in ``runs`` separate stretches; returns the end in ns."""
         model = self.model
-        service_ns = runs * model.positioning_ns + size_bytes * 1_000_000_000 // model.bytes_per_second
+        service_ns = (
+            runs * model.positioning_ns + size_bytes * 1_000_000_000 // model.bytes_per_second
+        )
         start = self.busy_until_ns if self.busy_until_ns > now_ns else now_ns
         self.busy_until_ns = start + service_ns
         return self.busy_until_ns

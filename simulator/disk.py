@@ -78,7 +78,7 @@ class Disk:
         self.on_crash: Callable[[], None] | None = None
         """Called when the step asked for is reached, before Crashed is raised."""
         self.sync_fails: Callable[[str], bool] | None = None
-        """Fault: says for a path whether this sync fails (and drops what was dirty)."""
+        """Fault: says for a path whether this sync fails; nothing of it becomes durable."""
         self.sync_lies = False
         """Fault: syncs return at once and make nothing durable."""
         self.boots = 0

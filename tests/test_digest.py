@@ -84,9 +84,7 @@ CALLS = (
     "sync",
     "open",
 )
-SIZES = st.one_of(
-    st.integers(0, 30_000), st.sampled_from((0, 1, 8191, 8192, 8193, 16384, 24576))
-)
+SIZES = st.one_of(st.integers(0, 30_000), st.sampled_from((0, 1, 8191, 8192, 8193, 16384, 24576)))
 STEP = st.tuples(st.sampled_from(CALLS), st.sampled_from(PATHS), SIZES, SIZES)
 Step = tuple[str, str, int, int]
 
@@ -290,9 +288,7 @@ class Source:
         spool_volume = host.volume("spool")
         spool_volume.mkdir("/spool")
         self.spool = Spool(spool_volume, "/spool", "digest", 1 << 20, spool_bytes)
-        self.capture = Capture(
-            host, below(self.raw), ROOT, self.spool, SpoolPolicy.RESYNCHRONIZE
-        )
+        self.capture = Capture(host, below(self.raw), ROOT, self.spool, SpoolPolicy.RESYNCHRONIZE)
         self.truth = Truth(disk, "data", ROOT)
         self.truth.capture = self.capture
         self.begin_epoch(1)

@@ -41,7 +41,16 @@ CALLS = (
     "sync_directory",
     "admit",
 )
-FILE_CALLS = ("write_at", "write_at", "truncate", "zero_range", "allocate", "read_at", "sync", "close")
+FILE_CALLS = (
+    "write_at",
+    "write_at",
+    "truncate",
+    "zero_range",
+    "allocate",
+    "read_at",
+    "sync",
+    "close",
+)
 NUMBERS = st.one_of(
     st.integers(0, 60_000), st.sampled_from((0, 1, 8191, 8192, 8193, 120_000, 200_000))
 )

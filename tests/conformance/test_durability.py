@@ -334,7 +334,7 @@ def test_each_call_of_the_dead_raises_crashed(world: StorageWorld) -> None:
         lambda: volume.list(root),
         lambda: volume.stat(root + "/f"),
         lambda: volume.exists(root + "/f"),
-        lambda: volume.free_bytes(),
+        volume.free_bytes,
         lambda: volume.lock(root + "/l"),
         lambda: file.write_at(0, b"x"),
         lambda: file.truncate(1),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -25,15 +26,14 @@ async def content(volume: Volume, path: str) -> bytes:
     return data
 
 
-def refused(kind: type[StorageError], *paths: str) -> pytest.RaisesExc[StorageError]:
+@contextmanager
+def refused(kind: type[StorageError], *paths: str) -> Iterator[None]:
     """The call raises ``kind`` and names one of the paths, or a directory on the way to it."""
-
-    def names_it(error: StorageError) -> bool:
-        return any(f"{path}/".startswith(f"{error.path}/") for path in paths) and (
-            str(error.path) in str(error)
-        )
-
-    return pytest.RaisesExc(kind, check=names_it)
+    with pytest.raises(kind) as caught:
+        yield
+    named = str(caught.value.path)
+    assert any(f"{path}/".startswith(f"{named}/") for path in paths), caught.value
+    assert named in str(caught.value)
 
 
 def test_the_protocols_are_complete(world: StorageWorld) -> None:

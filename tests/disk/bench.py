@@ -112,9 +112,7 @@ def every_choice(run: Callable[[Choose], T]) -> Iterator[T]:
 
 def recount(disk: Disk) -> tuple[int, int]:
     """Used blocks and dirty bytes, counted from the files themselves."""
-    named = {
-        node.number: node for _path, node in disk.names.walk("/") if isinstance(node, Inode)
-    }
+    named = {node.number: node for _path, node in disk.names.walk("/") if isinstance(node, Inode)}
     used = sum(inode.count_blocks() + len(inode.reserved) for inode in named.values())
     for inode in disk._inodes.values():
         assert inode.dirty_bytes == sum(len(each.data or b"") for each in inode.changes)

@@ -79,9 +79,7 @@ class FileModel:
 
     def legal_states(self, sector: int) -> set[bytes]:
         return {
-            b"".join(each)
-            for _size, sectors in self.legal(sector)
-            for each in product(*sectors)
+            b"".join(each) for _size, sectors in self.legal(sector) for each in product(*sectors)
         }
 
     def allows(self, state: bytes, sector: int) -> bool:
@@ -199,9 +197,7 @@ class NamesModel:
     def sync(self, path: str) -> None:
         """What touches the directory is durable, with all that must have come before."""
         wanted = {
-            index
-            for index, (_, touched) in enumerate(self.log)
-            if self.number_of(path) in touched
+            index for index, (_, touched) in enumerate(self.log) if self.number_of(path) in touched
         }
         if self.ordered:
             self.durable |= set(range(max(wanted, default=-1) + 1))

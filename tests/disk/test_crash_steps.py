@@ -224,9 +224,7 @@ def test_a_lying_sync_returns_and_makes_nothing_durable() -> None:
 
 # -- what becomes durable by itself ------------------------------------------------
 
-SLOW = DiskModel(
-    bytes_per_second=1_000_000, positioning_ns=1_000_000, dirty_limit_bytes=100_000
-)
+SLOW = DiskModel(bytes_per_second=1_000_000, positioning_ns=1_000_000, dirty_limit_bytes=100_000)
 
 
 def survivors(bench: Bench, path: str) -> bytes:

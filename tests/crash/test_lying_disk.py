@@ -1,0 +1,154 @@
+"""Disks of the replica that rot or lie: promised operations are missing, and are fetched again.
+
+What was acknowledged is gone through no fault of the replica.  It must be noticed and
+named, nothing may be truncated silently, and the source repairs it: from its spool as long
+as that holds the operations, otherwise by a synchronization.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from simulator.host import lose_everything
+from simulator.inode import Inode
+from simulator.link import Link
+from simulator.systems.byte_level import REPLICA, SOURCE, ByteLevelSystem
+from tests.crash.harness import MS, Plan, Step, create, log_rolls, run, write
+
+STEPS: list[Step] = [create("/db"), *(write("/db", 0, n) for n in range(1, 25))]
+"""Content only, so that no barrier takes a checkpoint in between."""
+
+Events = list[tuple[str, str]]
+
+
+def at_time(
+    time_ns: int, act: Callable[[ByteLevelSystem], None], events: Events
+) -> Callable[[ByteLevelSystem, Link], None]:
+    """Power the replica off at an instant, let ``act`` spoil its disk, power it on."""
+
+    def meddle(system: ByteLevelSystem, _wire: Link) -> None:
+        def observe(machine: str, event: str, values: tuple[int | str, ...]) -> None:
+            events.append((event, str(values[0]) if values else ""))
+
+        def strike() -> None:
+            system.replica_machine.lose_power(lose_everything)
+            system.replica = None
+            act(system)
+            system.start_replica()
+
+        system.world.observers.append(observe)
+        system.world.clock.at(time_ns, strike)
+
+    return meddle
+
+
+def journal_segments(system: ByteLevelSystem) -> list[tuple[str, Inode]]:
+    names = system.world.machine(REPLICA).disks["data"].names
+    return [
+        (path, node)
+        for path, node in names.walk("/replica/journal")
+        if isinstance(node, Inode)
+    ]
+
+
+def flip_early(system: ByteLevelSystem) -> None:
+    """One bit in the last segment's middle, where valid records follow."""
+    path, inode = journal_segments(system)[-1]
+    assert inode.size > 1000, path
+    offset = inode.size // 2
+    byte = inode.read(offset, 1)
+    inode.write(offset, bytes([byte[0] ^ 4]))
+    inode.settle(inode.change_count())
+
+
+def remove_journal(system: ByteLevelSystem) -> None:
+    names = system.world.machine(REPLICA).disks["data"].names
+    for path, _inode in journal_segments(system):
+        names.remove(path, directory_wanted=False)
+    names.settle_prefix(names.changes)
+
+
+@pytest.mark.parametrize("time_ms", range(44, 62, 3))
+def test_rotten_journal_is_named_and_repaired_from_the_spool(time_ms: int) -> None:
+    events: Events = []
+    outcome = run(Plan(STEPS, meddle=at_time(time_ms * MS, flip_early, events)))
+    assert outcome.good, outcome
+    damage = [text for event, text in events if event == "damage"]
+    if damage:
+        assert ".segment at byte" in damage[0], damage
+        assert ("repaired", "") in events
+    assert outcome.epochs == 1, "the source had it all: no synchronization"
+
+
+def test_rotten_journal_was_reached() -> None:
+    """The enumeration above does meet the case."""
+    found: Events = []
+    for time_ms in range(44, 62, 3):
+        events: Events = []
+        run(Plan(STEPS, meddle=at_time(time_ms * MS, flip_early, events)))
+        found += [event for event in events if event[0] == "damage"]
+    assert found
+
+
+def test_lost_journal_is_noticed_by_the_source() -> None:
+    """A journal that has vanished: the checkpoint is behind what was acknowledged."""
+    events: Events = []
+    outcome = run(Plan(STEPS, meddle=at_time(47 * MS, remove_journal, events)))
+    assert outcome.good, outcome
+    assert any(event == "replica_went_back" for event, _ in events)
+    assert outcome.epochs == 1
+
+
+def test_flushes_that_lie_are_noticed_and_repaired() -> None:
+    events: Events = []
+
+    def lie(system: ByteLevelSystem, wire: Link) -> None:
+        disk = system.world.machine(REPLICA).disks["data"]
+        system.world.clock.at(30 * MS, lambda: setattr(disk, "sync_lies", True))
+        at_time(50 * MS, lambda _s: setattr(disk, "sync_lies", False), events)(system, wire)
+
+    outcome = run(Plan(log_rolls(), meddle=lie))
+    assert outcome.good, outcome
+    assert any(event == "replica_went_back" for event, _ in events)
+
+
+def test_both_checkpoints_lost_ends_in_a_synchronization() -> None:
+    def spoil(system: ByteLevelSystem) -> None:
+        names = system.world.machine(REPLICA).disks["data"].names
+        for path, node in names.walk("/replica"):
+            if path.startswith("/replica/checkpoint.") and isinstance(node, Inode):
+                node.write(40, b"rotten")
+                node.settle(node.change_count())
+
+    events: Events = []
+    outcome = run(Plan(STEPS, meddle=at_time(50 * MS, spoil, events)))
+    assert outcome.good, outcome
+    assert any(event == "damage" and "neither copy" in text for event, text in events)
+    assert outcome.epochs == 2
+
+
+def test_rotten_spool_after_a_crash_of_the_source_begins_a_new_epoch() -> None:
+    events: Events = []
+
+    def meddle(system: ByteLevelSystem, _wire: Link) -> None:
+        def observe(machine: str, event: str, values: tuple[int | str, ...]) -> None:
+            events.append((event, str(values[0]) if values else ""))
+
+        def strike() -> None:
+            system.source_machine.crash_process()
+            system.source = None
+            names = system.world.machine(SOURCE).disks["data"].names
+            for _path, node in names.walk("/spool/segments"):
+                if isinstance(node, Inode):
+                    node.write(node.size // 2, b"?")
+            system.start_source()
+
+        system.world.observers.append(observe)
+        system.world.clock.at(50 * MS, strike)
+
+    outcome = run(Plan(STEPS, meddle=meddle))
+    assert outcome.good, outcome
+    reasons = [text for event, text in events if event == "epoch_reason"]
+    assert ".segment at byte" in reasons[-1], reasons
