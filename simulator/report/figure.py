@@ -62,13 +62,19 @@ _STEEP = 30.0
 _DENSE_POINTS = 600
 
 
+_LABEL = "Faults, spool, lag, link use and source state over the time of the run"
+
+
 def draw_run(result: RunResult) -> str:
     """The figure as an inline SVG element; says so when the run left no samples."""
     with ink.drawing():
-        return ink.to_inline_svg(
-            _figure(result),
-            "Faults, spool, lag, link use and source state over the time of the run",
-        )
+        return ink.to_inline_svg(_figure(result), _LABEL)
+
+
+def run_picture(result: RunResult) -> str:
+    """The same figure as an SVG document, for pages and slides."""
+    with ink.drawing():
+        return ink.to_svg_file(_figure(result), _LABEL)
 
 
 def _figure(result: RunResult) -> Figure:

@@ -106,6 +106,16 @@ def to_inline_svg(figure: Figure, label: str) -> str:
     return f'{head} role="img" aria-label="{label}">{body}'
 
 
+def to_svg_file(figure: Figure, label: str) -> str:
+    """The figure as an SVG document of its own, in light colours on white."""
+    svg = to_inline_svg(figure, label)
+    for role in ROLES:
+        svg = svg.replace(f"var(--{role.name})", role.light)
+    svg = svg.replace("var(--font)", "sans-serif")
+    head, rest = svg.split(">", 1)
+    return f'{head}><rect width="100%" height="100%" fill="{PANEL.light}"/>{rest}'
+
+
 def _as_variable(match: re.Match[str]) -> str:
     role = _BY_STAND_IN.get(match.group(0))
     return match.group(0) if role is None else f"var(--{role.name})"

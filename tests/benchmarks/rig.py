@@ -137,7 +137,7 @@ class Rig:
         self.system.start_source()
 
     def run_until_converged(self) -> float:
-        """Run until the programs have ended and all is applied; returns the seconds of processor time."""
+        """Run until the programs have ended and all is applied; returns the processor seconds."""
         clock, started = self.world.clock, time.process_time()
         while not (self.workload.finished and self.system.converged):
             clock.run_until(clock.now() + SECOND_NS // 100)

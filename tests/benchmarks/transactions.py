@@ -21,7 +21,7 @@ def _run(message_bytes: int, seconds: int) -> tuple[float, int, int, int]:
     )
     with no_collector():
         world = World(seed=1)
-        store = SmallStoreConfig(database_capacity_bytes=64 << 20)
+        store = SmallStoreConfig(database_capacity_bytes=512 << 20)
         workload = StoreWorkload(store, load, world.random("load"))
         rig = Rig(workload, world)
         rig.system.until_ns = seconds * 1_000_000_000
