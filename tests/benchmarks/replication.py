@@ -89,8 +89,8 @@ def table(quick: bool) -> Table:
     take_s = best_seconds(lambda: [pool.take(n, PAGE_BYTES) for n in range(4096)]) / 4096
     result.notes = [
         "Processor time; truth and digest of each operation included; instant disks, 100 Gbit/s; "
-        "best of three (200,000: one run). The final check recovers a copy of the replica after a power "
-        "loss and compares it.",
+        "best of three (200,000: one run). The final check recovers a copy of the replica after "
+        "a power loss and compares it.",
         f"Making a payload is not included: {take_s * 1e6:.2f} us.",
     ]
     return result

@@ -52,7 +52,8 @@ class Bench:
             return stop.value
 
     def fork(self) -> Bench:
-        return Bench(disk=self.disk.fork(self.clock, self.disk.model))
+        """An overlay with a clock of its own: time that passes there is not the base's."""
+        return Bench(disk=self.disk.fork(SimClock(), self.disk.model))
 
     def lose_power(self, choose: Choose) -> None:
         self.process.dead = True
