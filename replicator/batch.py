@@ -22,8 +22,9 @@ from replicator.operation import (
     OperationKind,
     decode_operation,
 )
-from replicator.protocol import BATCH_BYTES, MAX_PAYLOAD_BYTES, BatchHeader
+from replicator.protocol import BATCH_BYTES, BatchHeader
 from replicator.records import HEADER, HEADER_BYTES, MAGIC, InvalidRecord, Record, RecordType
+from replicator.untrusted import inflate
 
 NumberedOperation = tuple[int, Operation]
 
@@ -65,8 +66,8 @@ def unpack_body(payload: bytes, header: BatchHeader) -> bytes:
     body = payload[BATCH_BYTES:]
     if header.compressed:
         try:
-            body = zstandard.ZstdDecompressor().decompress(body, max_output_size=MAX_PAYLOAD_BYTES)
-        except zstandard.ZstdError as error:
+            body = inflate(body, header.raw_bytes)
+        except ValueError as error:
             raise ProtocolViolation(f"a batch cannot be decompressed: {error}") from None
     if len(body) != header.raw_bytes:
         raise ProtocolViolation("a batch has another length than it says")

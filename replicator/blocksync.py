@@ -24,7 +24,7 @@ import zstandard
 
 from replicator.capture import Capture
 from replicator.catalogue import Catalogue, Entry
-from replicator.errors import DamagedLog
+from replicator.errors import DamagedLog, ProtocolViolation
 from replicator.home import shared_paths
 from replicator.protocol import (
     BLOCK_BYTES,
@@ -46,11 +46,16 @@ from replicator.records import (
 )
 from replicator.runtime.channels import Queue
 from replicator.runtime.port import EntryKind, File, Runtime, Volume
+from replicator.untrusted import inflate, json_object, whole_number
 
 DIGEST_FRAMES_UNDERWAY: Final = 4
 BLOCKS_PER_FRAME: Final = 32
+_UNPACKED_BLOCKS_LIMIT_BYTES: Final = 1 << 24
+_COMMIT_LIMIT_BYTES: Final = 1 << 28
 _DIGEST_COST_NS_PER_BYTE: Final = 0.1
 """Processor time of digests in the simulator: about 10 GB/s (xxh3 on one 2.5 GHz core)."""
+
+_ZERO_DIGEST: Final = xxhash.xxh3_128_digest(bytes(BLOCK_BYTES))
 
 SendFrame = Callable[[FrameType, bytes], Awaitable[int]]
 
@@ -61,6 +66,8 @@ def block_digests(data: bytes, limit: int) -> list[bytes]:
     What lies beyond counts as zeros; so does the missing end of a short block.
     """
     digest = xxhash.xxh3_128_digest
+    if not data or data.count(0) == len(data):
+        return [_ZERO_DIGEST] * ((limit + BLOCK_BYTES - 1) // BLOCK_BYTES)  # a hole, mostly
     whole = min(len(data), limit) // BLOCK_BYTES * BLOCK_BYTES
     view = memoryview(data)
     digests = [digest(view[at : at + BLOCK_BYTES]) for at in range(0, whole, BLOCK_BYTES)]
@@ -170,7 +177,10 @@ def unpack_blocks(payload: bytes) -> list[tuple[int, int, bytes]]:
     """The blocks of a BLOCK_DATA frame; raises ProtocolViolation."""
     body = payload[1:]
     if payload[:1] == b"\1":
-        body = zstandard.ZstdDecompressor().decompress(body, max_output_size=1 << 24)
+        try:
+            body = inflate(body, _UNPACKED_BLOCKS_LIMIT_BYTES)
+        except ValueError as error:
+            raise ProtocolViolation(f"block data cannot be used: {error}") from None
     return decode_blocks(body)
 
 
@@ -192,11 +202,19 @@ class Staging:
         self._end = 0
         self._chain = EMPTY_CHAIN
         self._paths = {entry.file_id: path for path, entry in files_of(catalogue)}
+        self._sizes = {
+            entry.file_id: -(-entry.size_bytes // BLOCK_BYTES) * BLOCK_BYTES
+            for _, entry in files_of(catalogue)
+        }
         self.index: dict[tuple[str, int], tuple[int, int, bytes]] = {}
         """(path, block) to (offset of the data in the file, length, digest)."""
 
     async def add(self, blocks: list[tuple[int, int, bytes]]) -> None:
-        """Append blocks; raises NoSpace when the volume is full."""
+        """Append blocks; raises NoSpace when the volume is full, and ProtocolViolation."""
+        for file_id, number, data in blocks:
+            size = self._sizes.get(file_id, -1)
+            if not 0 <= number * BLOCK_BYTES <= size - len(data):
+                raise ProtocolViolation(f"block {number} of file {file_id} was never asked for")
         payload = b"".join(encode_blocks(f, [(n, data)]) for f, n, data in blocks)
         head, chain = encode(
             RecordType.BATCH, self.epoch, 0, 0, self._chain, b"", payload
@@ -245,9 +263,16 @@ class Staging:
 
 
 def read_commit(payload: bytes) -> dict[str, Any]:
-    """The document of a COMMIT record."""
-    document = json.loads(zstandard.decompress(payload, max_output_size=1 << 28))
-    assert isinstance(document, dict)
+    """The document of a COMMIT record; raises DamagedLog."""
+    try:
+        document = json_object(inflate(payload, _COMMIT_LIMIT_BYTES))
+        for key in ("epoch", "fence", "bytes"):
+            whole_number(document, key)
+        if not (isinstance(document.get("path"), str) and isinstance(document.get("chain"), str)):
+            raise ValueError("'path' or 'chain' is no text")
+        Catalogue.from_json(document.get("catalogue"))
+    except ValueError as error:
+        raise DamagedLog(f"a commit cannot be understood: {error}") from None
     return document
 
 

@@ -25,7 +25,16 @@ from replicator.journal import LogFull
 from replicator.operation import CONTENT_KINDS, Operation, OperationKind, write_prefix
 from replicator.records import HEADER_BYTES
 from replicator.runtime.channels import Signal
-from replicator.runtime.port import Buffer, EntryKind, File, Lock, Runtime, Stat, Volume
+from replicator.runtime.port import (
+    MAX_WRITE_BYTES,
+    Buffer,
+    EntryKind,
+    File,
+    Lock,
+    Runtime,
+    Stat,
+    Volume,
+)
 from replicator.spool import Spool
 
 RECORD_OVERHEAD_BYTES = 4 * HEADER_BYTES + 512
@@ -217,6 +226,13 @@ class CapturedFile:
         if type(data) is not bytes:
             data = bytes(data)
         length = len(data)
+        if length > MAX_WRITE_BYTES:
+            raise StorageError(
+                f"one write of {length} bytes is too large to be captured",
+                path=self._file.path,
+                offset=offset,
+                remedy=f"Write at most {MAX_WRITE_BYTES} bytes at a time.",
+            )
         capture = self._capture
         prefix = write_prefix(self.file_id, offset, length, capture.runtime.wall_ns())
         captured = capture.intend(prefix, data, self._file.path)

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from replicator.operation import Operation, OperationKind
+from replicator.errors import DamagedLog
+from replicator.operation import Operation, OperationKind, is_inside
 from replicator.runtime.port import EntryKind, Volume
+from replicator.untrusted import whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,13 @@ class Catalogue:
     def apply(self, operation: Operation) -> None:
         """Advance by one operation; those on content change nothing here."""
         kind, name = operation.kind, operation.name
+        if kind in (OperationKind.LINK, OperationKind.SET_ATTRIBUTES) and (
+            name not in self.entries
+        ):
+            raise DamagedLog(
+                f"a {kind.name.lower()} of {name}, which is not in the image",
+                remedy="Report this as a defect; remove the replica's directory to start anew.",
+            )
         if kind == OperationKind.CREATE:
             self.add(name, Entry(EntryKind.FILE, operation.file_id))
         elif kind == OperationKind.MKDIR:
@@ -103,14 +112,25 @@ class Catalogue:
         }
 
     @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Catalogue:
-        """The inverse of :meth:`to_json`; raises ValueError, KeyError or TypeError."""
+    def from_json(cls, document: Any) -> Catalogue:
+        """The inverse of :meth:`to_json`; raises ValueError for anything else."""
+        entries = document.get("entries") if isinstance(document, dict) else None
+        if not isinstance(entries, list):
+            raise ValueError("there is no list of names")
         catalogue = cls()
-        for path, kind, file_id, attributes, target, size in document["entries"]:
-            if not path.startswith("/") or ".." in path.split("/"):
+        for entry in entries:
+            if not isinstance(entry, list) or len(entry) != 6:
+                raise ValueError("a name without its six fields")
+            path, kind, file_id, attributes, target, size = entry
+            numbers = (kind, file_id, attributes, size)
+            if not all(type(n) is int and 0 <= n < 1 << 63 for n in numbers):
+                raise ValueError(f"a field of {path!r} is no whole number")
+            if not isinstance(path, str) or not isinstance(target, str):
+                raise ValueError("a name that is no text")
+            if not is_inside(path):
                 raise ValueError(f"not a path inside the protected root: {path!r}")
             catalogue.add(path, Entry(EntryKind(kind), file_id, attributes, target, size))
-        catalogue.next_id = max(catalogue.next_id, int(document["next_id"]))
+        catalogue.next_id = max(catalogue.next_id, whole_number(document, "next_id"))
         return catalogue
 
 

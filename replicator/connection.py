@@ -16,7 +16,7 @@ from replicator.protocol import (
     parse_header,
 )
 from replicator.runtime.channels import Signal
-from replicator.runtime.port import Stream
+from replicator.runtime.port import Buffer, Stream
 
 
 class Connection:
@@ -33,19 +33,23 @@ class Connection:
         self._sending = False
         self._free = Signal()
 
-    async def send(self, frame_type: FrameType, payload: bytes) -> int:
-        """Send one frame; returns its bytes on the wire.  Raises ConnectionLost."""
+    async def send(self, frame_type: FrameType, *payload: Buffer) -> int:
+        """Send one frame, its payload in one or more pieces; returns its bytes on the wire.
+
+        Raises ConnectionLost.
+        """
         while self._sending:
             await self._free
         self._sending = True
         try:
             self.session.sent(frame_type)
-            await self.stream.send(frame_header(frame_type, payload), payload)
+            await self.stream.send(frame_header(frame_type, *payload), *payload)
         finally:
             self._sending = False
             self._free.notify()
-        self.sent_bytes += HEADER_BYTES + len(payload)
-        return HEADER_BYTES + len(payload)
+        size = HEADER_BYTES + sum(len(piece) for piece in payload)
+        self.sent_bytes += size
+        return size
 
     async def send_document(self, frame_type: FrameType, document: dict[str, Any]) -> None:
         """Send a frame whose payload is a JSON object."""

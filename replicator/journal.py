@@ -38,7 +38,8 @@ from replicator.records import (
     encode,
     find_valid,
 )
-from replicator.runtime.port import File, Volume
+from replicator.runtime.port import Buffer, File, Volume
+from replicator.untrusted import json_object, whole_number
 
 FORMAT_VERSION: Final = 1
 SUFFIX: Final = ".segment"
@@ -53,6 +54,21 @@ class LogKind(StrEnum):
 
     SPOOL = "spool"
     JOURNAL = "journal"
+
+
+RECORD_TYPES: Final[dict[LogKind, frozenset[int]]] = {
+    LogKind.SPOOL: frozenset(
+        {
+            RecordType.SEGMENT,
+            RecordType.CATALOGUE,
+            RecordType.OPERATION,
+            RecordType.OUTCOME,
+            RecordType.END,
+        }
+    ),
+    LogKind.JOURNAL: frozenset({RecordType.SEGMENT, RecordType.BATCH, RecordType.COMMIT}),
+}
+"""What a log consists of; anything else that looks like a record is data."""
 
 
 class Position(NamedTuple):
@@ -110,11 +126,13 @@ def segment_name(number: int) -> str:
 
 def segment_numbers(volume: Volume, directory: str) -> list[int]:
     """Numbers of the segment files in a directory, ascending."""
-    return sorted(
-        int(name.removesuffix(SUFFIX))
-        for name in volume.list(directory)
-        if name.endswith(SUFFIX) and name.removesuffix(SUFFIX).isdigit()
-    )
+    found = []
+    for name in volume.list(directory):
+        digits = name.removesuffix(SUFFIX)
+        # isdecimal alone knows the digits of every script.
+        if digits.isascii() and digits.isdecimal() and name == segment_name(int(digits)):
+            found.append(int(digits))
+    return sorted(found)
 
 
 def read_segment_header(data: bytes, path: str, kind: LogKind, set_id: str | None) -> Record:
@@ -125,7 +143,13 @@ def read_segment_header(data: bytes, path: str, kind: LogKind, set_id: str | Non
     record = decode(data, 0)
     if record.type != RecordType.SEGMENT:
         raise InvalidRecord(0, "a segment must open with its own header")
-    header = json.loads(record.payload)
+    try:
+        header = json_object(record.payload)
+        if not isinstance(header.get("set"), str):
+            raise ValueError("'set' is no text")
+        whole_number(header, "before")
+    except ValueError as error:
+        raise InvalidRecord(0, f"the segment's header cannot be understood: {error}") from None
     if header.get("format") != FORMAT_VERSION:
         raise ForeignLog(
             f"written in format {header.get('format')}; this release reads {FORMAT_VERSION}",
@@ -224,7 +248,7 @@ class SegmentedLog:
         sequence: int,
         floor: int,
         prefix: bytes,
-        payload: bytes = b"",
+        payload: Buffer = b"",
     ) -> None:
         """Append one chained record.  Raises LogFull.
 
@@ -350,10 +374,8 @@ class SegmentedLog:
         ``b""`` only when ``position`` has reached ``end``.  A record that is larger
         than ``max_bytes`` comes alone.  Bytes are as stored and not yet verified.
         """
+        position = self.skip_to_record(position, end)
         segment = self.segment(position.segment)
-        while position.offset >= segment.end and position.segment < end.segment:
-            segment = self.segment(position.segment + 1)
-            position = Position(segment.number, segment.data_start)
         limit = end.offset if end.segment == segment.number else segment.end
         available = limit - position.offset
         if available <= 0:
@@ -371,6 +393,15 @@ class SegmentedLog:
         if length < len(data):
             data = data[:length]
         return data, last, Position(segment.number, position.offset + length)
+
+    def skip_to_record(self, position: Position, end: Position) -> Position:
+        """The same place, or the first record of the next segment when this one is over."""
+        while position.segment < end.segment and position.offset >= (
+            self.segment(position.segment).end
+        ):
+            following = self.segment(position.segment + 1)
+            position = Position(following.number, following.data_start)
+        return position
 
     async def find(self, sequence: int) -> Position | None:
         """Where the first record numbered at least ``sequence`` begins; None if it was freed.
@@ -458,10 +489,11 @@ class SegmentedLog:
                     record = read_segment_header(data, path, self._kind, self._set_id)
                     if chain is not None and record.previous != chain:
                         raise InvalidRecord(0, "the segment does not continue the one before")
-                    before = json.loads(record.payload).get("before", 0)
+                    before = whole_number(json_object(record.payload), "before")
                     self.chain, self.sequence = record.previous, before
                     segment = Segment(number, path, file, before + 1, reserved_bytes=len(data))
                     self.segments.append(segment)
+                    visit(record, Position(number, offset))
                 else:
                     record = decode(data, offset)
                     if record.previous != self.chain:
@@ -469,8 +501,10 @@ class SegmentedLog:
                     if record.type < RecordType.SEGMENT:
                         if record.sequence < self.sequence:
                             raise InvalidRecord(offset, "the sequence number goes back")
+                        visit(record, Position(number, offset))  # may refuse it: first
                         self.chain, self.sequence = record.checksum, record.sequence
-                visit(record, Position(number, offset))
+                    else:
+                        visit(record, Position(number, offset))
                 offset += record.size_bytes
                 segment.end = offset
                 if record.type >= RecordType.SEGMENT:
@@ -503,7 +537,9 @@ class SegmentedLog:
             at = offset + 1 if index == 0 else 0
             while (found := find_valid(data, at)) is not None:
                 record, at = found
-                if record.floor >= missing:
+                # A batch that was not compressed holds whole records of the source, whose
+                # floors count other things; torn, it must not testify against itself.
+                if record.type in RECORD_TYPES[self._kind] and record.floor >= missing:
                     return True
                 at += record.size_bytes
         return False

@@ -89,6 +89,13 @@ class Operation(NamedTuple):
         )
 
 
+def is_inside(path: str) -> bool:
+    """Whether a path stays below the protected root: ``/a/b``, nothing empty, no dots, no NUL."""
+    return path.startswith("/") and "\0" not in path and not (
+        {"", ".", ".."} & set(path[1:].split("/"))
+    )
+
+
 def write_prefix(file_id: int, offset: int, length: int, captured_ns: int) -> bytes:
     """The prefix of a write, without building an Operation: the hot path of capture."""
     return PREFIX.pack(OperationKind.WRITE, 0, 0, 0, 0, file_id, offset, length, captured_ns)
@@ -108,6 +115,9 @@ def decode_operation(record: Record) -> Operation:
         operation_kind = OperationKind(kind)
     except ValueError as error:
         raise InvalidRecord(0, f"not an operation: {error}") from None
+    paths = (name,) if operation_kind == OperationKind.SYMLINK else (name, name2)
+    if not all(path == "" or is_inside(path) for path in paths):
+        raise InvalidRecord(0, f"a path that leads out of the protected root: {name!r} {name2!r}")
     if operation_kind == OperationKind.WRITE and length != len(record.payload):
         raise InvalidRecord(0, "a write whose length is not that of its data")
     return Operation(

@@ -22,7 +22,6 @@ is caught on both).
 
 from __future__ import annotations
 
-import json
 import struct
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
@@ -31,6 +30,8 @@ from typing import Any, Final
 import xxhash
 
 from replicator.errors import ProtocolViolation
+from replicator.runtime.port import Buffer
+from replicator.untrusted import json_object
 
 PROTOCOL_VERSION: Final = 1
 MAGIC: Final = b"XRF1"
@@ -127,22 +128,27 @@ class Frame:
     def document(self) -> dict[str, Any]:
         """The payload as a JSON object; raises ProtocolViolation."""
         try:
-            document = json.loads(self.payload)
+            return json_object(self.payload)
         except ValueError as error:
-            raise ProtocolViolation(f"{self.type.name} holds no JSON: {error}") from None
-        if not isinstance(document, dict):
-            raise ProtocolViolation(f"{self.type.name} holds no JSON object")
-        return document
+            raise ProtocolViolation(f"{self.type.name} holds no JSON object: {error}") from None
 
 
-def frame_header(frame_type: FrameType, payload: bytes) -> bytes:
-    """The 24 bytes that go before ``payload``."""
-    head = _UNSEALED.pack(MAGIC, frame_type, 0, PROTOCOL_VERSION, len(payload), 0)
-    return head + _seal(head, payload).to_bytes(8, "little")
+def frame_header(frame_type: FrameType, *payload: Buffer) -> bytes:
+    """The 24 bytes that go before a payload, which may come in several pieces."""
+    length = sum(len(piece) for piece in payload)
+    head = _UNSEALED.pack(MAGIC, frame_type, 0, PROTOCOL_VERSION, length, 0)
+    return head + _seal(head, *payload).to_bytes(8, "little")
 
 
-def _seal(head: bytes, payload: bytes) -> int:
-    return xxhash.xxh3_64_intdigest(head + xxhash.xxh3_64_digest(payload))
+def _seal(head: bytes, *payload: Buffer) -> int:
+    if len(payload) == 1:
+        digest = xxhash.xxh3_64_digest(payload[0])
+    else:
+        state = xxhash.xxh3_64()
+        for piece in payload:
+            state.update(piece)
+        digest = state.digest()
+    return xxhash.xxh3_64_intdigest(head + digest)
 
 
 def parse_header(header: bytes) -> tuple[FrameType, int]:

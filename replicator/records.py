@@ -29,6 +29,8 @@ from typing import Final
 
 import xxhash
 
+from replicator.runtime.port import Buffer
+
 MAGIC: Final = b"XRL1"
 HEADER: Final = struct.Struct("<4sBBHIIQQ16s16s")
 _UNSEALED: Final = struct.Struct("<4sBBHIIQQ16s")
@@ -85,7 +87,7 @@ def encode(
     floor: int,
     previous: bytes,
     prefix: bytes,
-    payload: bytes,
+    payload: Buffer,
 ) -> tuple[bytes, bytes]:
     """Seal a record: returns (header + prefix, checksum); the payload follows unchanged."""
     head = _UNSEALED.pack(

@@ -25,6 +25,7 @@ from replicator.replica_store import ReplicaStore, VerifiedBatch
 from replicator.runtime.channels import Queue, Signal
 from replicator.runtime.kernel import Task, TimedOut, deadline, group, sleep_ns
 from replicator.runtime.port import Runtime, Stream
+from replicator.untrusted import whole_number
 
 RECEIVE_QUEUE_BYTES = 8 << 20
 VERIFY_COST_NS_PER_BYTE = 1
@@ -141,7 +142,10 @@ class Replica:
             await sleep_ns(self.heartbeat_ns)
             return False
         if hello.get("epoch") == store.committed_epoch:
-            store.source_has(int(hello.get("completed", 0)))
+            try:
+                store.source_has(whole_number(hello, "completed", 0))
+            except ValueError as error:
+                raise ProtocolViolation(f"HELLO cannot be understood: {error}") from None
         resumable = store.stream_epoch == store.committed_epoch
         await connection.send_document(
             FrameType.WELCOME,
@@ -260,9 +264,9 @@ class _Session:
         store = self.store
         document = frame.document()
         try:
-            epoch = int(document["epoch"])
-            catalogue = Catalogue.from_json(document["catalogue"])
-        except (KeyError, TypeError, ValueError) as error:
+            epoch = whole_number(document, "epoch")
+            catalogue = Catalogue.from_json(document.get("catalogue"))
+        except ValueError as error:
             raise ProtocolViolation(f"SYNC_BEGIN cannot be understood: {error}") from None
         if epoch <= store.committed_epoch or epoch < store.promised_epoch:
             raise ProtocolViolation(f"epoch {epoch} is over")
@@ -303,8 +307,8 @@ class _Session:
     async def _commit(self, staging: Staging, frame: Frame) -> None:
         store = self.store
         try:
-            fence = int(frame.document()["fence"])
-        except (KeyError, TypeError, ValueError) as error:
+            fence = whole_number(frame.document(), "fence")
+        except ValueError as error:
             raise ProtocolViolation(f"SYNC_END cannot be understood: {error}") from None
         while store.durable < fence:
             await store.changed

@@ -32,10 +32,10 @@ from replicator.home import HomeImage
 from replicator.journal import LogFull, LogKind, Position, SegmentedLog
 from replicator.operation import CONTENT_KINDS, Operation
 from replicator.protocol import BATCH_BYTES, Acknowledgement, BatchHeader, Heartbeat
-from replicator.records import EMPTY_CHAIN, Record, RecordType, decode, genesis
+from replicator.records import EMPTY_CHAIN, HEADER_BYTES, Record, RecordType, decode, genesis
 from replicator.runtime.channels import Signal
 from replicator.runtime.kernel import group, sleep_ns
-from replicator.runtime.port import Runtime, Volume
+from replicator.runtime.port import Buffer, Runtime, Volume
 from replicator.slots import StateSlots
 
 CACHE_BYTES: Final = 8 << 20
@@ -97,6 +97,14 @@ class VerifiedBatch:
     payload: bytes
     header: BatchHeader
     operations: list[NumberedOperation]
+
+
+@dataclass(frozen=True, slots=True)
+class _Journalled:
+    """A batch that is in the journal and still in memory."""
+
+    batch: VerifiedBatch
+    end: Position
 
 
 class ReplicaStore:
@@ -172,8 +180,8 @@ class ReplicaStore:
         self._checkpoint_wanted = False
         self._room_wanted = False
         """The checkpoint is wanted only if it frees a segment."""
-        self._cache: dict[int, list[NumberedOperation]] = {}
-        self._cache_order: deque[tuple[int, int]] = deque()
+        self._cache: dict[Position, _Journalled] = {}
+        self._cache_order: deque[Position] = deque()
         self._cache_bytes = 0
 
     # -- start ---------------------------------------------------------------------
@@ -326,13 +334,14 @@ class ReplicaStore:
                 await self._apply_operations(batch.operations, batch.header.chain_after)
         await self._journal_volume.admit(sum(len(batch.payload) for batch in batches))
         for batch in batches:
+            payload = memoryview(batch.payload)
             await self._append_record(
                 RecordType.BATCH,
                 batch.header.epoch,
                 batch.payload[:BATCH_BYTES],
-                batch.payload[BATCH_BYTES:],
+                payload[BATCH_BYTES:],
             )
-            self._remember(journal.sequence, batch.operations, batch.header.raw_bytes)
+            self._remember(batch)
         if self.safeguards.sync_before_acknowledge:
             await journal.sync()
         last = batches[-1].header
@@ -340,7 +349,7 @@ class ReplicaStore:
         self.durable, self.stream_chain = last.last, last.chain_after
         self.changed.notify()
 
-    async def _append_record(self, kind: int, epoch: int, prefix: bytes, payload: bytes) -> None:
+    async def _append_record(self, kind: int, epoch: int, prefix: bytes, payload: Buffer) -> None:
         journal = self.journal
         while True:
             try:
@@ -362,14 +371,28 @@ class ReplicaStore:
             self.changed.notify()
             await self.changed
 
-    def _remember(self, record: int, operations: list[NumberedOperation], size: int) -> None:
-        self._cache[record] = operations
-        self._cache_order.append((record, size))
-        self._cache_bytes += size
+    def _remember(self, batch: VerifiedBatch) -> None:
+        """Keep the last journalled batch for apply, which then need not read it."""
+        end = self.journal.end
+        size = HEADER_BYTES + len(batch.payload)
+        begin = Position(end.segment, end.offset - size)
+        self._cache[begin] = _Journalled(batch, end)
+        self._cache_order.append(begin)
+        self._cache_bytes += batch.header.raw_bytes
         while self._cache_bytes > CACHE_BYTES:
-            oldest, oldest_size = self._cache_order.popleft()
-            self._cache_bytes -= oldest_size
-            self._cache.pop(oldest, None)
+            oldest = self._cache.pop(self._cache_order.popleft(), None)
+            if oldest is not None:
+                self._cache_bytes -= oldest.batch.header.raw_bytes
+
+    def _recall(self) -> _Journalled | None:
+        """The batch at the cursor, if it is still in memory."""
+        self._cursor = self.journal.skip_to_record(self._cursor, self._durable_end)
+        found = self._cache.pop(self._cursor, None)
+        if found is not None:
+            self._cache_bytes -= found.batch.header.raw_bytes
+            while self._cache_order and self._cache_order[0] not in self._cache:
+                self._cache_order.popleft()
+        return found
 
     async def commit(self, staging: Staging, fence: int) -> None:
         """Make the staged image, with all operations of its epoch, the image: in one step."""
@@ -420,6 +443,17 @@ class ReplicaStore:
     async def _apply_available(self, pause_for_checkpoints: bool = False) -> None:
         """Take the durable records from the cursor on, in the order of the journal."""
         while self._cursor < self._durable_end:
+            if pause_for_checkpoints and self._checkpoint_due():
+                return
+            recalled = self._recall()
+            if recalled is not None:
+                header = recalled.batch.header
+                if header.epoch == self.epoch:
+                    await self._apply_batch(recalled.batch)
+                elif header.epoch > self.epoch:
+                    self._held = self._held or self._cursor
+                self._cursor = recalled.end
+                continue
             data, _, after = await self.journal.read(self._cursor, self._durable_end, _READ_BYTES)
             if not data:
                 self._cursor = after  # a new segment in which nothing stands yet
@@ -435,7 +469,7 @@ class ReplicaStore:
                 epoch = int.from_bytes(data[offset + 12 : offset + 16], "little")
                 self._cursor = here
                 if kind == RecordType.BATCH and epoch == self.epoch:
-                    await self._apply_batch(data[offset : offset + size])
+                    await self._apply_batch(self._read_batch(data, offset))
                 elif kind == RecordType.BATCH and epoch > self.epoch:
                     self._held = self._held or here
                 elif kind == RecordType.COMMIT and epoch > self.epoch:
@@ -463,18 +497,20 @@ class ReplicaStore:
             self.volume.unlink(document["path"])
         self.runtime.emit("activity", "")
 
-    async def _apply_batch(self, data: bytes) -> None:
-        number = int.from_bytes(data[16:24], "little")
-        operations = self._cache.pop(number, None)
-        if operations is None:
-            record = decode(data, 0)
-            header = BatchHeader.decode(record.prefix)
-            raw = unpack_body(record.prefix + record.payload, header)
-            operations = verify_batch(raw, header, check_chain=self.safeguards.chain_check)
-        await self.volume.admit(len(data))
+    def _read_batch(self, data: bytes, offset: int) -> VerifiedBatch:
+        """A batch as the journal holds it, verified once more."""
+        record = decode(data, offset)
+        payload = record.prefix + record.payload
+        header = BatchHeader.decode(payload)
+        operations = verify_batch(
+            unpack_body(payload, header), header, check_chain=self.safeguards.chain_check
+        )
+        return VerifiedBatch(payload, header, operations)
+
+    async def _apply_batch(self, batch: VerifiedBatch) -> None:
+        await self.volume.admit(batch.header.raw_bytes)
         self.runtime.emit("activity", "apply")
-        chain_after = data[64 + BATCH_BYTES - 16 : 64 + BATCH_BYTES]
-        await self._apply_operations(operations, chain_after)
+        await self._apply_operations(batch.operations, batch.header.chain_after)
         self.runtime.emit("activity", "")
 
     async def _apply_operations(

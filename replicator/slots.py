@@ -16,6 +16,7 @@ import zstandard
 
 from replicator.errors import DamagedLog
 from replicator.runtime.port import Volume
+from replicator.untrusted import inflate, json_object
 
 _HEADER: Final = struct.Struct("<8sQI16s")
 _MAGIC: Final = b"XRSLOT1\0"
@@ -66,7 +67,7 @@ class StateSlots:
         path = self._path + (".a" if generation % 2 else ".b")
         body = zstandard.compress(json.dumps(state, sort_keys=True).encode(), 1)
         head = _HEADER.pack(
-            _MAGIC, generation, len(body), xxhash.xxh3_128_digest(body, generation & 0xFFFF)
+            _MAGIC, generation, len(body), xxhash.xxh3_128_digest(body, generation)
         )
         new = not self._volume.exists(path)
         file = self._volume.create(path) if new else self._volume.open(path)
@@ -87,8 +88,10 @@ def _decode(data: bytes) -> tuple[int, dict[str, Any]] | None:
     if (
         magic != _MAGIC
         or len(body) != length
-        or xxhash.xxh3_128_digest(body, generation & 0xFFFF) != checksum
+        or xxhash.xxh3_128_digest(body, generation) != checksum
     ):
         return None
-    state = json.loads(zstandard.decompress(body, max_output_size=_LIMIT_BYTES))
-    return (generation, state) if isinstance(state, dict) else None
+    try:
+        return generation, json_object(inflate(body, _LIMIT_BYTES))
+    except ValueError:
+        return None

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from replicator.catalogue import Catalogue
 from replicator.journal import LogKind, Position, SegmentedLog
 from replicator.operation import OUTCOME, Operation, decode_operation
-from replicator.records import HEADER_BYTES, Record, RecordType, genesis
+from replicator.records import HEADER_BYTES, InvalidRecord, Record, RecordType, genesis
 from replicator.runtime.channels import Signal
 from replicator.runtime.port import Volume
+from replicator.untrusted import json_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +191,17 @@ class Spool:
             nonlocal pending, failed, gap, named
             if record.type == RecordType.CATALOGUE:
                 settle()
-                self.catalogue = Catalogue.from_json(json.loads(record.payload))
+                try:
+                    self.catalogue = Catalogue.from_json(json_object(record.payload))
+                except ValueError as error:
+                    raise InvalidRecord(0, f"the names cannot be understood: {error}") from None
                 named = True
             elif record.type == RecordType.OPERATION:
                 settle()
                 pending, failed = decode_operation(record), False
             elif record.type == RecordType.OUTCOME:
+                if len(record.prefix) != OUTCOME.size:
+                    raise InvalidRecord(0, "an outcome of the wrong length")
                 failed = OUTCOME.unpack(record.prefix)[1] == 0
             elif record.type == RecordType.END:
                 gap = "the spool was full and capture had stopped"

@@ -76,8 +76,20 @@ class FaultInjector:
 
     @property
     def quiet(self) -> bool:
-        """Whether no fault is still to come or under way (a lost machine apart)."""
-        return self._pending == 0
+        """Whether no fault is still to come or under way.
+
+        A lost machine is over; so is a fault that waits for something that may never be.
+        """
+        return self._pending == len(self._waiting)
+
+    @property
+    def never_happened(self) -> list[str]:
+        """Faults that still wait for their activity, in words."""
+        return [
+            f"the power loss of the {fault.host} in the middle of '{fault.when}' never "
+            "happened, because it never got there"
+            for fault, _number in self._waiting
+        ]
 
     def marks(self) -> list[FaultMark]:
         """The faults as they happened so far."""
@@ -194,7 +206,8 @@ class FaultInjector:
             return
         for waiting in self._waiting:
             fault, number = waiting
-            if fault.host == name and values[0] == fault.when:
+            armed = self._world.machine(fault.host).disks["data"].crash_at_step is not None
+            if fault.host == name and values[0] == fault.when and not armed:
                 self._waiting.remove(waiting)
                 self._arm(self._world.machine(name), fault, number)
                 return

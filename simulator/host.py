@@ -49,8 +49,7 @@ class EventTrace:
         """Add one event at the present simulated time."""
         code = self._codes.get(event)
         if code is None:
-            code = self._codes[event] = len(self._codes) + 1
-            self._hash.update(event.encode())
+            code = self._new_code(event)
         numbers = self._numbers
         numbers.append(self._clock.now())
         numbers.append(code)
@@ -58,6 +57,28 @@ class EventTrace:
         self.events += 1
         if len(numbers) > 16384:
             self._flush()
+
+    def recorder(self, label: str) -> Callable[..., None]:
+        """A ``record`` that puts ``label`` before each event."""
+        codes: dict[str, int] = {}
+        clock, numbers = self._clock, self._numbers
+
+        def record(event: str, *values: int) -> None:
+            code = codes.get(event)
+            if code is None:
+                code = codes[event] = self._new_code(f"{label} {event}")
+            numbers.extend((clock.now(), code, *values))
+            self.events += 1
+            if len(numbers) > 16384:
+                self._flush()
+
+        return record
+
+    def _new_code(self, event: str) -> int:
+        """The number of an event's name; the name itself goes into the hash once."""
+        code = self._codes.setdefault(event, len(self._codes) + 1)
+        self._hash.update(event.encode())
+        return code
 
     def _flush(self) -> None:
         self._hash.update(self._numbers.tobytes())
@@ -160,12 +181,8 @@ class Machine:
     def add_disk(self, name: str, model: DiskModel) -> Disk:
         """Fit a disk; its steps go into the trace as ``machine/name event``."""
         label = f"{self.name}/{name}"
-        trace = self.world.trace
-
-        def record(event: str, *values: int) -> None:
-            trace.record(f"{label} {event}", *values)
-
-        disk = self.disks[name] = Disk(self.world.clock, model, label, record)
+        disk = Disk(self.world.clock, model, label, self.world.trace.recorder(label))
+        self.disks[name] = disk
         return disk
 
     def boot(self) -> Host:

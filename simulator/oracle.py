@@ -87,6 +87,9 @@ class Oracle:
         choose: what survives if the power went now; None when the disks have crashed already.
         mount: whether the store's recovery shall run as well.
         """
+        # Fold what was written since the last time into the base's hashes: then the copy has
+        # to hash only what its own crash and recovery change.
+        image_digest(disks[self._home_disk], self._home_root)
         if choose is not None:
             crashed: dict[str, Disk] = {}
             for name, disk in disks.items():

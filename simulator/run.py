@@ -522,6 +522,7 @@ class ScenarioRun:
                     else "the programs had not ended when the time was over",
                 )
             )
+        found += [(Verdict.INCONCLUSIVE, text) for text in self.faults.never_happened]
         for name, (wanted, measured) in result.objectives.items():
             if measured is not None and measured > wanted:
                 found.append(

@@ -12,6 +12,7 @@ Storage rules
   survives a power loss, its size included; its *name* only after
   ``await volume.sync_directory(parent)``.
 * A failed sync poisons the handle: every later call raises :class:`SyncFailed`.
+* One ``write_at`` may carry at most :data:`MAX_WRITE_BYTES`; larger ones may be refused.
 * ``await volume.admit(n)`` before writing ``n`` bytes is where back-pressure acts.
 * Paths are absolute within their volume, written with ``/``; ``"/"`` is its root.
 * Errors are :class:`replicator.errors.StorageError` with path and offset.
@@ -28,6 +29,9 @@ from enum import IntEnum
 from typing import Protocol, TypeVar, runtime_checkable
 
 T = TypeVar("T")
+
+MAX_WRITE_BYTES = 16 << 20
+"""What every implementation takes in one write."""
 
 Buffer = bytes | bytearray | memoryview
 

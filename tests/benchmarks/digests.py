@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from simulator.blocks import BLOCK_BYTES
+from simulator.device import INSTANT
 from simulator.digest import refresh
 from simulator.host import World
 from simulator.inode import Inode
 from simulator.truth import Truth
-from tests.benchmarks.rig import INSTANT, no_collector, payloads
+from tests.benchmarks.rig import no_collector, payloads
 from tests.benchmarks.table import Table, best_seconds
 
 PAGES = 4096

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 
 from replicator.runtime.kernel import sleep_ns
+from simulator.device import INSTANT
 from simulator.host import World, lose_everything, seeded_choice
 from simulator.systems.byte_level import REPLICA, REPLICA_ROOT, SOURCE
-from tests.benchmarks.rig import INSTANT, PAGE_BYTES, PageWrites, Rig, no_collector, payloads
+from tests.benchmarks.rig import PAGE_BYTES, PageWrites, Rig, no_collector, payloads
 from tests.benchmarks.table import Table
 
 DIRTY_PAGES = 1000
