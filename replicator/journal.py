@@ -522,6 +522,10 @@ class SegmentedLog:
         return None
 
     def _account(self, segment: Segment) -> None:
+        # What is read here may stand in the page cache only: after a crash of the process
+        # nobody knows what had been synced.
+        self._unsynced.append(segment)
+        self._names_unsynced = True
         segment.base_bytes = self.appended_bytes
         self.appended_bytes += segment.end - segment.data_start
         segment.reserved_bytes = max(segment.end, self._segment_bytes)

@@ -39,6 +39,8 @@ class StateSlots:
     async def load(self) -> dict[str, Any] | None:
         """The newest valid state; None when none was ever written.
 
+        What is returned survives a power loss from then on: it may have been written by a
+        process that died before its sync.
         Raises DamagedLog when slots exist but none is valid.
         """
         newest: dict[str, Any] | None = None
@@ -48,6 +50,7 @@ class StateSlots:
                 continue
             file = self._volume.open(path)
             data = await file.read_at(0, min(file.size_bytes, _LIMIT_BYTES))
+            await file.sync()
             file.close()
             found = _decode(data)
             if found is None:
@@ -57,6 +60,8 @@ class StateSlots:
             generation, state = found
             if generation > self._generation:
                 self._generation, newest = generation, state
+        if self._volume.exists(self._path + ".a"):
+            await self._volume.sync_directory(self._path.rpartition("/")[0] or "/")
         if newest is None and len(invalid) == 2:
             raise DamagedLog("neither copy of the state is valid", path=invalid[0])
         return newest

@@ -69,6 +69,7 @@ class FaultInjector:
         self._struck = struck
         self._marks: list[_Mark] = []
         self._waiting: list[tuple[PowerLoss, int]] = []
+        self._armed: list[PowerLoss] = []
         self._outages = 0
         self._count = 0
         self._pending = 0
@@ -80,7 +81,7 @@ class FaultInjector:
 
         A lost machine is over; so is a fault that waits for something that may never be.
         """
-        return self._pending == len(self._waiting)
+        return self._pending == len(self._waiting) + len(self._armed)
 
     @property
     def never_happened(self) -> list[str]:
@@ -88,7 +89,7 @@ class FaultInjector:
         return [
             f"the power loss of the {fault.host} in the middle of '{fault.when}' never "
             "happened, because it never got there"
-            for fault, _number in self._waiting
+            for fault in [*(fault for fault, _number in self._waiting), *self._armed]
         ]
 
     def marks(self) -> list[FaultMark]:
@@ -217,4 +218,10 @@ class FaultInjector:
         disk = machine.disks["data"]
         draw = seeded_choice(f"{self._world.seed}/power loss step/{number}")
         disk.crash_at_step = disk.steps + 1 + draw(STEPS_INTO_ACTIVITY)
-        disk.on_crash = lambda: self._power_loss(fault, number, f"in {fault.when}")
+        self._armed.append(fault)
+
+        def strike() -> None:
+            self._armed.remove(fault)
+            self._power_loss(fault, number, f"in {fault.when}")
+
+        disk.on_crash = strike

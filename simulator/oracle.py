@@ -106,7 +106,10 @@ class Oracle:
             found.append((report, image_digest(home, self._home_root)))
             if mount and report.epoch and not report.damage:
                 volume = host.volume(self._home_disk)
-                mounted.append(await self.workload.mounts(host, volume, self._home_root))
+                stale = report.epoch != max(self.truth.epochs)
+                mounted.append(
+                    await self.workload.mounts(host, volume, self._home_root, stale)
+                )
 
         run_offline(disks, recover)
         report, digest = found[0]

@@ -6,6 +6,7 @@ new host and goes on, from what the disk still has.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 from replicator.runtime.kernel import group
@@ -30,12 +31,13 @@ class Workload(Protocol):
         """Work until the instant ``until_ns`` of the run."""
 
     async def mounts(
-        self, runtime: Runtime, volume: Volume, root: str, floor: int | None = None
+        self, runtime: Runtime, volume: Volume, root: str, stale: bool = False
     ) -> LedgerVerdict | None:
         """Mount the image below ``root`` and judge what is in it.
 
-        Returns None when the workload has nothing to mount.  A store that does not mount is
-        a verdict that is not ok.
+        ``stale``: the image is of a history that has ended, so it may hold what the source
+        itself has lost since in a power loss.  Returns None when the workload has nothing
+        to mount.  A store that does not mount is a verdict that is not ok.
         """
 
     @property
@@ -56,6 +58,8 @@ class StoreWorkload:
         self._ledger = Ledger()
         self.load = MailLoad(load, self._ledger, runtime_random)
         self._mounted_before = False
+        self._lost: list[Ledger] = []
+        """The ledger as it was before each power loss that took transactions with it."""
         self.finished = False
 
     @property
@@ -76,6 +80,8 @@ class StoreWorkload:
             verdict = self._ledger.judge(await store.contents())
             if not verdict.ok:
                 runtime.emit("store_lost_acknowledged", verdict.reason)
+            if verdict.transactions < self._ledger.begun:
+                self._lost.append(self._ledger.copy())
             self._ledger.continue_from(verdict.transactions)
         self._mounted_before = True
         runtime.emit("mounted", report.transactions)
@@ -86,17 +92,23 @@ class StoreWorkload:
         self.finished = True
 
     async def mounts(
-        self, runtime: Runtime, volume: Volume, root: str, floor: int | None = None
+        self, runtime: Runtime, volume: Volume, root: str, stale: bool = False
     ) -> LedgerVerdict | None:
         store = SmallStore(volume, root, now_ns=runtime.now_ns, config=self._store_config)
         if not volume.list(root):
             # An empty protected set: the store had not been created at that operation.
-            return self._ledger.judge({}, 0 if floor is None else floor)
+            return self._ledger.judge({}, floor=0)
         try:
             await store.mount()
         except StoreUnmountable as refused:
-            return LedgerVerdict(False, 0, floor or 0, reason=f"does not mount: {refused}")
-        return self._ledger.judge(await store.contents(), 0 if floor is None else floor)
+            return LedgerVerdict(False, 0, 0, reason=f"does not mount: {refused}")
+        contents = await store.contents()
+        verdict = self._ledger.judge(contents, floor=0)
+        if stale and not verdict.ok:
+            for ledger in self._lost:
+                if ledger.judge(contents, floor=0).ok:
+                    return replace(verdict, ok=True, missing=(), extra=(), garbled=(), reason="")
+        return verdict
 
 
 class TraceWorkload:
@@ -123,6 +135,6 @@ class TraceWorkload:
         await self.player.play(volume, runtime.now_ns)
 
     async def mounts(
-        self, runtime: Runtime, volume: Volume, root: str, floor: int | None = None
+        self, runtime: Runtime, volume: Volume, root: str, stale: bool = False
     ) -> LedgerVerdict | None:
         return None

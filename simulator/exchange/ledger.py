@@ -20,6 +20,7 @@ Leaves out: the order among messages inside of one transaction; changes of a mes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Final
 
@@ -133,6 +134,10 @@ class Ledger:
             if transaction.acknowledged_ns is not None:
                 self._acknowledged_messages -= len(transaction.message_ids)
         self._last_acknowledged = min(self._last_acknowledged, transactions)
+
+    def copy(self) -> Ledger:
+        """The ledger as it is now; later entries of this one do not show in it."""
+        return deepcopy(self)
 
     # -- questions -----------------------------------------------------------------
 

@@ -115,13 +115,10 @@ def check(world: dict[str, object], plan: list[str], seed: int) -> None:
     text = BASE.format(**world) + "\n".join(plan)
     note(f"seed {seed}\n{text}")
     result = run_scenario(parse_scenario(text), seed)
-    reasons = [
-        reason
-        for reason in result.reasons
-        # A power loss that waits for an activity which never comes leaves the run waiting.
-        if not ("resynchronize" in text and "converged" in reason)
-    ]
-    assert result.verdict is Verdict.PASS or not reasons, reasons
+    # A power loss that waits for an activity may wait in vain; the run says so.
+    reasons = [reason for reason in result.reasons if "never happened" not in reason]
+    assert result.verdict in (Verdict.PASS, Verdict.INCONCLUSIVE), reasons
+    assert not reasons, reasons
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
