@@ -26,7 +26,8 @@ from replicator.protocol import BATCH_BYTES, BatchHeader
 from replicator.records import HEADER, HEADER_BYTES, MAGIC, InvalidRecord, Record, RecordType
 from replicator.untrusted import inflate
 
-NumberedOperation = tuple[int, Operation]
+NumberedOperation = tuple[int, Operation, bytes]
+"""Number, operation, and the link of the chain after it."""
 
 _OPERATION: Final = int(RecordType.OPERATION)
 _WRITE: Final = int(OperationKind.WRITE)
@@ -126,9 +127,9 @@ def verify_batch(
                         kind, epoch, sequence, 0, previous, checksum, prefix, payload, length
                     )
                 )
-            operations.append((sequence, operation))
+            operations.append((sequence, operation, checksum))
         elif kind == RecordType.OUTCOME:
-            _settle(operations, prefix)
+            _settle(operations, prefix, checksum)
         else:
             raise ProtocolViolation(f"a record of type {kind} has no place in a batch")
     if (chain != header.chain_after or expected != header.last + 1) and check_chain:
@@ -143,16 +144,16 @@ def _decode(record: Record) -> Operation:
         raise ProtocolViolation(f"operation {record.sequence}: {invalid.reason}") from None
 
 
-def _settle(operations: list[NumberedOperation], prefix: bytes) -> None:
+def _settle(operations: list[NumberedOperation], prefix: bytes, chain: bytes) -> None:
     """The operation before ended otherwise than intended."""
     if len(prefix) != OUTCOME.size or not operations:
         raise ProtocolViolation("an outcome without its operation")
     sequence, done_bytes = OUTCOME.unpack(prefix)
-    number, operation = operations[-1]
+    number, operation, _ = operations[-1]
     if number != sequence:
         raise ProtocolViolation(f"the outcome of operation {sequence} came after {number}")
     if done_bytes:
         settled = operation._replace(length=done_bytes, data=operation.data[:done_bytes])
     else:  # it did not happen; the number stays taken
         settled = Operation(OperationKind.SYNC, captured_ns=operation.captured_ns)
-    operations[-1] = (number, settled)
+    operations[-1] = (number, settled, chain)

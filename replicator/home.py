@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from replicator.catalogue import Catalogue
-from replicator.errors import NotFound
 from replicator.operation import Operation, OperationKind
 from replicator.runtime.port import EntryKind, File, Volume
 
@@ -135,18 +134,22 @@ class HomeImage:
             self._touched.pop(file_id, None)
 
     async def sync(self) -> None:
-        """Make all that was applied before this call durable: files first, then names."""
-        touched, self._touched = list(self._touched), {}
-        for file_id in touched:
+        """Make all that was applied before this call durable: files first, then names.
+
+        Nothing may be applied meanwhile.  A call that is cancelled leaves the rest undone.
+        """
+        while self._touched:
+            file_id = next(iter(self._touched))
             file = self._files.get(file_id)
             if file is not None:
                 await file.sync()
-        directories, self._directories = list(self._directories), {}
-        for directory in directories:
-            try:
+            self._touched.pop(file_id, None)
+        while self._directories:
+            directory = next(iter(self._directories))
+            # Removed since? Then its parent is in the list as well.
+            if self.volume.exists(directory):
                 await self.volume.sync_directory(directory)
-            except NotFound:
-                continue  # removed since: its parent is in the list as well
+            self._directories.pop(directory, None)
 
     async def rebuild(
         self, wanted: Catalogue, blocks: AsyncIterator[tuple[int, int, bytes]]

@@ -316,13 +316,19 @@ class SegmentedLog:
         return segment
 
     async def sync(self) -> None:
-        """Make all that was appended before this call durable."""
-        segments, self._unsynced = self._unsynced, []
-        names, self._names_unsynced = self._names_unsynced, False
-        for segment in segments:
+        """Make all that was appended before this call durable.
+
+        A call that is cancelled leaves everything to the next one.
+        """
+        for segment in list(self._unsynced):
+            end = segment.end
             await segment.file.sync()
-        if names:
+            if segment.end == end and segment in self._unsynced:
+                self._unsynced.remove(segment)
+        if self._names_unsynced:
+            newest = self._next_number
             await self._volume.sync_directory(self.directory)
+            self._names_unsynced = self._next_number != newest
 
     def free_before(self, number: int) -> int:
         """Remove the segments numbered below ``number``, never the last; returns their bytes."""

@@ -71,7 +71,7 @@ class SegmentSummary:
     """Records of the source in this segment's batches, before and after compression."""
 
     def take_operations(self, epoch: int, operations: list[NumberedOperation]) -> None:
-        for number, operation in operations:
+        for number, operation, _chain in operations:
             held = self.operations.setdefault(epoch, OperationRange(number, number))
             held.last = number
             held.count += 1
@@ -164,7 +164,7 @@ class Survey:
         held = self.epochs.get(record.epoch)
         if held is not None and record.sequence != held.last + 1:
             self._senseless(position, f"operation {record.sequence} follows operation {held.last}")
-        self._take(record.epoch, [(record.sequence, operation)])
+        self._take(record.epoch, [(record.sequence, operation, record.checksum)])
 
     def _take_batch(self, record: Record, position: Position) -> None:
         try:
@@ -199,7 +199,7 @@ class Survey:
 
     def _take(self, epoch: int, operations: list[NumberedOperation]) -> None:
         self.segments[-1].take_operations(epoch, operations)
-        for number, operation in operations:
+        for number, operation, _chain in operations:
             held = self.epochs.setdefault(epoch, OperationRange(number, number))
             held.last = number
             held.count += 1

@@ -155,7 +155,7 @@ class Listing:
             }
             if self._selection.operations:
                 raw = unpack_body(record.prefix + record.payload, header)
-                for number, operation in verify_batch(raw, header):
+                for number, operation, _chain in verify_batch(raw, header):
                     each = _row_of(position, header.epoch, number, operation)
                     each["path"] = self._path(header.epoch, number, operation)
                     self._show(each)

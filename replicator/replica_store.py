@@ -178,6 +178,7 @@ class ReplicaStore:
         self._since_checkpoint_bytes = 0
         self._checkpoint_ns = 0
         self._checkpoint_wanted = False
+        self._state_version = self._durable_version = 0
         self._room_wanted = False
         """The checkpoint is wanted only if it frees a segment."""
         self._cache: dict[Position, _Journalled] = {}
@@ -519,16 +520,16 @@ class ReplicaStore:
         applied, home = self.applied, self.home
         ordered = operations if self.safeguards.apply_in_order else operations[::-1]
         size = 0
-        for sequence, operation in ordered:
+        for sequence, operation, chain in ordered:
             if sequence <= applied and self.safeguards.sequence_check:
                 continue  # in the checkpoint already
             if operation.kind in CONTENT_KINDS:
                 home.apply_content(operation)
-                self.applied = sequence
+                self.applied, self.applied_chain = sequence, chain
             else:
-                await self._apply_names(sequence, operation)
+                await self._apply_names(sequence, operation, chain)
             size += operation.length + 1
-        last, newest = operations[-1]
+        last, newest, _ = operations[-1]
         if last > applied:
             self.applied = last
             self.as_of_ns = newest.captured_ns
@@ -537,12 +538,12 @@ class ReplicaStore:
             self._freshen()
             self._check_repair()
 
-    async def _apply_names(self, sequence: int, operation: Operation) -> None:
+    async def _apply_names(self, sequence: int, operation: Operation, chain: bytes) -> None:
         """A barrier: nothing before it is redone after it, and the reverse."""
         if self.safeguards.barrier_at_names:
             await self.checkpoint()
         self.home.apply_names(operation)
-        self.applied = sequence
+        self.applied, self.applied_chain = sequence, chain
         if self.safeguards.barrier_at_names:
             await self.checkpoint()
 
@@ -580,11 +581,13 @@ class ReplicaStore:
             "damage": self.damage,
             "catalogue": self.home.catalogue.to_json(),
         }
+        version = self._state_version
         self._since_checkpoint_bytes = 0
         self._checkpoint_ns = self.runtime.now_ns()
         await self.home.sync()
         await self._slots.write(state)
         self.checkpointed = applied
+        self._durable_version = version
         self.journal.free_before(redo_from.segment)
         self.runtime.emit("activity", "")
         self.changed.notify()
@@ -602,10 +605,18 @@ class ReplicaStore:
             await self.changed
 
     async def promote(self) -> None:
-        """End the source's epoch: durably, before the image is opened for clients."""
+        """End the source's epoch: durably, before the image is opened for clients.
+
+        The task in :meth:`run` takes the checkpoint, as it takes all others.
+        """
         self.promoted = True
         self.promised_epoch = self.epoch + 1
-        await self.checkpoint()
+        self._state_version += 1
+        version = self._state_version
+        while self._durable_version < version:
+            self._checkpoint_wanted, self._room_wanted = True, False
+            self.changed.notify()
+            await self.changed
 
     # -- telemetry -----------------------------------------------------------------
 

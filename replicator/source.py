@@ -262,6 +262,8 @@ class Source:
         self._epoch_floor = max(self._epoch_floor, epoch)
         if damaged:
             self.runtime.emit("replica_damage", damaged)
+        if epoch >= spool.epoch:
+            self._image = None  # committed there, or overtaken: never to be begun again
         if not self.capture.capturing or epoch != spool.epoch:
             return None
         if durable < self.durable:
