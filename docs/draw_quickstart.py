@@ -1,6 +1,6 @@
 """Draws ``docs/quickstart.svg``, the picture in the README, from a run of the quickstart.
 
-    .venv/bin/python docs/draw_quickstart.py
+.venv/bin/python docs/draw_quickstart.py
 """
 
 from __future__ import annotations

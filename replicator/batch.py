@@ -123,9 +123,7 @@ def verify_batch(
                 )
             else:
                 operation = _decode(
-                    Record(
-                        kind, epoch, sequence, 0, previous, checksum, prefix, payload, length
-                    )
+                    Record(kind, epoch, sequence, 0, previous, checksum, prefix, payload, length)
                 )
             operations.append((sequence, operation, checksum))
         elif kind == RecordType.OUTCOME:

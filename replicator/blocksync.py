@@ -216,9 +216,7 @@ class Staging:
             if not 0 <= number * BLOCK_BYTES <= size - len(data):
                 raise ProtocolViolation(f"block {number} of file {file_id} was never asked for")
         payload = b"".join(encode_blocks(f, [(n, data)]) for f, n, data in blocks)
-        head, chain = encode(
-            RecordType.BATCH, self.epoch, 0, 0, self._chain, b"", payload
-        )
+        head, chain = encode(RecordType.BATCH, self.epoch, 0, 0, self._chain, b"", payload)
         await self._volume.admit(len(head) + len(payload))
         self._file.write_at(self._end, head, payload)
         at = self._end + len(head)

@@ -188,9 +188,7 @@ class Capture:
         needed = size_bytes + RECORD_OVERHEAD_BYTES
         if self.policy == SpoolPolicy.HOLD and self.capturing:
             waited_since = 0
-            while (
-                self.capturing and self.spool.log.room_bytes() < needed + self._promised_bytes
-            ):
+            while self.capturing and self.spool.log.room_bytes() < needed + self._promised_bytes:
                 if not waited_since:
                     waited_since = self.runtime.now_ns()
                     self.runtime.emit("writer_held", size_bytes)
@@ -397,9 +395,7 @@ class CapturedVolume:
             self._volume.unlink(path)
             return
         file_id = self._entry(path).file_id
-        self._do(
-            Operation(OperationKind.UNLINK, file_id=file_id, name=self._relative(path)), path
-        )
+        self._do(Operation(OperationKind.UNLINK, file_id=file_id, name=self._relative(path)), path)
 
     def link(self, old: str, new: str) -> None:
         if not self._same_side(old, new):

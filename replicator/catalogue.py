@@ -152,16 +152,15 @@ def scan(volume: Volume, root: str, known: Catalogue | None = None) -> Catalogue
             file_id = by_inode.get(stat.inode)
             if file_id is None:
                 old = known.entries.get(path) if known is not None else None
-                if old is not None and old.kind == stat.kind and old.file_id not in catalogue._names:
+                free = old is not None and not catalogue.names_of(old.file_id)
+                if old is not None and free and old.kind == stat.kind:
                     file_id = old.file_id
                 else:
                     file_id = catalogue.next_id
                     catalogue.next_id += 1
                 by_inode[stat.inode] = file_id
             size = stat.size_bytes if stat.kind == EntryKind.FILE else 0
-            catalogue.add(
-                path, Entry(stat.kind, file_id, stat.attributes, stat.target or "", size)
-            )
+            catalogue.add(path, Entry(stat.kind, file_id, stat.attributes, stat.target or "", size))
             if stat.kind == EntryKind.DIRECTORY:
                 stack.append(path)
     return catalogue

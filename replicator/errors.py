@@ -107,7 +107,9 @@ class ProtocolViolation(ReplicatorError):
     """The peer sent bytes or a message that the protocol does not allow here."""
 
     exit_code = ExitCode.BROKEN
-    default_remedy = "Check that both ends run the same release and that nothing else uses the port."
+    default_remedy = (
+        "Check that both ends run the same release and that nothing else uses the port."
+    )
 
 
 class StorageError(ReplicatorError):

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from replicator.replica import Replica
-from replicator.runtime.kernel import sleep_ns
+from replicator.runtime import sleep_ns
 from replicator.runtime.port import Runtime
 
 

@@ -169,9 +169,13 @@ class HomeImage:
         linked = shared_paths(volume, root, wanted)
         for path, kind in _walk(volume, root):
             entry = wanted.entries.get(path)
-            if entry is not None and entry.kind == kind and path not in linked:
-                if kind != EntryKind.SYMLINK or volume.stat(root + path).target == entry.target:
-                    continue
+            if (
+                entry is not None
+                and entry.kind == kind
+                and path not in linked
+                and (kind != EntryKind.SYMLINK or volume.stat(root + path).target == entry.target)
+            ):
+                continue
             if kind == EntryKind.DIRECTORY:
                 volume.rmdir(root + path)
             else:

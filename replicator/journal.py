@@ -259,12 +259,12 @@ class SegmentedLog:
         tail = 0 if record_type in _SMALL_TYPES else TAIL_RESERVE_BYTES
         if segment is None or segment.end + size + tail > segment.reserved_bytes:
             segment = self.roll(epoch, sequence, floor, size)
-        head, checksum = encode(
-            record_type, epoch, sequence, floor, self.chain, prefix, payload
-        )
+        head, checksum = encode(record_type, epoch, sequence, floor, self.chain, prefix, payload)
         offset = segment.end
-        written = segment.file.write_at(offset, head, payload) if payload else (
-            segment.file.write_at(offset, head)
+        written = (
+            segment.file.write_at(offset, head, payload)
+            if payload
+            else (segment.file.write_at(offset, head))
         )
         if written != size:
             raise LogFull
@@ -340,7 +340,9 @@ class SegmentedLog:
     def free_through(self, sequence: int) -> int:
         """Remove segments that hold nothing numbered above ``sequence``; returns their bytes."""
         keep = 0
-        while keep + 1 < len(self.segments) and self.segments[keep + 1].first_sequence <= sequence + 1:
+        while (
+            keep + 1 < len(self.segments) and self.segments[keep + 1].first_sequence <= sequence + 1
+        ):
             keep += 1
         return self.free_before(self.segments[keep].number) if keep else 0
 
@@ -563,7 +565,9 @@ class SegmentedLog:
         else:
             self._volume.unlink(path)
         await self._volume.sync_directory(self.directory)
-        self._next_number = numbers[0] + (1 if self.segments and self.segments[-1].path == path else 0)
+        self._next_number = numbers[0] + (
+            1 if self.segments and self.segments[-1].path == path else 0
+        )
 
     def set_aside(self, directory: str) -> None:
         """Move segments that recovery did not take over into ``directory``, which exists.

@@ -91,8 +91,10 @@ class Operation(NamedTuple):
 
 def is_inside(path: str) -> bool:
     """Whether a path stays below the protected root: ``/a/b``, nothing empty, no dots, no NUL."""
-    return path.startswith("/") and "\0" not in path and not (
-        {"", ".", ".."} & set(path[1:].split("/"))
+    return (
+        path.startswith("/")
+        and "\0" not in path
+        and not ({"", ".", ".."} & set(path[1:].split("/")))
     )
 
 
@@ -120,9 +122,7 @@ def decode_operation(record: Record) -> Operation:
         raise InvalidRecord(0, f"a path that leads out of the protected root: {name!r} {name2!r}")
     if operation_kind == OperationKind.WRITE and length != len(record.payload):
         raise InvalidRecord(0, "a write whose length is not that of its data")
-    return Operation(
-        operation_kind, file_id, offset, length, name, name2, record.payload, captured
-    )
+    return Operation(operation_kind, file_id, offset, length, name, name2, record.payload, captured)
 
 
 OUTCOME: Final = struct.Struct("<QQ")

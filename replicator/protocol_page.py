@@ -37,8 +37,9 @@ def protocol_page() -> str:
         "# The protocol",
         "",
         f"Version {PROTOCOL_VERSION}. The source opens the connection; each frame has a header of",
-        f"{HEADER_BYTES} bytes with type, length and checksum. This page is drawn from `TRANSITIONS` in",
-        "`replicator/protocol.py`, which both ends check on every frame they send or receive.",
+        f"{HEADER_BYTES} bytes with type, length and checksum. This page is drawn from",
+        "`TRANSITIONS` in `replicator/protocol.py`, which both ends check on every frame they",
+        "send or receive.",
         "",
         "```mermaid",
         "stateDiagram-v2",
@@ -49,7 +50,12 @@ def protocol_page() -> str:
         grouped.setdefault((state, following, role), []).append(frame.name)
     for (state, following, role), frames in grouped.items():
         lines.append(f"    {state} --> {following} : {role} {', '.join(frames)}")
-    lines += [f"    {State.CLOSED} --> [*]", "```", "", "| state | source may send | replica may send |"]
+    lines += [
+        f"    {State.CLOSED} --> [*]",
+        "```",
+        "",
+        "| state | source may send | replica may send |",
+    ]
     lines.append("|---|---|---|")
     for state in State:
         cells = [f"| {state} "]
@@ -59,16 +65,16 @@ def protocol_page() -> str:
                 for (at, who, frame), following in TRANSITIONS.items()
                 if at == state and who == role
             ]
-            cells.append(f"| {', '.join(allowed) or '–'} ")
+            cells.append(f"| {', '.join(allowed) or 'nothing'} ")
         lines.append("".join(cells) + "|")
     lines += ["", "| frame | says |", "|---|---|"]
     lines += [f"| {frame.name} | {_MEANING[frame]} |" for frame in FrameType]
     lines += [
         "",
-        "Acknowledgements are cumulative. The replica sends `durable` only after the sync that makes it",
-        "true has returned. The source keeps what is not acknowledged, and more",
-        "([decision 4](decisions/0004-release-at-checkpoint.md)). A connection may break after any byte:",
-        "the handshake finds out what arrived.",
+        "Acknowledgements are cumulative. The replica sends `durable` only after the sync that",
+        "makes it true has returned. The source keeps what is not acknowledged, and more",
+        "([decision 4](decisions/0004-release-at-checkpoint.md)). A connection may break after any",
+        "byte: the handshake finds out what arrived.",
         "",
     ]
     return "\n".join(lines)

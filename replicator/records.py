@@ -133,9 +133,7 @@ def decode(buffer: bytes, offset: int) -> Record:
     payload = buffer[middle:end]
     if _digest(b"".join((buffer[offset : offset + 48], prefix, _digest(payload)))) != checksum:
         raise InvalidRecord(offset, "the checksum does not fit")
-    return Record(
-        kind, epoch, sequence, floor, previous, checksum, prefix, payload, end - offset
-    )
+    return Record(kind, epoch, sequence, floor, previous, checksum, prefix, payload, end - offset)
 
 
 def find_valid(buffer: bytes, offset: int) -> tuple[Record, int] | None:

@@ -22,8 +22,8 @@ from replicator.protocol import (
     Role,
 )
 from replicator.replica_store import ReplicaStore, VerifiedBatch
+from replicator.runtime import Task, TimedOut, deadline, group, sleep_ns
 from replicator.runtime.channels import Queue, Signal
-from replicator.runtime.kernel import Task, TimedOut, deadline, group, sleep_ns
 from replicator.runtime.port import Runtime, Stream
 from replicator.untrusted import whole_number
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from replicator.batch import NumberedOperation, unpack_body, verify_batch
 from replicator.blocksync import Staging, read_commit, staged_blocks
@@ -33,8 +33,8 @@ from replicator.journal import LogFull, LogKind, Position, SegmentedLog
 from replicator.operation import CONTENT_KINDS, Operation
 from replicator.protocol import BATCH_BYTES, Acknowledgement, BatchHeader, Heartbeat
 from replicator.records import EMPTY_CHAIN, HEADER_BYTES, Record, RecordType, decode, genesis
+from replicator.runtime import group, sleep_ns
 from replicator.runtime.channels import Signal
-from replicator.runtime.kernel import group, sleep_ns
 from replicator.runtime.port import Buffer, Runtime, Volume
 from replicator.slots import StateSlots
 
@@ -464,8 +464,9 @@ class ReplicaStore:
                 if pause_for_checkpoints and self._checkpoint_due():
                     return
                 here = Position(after.segment, after.offset - len(data) + offset)
-                kind, size = data[offset + 4], 64 + int.from_bytes(
-                    data[offset + 8 : offset + 12], "little"
+                kind, size = (
+                    data[offset + 4],
+                    64 + int.from_bytes(data[offset + 8 : offset + 12], "little"),
                 )
                 epoch = int.from_bytes(data[offset + 12 : offset + 16], "little")
                 self._cursor = here

@@ -71,9 +71,7 @@ class StateSlots:
         generation = self._generation + 1
         path = self._path + (".a" if generation % 2 else ".b")
         body = zstandard.compress(json.dumps(state, sort_keys=True).encode(), 1)
-        head = _HEADER.pack(
-            _MAGIC, generation, len(body), xxhash.xxh3_128_digest(body, generation)
-        )
+        head = _HEADER.pack(_MAGIC, generation, len(body), xxhash.xxh3_128_digest(body, generation))
         new = not self._volume.exists(path)
         file = self._volume.create(path) if new else self._volume.open(path)
         await self._volume.admit(len(head) + len(body))

@@ -31,8 +31,8 @@ from replicator.protocol import (
     Role,
 )
 from replicator.records import InvalidRecord, decode
+from replicator.runtime import TimedOut, deadline, group, sleep_ns
 from replicator.runtime.channels import Queue, Signal
-from replicator.runtime.kernel import TimedOut, deadline, group, sleep_ns
 from replicator.runtime.port import Runtime
 from replicator.slots import StateSlots
 from replicator.untrusted import whole_number
@@ -272,15 +272,15 @@ class Source:
         if position is not None:
             self._image, self._committed = None, True
             self.durable = durable
-            await connection.send_document(
-                FrameType.RESUME, {"epoch": epoch, "durable": durable}
-            )
+            await connection.send_document(FrameType.RESUME, {"epoch": epoch, "durable": durable})
         return position
 
     async def _prepare_image(self) -> Catalogue:
         """The image to synchronize to: this epoch's operation 0, or a new epoch's."""
-        if self._image is None or not self.capture.capturing or (
-            self._epoch_floor > self.spool.epoch
+        if (
+            self._image is None
+            or not self.capture.capturing
+            or (self._epoch_floor > self.spool.epoch)
         ):
             reason = self.capture.stop_reason or "the replica's image does not fit the history"
             await self._begin_epoch(reason)
@@ -390,7 +390,7 @@ class Source:
             self._unreleased.append((last, total))
         self._window.notify()
         if not self._committed:
-            return  # the replica's image is not of this history yet: the replica may ask for all of it again
+            return  # the replica's image is not of this history yet: it may ask for all again
         keep_longer = (
             self.options.release_when_checkpointed
             and spool.waiting_bytes * 2 < spool.log.limit_bytes

@@ -85,9 +85,7 @@ class Spool:
     def append(self, prefix: bytes, data: bytes = b"") -> None:
         """Append the intent of the next operation; raises LogFull."""
         log = self.log
-        log.append(
-            RecordType.OPERATION, self.epoch, log.sequence + 1, self.completed, prefix, data
-        )
+        log.append(RecordType.OPERATION, self.epoch, log.sequence + 1, self.completed, prefix, data)
         waiting = log.appended_bytes - self.released_bytes
         if waiting > self.peak_bytes:
             self.peak_bytes = waiting
@@ -127,9 +125,7 @@ class Spool:
 
     # -- the sender ----------------------------------------------------------------
 
-    async def read_batch(
-        self, position: Position, max_bytes: int
-    ) -> tuple[bytes, int, Position]:
+    async def read_batch(self, position: Position, max_bytes: int) -> tuple[bytes, int, Position]:
         """Completed records from ``position`` on; an operation comes with its outcome.
 
         Returns the bytes, the offset of the last record in them, and where to go on.

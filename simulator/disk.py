@@ -25,7 +25,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from replicator.errors import Locked, NoSpace, StorageError, SyncFailed
-from replicator.runtime.kernel import Completion, Crashed
+from replicator.runtime import Completion, Crashed
 from replicator.runtime.port import Buffer, Stat
 from simulator.blocks import BLOCK_BYTES
 from simulator.device import Device, DiskModel

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import xxhash
 
-from replicator.runtime.kernel import Kernel, Task
+from replicator.runtime import Kernel, Task
 from replicator.runtime.port import Listener, Stream
 from simulator.device import INSTANT, DiskModel
 from simulator.disk import Disk, SimVolume

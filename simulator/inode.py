@@ -299,9 +299,7 @@ class Inode:
         self.truncate(size)
 
     @staticmethod
-    def _surviving_runs(
-        first: int, end: int, fate: int, choose: Choose
-    ) -> list[tuple[int, int]]:
+    def _surviving_runs(first: int, end: int, fate: int, choose: Choose) -> list[tuple[int, int]]:
         if fate == WHOLE:
             return [(first, end)]
         runs: list[tuple[int, int]] = []

@@ -40,7 +40,7 @@ from functools import partial
 from math import sqrt
 from typing import Literal, Protocol
 
-from replicator.runtime.kernel import Clock
+from replicator.runtime import Clock
 
 SECOND_NS = 1_000_000_000
 DAY_NS = 86_400 * SECOND_NS

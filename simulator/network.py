@@ -28,8 +28,8 @@ from collections.abc import Callable
 from functools import partial
 
 from replicator.errors import ConnectionLost
+from replicator.runtime import Cancelled, Clock, Completion
 from replicator.runtime.channels import Signal
-from replicator.runtime.kernel import Cancelled, Clock, Completion
 from simulator.link import Line, Link
 from simulator.stream import SimStream, Trace, connect_ends
 

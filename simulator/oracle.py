@@ -107,9 +107,7 @@ class Oracle:
             if mount and report.epoch and not report.damage:
                 volume = host.volume(self._home_disk)
                 stale = report.epoch != max(self.truth.epochs)
-                mounted.append(
-                    await self.workload.mounts(host, volume, self._home_root, stale)
-                )
+                mounted.append(await self.workload.mounts(host, volume, self._home_root, stale))
 
         run_offline(disks, recover)
         report, digest = found[0]
@@ -177,9 +175,7 @@ class Oracle:
             )
         if verdict.mounted is not None:
             self.checks.append(
-                Check(
-                    "mountable", seconds, occasion, verdict.mounted.ok, verdict.mounted.reason
-                )
+                Check("mountable", seconds, occasion, verdict.mounted.ok, verdict.mounted.reason)
             )
         return verdict
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from replicator.capture import SpoolPolicy
 from replicator.failover import FailoverOptions, FailoverReport, fail_over
 from replicator.replica_store import ALL_SAFEGUARDS, ReplicaOptions, Safeguards
-from replicator.runtime.kernel import Task, sleep_ns
+from replicator.runtime import Task, sleep_ns
 from replicator.source import SourceOptions
 from simulator.exchange.load import LoadConfig
 from simulator.exchange.small_store import SmallStoreConfig
@@ -218,17 +218,13 @@ class ScenarioRun:
             self.system.replica = None
             if self.world.machine(REPLICA).lost:
                 return
-            verdict = self.oracle.judge(
-                self.system.replica_machine.disks, None, occasion, now_ns
-            )
+            verdict = self.oracle.judge(self.system.replica_machine.disks, None, occasion, now_ns)
         else:
             if kind == "loss":
                 self._source_lost = True
                 self._lost_at_ns = now_ns
             choose = seeded_choice(f"{self.seed}/{occasion}/{now_ns}")
-            verdict = self.oracle.judge(
-                self.system.replica_machine.disks, choose, occasion, now_ns
-            )
+            verdict = self.oracle.judge(self.system.replica_machine.disks, choose, occasion, now_ns)
         self._last_prefix = (verdict.epoch, verdict.operation)
         self.oracle.loss(verdict, occasion, now_ns)
         replica_host = self.system.replica_machine.host
@@ -325,8 +321,10 @@ class ScenarioRun:
             return True
         if self._source_lost:
             return self._failover is not None
-        return self._programs_done and self.faults.quiet and (
-            self.system.converged or self.world.machine(REPLICA).lost
+        return (
+            self._programs_done
+            and self.faults.quiet
+            and (self.system.converged or self.world.machine(REPLICA).lost)
         )
 
     def _note_acknowledged(self) -> None:

@@ -33,8 +33,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from replicator.errors import ConnectionLost
+from replicator.runtime import Cancelled
 from replicator.runtime.channels import Signal
-from replicator.runtime.kernel import Cancelled
 from replicator.runtime.port import Buffer
 from simulator.link import Line
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from replicator.errors import BadInput, NoSpace
-from replicator.runtime.kernel import sleep_ns
+from replicator.runtime import sleep_ns
 from replicator.runtime.port import File, Volume
 from simulator.payload import PayloadPool
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from replicator.capture import Capture
 from replicator.errors import StorageError
-from replicator.runtime.kernel import Crashed
+from replicator.runtime import Crashed
 from replicator.runtime.port import Buffer, File, Lock, Stat, Volume
 from simulator.blocks import BLOCK_BYTES, read_range
 from simulator.digest import MASK, file_term, image_digest, path_key
@@ -164,9 +164,7 @@ class Truth:
             if digests[-DIGEST_BYTES:] != self.digest.to_bytes(DIGEST_BYTES, "little"):
                 self.breaches.append(f"capture missed the change after operation {expected - 1}")
         else:
-            self.breaches.append(
-                f"capture numbered a change {spool.completed}, {expected} was due"
-            )
+            self.breaches.append(f"capture numbered a change {spool.completed}, {expected} was due")
 
     # -- crashes -------------------------------------------------------------------
 

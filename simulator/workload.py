@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Protocol
 
-from replicator.runtime.kernel import group
+from replicator.runtime import group
 from replicator.runtime.port import Runtime, Volume
 from simulator.exchange.ledger import Ledger, LedgerVerdict
 from simulator.exchange.load import LoadConfig, MailLoad

@@ -20,9 +20,10 @@ def test_protocol_page_is_drawn_from_the_table() -> None:
 
 def test_every_state_of_the_protocol_can_be_reached_and_left() -> None:
     reached = {State.OPEN}
-    while more := {
-        following for (state, _, _), following in TRANSITIONS.items() if state in reached
-    } - reached:
+    while (
+        more := {following for (state, _, _), following in TRANSITIONS.items() if state in reached}
+        - reached
+    ):
         reached |= more
     assert reached == set(State)
     assert {state for state, _, _ in TRANSITIONS} == set(State) - {State.CLOSED}

@@ -67,7 +67,8 @@ def test_quickstart_loads_with_plain_numbers() -> None:
     assert isinstance(scenario.stream, sc.StoreStream)
     assert scenario.stream.message_size_bytes == 49_152
     assert scenario.protection.spool_limit_bytes == 512 << 20
-    assert [fault.kind for fault in scenario.faults] == ["link_outage", "power_loss", "loss"]
+    kinds = [fault.kind for fault in scenario.faults]
+    assert kinds == ["link_outage", "power_loss", "link_outage", "loss"]
     assert scenario.objectives.rpo_ns == 300 * 10**9
     assert scenario.source.spool_disk is None
 

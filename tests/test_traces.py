@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replicator.errors import BadInput
-from replicator.runtime.kernel import Kernel
+from replicator.runtime import Kernel
 from simulator.payload import POOL_BYTES, PayloadPool
 from simulator.runtime import SimClock
 from simulator.traces import DISK_PATH, TracedWrite, TracePlayer, read_writes

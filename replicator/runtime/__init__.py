@@ -1,29 +1,30 @@
 """The port to the world and the kernel that runs our coroutines.
 
-``kernel`` schedules tasks over a clock of three calls, ``channels`` holds the FIFO
-buffers between tasks, ``port`` names what a world has to offer: storage, streams,
-time.  Everything that decides is written against these three modules and therefore
-runs unchanged in the simulator and on real hosts.
+``kernel`` schedules tasks over a clock of three calls, ``waiting`` holds what a task can
+wait for, ``scopes`` the deadlines and groups, ``channels`` the FIFO buffers between tasks,
+``port`` names what a world has to offer: storage, streams, time.  Everything that decides
+is written against these and therefore runs unchanged in the simulator and on real hosts.
 """
 
 from replicator.runtime.channels import Queue, QueueClosed, Signal
-from replicator.runtime.kernel import (
+from replicator.runtime.kernel import Clock, Kernel, Task
+from replicator.runtime.scopes import (
     UNFINISHED,
-    Cancelled,
     Cleanup,
-    Clock,
-    Completion,
-    Crashed,
     Deadline,
     Group,
-    Kernel,
-    Task,
-    TaskCancelled,
-    TimedOut,
     cleanup,
     deadline,
     first,
     group,
+)
+from replicator.runtime.waiting import (
+    Cancelled,
+    Completion,
+    Crashed,
+    TaskCancelled,
+    TimedOut,
+    Waitable,
     sleep_ns,
     yield_now,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "Task",
     "TaskCancelled",
     "TimedOut",
+    "Waitable",
     "cleanup",
     "deadline",
     "first",

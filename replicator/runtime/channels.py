@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, Generic, TypeVar
 
-from replicator.runtime.kernel import Task, Waitable
+from replicator.runtime.kernel import Task
+from replicator.runtime.waiting import Waitable
 
 T = TypeVar("T")
 

@@ -19,8 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, exp, log, pi, sqrt
 
+from replicator.runtime import group, sleep_ns
 from replicator.runtime.channels import Signal
-from replicator.runtime.kernel import group, sleep_ns
 from simulator.exchange.ledger import Ledger
 from simulator.exchange.store import Message, Store
 from simulator.payload import PayloadPool

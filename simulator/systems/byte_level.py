@@ -14,7 +14,7 @@ from typing import Any
 from replicator.capture import Capture, CapturedVolume, SpoolPolicy
 from replicator.replica import Replica
 from replicator.replica_store import ALL_SAFEGUARDS, ReplicaOptions, ReplicaStore, Safeguards
-from replicator.runtime.kernel import group
+from replicator.runtime import group
 from replicator.slots import StateSlots
 from replicator.source import Source, SourceOptions, SourceState
 from replicator.spool import Spool

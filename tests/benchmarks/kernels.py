@@ -6,8 +6,8 @@ import asyncio
 import time
 
 from replicator.host.clock import AsyncioClock
+from replicator.runtime import Clock, Kernel, group, sleep_ns
 from replicator.runtime.channels import Queue, Signal
-from replicator.runtime.kernel import Clock, Kernel, group, sleep_ns
 from simulator.runtime import SimClock
 from tests.benchmarks.rig import no_collector
 from tests.benchmarks.table import Table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from replicator.runtime.kernel import sleep_ns
+from replicator.runtime import sleep_ns
 from simulator.device import INSTANT
 from simulator.host import World, lose_everything, seeded_choice
 from simulator.systems.byte_level import REPLICA, REPLICA_ROOT, SOURCE

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from replicator.replica_store import ReplicaOptions
-from replicator.runtime.kernel import sleep_ns
+from replicator.runtime import sleep_ns
 from replicator.runtime.port import Runtime, Volume
 from replicator.source import SourceOptions
 from simulator.device import INSTANT

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from replicator.errors import Locked, NoSpace, NotFound, StorageError, SyncFailed
-from replicator.runtime.kernel import Crashed, group, yield_now
+from replicator.runtime import Crashed, group, yield_now
 from replicator.runtime.port import Volume
 from tests.conformance.storage_worlds import SimulatedWorld, StorageWorld
 

@@ -14,7 +14,7 @@ from typing import Any
 from replicator.capture import SpoolPolicy
 from replicator.errors import NotFound
 from replicator.replica_store import ALL_SAFEGUARDS, ReplicaOptions, Safeguards
-from replicator.runtime.kernel import sleep_ns
+from replicator.runtime import sleep_ns
 from replicator.runtime.port import Runtime, Volume
 from replicator.source import SourceOptions
 from simulator.device import DiskModel
@@ -295,9 +295,7 @@ def run(plan: Plan) -> Outcome:
             oracle.judge(machine.disks, None, "crash", world.clock.now())
         else:
             system.source = None
-            oracle.judge(
-                world.machine(REPLICA).disks, lose_everything, "crash", world.clock.now()
-            )
+            oracle.judge(world.machine(REPLICA).disks, lose_everything, "crash", world.clock.now())
         world.clock.at(world.clock.now() + 5 * MS, lambda: restart(name))
 
     def restart(name: str) -> None:

@@ -47,9 +47,7 @@ def at_time(
 def journal_segments(system: ByteLevelSystem) -> list[tuple[str, Inode]]:
     names = system.world.machine(REPLICA).disks["data"].names
     return [
-        (path, node)
-        for path, node in names.walk("/replica/journal")
-        if isinstance(node, Inode)
+        (path, node) for path, node in names.walk("/replica/journal") if isinstance(node, Inode)
     ]
 
 

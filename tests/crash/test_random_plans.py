@@ -76,9 +76,7 @@ faults = st.one_of(
         instants,
         spans,
     ),
-    st.builds(
-        lambda at, host: fault("process_crash", at, f'host = "{host}"'), instants, hosts
-    ),
+    st.builds(lambda at, host: fault("process_crash", at, f'host = "{host}"'), instants, hosts),
     st.builds(
         lambda at, span, host: fault("pause", at, span, f'host = "{host}"'),
         instants,

@@ -38,9 +38,7 @@ def plans(safeguard: str) -> Iterator[Plan]:
     steps = WITH_GAP if safeguard == "atomic_resynchronization" else log_rolls()
     for survival in ("none", "all", "some", "other"):
         for step in range(1, 140):
-            yield Plan(
-                steps, host=REPLICA, crash_at=step, survival=survival, safeguards=safeguards
-            )
+            yield Plan(steps, host=REPLICA, crash_at=step, survival=survival, safeguards=safeguards)
 
 
 @pytest.mark.parametrize("safeguard", MUTANTS)

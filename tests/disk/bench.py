@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
-from replicator.runtime.kernel import Completion
+from replicator.runtime import Completion
 from replicator.runtime.port import EntryKind
 from simulator.device import INSTANT, DiskModel
 from simulator.disk import Disk

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from replicator.errors import NoSpace, SyncFailed
-from replicator.runtime.kernel import Crashed
+from replicator.runtime import Crashed
 from simulator.device import INSTANT, DiskModel
 from simulator.disk import METADATA_COMMIT_NS, SimFile
 from simulator.host import keep_everything, lose_everything

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from replicator.runtime.kernel import Kernel, sleep_ns
+from replicator.runtime import Kernel, sleep_ns
 from simulator.device import Device, DiskModel
 from simulator.disk import Disk
 from simulator.host import keep_everything

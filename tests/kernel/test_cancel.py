@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from replicator.runtime.channels import Queue, Signal
-from replicator.runtime.kernel import (
+from replicator.runtime import (
     UNFINISHED,
     Cancelled,
     Completion,
@@ -17,6 +16,7 @@ from replicator.runtime.kernel import (
     sleep_ns,
     yield_now,
 )
+from replicator.runtime.channels import Queue, Signal
 from tests.kernel.worlds import World
 
 

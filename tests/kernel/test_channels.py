@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from replicator.runtime import TimedOut, deadline, group, sleep_ns, yield_now
 from replicator.runtime.channels import Queue, QueueClosed, Signal
-from replicator.runtime.kernel import TimedOut, deadline, group, sleep_ns, yield_now
 from tests.kernel.worlds import World
 
 

@@ -6,8 +6,7 @@ import contextlib
 
 import pytest
 
-from replicator.runtime.channels import Queue, Signal
-from replicator.runtime.kernel import (
+from replicator.runtime import (
     Cancelled,
     Completion,
     Group,
@@ -17,6 +16,7 @@ from replicator.runtime.kernel import (
     sleep_ns,
     yield_now,
 )
+from replicator.runtime.channels import Queue, Signal
 from tests.kernel.worlds import World
 
 

@@ -9,8 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from replicator.runtime.channels import Queue
-from replicator.runtime.kernel import (
+from replicator.runtime import (
     Completion,
     Crashed,
     Kernel,
@@ -21,6 +20,7 @@ from replicator.runtime.kernel import (
     sleep_ns,
     yield_now,
 )
+from replicator.runtime.channels import Queue
 from tests.kernel.worlds import SimWorld, World
 
 

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replicator.runtime.channels import Queue, QueueClosed
-from replicator.runtime.kernel import (
+from replicator.runtime import (
     UNFINISHED,
     Cancelled,
     Group,
@@ -28,6 +27,7 @@ from replicator.runtime.kernel import (
     sleep_ns,
     yield_now,
 )
+from replicator.runtime.channels import Queue, QueueClosed
 from tests.kernel.worlds import SimWorld
 
 

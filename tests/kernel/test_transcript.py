@@ -7,8 +7,7 @@ from typing import Any
 
 import simpy
 
-from replicator.runtime.channels import Queue, QueueClosed, Signal
-from replicator.runtime.kernel import (
+from replicator.runtime import (
     UNFINISHED,
     Cancelled,
     Completion,
@@ -20,6 +19,7 @@ from replicator.runtime.kernel import (
     sleep_ns,
     yield_now,
 )
+from replicator.runtime.channels import Queue, QueueClosed, Signal
 from simulator.runtime import SimClock
 from tests.kernel.worlds import MILLISECOND_NS, LoopWorld, SimWorld
 

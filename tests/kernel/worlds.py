@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from replicator.host.clock import AsyncioClock
-from replicator.runtime.kernel import Clock, Kernel, Task
+from replicator.runtime import Clock, Kernel, Task
 from simulator.runtime import SimClock
 
 T = TypeVar("T")

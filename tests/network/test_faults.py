@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 from replicator.errors import ConnectionLost
-from replicator.runtime.kernel import TimedOut, deadline
+from replicator.runtime import TimedOut, deadline
 from simulator.link import LinkModel
 from simulator.stream import SimStream
 from tests.network.wires import ADDRESS, MILLISECOND_NS, SECOND_NS, Sink, Wire, send_all

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replicator.errors import ConnectionLost
-from replicator.runtime.kernel import TimedOut, deadline, sleep_ns
+from replicator.runtime import TimedOut, deadline, sleep_ns
 from replicator.runtime.port import Listener, Stream
 from simulator.link import LinkModel
 from simulator.stream import SimStream

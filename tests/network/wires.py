@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from replicator.runtime.kernel import Kernel, Task
+from replicator.runtime import Kernel, Task
 from simulator.link import Link, LinkModel
 from simulator.network import Attachment, Network, SimListener
 from simulator.runtime import SimClock

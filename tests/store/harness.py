@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from replicator.runtime.kernel import Kernel, group
+from replicator.runtime import Kernel, group
 from simulator.exchange.ledger import Ledger, LedgerVerdict
 from simulator.exchange.small_files import ALL_SAFEGUARDS, Safeguards
 from simulator.exchange.small_store import SmallStore, SmallStoreConfig

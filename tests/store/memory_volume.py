@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from replicator.errors import AlreadyExists, NotFound
-from replicator.runtime.kernel import Crashed, yield_now
+from replicator.runtime import Crashed, yield_now
 from replicator.runtime.port import EntryKind, Stat
 
 SECTOR = 512

@@ -12,7 +12,7 @@ import itertools
 
 import pytest
 
-from replicator.runtime.kernel import group
+from replicator.runtime import group
 from simulator.exchange.ledger import Ledger
 from simulator.exchange.small_files import ALL_SAFEGUARDS, Safeguards
 from simulator.exchange.small_store import SmallStore

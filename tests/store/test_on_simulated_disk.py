@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from replicator.runtime.kernel import Kernel, group
+from replicator.runtime import Kernel, group
 from simulator.device import DiskModel
 from simulator.disk import Disk
 from simulator.exchange.ledger import Ledger

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from replicator.errors import NoSpace
-from replicator.runtime.kernel import Kernel, Task, group, sleep_ns
+from replicator.runtime import Kernel, Task, group, sleep_ns
 from simulator.exchange.ledger import Ledger
 from simulator.exchange.load import LoadConfig, MailLoad, run_load
 from simulator.exchange.small_store import SmallStore, SmallStoreConfig
