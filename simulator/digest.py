@@ -62,9 +62,9 @@ def entry_term(path: str, node: Node) -> int:
 
 def refresh(inode: Inode) -> int:
     """Take the touched blocks' hashes anew; returns the sum of all block hashes."""
-    touched = inode.touched
+    blocks, touched = inode.blocks, inode.touched
     if touched:
-        blocks, hashes, total = inode.blocks, inode.hashes, inode.hash_sum
+        hashes, total = inode.hashes, inode.hash_sum
         for number in touched:
             new = block_hash(number, blocks.get(number))
             old = hashes.get(number, 0)

@@ -18,6 +18,7 @@ What survives a power loss, in this order (DESIGN section 6):
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
@@ -35,8 +36,8 @@ class Change(NamedTuple):
 
     offset: int
     data: bytes | None
-    before: list[tuple[int, bytes | None]]
-    """The blocks it replaced."""
+    before: list[tuple[int, bytes | None]] | None
+    """The blocks it replaced; None for an append, which is undone by cutting it off."""
     size_before: int
     size_after: int
 
@@ -45,8 +46,11 @@ class Inode:
     """Content, size and unsynced changes of one regular file."""
 
     __slots__ = (
+        "_blocks",
+        "_tail",
+        "_tail_ends",
+        "_tail_start",
         "attributes",
-        "blocks",
         "changes",
         "charged_blocks",
         "dirty_bytes",
@@ -67,7 +71,12 @@ class Inode:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.blocks: dict[int, bytes] = {}
+        self._blocks: dict[int, bytes] = {}
+        # What was appended since anybody looked at blocks: logs grow by unaligned records,
+        # and to cut each into blocks at once would copy it three times more.
+        self._tail: list[bytes] = []
+        self._tail_ends: list[int] = []
+        self._tail_start = 0
         self.held_blocks = 0
         """Blocks that hold anything."""
         self.size = 0
@@ -95,7 +104,7 @@ class Inode:
     def fork(self) -> Inode:
         """A copy that may be changed while this one stays as it is; costs no content."""
         copy = Inode(self.number)
-        copy.blocks = ForkedMap(self.blocks)
+        copy._blocks = ForkedMap(self.blocks)
         copy.hashes = ForkedMap(self.hashes)
         copy.hash_sum = self.hash_sum
         copy.touched = set(self.touched)
@@ -114,23 +123,64 @@ class Inode:
         copy.resident = self.resident
         return copy
 
+    @property
+    def blocks(self) -> dict[int, bytes]:
+        """The content by block number; a missing block reads as zeros."""
+        if self._tail:
+            tail = self._tail[0] if len(self._tail) == 1 else b"".join(self._tail)
+            start = self._tail_start
+            self._tail, self._tail_ends = [], []
+            self._write_parts(*divmod(start, BLOCK_BYTES), tail)
+        return self._blocks
+
     # -- what programs do ----------------------------------------------------------
 
     def read(self, offset: int, length: int) -> bytes:
-        return read_range(self.blocks, offset, min(length, self.size - offset))
+        length = min(length, self.size - offset)
+        if not self._tail or offset < self._tail_start:
+            return read_range(self.blocks, offset, length)
+        if length <= 0:
+            return b""
+        ends, end = self._tail_ends, offset + length
+        first, last = bisect_right(ends, offset), bisect_left(ends, end)
+        pieces = self._tail[first : last + 1]
+        over = ends[last] - end
+        if over:
+            pieces[-1] = pieces[-1][: len(pieces[-1]) - over]
+        begin = ends[first - 1] if first else self._tail_start
+        if offset > begin:
+            pieces[0] = pieces[0][offset - begin :]
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _append(self, offset: int, data: bytes) -> int:
+        """Add to the end of the file; returns how many blocks are new."""
+        end = offset + len(data)
+        new_blocks = (end - 1) // BLOCK_BYTES - (offset - 1) // BLOCK_BYTES
+        if not self._tail:
+            self._tail_start = offset
+            if offset % BLOCK_BYTES and not self._blocks.get(offset // BLOCK_BYTES):
+                new_blocks += 1  # the file ends in a hole
+        self._tail.append(data)
+        self._tail_ends.append(end)
+        return new_blocks
 
     def write(self, offset: int, data: bytes) -> int:
         """Write and return how many blocks are new."""
         length = len(data)
-        blocks = self.blocks
         number, start = divmod(offset, BLOCK_BYTES)
-        if start == 0 and length == BLOCK_BYTES:
+        before: list[tuple[int, bytes | None]] | None
+        if offset == self.size and (self._tail or start or length != BLOCK_BYTES):
+            before = None
+            new_blocks = self._append(offset, data) if length else 0
+        elif start == 0 and length == BLOCK_BYTES:
+            blocks = self.blocks
             old = blocks.get(number)
             new_blocks = 0 if old else 1
             blocks[number] = data
             before = [(number, old)]
             self.touched.add(number)
         else:
+            _ = self.blocks  # the tail's turn comes first
             before, new_blocks = self._write_parts(number, start, data)
         self.held_blocks += new_blocks
         size_before = self.size
@@ -151,7 +201,7 @@ class Inode:
 
         Returns the blocks that were replaced, and how many are new.
         """
-        blocks = self.blocks
+        blocks = self._blocks
         first = number
         new_blocks = 0
         before: list[tuple[int, bytes | None]] = []
@@ -186,6 +236,7 @@ class Inode:
 
     def truncate(self, size: int) -> int:
         """Set the size and return how many blocks are gone."""
+        _ = self.blocks  # the tail ends where the file ends, or it is none
         before: list[tuple[int, bytes | None]] = []
         size_before = self.size
         gone = self._cut(size, before) if size < size_before else 0
@@ -207,6 +258,14 @@ class Inode:
             gone += kept is None
             self._restore(number, kept)
         return gone
+
+    def _cut_off(self, size: int, end: int) -> None:
+        """Undo an append that made the file grow from ``size`` to ``end``."""
+        keep, rest = divmod(size, BLOCK_BYTES)
+        for number in range(keep, (end - 1) // BLOCK_BYTES + 1):
+            old = self._blocks.get(number)
+            if old:
+                self._restore(number, old[:rest] if number == keep and rest else None)
 
     def count_blocks(self) -> int:
         """Blocks that hold anything, counted one by one: what ``held_blocks`` must agree with."""
@@ -251,10 +310,14 @@ class Inode:
 
     def power_loss(self, choose: Choose, sector_bytes: int) -> None:
         """Lose the cache: go back to the medium, then let a legal subset survive."""
+        _ = self.blocks
         changes = list(self.changes)
         for change in reversed(changes):
-            for number, old in reversed(change.before):
-                self._restore(number, old)
+            if change.before is None:
+                self._cut_off(change.size_before, change.size_after)
+            else:
+                for number, old in reversed(change.before):
+                    self._restore(number, old)
             self.size = change.size_before
         self.changes.clear()
         self.first_change += len(changes)
