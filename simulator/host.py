@@ -23,10 +23,11 @@ import xxhash
 from replicator.runtime import Kernel, Task
 from replicator.runtime.port import Listener, Stream
 from simulator.device import INSTANT, DiskModel
-from simulator.disk import Disk, SimVolume
+from simulator.disk import Disk
 from simulator.inode import Choose
 from simulator.network import Attachment, Network
 from simulator.runtime import SimClock
+from simulator.volume import SimVolume
 
 T = TypeVar("T")
 Observer = Callable[[str, str, tuple[int | str, ...]], None]
@@ -111,7 +112,7 @@ class Host:
 
     def volume(self, name: str) -> SimVolume:
         """One of the machine's disks, mounted by this incarnation."""
-        return self.machine.disks[name].mount(self)
+        return SimVolume(self.machine.disks[name], self)
 
     def start(self, main: Coroutine[Any, Any, None], name: str) -> Task[None]:
         """Run ``main`` as the host's root task; its failure is kept in ``failure``."""

@@ -11,6 +11,7 @@ from simulator.device import INSTANT, DiskModel
 from simulator.disk import Disk
 from simulator.inode import Choose, Inode
 from simulator.runtime import SimClock
+from simulator.volume import SimVolume
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ class Bench:
     def restart(self) -> None:
         """The process is another one from here on."""
         self.process = Process()
-        self.volume = self.disk.mount(self.process)
+        self.volume = SimVolume(self.disk, self.process)
         self.disk.on_crash = self.die
 
     def die(self) -> None:

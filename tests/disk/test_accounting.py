@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from replicator.errors import NoSpace, StorageError
 from simulator.device import INSTANT
 from simulator.digest import image_digest
-from simulator.disk import SimFile
+from simulator.volume import SimFile
 from tests.disk.bench import Bench, Choices, recount
 
 BLOCKS = 40

@@ -13,8 +13,9 @@ import pytest
 from replicator.errors import NoSpace, SyncFailed
 from replicator.runtime import Crashed
 from simulator.device import INSTANT, DiskModel
-from simulator.disk import METADATA_COMMIT_NS, SimFile
+from simulator.disk import METADATA_COMMIT_NS
 from simulator.host import keep_everything, lose_everything
+from simulator.volume import SimFile
 from tests.disk.bench import Bench, Choices, recount
 from tests.disk.reference import FileModel, NamesModel
 

@@ -11,6 +11,7 @@ from simulator.device import Device, DiskModel
 from simulator.disk import Disk
 from simulator.host import keep_everything
 from simulator.runtime import SimClock
+from simulator.volume import SimVolume
 from tests.disk.bench import Bench
 
 MS = 1_000_000
@@ -59,7 +60,7 @@ def test_the_device_serves_in_the_order_of_booking() -> None:
 def test_syncs_of_two_files_queue_up_first_come_first_served() -> None:
     clock = SimClock()
     kernel = Kernel(clock)
-    volume = Disk(clock, MODEL, "disk").mount(kernel)
+    volume = SimVolume(Disk(clock, MODEL, "disk"), kernel)
     ends: dict[str, int] = {}
 
     async def program(name: str, size: int) -> None:
@@ -78,7 +79,7 @@ def test_each_sync_pays_for_what_was_written_since_the_last() -> None:
     """The stretches already on the medium do not count again, however long the file is busy."""
     clock = SimClock()
     kernel = Kernel(clock)
-    volume = Disk(clock, MODEL, "disk").mount(kernel)
+    volume = SimVolume(Disk(clock, MODEL, "disk"), kernel)
     file = volume.create("/f")
     times: list[int] = []
 
@@ -106,7 +107,7 @@ def test_a_sync_while_another_is_under_way_waits_for_its_own_writes_too() -> Non
     clock = SimClock()
     kernel = Kernel(clock)
     disk = Disk(clock, MODEL, "disk")
-    volume = disk.mount(kernel)
+    volume = SimVolume(disk, kernel)
     file = volume.create("/f")
     left: list[tuple[int, int]] = []
 
@@ -165,7 +166,7 @@ def test_the_dirty_limit_bounds_what_a_writer_can_pile_up(size: int) -> None:
     clock = SimClock()
     kernel = Kernel(clock)
     disk = Disk(clock, replace(MODEL, dirty_limit_bytes=limit), "disk")
-    volume = disk.mount(kernel)
+    volume = SimVolume(disk, kernel)
     total = 3_000_000
     most = [0, 0]
 
@@ -190,7 +191,7 @@ def test_two_writers_held_at_the_limit_both_go_on() -> None:
     clock = SimClock()
     kernel = Kernel(clock)
     disk = Disk(clock, replace(MODEL, dirty_limit_bytes=100_000), "disk")
-    volume = disk.mount(kernel)
+    volume = SimVolume(disk, kernel)
 
     async def writer(name: str) -> None:
         file = volume.create(name)

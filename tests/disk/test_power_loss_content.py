@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from simulator.blocks import BLOCK_BYTES
 from simulator.device import INSTANT
-from simulator.disk import SimFile
 from simulator.host import keep_everything, lose_everything
+from simulator.volume import SimFile
 from tests.disk.bench import Bench, Choices, every_choice
 from tests.disk.reference import FileModel
 

@@ -14,6 +14,7 @@ from simulator.exchange.load import LoadConfig, MailLoad
 from simulator.exchange.small_store import SmallStore, SmallStoreConfig
 from simulator.runtime import SimClock
 from simulator.traces import TracePlayer, read_writes
+from simulator.volume import SimVolume
 from tests.test_traces import EXCERPT
 
 LOAD = LoadConfig(
@@ -54,7 +55,7 @@ def test_a_store_under_load_survives_crash_after_crash(seed: int, metadata: str)
     for _round in range(25):
         kernel = Kernel(clock)
         disk.crash_at_step = disk.steps + draw.choice((3, 30, 300, 1000)) + draw.randrange(20)
-        store = SmallStore(disk.mount(kernel), "/store", now_ns=clock.now, config=STORE)
+        store = SmallStore(SimVolume(disk, kernel), "/store", now_ns=clock.now, config=STORE)
         task = kernel.run_task(life(store), "life")
         while not kernel.dead and not task.done:
             clock.run_until(clock.now() + 10_000_000)
@@ -71,7 +72,7 @@ def test_the_excerpt_plays_on_the_emulated_disk() -> None:
     disk = Disk(clock, DiskModel(), "disk")
     kernel = Kernel(clock)
     player = TracePlayer(read_writes(EXCERPT), speed=10.0)
-    task = kernel.run_task(player.play(disk.mount(kernel), clock.now), "player")
+    task = kernel.run_task(player.play(SimVolume(disk, kernel), clock.now), "player")
     clock.run_until_idle()
     task.result()
     assert player.figures.writes == 3592

@@ -1,0 +1,324 @@
+"""The storage port over an emulated disk, as one host incarnation sees it.
+
+Files and volumes here translate: they check that their host lives, change the
+:class:`~simulator.disk.Disk`, and count the step at which a crash may have been asked for.
+What they model is said there.
+"""
+
+from __future__ import annotations
+
+from replicator.errors import NoSpace, StorageError, SyncFailed
+from replicator.runtime import Completion, Crashed
+from replicator.runtime.port import Buffer, Stat
+from simulator.blocks import BLOCK_BYTES
+from simulator.disk import Disk, Holder
+from simulator.inode import Inode
+from simulator.namespace import Directory, Symlink, kind_of
+
+
+def _block_numbers(offset: int, length: int) -> range:
+    return range(offset // BLOCK_BYTES, (offset + length - 1) // BLOCK_BYTES + 1)
+
+
+class SimFile:
+    """An open file of a :class:`SimVolume`."""
+
+    __slots__ = ("_disk", "_holder", "_poison", "inode", "path")
+
+    def __init__(self, disk: Disk, holder: Holder, path: str, inode: Inode) -> None:
+        self._disk = disk
+        self._holder = holder
+        self.path = path
+        self.inode = inode
+        self._poison: SyncFailed | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return self.inode.size
+
+    def _check(self) -> None:
+        if self._holder.dead:
+            raise Crashed(f"{self.path}: the host is dead")
+        if self._poison is not None:
+            raise self._poison
+
+    def _room(self, blocks: int, offset: int) -> None:
+        disk = self._disk
+        if (disk.used_blocks + blocks) * BLOCK_BYTES > disk.model.size_bytes:
+            raise NoSpace(f"volume {disk.name} is full", path=self.path, offset=offset)
+
+    def write_at(self, offset: int, *buffers: Buffer) -> int:
+        if self._holder.dead or self._poison is not None:
+            self._check()
+        data = buffers[0] if len(buffers) == 1 else b"".join(buffers)
+        if type(data) is not bytes:
+            data = bytes(data)
+        length = len(data)
+        if not length:
+            return 0
+        disk, inode = self._disk, self.inode
+        if disk.crash_at_step == disk.steps + 1:
+            length = int(length * disk.crash_keeps)
+            if not length:
+                disk.step("write", inode.number, offset, length)
+            data = data[:length]
+        if disk.used_blocks * BLOCK_BYTES + length > disk.model.size_bytes - 2 * BLOCK_BYTES:
+            length = self._short_write(offset, length)
+            data = data[:length]
+        new_blocks = inode.write(offset, data)
+        if new_blocks:
+            new_blocks = self._charge(new_blocks, offset, length)
+        disk.wrote(inode, length, new_blocks)
+        disk.step("write", inode.number, offset, length)
+        return length
+
+    def _charge(self, new_blocks: int, offset: int, length: int) -> int:
+        """Blocks to charge for: those that were reserved are paid for already."""
+        inode = self.inode
+        if not inode.links:
+            return 0
+        if inode.reserved:
+            reserved = inode.reserved.intersection(_block_numbers(offset, length))
+            inode.reserved -= reserved
+            new_blocks -= len(reserved)
+        inode.charged_blocks += new_blocks
+        return new_blocks
+
+    def _uncharged(self, offset: int, length: int) -> list[int]:
+        """The blocks of a range that are neither written nor reserved yet."""
+        blocks, reserved = self.inode.blocks, self.inode.reserved
+        return [
+            n for n in _block_numbers(offset, length) if n not in reserved and not blocks.get(n)
+        ]
+
+    def _short_write(self, offset: int, length: int) -> int:
+        """How much of a write fits on an almost full volume; raises NoSpace for nothing."""
+        disk, inode = self._disk, self.inode
+        free = disk.model.size_bytes // BLOCK_BYTES - disk.used_blocks
+        fits = 0
+        while fits < length:
+            number = (offset + fits) // BLOCK_BYTES
+            if number not in inode.reserved and not inode.blocks.get(number):
+                if free <= 0:
+                    break
+                free -= 1
+            fits = min(length, (number + 1) * BLOCK_BYTES - offset)
+        if fits == 0:
+            raise NoSpace(f"volume {disk.name} is full", path=self.path, offset=offset)
+        return fits
+
+    def truncate(self, size_bytes: int) -> None:
+        self._check()
+        inode = self.inode
+        shrinks = size_bytes <= inode.size
+        gone = inode.truncate(size_bytes)
+        if shrinks and inode.reserved:
+            end = (size_bytes + BLOCK_BYTES - 1) // BLOCK_BYTES
+            kept = {number for number in inode.reserved if number < end}
+            gone += len(inode.reserved) - len(kept)
+            inode.reserved = kept
+        if not inode.links:
+            gone = 0
+        inode.charged_blocks -= gone
+        self._disk.wrote(inode, 0, -gone)
+        self._disk.step("truncate", inode.number, size_bytes)
+
+    def zero_range(self, offset: int, length: int) -> None:
+        self._check()
+        if length > 0:
+            self._room(len(self._uncharged(offset, length)), offset)
+            new_blocks = self.inode.zero_range(offset, length)
+            self._disk.wrote(self.inode, length, self._charge(new_blocks, offset, length))
+        self._disk.step("zero", self.inode.number, offset, length)
+
+    def allocate(self, offset: int, length: int) -> None:
+        self._check()
+        inode = self.inode
+        if inode.links and length > 0:
+            more = self._uncharged(offset, length)
+            self._room(len(more), offset)
+            inode.reserved.update(more)
+            inode.charged_blocks += len(more)
+            self._disk.used_blocks += len(more)
+        self._disk.step("allocate", inode.number, offset, length)
+
+    async def read_at(self, offset: int, length: int) -> bytes:
+        self._check()
+        inode, disk = self.inode, self._disk
+        if not inode.resident:
+            done: Completion[None] = Completion()
+            end_ns = disk.device.book(disk.clock.now(), min(length, max(0, inode.size - offset)), 1)
+            disk.clock.at(end_ns, lambda: done.set(None))
+            await done
+            self._check()
+            if offset + length >= inode.size:
+                inode.resident = True  # read to its end: from here on it is in memory
+        return inode.read(offset, length)
+
+    async def sync(self) -> None:
+        self._check()
+        inode, disk = self.inode, self._disk
+        if disk.sync_lies:
+            disk.step("lie", inode.number)
+            return
+        up_to, boot = inode.change_count(), disk.boots
+        end_ns = disk.device.book(disk.clock.now(), inode.dirty_bytes, inode.dirty_runs)
+        end_ns += disk.model.sync_overhead_ns
+        if end_ns > disk.clock.now():
+            done: Completion[None] = Completion()
+            disk.clock.at(end_ns, lambda: done.set(None))
+            await done
+        self._check()
+        if disk.boots != boot:
+            raise Crashed(f"{self.path}: the power went away during a sync")
+        if disk.sync_fails is not None and disk.sync_fails(self.path):
+            self._poison = SyncFailed("the sync failed", path=self.path)
+            raise self._poison
+        disk.settle(inode, up_to)
+        disk.step("sync", inode.number, up_to)
+
+    def close(self) -> None:
+        self._poison = StorageError("the file is closed", path=self.path)  # type: ignore[assignment]
+
+
+class SimLock:
+    def __init__(self, disk: Disk, path: str, holder: Holder) -> None:
+        self._disk, self._path, self._holder = disk, path, holder
+        self._held = True
+
+    def release(self) -> None:
+        if self._held:
+            self._held = False
+            self._disk.unlock(self._path, self._holder)
+
+
+class SimVolume:
+    """The storage port over a :class:`Disk`, for one host incarnation."""
+
+    def __init__(self, disk: Disk, holder: Holder) -> None:
+        self.disk = disk
+        self._holder = holder
+
+    @property
+    def name(self) -> str:
+        return self.disk.name
+
+    def _check(self) -> None:
+        if self._holder.dead:
+            raise Crashed(f"{self.disk.name}: the host is dead")
+
+    def create(self, path: str) -> SimFile:
+        self._check()
+        inode = self.disk.create(path)
+        self.disk.name_step("create", inode.number)
+        return SimFile(self.disk, self._holder, path, inode)
+
+    def open(self, path: str) -> SimFile:
+        self._check()
+        node = self.disk.names.node(path)
+        if not isinstance(node, Inode):
+            raise StorageError("not a regular file", path=path)
+        return SimFile(self.disk, self._holder, path, node)
+
+    def rename(self, old: str, new: str) -> None:
+        self._check()
+        replaced = self.disk.names.rename(old, new)
+        if isinstance(replaced, Inode):
+            self.disk.forget_unlinked(replaced)
+        self.disk.name_step("rename")
+
+    def unlink(self, path: str) -> None:
+        self._check()
+        node = self.disk.names.remove(path, directory_wanted=False)
+        if isinstance(node, Inode):
+            self.disk.forget_unlinked(node)
+        self.disk.name_step("unlink")
+
+    def link(self, old: str, new: str) -> None:
+        self._check()
+        node = self.disk.names.node(old)
+        if not isinstance(node, Inode):
+            raise StorageError("only files can have a second name", path=old)
+        self.disk.names.add(new, node)
+        self.disk.name_step("link", node.number)
+
+    def symlink(self, target: str, path: str) -> None:
+        self._check()
+        number = self.disk.names.next_number
+        self.disk.names.next_number += 1
+        self.disk.names.add(path, Symlink(number, target))
+        self.disk.name_step("symlink", number)
+
+    def mkdir(self, path: str) -> None:
+        self._check()
+        number = self.disk.names.next_number
+        self.disk.names.next_number += 1
+        self.disk.names.add(path, Directory(number))
+        self.disk.name_step("mkdir", number)
+
+    def rmdir(self, path: str) -> None:
+        self._check()
+        self.disk.names.remove(path, directory_wanted=True)
+        self.disk.name_step("rmdir")
+
+    def set_attributes(self, path: str, attributes: int) -> None:
+        self._check()
+        self.disk.names.set_attributes(path, attributes)
+        self.disk.name_step("attributes", attributes)
+
+    def list(self, path: str) -> list[str]:
+        self._check()
+        return sorted(self.disk.names.directory(path).entries)
+
+    def stat(self, path: str) -> Stat:
+        self._check()
+        node = self.disk.names.node(path)
+        kind = kind_of(node)
+        if isinstance(node, Inode):
+            return Stat(kind, node.size, node.number, node.attributes)
+        if isinstance(node, Symlink):
+            return Stat(kind, len(node.target), node.number, 0, node.target)
+        return Stat(kind, 0, node.number, node.attributes)
+
+    def exists(self, path: str) -> bool:
+        self._check()
+        try:
+            self.disk.names.node(path)
+        except StorageError:  # no such name, or a file where a directory should be
+            return False
+        return True
+
+    def free_bytes(self) -> int:
+        self._check()
+        return self.disk.free_bytes()
+
+    def lock(self, path: str) -> SimLock:
+        self._check()
+        self.disk.lock(path, self._holder)
+        return SimLock(self.disk, path, self._holder)
+
+    async def sync_directory(self, path: str) -> None:
+        self._check()
+        disk = self.disk
+        directory = disk.names.directory(path)
+        if disk.sync_lies:
+            disk.step("lie", directory.number)
+            return
+        up_to, boot = disk.names.changes, disk.boots
+        end_ns = disk.device.book(disk.clock.now(), 4096, 1) + disk.model.sync_overhead_ns
+        if end_ns > disk.clock.now():
+            done: Completion[None] = Completion()
+            disk.clock.at(end_ns, lambda: done.set(None))
+            await done
+        self._check()
+        if disk.boots != boot:
+            raise Crashed(f"{path}: the power went away during a sync")
+        disk.names.settle(directory, up_to, disk.model.metadata == "ordered")
+        disk.collect_unlinked()
+        disk.step("syncdir", directory.number)
+
+    async def admit(self, size_bytes: int) -> None:
+        self._check()
+        while not self.disk.may_admit(size_bytes):
+            await self.disk.wait_for_admission()
+            self._check()
