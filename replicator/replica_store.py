@@ -343,10 +343,8 @@ class ReplicaStore:
                 payload[BATCH_BYTES:],
             )
             self._remember(batch)
-        if self.safeguards.sync_before_acknowledge:
-            await journal.sync()
+        await self._make_durable(self.safeguards.sync_before_acknowledge)
         last = batches[-1].header
-        self._durable_record, self._durable_end = journal.sequence, journal.end
         self.durable, self.stream_chain = last.last, last.chain_after
         self.changed.notify()
 
@@ -366,11 +364,21 @@ class ReplicaStore:
                     ) from None
             # What was appended must become durable to be applied, and be applied and
             # checkpointed for its segment to be freed.
-            await journal.sync()
-            self._durable_record, self._durable_end = journal.sequence, journal.end
+            await self._make_durable()
             self._checkpoint_wanted = self._room_wanted = True
             self.changed.notify()
             await self.changed
+
+    async def _make_durable(self, sync: bool = True) -> None:
+        """Sync the journal, and raise the mark to what stood in it *before* the sync.
+
+        Another task may append meanwhile: that is for its own sync to promise.
+        """
+        record, end = self.journal.sequence, self.journal.end
+        if sync:
+            await self.journal.sync()
+        self._durable_record = max(self._durable_record, record)
+        self._durable_end = max(self._durable_end, end)
 
     def _remember(self, batch: VerifiedBatch) -> None:
         """Keep the last journalled batch for apply, which then need not read it."""
@@ -400,8 +408,7 @@ class ReplicaStore:
         await staging.sync()
         self.runtime.emit("activity", "resynchronize")
         await self._append_record(RecordType.COMMIT, staging.epoch, b"", staging.describe(fence))
-        await self.journal.sync()
-        self._durable_record, self._durable_end = self.journal.sequence, self.journal.end
+        await self._make_durable()
         self.committed_epoch = staging.epoch
         self.changed.notify()
 

@@ -189,7 +189,7 @@ def test_paused_kernels_keep_wake_ups_until_they_are_resumed(world: World) -> No
         log.append("waiter")
 
     async def sleeper() -> None:
-        await sleep_ns(world.units(1))
+        await sleep_ns(world.units(20))
         log.append("sleeper")
 
     async def main() -> None:
@@ -201,7 +201,7 @@ def test_paused_kernels_keep_wake_ups_until_they_are_resumed(world: World) -> No
     world.run_for(world.units(0.3))
     world.kernel.pause()
     outside.set(None)
-    world.run_for(world.units(3))
+    world.run_for(world.units(25))
     assert log == []
     world.kernel.resume()
     world.run_until_done(root)
