@@ -78,6 +78,8 @@ def run(
     overrides = list(set_ or [])
     loaded = load_scenario(scenario, overrides)
     _check_targets(json, report)
+    if json is not None and json != _STANDARD_OUTPUT and json.resolve() == scenario.resolve():
+        raise BadInput("--json would overwrite the scenario", path=str(json))
 
     from rich.console import Console
 

@@ -153,6 +153,7 @@ class FaultInjector:
         self._link.partition(direction)  # type: ignore[arg-type]
 
         def heal() -> None:
+            self._struck("link_outage", "link")  # what would have been lost until now?
             self._outages -= 1
             if self._outages == 0:
                 self._link.heal()

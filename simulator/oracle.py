@@ -181,6 +181,11 @@ class Oracle:
 
     # -- loss ----------------------------------------------------------------------
 
+    def lose_all(self, failure: str, now_ns: int) -> LossMeasure:
+        """The source is gone and no replica is left: everything is lost."""
+        empty = ImageVerdict(0, 0, True, "", "", None, False)
+        return self.loss(empty, failure, now_ns)
+
     def loss(self, verdict: ImageVerdict, failure: str, now_ns: int) -> LossMeasure:
         """What would be lost if the source were gone for ever at this instant."""
         truth = self.truth

@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable
 
 from replicator.capture import SpoolPolicy
+from replicator.errors import BadInput, ReplicatorError
 from replicator.failover import FailoverOptions, FailoverReport, fail_over
 from replicator.replica_store import ALL_SAFEGUARDS, ReplicaOptions, Safeguards
 from replicator.runtime import Task, sleep_ns
 from replicator.source import SourceOptions
+from replicator.units import format_bytes, format_seconds
 from simulator.exchange.load import LoadConfig
 from simulator.exchange.small_store import SmallStoreConfig
 from simulator.faults import FaultInjector
@@ -103,6 +105,10 @@ class ScenarioRun:
         self._under_reported: list[str] = []
         self._last_prefix = (0, 0)
         self._defects: list[str] = []
+        self._fatal: BaseException | None = None
+        """An error of the input or of this program: not the replicator's to answer for."""
+        self._stopped = ""
+        """Why a host's software gave up, in words; empty while it works."""
         self.world.observers.append(self._observe)
 
     # -- building ------------------------------------------------------------------
@@ -210,7 +216,7 @@ class ScenarioRun:
             self._begin_failover(host)
 
     def _struck(self, kind: str, name: str) -> None:
-        """A host has just gone down: judge the image and what would be lost."""
+        """A host has gone down, or an outage ends: judge the image and what would be lost."""
         self._note_acknowledged()
         occasion = f"{kind} of {name}"
         now_ns = self.world.clock.now()
@@ -223,6 +229,9 @@ class ScenarioRun:
             if kind == "loss":
                 self._source_lost = True
                 self._lost_at_ns = now_ns
+            if self.world.machine(REPLICA).lost:
+                self.oracle.lose_all(occasion, now_ns)
+                return
             choose = seeded_choice(f"{self.seed}/{occasion}/{now_ns}")
             verdict = self.oracle.judge(self.system.replica_machine.disks, choose, occasion, now_ns)
         self._last_prefix = (verdict.epoch, verdict.operation)
@@ -235,9 +244,18 @@ class ScenarioRun:
         if event == "programs_done":
             self._programs_done = True
         elif event == "failed":
-            self._defects.append(f"the {machine}'s software failed: {values[0]}")
+            self._software_failed(machine)
         elif event in ("store_lost_acknowledged", "replica_went_back"):
             self._defects.append(f"{event.replace('_', ' ')}: {values}")
+
+    def _software_failed(self, machine: str) -> None:
+        """A host's software ended with an error: whose fault is it?"""
+        host = self.world.machine(machine).host
+        failure = None if host is None else host.failure
+        if isinstance(failure, BadInput) or not isinstance(failure, ReplicatorError):
+            self._fatal = failure
+        else:
+            self._stopped = f"the {machine}'s software stopped: {failure} ({failure.remedy})"
 
     def _begin_failover(self, host: Host) -> None:
         self._failover_task = host.kernel.run_task(self._fail_over(host), "failover")
@@ -288,7 +306,10 @@ class ScenarioRun:
         self.faults.schedule(scenario.faults)
         self.system.start_replica()
         self.system.start_source()
-        last_fault_ns = max((fault.at_ns for fault in scenario.faults), default=0)
+        last_fault_ns = max(
+            (fault.at_ns + getattr(fault, "duration_ns", 0) for fault in scenario.faults),
+            default=0,
+        )
         limit_ns = max(scenario.duration_ns, last_fault_ns) + scenario.settle_ns
         f = scenario.failover
         if any(fault.kind == "loss" and fault.host == SOURCE for fault in scenario.faults):
@@ -308,8 +329,10 @@ class ScenarioRun:
                     progress(
                         min(clock.now(), scenario.duration_ns) / SECOND_NS,
                         scenario.duration_ns / SECOND_NS,
-                        self.samples.source_state[-1],
+                        self.samples.source_state[-1] if self.samples.source_state else "starting",
                     )
+            if self._fatal is not None:
+                raise self._fatal
             return self._result(time.perf_counter() - started)
         finally:
             self.world.close()
@@ -317,10 +340,10 @@ class ScenarioRun:
                 gc.enable()
 
     def _over(self) -> bool:
-        if self._defects:
+        if self._defects or self._stopped or self._fatal is not None:
             return True
         if self._source_lost:
-            return self._failover is not None
+            return self._failover is not None or self.world.machine(REPLICA).lost
         return (
             self._programs_done
             and self.faults.quiet
@@ -503,7 +526,20 @@ class ScenarioRun:
                     )
                 )
         found += [(Verdict.SAFETY, defect) for defect in self._defects]
-        if self._source_lost:
+        if self.world.machine(REPLICA).lost:
+            found.append(
+                (Verdict.UNRECOVERABLE, "source and replica are lost: nothing is left")
+                if self._source_lost
+                else (
+                    Verdict.INCONCLUSIVE,
+                    "the replica was lost for ever: from then on the source was unprotected",
+                )
+            )
+        if self._stopped:
+            found.append((Verdict.INCONCLUSIVE, self._stopped))
+        elif self._source_lost and self.world.machine(REPLICA).lost:
+            pass
+        elif self._source_lost:
             if self._failover is None and not self._defects:
                 found.append(
                     (Verdict.LIVENESS, "the failover did not end within the settling time")
@@ -523,13 +559,21 @@ class ScenarioRun:
         found += [(Verdict.INCONCLUSIVE, text) for text in self.faults.never_happened]
         for name, (wanted, measured) in result.objectives.items():
             if measured is not None and measured > wanted:
-                found.append(
-                    (Verdict.OBJECTIVE, f"{name}: {measured:,.1f} measured, {wanted:,.1f} wanted")
-                )
+                found.append((Verdict.OBJECTIVE, _missed(name, measured, wanted)))
         found.sort(key=lambda item: SEVERITY.index(item[0]))
         if found:
             result.verdict = found[0][0]
         result.reasons = [reason for _verdict, reason in found]
+
+
+def _missed(name: str, measured: float, wanted: float) -> str:
+    """A missed objective in the words and units of the report."""
+    if name.endswith("_bytes"):
+        amounts = [format_bytes(int(measured)), format_bytes(int(wanted))]
+    else:
+        amounts = [format_seconds(measured), format_seconds(wanted)]
+    label = name.rsplit("_", 1)[0].replace("_", " ")
+    return f"{label}: {amounts[0]} measured, at most {amounts[1]} wanted"
 
 
 def run_scenario(
@@ -546,7 +590,16 @@ def run_scenario(
 
     Raises BadInput when the scenario's files cannot be read.
     """
-    return ScenarioRun(scenario, seed).run(progress)
+    try:
+        run = ScenarioRun(scenario, seed)
+    except ValueError as error:
+        # Every single key is in order; together they make no world.
+        raise BadInput(
+            f"the scenario cannot be set up: {error}",
+            path=scenario.name,
+            remedy="Change the keys of [stream], [protection] or [link] that this sentence names.",
+        ) from error
+    return run.run(progress)
 
 
 __all__ = ["ScenarioRun", "run_scenario"]

@@ -253,7 +253,9 @@ class Failover(Table):
 
     # [A], between published monitors: 30 s heartbeats with a time-out of 300 s [V], and five
     # misses of 5 s [M].
-    detect_ns: Duration = key("detect", "From the loss until somebody is told.", "60s")
+    detect_ns: Duration = key(
+        "detect", "Silence of the source after which somebody is told.", "60s"
+    )
     # [A]; "each manual step takes minutes, needs a named skill" [M].
     decide_ns: Duration = key("decide", "From being told to the decision to fail over.", "10m")
     # Log replay takes up to seconds a log on slow disks [T]; this is [A] for a sound one.

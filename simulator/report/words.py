@@ -191,10 +191,15 @@ def verdict_sentence(result: RunResult) -> str:
             if not result.checks:
                 return "Nothing speaks against the copy, but it was never checked."
             if result.objectives:
+                if any(row.met is None for row in objective_rows(result)):
+                    return (
+                        "The copy was usable whenever it was checked, and every objective that "
+                        "could be measured was met."
+                    )
                 return "The copy was usable whenever it was checked, and every objective was met."
             return "The copy was usable whenever it was checked; no objective was set."
         case Verdict.OBJECTIVE:
-            missed = [row for row in objective_rows(result) if row.met is not True]
+            missed = [row for row in objective_rows(result) if row.met is False]
             names = "; ".join(f"{row.label}: {row.measured}, {row.wanted}" for row in missed)
             return f"The copy stayed correct, but not every objective was met ({names})."
         case Verdict.INCONCLUSIVE:
