@@ -194,6 +194,8 @@ class Staging:
     def __init__(self, volume: Volume, directory: str, epoch: int, catalogue: Catalogue) -> None:
         self._volume = volume
         self.path = f"{directory}/epoch-{epoch:08d}.staging"
+        self.from_nothing: list[str] = []
+        """Paths whose home files are no basis: they are removed first."""
         self.epoch = epoch
         self.catalogue = catalogue
         if volume.exists(self.path):
@@ -241,8 +243,11 @@ class Staging:
         await self._file.sync()
         await self._volume.sync_directory(self.path.rpartition("/")[0])
 
-    def describe(self, fence: int) -> bytes:
-        """The payload of the COMMIT record."""
+    def describe(self, fence: int, first_record: tuple[int, int]) -> bytes:
+        """The payload of the COMMIT record.
+
+        ``first_record``: where in the journal the operations of this attempt begin.
+        """
         document = {
             "epoch": self.epoch,
             "fence": fence,
@@ -250,6 +255,8 @@ class Staging:
             "bytes": self._end,
             "chain": self._chain.hex(),
             "catalogue": self.catalogue.to_json(),
+            "from_nothing": self.from_nothing,
+            "first_record": list(first_record),
         }
         return zstandard.compress(json.dumps(document).encode(), 1)
 
@@ -282,6 +289,8 @@ async def staged_blocks(
     Raises DamagedLog when the staging file is not what was committed.
     """
     path, end = document["path"], document["bytes"]
+    if not volume.exists(path):
+        raise DamagedLog("the staged blocks are gone", path=path)
     file = volume.open(path)
     offset, chain = 0, EMPTY_CHAIN
     while offset < end:
@@ -330,6 +339,7 @@ class ImageReceiver:
         self._previous = previous
         self._paths = {entry.file_id: (path, entry) for path, entry in files_of(staging.catalogue)}
         self._unusable = shared_paths(volume, root, staging.catalogue)
+        staging.from_nothing = sorted(self._unusable)
         self.reused_blocks = 0
 
     async def compare(self, frame: BlockDigests) -> BlocksWanted:

@@ -16,6 +16,8 @@ with :class:`SpoolFull` before it touches anything.
 
 from __future__ import annotations
 
+from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 
@@ -70,7 +72,8 @@ class Capture:
         self.stop_reason = "not started"
         self.stopped = Signal()
         """Notified when capture stops."""
-        self._promised_bytes = 0
+        self._promises: deque[int] = deque()
+        """What was admitted and not written yet, oldest first."""
 
     # -- history -------------------------------------------------------------------
 
@@ -109,7 +112,12 @@ class Capture:
         if self.capturing:
             self.capturing = False
             self.stop_reason = reason
-            self.spool.end_history()
+            try:
+                self.spool.end_history()
+            except (LogFull, StorageError):
+                # A restart must not take what is there for the whole history.
+                with suppress(StorageError):
+                    self.spool.abandon()
             self.runtime.emit("capture_stopped", reason)
             self.stopped.notify()
 
@@ -161,7 +169,8 @@ class Capture:
         """Append the intent; False when nothing is captured at present."""
         if not self.capturing:
             return False
-        self._promised_bytes = max(0, self._promised_bytes - len(data))
+        if self._promises:
+            self._promises.popleft()  # the operation that was admitted, or one in its place
         try:
             self.spool.append(prefix, data)
         except (LogFull, StorageError) as error:
@@ -188,14 +197,14 @@ class Capture:
         needed = size_bytes + RECORD_OVERHEAD_BYTES
         if self.policy == SpoolPolicy.HOLD and self.capturing:
             waited_since = 0
-            while self.capturing and self.spool.log.room_bytes() < needed + self._promised_bytes:
+            while self.capturing and self.spool.log.room_bytes() < needed + sum(self._promises):
                 if not waited_since:
                     waited_since = self.runtime.now_ns()
                     self.runtime.emit("writer_held", size_bytes)
                 await self.spool.room
             if waited_since:
                 self.runtime.emit("writer_released", self.runtime.now_ns() - waited_since)
-            self._promised_bytes += size_bytes
+            self._promises.append(size_bytes)
         await self.volume.admit(size_bytes)
         if self.spool.volume is not self.volume:
             await self.spool.volume.admit(size_bytes)

@@ -75,8 +75,7 @@ async def fail_over(
         return None
     decided_ns = runtime.now_ns()
     runtime.emit("failover", "decided")
-    await replica.store.promote()
-    await replica.store.drained()
+    await replica.promote()
     recovered_ns = runtime.now_ns()
     runtime.emit("failover", "recovered")
     await mount()

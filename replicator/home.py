@@ -8,7 +8,7 @@ a name changes only between two checkpoints (see :mod:`replicator.replica`).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 
 from replicator.catalogue import Catalogue
 from replicator.operation import Operation, OperationKind
@@ -152,13 +152,18 @@ class HomeImage:
             self._directories.pop(directory, None)
 
     async def rebuild(
-        self, wanted: Catalogue, blocks: AsyncIterator[tuple[int, int, bytes]]
+        self,
+        wanted: Catalogue,
+        blocks: AsyncIterator[tuple[int, int, bytes]],
+        from_nothing: Collection[str],
     ) -> None:
         """Turn the home image into the one that a resynchronization committed.
 
         Arguments
         ---------
         wanted: names, ids and sizes of the new image.
+        from_nothing: paths whose present files are no basis (:func:`shared_paths`, as it was
+            when blocks were compared: after a crash in here it would come out otherwise).
         blocks: (file id, byte offset, data) of the blocks that differ.
 
         Everything is by path and absolute, so it can be repeated after a crash.  Ends with
@@ -166,7 +171,7 @@ class HomeImage:
         """
         volume, root = self.volume, self.root
         self.reset(Catalogue())
-        linked = shared_paths(volume, root, wanted)
+        linked = set(from_nothing)
         for path, kind in _walk(volume, root):
             entry = wanted.entries.get(path)
             if (

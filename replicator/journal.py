@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from replicator.errors import DamagedLog, ForeignLog, NotFound
+from replicator.errors import DamagedLog, ForeignLog, NotFound, StorageError
 from replicator.records import (
     EMPTY_CHAIN,
     HEADER_BYTES,
@@ -288,7 +288,12 @@ class SegmentedLog:
         number = self._next_number
         path = f"{self.directory}/{segment_name(number)}"
         file = self._volume.create(path)
-        file.allocate(0, reserve)
+        try:
+            file.allocate(0, reserve)
+        except StorageError:
+            file.close()
+            self._volume.unlink(path)  # or the next attempt would find the name taken
+            raise
         header = json.dumps(
             {
                 "format": FORMAT_VERSION,

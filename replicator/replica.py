@@ -61,20 +61,36 @@ class Replica:
         self.connected = False
         self.cause = "no source has connected yet"
         self._staged: Staging | None = None
+        self._session: Task[None] | None = None
 
     async def run(self) -> None:
         """Serve until cancelled."""
         listener = await self.runtime.listen(self.address)
-        current: Task[None] | None = None
         async with group() as g:
             g.spawn(self.store.run(), "apply")
             while True:
                 stream = await listener.accept()
-                if current is not None:
-                    current.cancel()
-                    while not current.done:
-                        await sleep_ns(0)
-                current = g.spawn(self._serve(stream), "session")
+                await self._end_session()
+                self._session = g.spawn(self._serve(stream), "session")
+
+    async def _end_session(self) -> None:
+        """Cancel and join the session that is open, if any."""
+        session = self._session
+        if session is not None:
+            session.cancel()
+            while not session.done:
+                await sleep_ns(0)
+
+    async def promote(self) -> None:
+        """Take over: no source is listened to from here on, and its epoch is over.
+
+        Returns when that is durable and all that had been promised is applied.
+        """
+        self.store.promoted = True
+        await self._end_session()
+        await self.store.settle()
+        await self.store.promote()
+        await self.store.drained()
 
     async def _serve(self, stream: Stream) -> None:
         connection = Connection(stream, Role.REPLICA)
@@ -141,6 +157,7 @@ class Replica:
             connection.close()
             await sleep_ns(self.heartbeat_ns)
             return False
+        await store.settle()
         if hello.get("epoch") == store.committed_epoch:
             try:
                 store.source_has(whole_number(hello, "completed", 0))
@@ -152,7 +169,8 @@ class Replica:
             {
                 "protocol": PROTOCOL_VERSION,
                 "replica": store.options.replica_id,
-                "epoch": max(store.committed_epoch, store.promised_epoch),
+                "epoch": store.committed_epoch,
+                "highest": max(store.committed_epoch, store.promised_epoch, store.stream_epoch),
                 "durable": store.durable if resumable else 0,
                 "chain": (store.stream_chain if resumable else bytes(16)).hex(),
                 "damage": store.damage,
@@ -163,10 +181,8 @@ class Replica:
     def staging_for(self, epoch: int, catalogue: Catalogue) -> tuple[Staging, Staging | None]:
         """A new staging file, and the one of a broken attempt to take blocks from."""
         previous = self._staged
-        if previous is not None and previous.epoch == epoch:
-            # Same name: the old file must not be overwritten while it is read from.
-            self.store.volume.rename(previous.path, previous.path + ".old")
-            previous.path += ".old"
+        if previous is not None and previous.epoch <= self.store.committed_epoch:
+            previous = None  # it became the image; apply needs its file
         self._staged = Staging(self.store.volume, self.store.staging_root, epoch, catalogue)
         return self._staged, previous
 

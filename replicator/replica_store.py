@@ -173,8 +173,10 @@ class ReplicaStore:
 
         # Apply's way through the journal.
         self._cursor = self.journal.end
-        self._held: Position | None = None
-        """The first operation of an epoch that is not committed yet."""
+        self._holds: dict[int, Position] = {}
+        """Where the operations of an epoch begin that is not the image yet."""
+        self._pending_commit = 0
+        """Epoch of a COMMIT record that was appended and may not be durable yet."""
         self._since_checkpoint_bytes = 0
         self._checkpoint_ns = 0
         self._checkpoint_wanted = False
@@ -195,7 +197,7 @@ class ReplicaStore:
         """
         self.runtime.emit("activity", "recovery")
         await self._make_directories()
-        first_segment = await self._load()
+        first_segment, first_offset = await self._load()
         newest: dict[int, int] = {}
 
         def visit(record: Record, _position: Position) -> None:
@@ -212,13 +214,12 @@ class ReplicaStore:
         await self.journal.sync()
         self._durable_record = self.journal.sequence
         self._durable_end = self.journal.end
-        self._cursor = self.journal.start
+        self._cursor = self._redo_position(first_segment, first_offset)
         before = (self.epoch, self.applied)
         try:
             await self._apply_available()
         except DamagedLog as damaged:
             self._doubt(str(damaged))
-        self._held = None  # never committed: the source sends it again
         self._cursor = self._durable_end
         self.stream_epoch, self.durable = self.epoch, self.applied
         self.stream_chain = self.applied_chain
@@ -244,17 +245,25 @@ class ReplicaStore:
                 where.mkdir(path)
                 await where.sync_directory(path.rpartition("/")[0] or "/")
 
-    async def _load(self) -> int:
-        """Take over the newest checkpoint; returns the first journal segment to redo."""
+    def _redo_position(self, segment: int, offset: int) -> Position:
+        """Where redo begins: where the checkpoint says, if the journal still has that."""
+        start = self.journal.start
+        wanted = Position(segment, offset)
+        if wanted <= start or not self.journal.segments:
+            return start
+        return self.journal.skip_to_record(min(wanted, self.journal.end), self.journal.end)
+
+    async def _load(self) -> tuple[int, int]:
+        """Take over the newest checkpoint; returns where in the journal redo begins."""
         try:
             state = await self._slots.load()
         except DamagedLog as damaged:
             # Without a checkpoint nobody knows what home is: start over, home as a basis.
             self._doubt(str(damaged))
             await self._set_damaged_aside()
-            return 0
+            return 0, 0
         if state is None:
-            return 0
+            return 0, 0
         if state["set"] != self.options.set_id:
             raise ForeignLog(
                 f"it holds the protected set {state['set']!r}, not {self.options.set_id!r}",
@@ -269,9 +278,7 @@ class ReplicaStore:
         self.home.reset(Catalogue.from_json(state["catalogue"]))
         if state["damage"]:
             self.damage = state["damage"]
-        segment = state["segment"]
-        assert isinstance(segment, int)
-        return segment
+        return int(state["segment"]), int(state["offset"])
 
     def _doubt(self, reason: str) -> None:
         self.damage = reason
@@ -304,7 +311,10 @@ class ReplicaStore:
         self.stream_epoch = epoch
         self.durable = 0
         self.stream_chain = genesis(self.options.set_id, epoch)
-        self._held = None  # what an earlier attempt left is of no use any more
+        # What an earlier attempt left is of no use any more, unless it has been committed
+        # and is on its way to become the image.
+        self._holds = {e: at for e, at in self._holds.items() if e == self.committed_epoch}
+        self._holds[epoch] = self.journal.end
         self.changed.notify()
 
     def verify(self, payload: bytes, after: int, chain: bytes) -> VerifiedBatch:
@@ -312,8 +322,7 @@ class ReplicaStore:
 
         Raises ProtocolViolation.
         """
-        if self.promoted:
-            raise ProtocolViolation(f"the replica has taken over; epoch {self.epoch} is over")
+        self._refuse_when_promoted()
         header = BatchHeader.decode(payload)
         if header.epoch != self.stream_epoch:
             raise ProtocolViolation(f"a batch of epoch {header.epoch} came, not of this stream's")
@@ -329,7 +338,7 @@ class ReplicaStore:
 
     async def append(self, batches: list[VerifiedBatch]) -> None:
         """Journal verified batches and make them durable; only then the mark rises."""
-        journal = self.journal
+        self._refuse_when_promoted()
         if not self.safeguards.journal_before_apply:
             for batch in batches:
                 await self._apply_operations(batch.operations, batch.header.chain_after)
@@ -344,6 +353,7 @@ class ReplicaStore:
             )
             self._remember(batch)
         await self._make_durable(self.safeguards.sync_before_acknowledge)
+        self._refuse_when_promoted()
         last = batches[-1].header
         self.durable, self.stream_chain = last.last, last.chain_after
         self.changed.notify()
@@ -357,7 +367,7 @@ class ReplicaStore:
                 )
                 return
             except LogFull:
-                if self._held is not None:
+                if self._holds:
                     raise ProtocolViolation(
                         "the journal is too small for what is written during a synchronization",
                         remedy="Give the replica's journal a larger limit.",
@@ -406,11 +416,28 @@ class ReplicaStore:
     async def commit(self, staging: Staging, fence: int) -> None:
         """Make the staged image, with all operations of its epoch, the image: in one step."""
         await staging.sync()
+        self._refuse_when_promoted()
         self.runtime.emit("activity", "resynchronize")
-        await self._append_record(RecordType.COMMIT, staging.epoch, b"", staging.describe(fence))
-        await self._make_durable()
-        self.committed_epoch = staging.epoch
-        self.changed.notify()
+        document = staging.describe(fence, self._holds[staging.epoch])
+        await self._append_record(RecordType.COMMIT, staging.epoch, b"", document)
+        self._pending_commit = staging.epoch
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Finish a commit whose record is in the journal, if there is one.
+
+        The task that began it may have been cancelled in between; the record cannot be
+        taken back, so whoever comes next carries it through.
+        """
+        if self._pending_commit:
+            await self._make_durable()
+            self.committed_epoch = max(self.committed_epoch, self._pending_commit)
+            self._pending_commit = 0
+            self.changed.notify()
+
+    def _refuse_when_promoted(self) -> None:
+        if self.promoted:
+            raise ProtocolViolation(f"the replica has taken over; epoch {self.epoch} is over")
 
     # -- apply ---------------------------------------------------------------------
 
@@ -445,8 +472,11 @@ class ReplicaStore:
     def _would_free(self) -> bool:
         """Whether a checkpoint now would let go of a journal segment."""
         segments = self.journal.segments
-        redo_from = self._held or self._cursor
-        return bool(segments) and segments[0].number < redo_from.segment
+        return bool(segments) and segments[0].number < self._redo_from().segment
+
+    def _redo_from(self) -> Position:
+        """What recovery would still need of the journal begins here."""
+        return min([self._cursor, *self._holds.values()])
 
     async def _apply_available(self, pause_for_checkpoints: bool = False) -> None:
         """Take the durable records from the cursor on, in the order of the journal."""
@@ -458,8 +488,6 @@ class ReplicaStore:
                 header = recalled.batch.header
                 if header.epoch == self.epoch:
                     await self._apply_batch(recalled.batch)
-                elif header.epoch > self.epoch:
-                    self._held = self._held or self._cursor
                 self._cursor = recalled.end
                 continue
             data, _, after = await self.journal.read(self._cursor, self._durable_end, _READ_BYTES)
@@ -479,8 +507,6 @@ class ReplicaStore:
                 self._cursor = here
                 if kind == RecordType.BATCH and epoch == self.epoch:
                     await self._apply_batch(self._read_batch(data, offset))
-                elif kind == RecordType.BATCH and epoch > self.epoch:
-                    self._held = self._held or here
                 elif kind == RecordType.COMMIT and epoch > self.epoch:
                     await self._switch_image(decode(data, offset))
                     break  # its operations stand in the journal before this record
@@ -493,13 +519,19 @@ class ReplicaStore:
         document = read_commit(record.payload)
         self.runtime.emit("activity", "resynchronize")
         await self.home.rebuild(
-            Catalogue.from_json(document["catalogue"]), staged_blocks(self.volume, document)
+            Catalogue.from_json(document["catalogue"]),
+            staged_blocks(self.volume, document),
+            document["from_nothing"],
         )
         self.epoch = record.epoch
         self.applied = self.checkpointed = 0
         self.applied_chain = genesis(self.options.set_id, self.epoch)
-        if self._held is not None:
-            self._cursor, self._held = self._held, None
+        # Its operations stand in the journal before the record that committed them.
+        first = Position(*document["first_record"])
+        self._cursor = self.journal.skip_to_record(
+            max(first, self.journal.start), self._durable_end
+        )
+        self._holds = {e: at for e, at in self._holds.items() if e > self.epoch}
         self._repaired()
         await self.checkpoint()
         if self.volume.exists(document["path"]):
@@ -517,7 +549,18 @@ class ReplicaStore:
         return VerifiedBatch(payload, header, operations)
 
     async def _apply_batch(self, batch: VerifiedBatch) -> None:
-        await self.volume.admit(batch.header.raw_bytes)
+        header = batch.header
+        if self.safeguards.sequence_check and self.safeguards.chain_check:
+            follows = header.first < self.applied + 1 or (
+                header.first == self.applied + 1 and header.chain_before == self.applied_chain
+            )
+            if not follows:
+                raise DamagedLog(
+                    f"operations {header.first} to {header.last} of epoch {header.epoch} do not "
+                    f"follow operation {self.applied}",
+                    path=self.journal.directory,
+                )
+        await self.volume.admit(header.raw_bytes)
         self.runtime.emit("activity", "apply")
         await self._apply_operations(batch.operations, batch.header.chain_after)
         self.runtime.emit("activity", "")
@@ -574,7 +617,7 @@ class ReplicaStore:
         """
         self.runtime.emit("activity", "checkpoint")
         self._checkpoint_wanted = self._room_wanted = False
-        redo_from = self._held or self._cursor
+        redo_from = self._redo_from()
         applied = self.applied
         state = {
             "set": self.options.set_id,
@@ -584,6 +627,7 @@ class ReplicaStore:
             "chain": self.applied_chain.hex(),
             "as_of_ns": self.as_of_ns,
             "segment": redo_from.segment,
+            "offset": redo_from.offset,
             "promised_epoch": self.promised_epoch,
             "promoted": self.promoted,
             "damage": self.damage,
@@ -618,7 +662,7 @@ class ReplicaStore:
         The task in :meth:`run` takes the checkpoint, as it takes all others.
         """
         self.promoted = True
-        self.promised_epoch = self.epoch + 1
+        self.promised_epoch = max(self.epoch, self.committed_epoch) + 1
         self._state_version += 1
         version = self._state_version
         while self._durable_version < version:

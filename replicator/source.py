@@ -215,6 +215,10 @@ class Source:
         self._in_flight.clear()
         self._unreleased.clear()
         self._in_flight_bytes = 0
+        if position is not None:
+            # What the replica has may never have been acknowledged: it need not be kept.
+            segment = self.spool.log.segment(position.segment)
+            self._unreleased.append((self.durable, segment.total_at(position.offset)))
         answers: Queue[BlocksWanted] = Queue(limit_items=64)
         async with group() as g:
             if position is None:
@@ -255,15 +259,16 @@ class Source:
         document = welcome.document()
         try:
             epoch, durable = whole_number(document, "epoch"), whole_number(document, "durable")
+            highest = whole_number(document, "highest")
             chain = bytes.fromhex(document["chain"])
             damaged = str(document["damage"])
         except (KeyError, TypeError, ValueError) as error:
             raise ProtocolViolation(f"WELCOME lacks a field: {error}") from None
-        self._epoch_floor = max(self._epoch_floor, epoch)
+        self._epoch_floor = max(self._epoch_floor, epoch, highest)
         if damaged:
             self.runtime.emit("replica_damage", damaged)
-        if epoch >= spool.epoch:
-            self._image = None  # committed there, or overtaken: never to be begun again
+        if highest >= spool.epoch:
+            self._image = None  # begun there before, or overtaken: each attempt is an epoch
         if not self.capture.capturing or epoch != spool.epoch:
             return None
         if durable < self.durable:
@@ -359,6 +364,8 @@ class Source:
             self.options.compression_level,
         )
         await sender.run()
+        if not self.capture.capturing:
+            raise HistoryEnded(f"capture stopped: {self.capture.stop_reason}")
         # Everything was read before this operation was followed by another: the fence.
         fence = self.spool.completed
         self.runtime.emit("image_sent", sender.sent_blocks, fence)

@@ -108,6 +108,11 @@ class Spool:
         self.completed_end = log.end
         self.progress.notify()
 
+    def abandon(self) -> None:
+        """Make the history unusable when not even its end can be noted: a gap that shows."""
+        if self.log.segments:
+            self.volume.unlink(self.log.segments[-1].path)
+
     def end_history(self) -> None:
         """Note that capture stops here; a restart will know that the history has a gap."""
         self.log.append(RecordType.END, self.epoch, self.log.sequence, self.completed, b"")
@@ -131,6 +136,8 @@ class Spool:
         Returns the bytes, the offset of the last record in them, and where to go on.
         """
         log = self.log
+        if position.segment < log.start.segment:
+            position = log.start  # it stood at the end of a segment that was released since
         data, last, after = await log.read(position, self.completed_end, max_bytes)
         while data and after < self.completed_end:
             segment = log.segment(after.segment)
@@ -174,6 +181,7 @@ class Spool:
         """
         pending: Operation | None = None
         failed = False
+        settled = False
         named = False
         gap = ""
 
@@ -184,7 +192,7 @@ class Spool:
             pending = None
 
         def visit(record: Record, _position: Position) -> None:
-            nonlocal pending, failed, gap, named
+            nonlocal pending, failed, gap, named, settled
             if record.type == RecordType.CATALOGUE:
                 settle()
                 try:
@@ -194,11 +202,11 @@ class Spool:
                 named = True
             elif record.type == RecordType.OPERATION:
                 settle()
-                pending, failed = decode_operation(record), False
+                pending, failed, settled = decode_operation(record), False, False
             elif record.type == RecordType.OUTCOME:
                 if len(record.prefix) != OUTCOME.size:
                     raise InvalidRecord(0, "an outcome of the wrong length")
-                failed = OUTCOME.unpack(record.prefix)[1] == 0
+                failed, settled = OUTCOME.unpack(record.prefix)[1] == 0, True
             elif record.type == RecordType.END:
                 gap = "the spool was full and capture had stopped"
             if record.epoch != epoch:
@@ -210,7 +218,8 @@ class Spool:
             gap = gap or "there is no spool, or one that was not finished"
         if damage is not None:
             gap = str(damage.error())
-        unfinished = last if last is not None and not failed else None
+        # An outcome, whatever it says, was written when the operation had ended.
+        unfinished = last if last is not None and not settled else None
         settle()
         self.epoch = epoch
         self.completed = self.log.sequence

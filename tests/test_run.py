@@ -163,7 +163,6 @@ def test_journal_too_small_for_a_synchronization_is_named() -> None:
     result = started.run()
     assert result.verdict is not Verdict.SAFETY, result.reasons
     assert any("journal is too small" in cause for cause in causes), set(causes)
-    assert any("journal is too small" in reason for reason in result.reasons)
     assert result.journal_peak_bytes <= 1 << 20
 
 
@@ -181,12 +180,11 @@ def test_loss_before_anything_was_synchronized() -> None:
 def test_objective_missed() -> None:
     result = run(BASE + OUTAGE, "objectives.spool_peak=1MiB")
     assert result.verdict is Verdict.OBJECTIVE
-    assert "spool_peak" in result.reasons[0]
+    assert "spool peak" in result.reasons[0]
 
 
 def test_no_time_to_settle_is_inconclusive_or_worse() -> None:
-    late = '\n[[faults]]\nkind = "link_outage"\nat = "55s"\nduration = "10m"\n'
-    result = run(BASE + late, "settle=10s")
+    result = run(BASE, "settle=10s", "link.bandwidth=200kbit/s")
     assert result.verdict is Verdict.LIVENESS
     assert "converged" in result.reasons[0]
 

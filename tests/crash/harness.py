@@ -152,6 +152,21 @@ def gap(volume: Volume) -> str:
     return "gap"
 
 
+def links_that_part() -> list[Step]:
+    """Two names of one file become two files while nobody looks, one of them mostly zeros."""
+    return [
+        create("/a"),
+        write("/a", 0, 1, 3 * BLOCK),
+        link("/a", "/b"),
+        write("/b", 100, 2, 500),
+        gap,
+        unlink("/b"),
+        create("/b"),
+        write("/b", 2 * BLOCK, 3, 700),
+        write("/a", 0, 4, 100),
+    ]
+
+
 class Script:
     """A workload that carries out steps, and after a crash goes on with the one in doubt."""
 

@@ -30,7 +30,7 @@ def crash_everywhere(name: str, **fields: object) -> list[Outcome]:
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_process_crash_at_every_capture_step(name: str, keeps: float) -> None:
     outcomes = crash_everywhere(name, power=False, keeps=keeps)
-    if name != "gap":
+    if not name.startswith("gap"):
         # Crashes before the first epoch is claimed apart, the history simply goes on.
         assert sum(outcome.epochs == 1 for outcome in outcomes) > len(outcomes) * 3 // 4
 
