@@ -289,7 +289,7 @@ def read_log(directory: Path, first_segment: int, progress: Progress) -> LogRead
     opened = _open_header(volume, str(directory))
     numbers = segment_numbers(volume, str(directory))
     if opened is None:
-        return _headless(volume, directory, numbers)
+        return _headless(volume, directory, numbers, first_segment)
     survey = Survey(str(directory), *opened)
     findings = walk(directory, opened, first_segment, survey.visit, progress, survey.last_good)
     sizes = {n: volume.open(f"{directory}/{segment_name(n)}").size_bytes for n in numbers}
@@ -298,8 +298,10 @@ def read_log(directory: Path, first_segment: int, progress: Progress) -> LogRead
     return LogReading(directory, survey, survey.findings + findings, numbers, first_segment)
 
 
-def _headless(volume: ReadOnlyVolume, directory: Path, numbers: list[int]) -> LogReading:
-    """No segment opens as one should: a log that was never begun, or none at all."""
+def _headless(
+    volume: ReadOnlyVolume, directory: Path, numbers: list[int], first_segment: int
+) -> LogReading:
+    """No segment opens as one should: a log that was never begun, or one that is gone."""
     empty = True
     for number in numbers:
         path = f"{directory}/{segment_name(number)}"
@@ -315,6 +317,10 @@ def _headless(volume: ReadOnlyVolume, directory: Path, numbers: list[int]) -> Lo
             remedy=WHAT_TO_NAME,
         )
     path = f"{directory}/{segment_name(numbers[0])}"
+    if len(numbers) > 1 or first_segment:
+        # A second segment is begun when the first is full, and a checkpoint names a segment
+        # that it has read: this log had records.
+        raise DamagedLog("all that the log held was overwritten with zeros", path=path, offset=0)
     torn = Finding(FindingKind.TORN, "the log was never begun", path, 0, "none", _TORN_REMEDY)
     survey = Survey(str(directory), LogKind.JOURNAL, "")
     return LogReading(directory, survey, [torn], numbers)

@@ -112,7 +112,7 @@ def staged() -> tuple[dict[str, bytes], dict]:
     staging = Staging(volume, "/staging", EPOCH, names)
     run_to_end(staging.add(BLOCKS[:2]))
     run_to_end(staging.add(BLOCKS[2:]))
-    return volume.content(), read_commit(staging.describe(9))
+    return volume.content(), read_commit(staging.describe(9, (1, 0)))
 
 
 def read_staged(files: dict[str, bytes], document: dict):

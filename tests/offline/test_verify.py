@@ -224,7 +224,9 @@ def committed(tmp_path: Path, fence: int = 4) -> tuple[Path, Path]:
     run_to_end(log.recover(lambda _record, _position: None))
     staging = Staging(volume, "/staging", EPOCH + 1, names)
     run_to_end(staging.add([(1, 0, b"hello")]))
-    log.append(RecordType.COMMIT, EPOCH + 1, log.sequence + 1, 0, b"", staging.describe(fence))
+    log.append(
+        RecordType.COMMIT, EPOCH + 1, log.sequence + 1, 0, b"", staging.describe(fence, (1, 0))
+    )
     run_to_end(
         StateSlots(volume, "/checkpoint").write(
             {
