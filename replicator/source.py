@@ -17,7 +17,7 @@ from replicator.blocksync import ImageSender
 from replicator.capture import Capture
 from replicator.catalogue import Catalogue
 from replicator.connection import Connection
-from replicator.errors import ConnectionLost, ProtocolViolation, ReplicatorError
+from replicator.errors import ConnectionLost, DamagedLog, ProtocolViolation, ReplicatorError
 from replicator.journal import Position
 from replicator.protocol import (
     BATCH_BYTES,
@@ -190,6 +190,10 @@ class Source:
                 self._enter(SourceState.DISCONNECTED, "the replica does not answer")
             except (ConnectionLost, ProtocolViolation, HistoryEnded) as error:
                 self._enter(SourceState.DISCONNECTED, str(error))
+            except (DamagedLog, InvalidRecord) as error:
+                # The spool cannot be read: what it held is brought over by blocks instead.
+                self.capture.stop(f"the spool is damaged: {error}")
+                self._enter(SourceState.DISCONNECTED, self.capture.stop_reason)
             except Refused as refusal:
                 fenced = refusal.code == "promoted"
                 # The replica found something wrong in what was sent.  The fault may lie in

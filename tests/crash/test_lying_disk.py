@@ -127,6 +127,32 @@ def test_both_checkpoints_lost_ends_in_a_synchronization() -> None:
     assert outcome.epochs == 2
 
 
+def test_spool_that_cannot_be_read_is_given_up_for_a_new_epoch() -> None:
+    """The source lives on, its backlog is spoilt where the sender will look for it."""
+    events: Events = []
+
+    def meddle(system: ByteLevelSystem, wire: Link) -> None:
+        def observe(machine: str, event: str, values: tuple[int | str, ...]) -> None:
+            events.append((event, str(values[0]) if values else ""))
+
+        def spoil() -> None:
+            names = system.world.machine(SOURCE).disks["data"].names
+            for _path, node in names.walk("/spool/segments"):
+                if isinstance(node, Inode):
+                    for at in range(node.size // 4, node.size, 512):
+                        node.write(at, b"????")
+            wire.reset()
+
+        system.world.observers.append(observe)
+        system.world.clock.at(20 * MS, wire.partition)
+        system.world.clock.at(60 * MS, spoil)
+        system.world.clock.at(61 * MS, wire.heal)
+
+    outcome = run(Plan(STEPS, meddle=meddle))
+    assert outcome.good, outcome
+    assert any("the spool is damaged" in text for event, text in events), events
+
+
 def test_rotten_spool_after_a_crash_of_the_source_begins_a_new_epoch() -> None:
     events: Events = []
 
