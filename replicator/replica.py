@@ -61,6 +61,8 @@ class Replica:
         self.connected = False
         self.cause = "no source has connected yet"
         self._staged: Staging | None = None
+        self._older: Staging | None = None
+        """The attempt before; its blocks may be taken over, then its file goes."""
         self._session: Task[None] | None = None
 
     async def run(self) -> None:
@@ -180,9 +182,12 @@ class Replica:
 
     def staging_for(self, epoch: int, catalogue: Catalogue) -> tuple[Staging, Staging | None]:
         """A new staging file, and the one of a broken attempt to take blocks from."""
+        if self._older is not None:
+            self._older.discard()
         previous = self._staged
         if previous is not None and previous.epoch <= self.store.committed_epoch:
             previous = None  # it became the image; apply needs its file
+        self._older = previous
         self._staged = Staging(self.store.volume, self.store.staging_root, epoch, catalogue)
         return self._staged, previous
 
