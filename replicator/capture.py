@@ -26,6 +26,7 @@ from replicator.errors import SpoolFull, StorageError
 from replicator.journal import LogFull
 from replicator.operation import CONTENT_KINDS, Operation, OperationKind, write_prefix
 from replicator.records import HEADER_BYTES
+from replicator.redo import redo_names
 from replicator.runtime.channels import Signal
 from replicator.runtime.port import (
     MAX_WRITE_BYTES,
@@ -124,7 +125,6 @@ class Capture:
     async def roll_forward(self, operation: Operation) -> None:
         """Carry out an unfinished intent, whatever part of it had happened already."""
         volume, root = self.volume, self.root
-        path, path2 = root + operation.name, root + operation.name2
         kind = operation.kind
         if kind in CONTENT_KINDS:
             names = self.spool.catalogue.names_of(operation.file_id)
@@ -139,29 +139,8 @@ class Capture:
             else:
                 file.zero_range(operation.offset, operation.length)
             file.close()
-        elif kind == OperationKind.CREATE:
-            if not volume.exists(path):
-                volume.create(path).close()
-        elif kind == OperationKind.MKDIR:
-            if not volume.exists(path):
-                volume.mkdir(path)
-        elif kind == OperationKind.SYMLINK:
-            if not volume.exists(path):
-                volume.symlink(operation.name2, path)
-        elif kind == OperationKind.LINK:
-            if not volume.exists(path2):
-                volume.link(path, path2)
-        elif kind == OperationKind.RENAME:
-            if volume.exists(path):
-                volume.rename(path, path2)
-        elif kind == OperationKind.UNLINK:
-            if volume.exists(path):
-                volume.unlink(path)
-        elif kind == OperationKind.RMDIR:
-            if volume.exists(path):
-                volume.rmdir(path)
-        elif kind == OperationKind.SET_ATTRIBUTES:
-            volume.set_attributes(path, operation.offset)
+        else:
+            redo_names(volume, root, operation)
 
     # -- one operation (plain calls) -----------------------------------------------
 

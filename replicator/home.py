@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Collection
 
 from replicator.catalogue import Catalogue
 from replicator.operation import Operation, OperationKind
+from replicator.redo import redo_names
 from replicator.runtime.port import EntryKind, File, Volume
 
 
@@ -89,32 +90,9 @@ class HomeImage:
 
     def apply_names(self, operation: Operation) -> None:
         """Carry out a change of names; doing it twice is the same as doing it once."""
-        volume, root = self.volume, self.root
-        kind = operation.kind
+        root, kind = self.root, operation.kind
         path, path2 = root + operation.name, root + operation.name2
-        if kind == OperationKind.CREATE:
-            if not volume.exists(path):
-                volume.create(path).close()
-        elif kind == OperationKind.MKDIR:
-            if not volume.exists(path):
-                volume.mkdir(path)
-        elif kind == OperationKind.SYMLINK:
-            if not volume.exists(path):
-                volume.symlink(operation.name2, path)
-        elif kind == OperationKind.RENAME:
-            if volume.exists(path):
-                volume.rename(path, path2)
-        elif kind == OperationKind.LINK:
-            if not volume.exists(path2):
-                volume.link(path, path2)
-        elif kind == OperationKind.UNLINK:
-            if volume.exists(path):
-                volume.unlink(path)
-        elif kind == OperationKind.RMDIR:
-            if volume.exists(path):
-                volume.rmdir(path)
-        elif kind == OperationKind.SET_ATTRIBUTES:
-            volume.set_attributes(path, operation.offset)
+        redo_names(self.volume, root, operation)
         self._directories[_parent(path)] = None
         if operation.name2 and kind != OperationKind.SYMLINK:
             self._directories[_parent(path2)] = None

@@ -1,0 +1,42 @@
+"""Carrying out a change of names that may have happened already, wholly or not at all.
+
+The source rolls its last intent forward with it after a crash, the replica applies with it:
+doing it twice is the same as doing it once, as long as no other change of names came between.
+"""
+
+from __future__ import annotations
+
+from replicator.operation import Operation, OperationKind
+from replicator.runtime.port import Volume
+
+
+def redo_names(volume: Volume, root: str, operation: Operation) -> None:
+    """Do what ``operation`` does to names below ``root``; operations on content do nothing.
+
+    Plain calls only; raises StorageError.
+    """
+    kind = operation.kind
+    path, path2 = root + operation.name, root + operation.name2
+    if kind == OperationKind.CREATE:
+        if not volume.exists(path):
+            volume.create(path).close()
+    elif kind == OperationKind.MKDIR:
+        if not volume.exists(path):
+            volume.mkdir(path)
+    elif kind == OperationKind.SYMLINK:
+        if not volume.exists(path):
+            volume.symlink(operation.name2, path)
+    elif kind == OperationKind.LINK:
+        if not volume.exists(path2):
+            volume.link(path, path2)
+    elif kind == OperationKind.RENAME:
+        if volume.exists(path):
+            volume.rename(path, path2)
+    elif kind == OperationKind.UNLINK:
+        if volume.exists(path):
+            volume.unlink(path)
+    elif kind == OperationKind.RMDIR:
+        if volume.exists(path):
+            volume.rmdir(path)
+    elif kind == OperationKind.SET_ATTRIBUTES:
+        volume.set_attributes(path, operation.offset)
