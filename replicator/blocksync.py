@@ -45,8 +45,8 @@ from replicator.records import (
     encode,
 )
 from replicator.runtime.channels import Queue
-from replicator.runtime.port import EntryKind, File, Runtime, Volume
-from replicator.untrusted import inflate, json_object, whole_number
+from replicator.runtime.port import EntryKind, File, Runtime, Volume, write_all
+from replicator.untrusted import binary, inflate, json_object, whole_number
 
 DIGEST_FRAMES_UNDERWAY: Final = 4
 BLOCKS_PER_FRAME: Final = 32
@@ -191,12 +191,15 @@ class Staging:
     taken for a new one.
     """
 
-    def __init__(self, volume: Volume, directory: str, epoch: int, catalogue: Catalogue) -> None:
+    def __init__(
+        self, volume: Volume, directory: str, epoch: int, history: bytes, catalogue: Catalogue
+    ) -> None:
         self._volume = volume
         self.path = f"{directory}/epoch-{epoch:08d}.staging"
         self.from_nothing: list[str] = []
         """Paths whose home files are no basis: they are removed first."""
         self.epoch = epoch
+        self.history = history
         self.catalogue = catalogue
         if volume.exists(self.path):
             volume.unlink(self.path)
@@ -220,7 +223,7 @@ class Staging:
         payload = b"".join(encode_blocks(f, [(n, data)]) for f, n, data in blocks)
         head, chain = encode(RecordType.BATCH, self.epoch, 0, 0, self._chain, b"", payload)
         await self._volume.admit(len(head) + len(payload))
-        self._file.write_at(self._end, head, payload)
+        write_all(self._file, self._end, head, payload)
         at = self._end + len(head)
         for file_id, number, data in blocks:
             at += 20  # the block's own header
@@ -250,6 +253,7 @@ class Staging:
         """
         document = {
             "epoch": self.epoch,
+            "history": self.history.hex(),
             "fence": fence,
             "path": self.path,
             "bytes": self._end,
@@ -273,6 +277,7 @@ def read_commit(payload: bytes) -> dict[str, Any]:
         document = json_object(inflate(payload, _COMMIT_LIMIT_BYTES))
         for key in ("epoch", "fence", "bytes"):
             whole_number(document, key)
+        binary(document, "history")
         if not (isinstance(document.get("path"), str) and isinstance(document.get("chain"), str)):
             raise ValueError("'path' or 'chain' is no text")
         Catalogue.from_json(document.get("catalogue"))

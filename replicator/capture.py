@@ -39,6 +39,7 @@ from replicator.runtime.port import (
     Volume,
 )
 from replicator.spool import Spool
+from replicator.units import spell_size
 
 RECORD_OVERHEAD_BYTES = 4 * HEADER_BYTES + 512
 
@@ -78,9 +79,10 @@ class Capture:
 
     # -- history -------------------------------------------------------------------
 
-    def begin_epoch(self, epoch: int) -> Catalogue:
+    def begin_epoch(self, epoch: int, history: bytes = b"") -> Catalogue:
         """Start a history whose operation 0 is the image as it is now; plain calls only.
 
+        ``history`` is what tells it from any other of the same number (see ``genesis``).
         Returns the names with their sizes at this instant.
         """
         names = self.spool.catalogue
@@ -93,7 +95,7 @@ class Capture:
                 size = self.volume.stat(self.root + path).size_bytes
             fresh.add(path, replace(entry, size_bytes=size))
         fresh.next_id = max(fresh.next_id, names.next_id)
-        self.spool.begin_epoch(epoch, fresh)
+        self.spool.begin_epoch(epoch, fresh, history)
         self.capturing = True
         self.stop_reason = ""
         self.runtime.emit("epoch", epoch)
@@ -173,17 +175,23 @@ class Capture:
 
     async def admit(self, size_bytes: int) -> None:
         """Wait for room in the spool (policy hold) and below the volume's dirty limit."""
-        needed = size_bytes + RECORD_OVERHEAD_BYTES
+        needed, log = size_bytes + RECORD_OVERHEAD_BYTES, self.spool.log
         if self.policy == SpoolPolicy.HOLD and self.capturing:
+            if not log.can_ever_hold(needed):
+                raise SpoolFull(
+                    f"a write of {size_bytes} bytes can never find room in this spool",
+                    path=log.directory,
+                    remedy=f"Give the spool at least {spell_size(4 * needed)}.",
+                )
             waited_since = 0
-            while self.capturing and self.spool.log.room_bytes() < needed + sum(self._promises):
+            while self.capturing and not log.fits([needed, *self._promises]):
                 if not waited_since:
                     waited_since = self.runtime.now_ns()
                     self.runtime.emit("writer_held", size_bytes)
                 await self.spool.room
             if waited_since:
                 self.runtime.emit("writer_released", self.runtime.now_ns() - waited_since)
-            self._promises.append(size_bytes)
+            self._promises.append(needed)
         await self.volume.admit(size_bytes)
         if self.spool.volume is not self.volume:
             await self.spool.volume.admit(size_bytes)

@@ -43,11 +43,10 @@ class FailoverReport:
 async def wait_for_silence(runtime: Runtime, replica: Replica, silence_ns: int) -> None:
     """Return when nothing was heard of a source for so long; never before one was heard."""
     while True:
-        heard_ns = replica.last_heard_ns
-        quiet_ns = 0 if heard_ns is None else runtime.now_ns() - heard_ns
-        if heard_ns is not None and quiet_ns >= silence_ns:
+        quiet_ns = replica.silent_ns()
+        if quiet_ns is not None and quiet_ns >= silence_ns:
             return
-        await sleep_ns(silence_ns - quiet_ns)
+        await sleep_ns(silence_ns - (quiet_ns or 0))
 
 
 async def fail_over(

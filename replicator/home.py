@@ -9,11 +9,20 @@ a name changes only between two checkpoints (see :mod:`replicator.replica`).
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
+from typing import Final
 
 from replicator.catalogue import Catalogue
 from replicator.operation import Operation, OperationKind
 from replicator.redo import redo_names
-from replicator.runtime.port import EntryKind, File, Volume
+from replicator.runtime.port import EntryKind, File, Volume, write_all
+
+# Members looked up once: an enumeration's attribute costs more than a comparison.
+_WRITE: Final = OperationKind.WRITE
+_SYNC: Final = OperationKind.SYNC
+
+
+OPEN_FILES_LIMIT: Final = 256
+"""Files kept open between two syncs; a store touches few at a time."""
 
 
 class HomeImage:
@@ -50,8 +59,9 @@ class HomeImage:
         """The open home file of an id; None when its last name is gone."""
         if not self._stable:
             return self._file_by_path(file_id)
-        if file_id in self._files:
-            return self._files[file_id]
+        known = self._files.get(file_id)
+        if known is not None or file_id in self._files:
+            return known
         names = self.catalogue.names_of(file_id)
         found = self.volume.open(self.root + names[0]) if names else None
         self._files[file_id] = found
@@ -74,15 +84,15 @@ class HomeImage:
     def apply_content(self, operation: Operation) -> None:
         """Carry out a write, truncate, zero range or sync."""
         kind = operation.kind
-        if kind == OperationKind.SYNC:
+        if kind is _SYNC:
             return
         file_id = operation.file_id
         file = self.file(file_id)
         if file is None:
             return  # the file is gone: nobody will see these bytes
-        if kind == OperationKind.WRITE:
-            file.write_at(operation.offset, operation.data)
-        elif kind == OperationKind.TRUNCATE:
+        if kind is _WRITE:
+            write_all(file, operation.offset, operation.data)
+        elif kind is OperationKind.TRUNCATE:
             file.truncate(operation.offset)
         else:
             file.zero_range(operation.offset, operation.length)
@@ -116,18 +126,30 @@ class HomeImage:
 
         Nothing may be applied meanwhile.  A call that is cancelled leaves the rest undone.
         """
-        while self._touched:
-            file_id = next(iter(self._touched))
-            file = self._files.get(file_id)
-            if file is not None:
-                await file.sync()
-            self._touched.pop(file_id, None)
+        await self._sync_files()
         while self._directories:
             directory = next(iter(self._directories))
             # Removed since? Then its parent is in the list as well.
             if self.volume.exists(directory):
                 await self.volume.sync_directory(directory)
             self._directories.pop(directory, None)
+
+    async def _sync_files(self) -> None:
+        while self._touched:
+            file_id = next(iter(self._touched))
+            file = self._files.get(file_id)
+            if file is not None:
+                await file.sync()
+            self._touched.pop(file_id, None)
+
+    async def trim(self) -> None:
+        """Close files when too many are open; what was applied to them is synced first."""
+        if len(self._files) > OPEN_FILES_LIMIT:
+            await self._sync_files()
+            for file in self._files.values():
+                if file is not None:
+                    file.close()
+            self._files.clear()
 
     async def rebuild(
         self,
@@ -180,13 +202,15 @@ class HomeImage:
                 volume.set_attributes(full, entry.attributes)
         self.catalogue = wanted
         async for file_id, offset, data in blocks:
+            await self.trim()
             file = self.file(file_id)
             if file is not None:
                 await volume.admit(len(data))
-                file.write_at(offset, data)
+                write_all(file, offset, data)
                 self._touched[file_id] = None
         for _path, entry in wanted:
             if entry.kind == EntryKind.FILE:
+                await self.trim()
                 file = self.file(entry.file_id)
                 assert file is not None
                 if file.size_bytes != entry.size_bytes:

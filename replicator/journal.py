@@ -1,171 +1,50 @@
 """The segmented, append-only log: the spool at the source, the journal at the replica.
 
-A log is a directory of segment files ``00000001.segment`` ...; each begins with a SEGMENT
-record (format, kind, protected set, link of the chain) and, where the owner wants one, a
-CATALOGUE record; then records follow back to back.  Space for a whole segment is reserved
-when it is created, and the total is bounded: :meth:`SegmentedLog.append` never goes beyond
-``limit_bytes``.
+Space for a whole segment is reserved when it is created, and the total is bounded:
+:meth:`SegmentedLog.append` never goes beyond ``limit_bytes``.
 
 Appending consists of plain calls only, so a writer's thread can drive it.  What is appended
 is durable after :meth:`SegmentedLog.sync`.
 
-Recovery (:meth:`SegmentedLog.recover`) scans while checksum and chain hold.  At the first
-record that does not fit it looks further: a valid record behind, whose ``floor`` says that
-the missing one had been safe, makes it *damage* that is reported and left in place;
-otherwise it is the torn tail of what was never promised and is erased.
+Opening a log that an earlier process left is the business of
+:mod:`replicator.log_recovery`; the files themselves are described in
+:mod:`replicator.segments`.
 """
 
 from __future__ import annotations
 
 import json
-import struct
 from bisect import bisect_right
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Final
 
-from replicator.errors import DamagedLog, ForeignLog, NotFound, StorageError
+from replicator.errors import DamagedLog, NotFound, StorageError
+from replicator.log_recovery import LogRecovery, set_aside
 from replicator.records import (
     EMPTY_CHAIN,
     HEADER_BYTES,
-    MAGIC,
-    InvalidRecord,
     Record,
     RecordType,
     body_length,
     decode,
     encode,
-    find_valid,
 )
-from replicator.runtime.port import Buffer, File, Volume
-from replicator.untrusted import json_object, whole_number
+from replicator.runtime.port import Buffer, Volume
+from replicator.segments import (
+    FORMAT_VERSION,
+    Damage,
+    LogFull,
+    LogKind,
+    Position,
+    Segment,
+    segment_name,
+    segment_numbers,
+    whole_records,
+)
 
-FORMAT_VERSION: Final = 1
-SUFFIX: Final = ".segment"
-_LENGTH: Final = struct.Struct("<4s4xI")
 TAIL_RESERVE_BYTES: Final = 256
 """Kept free at the end of each segment for the records that must always find room there."""
 _SMALL_TYPES: Final = frozenset({RecordType.OUTCOME, RecordType.END})
-
-
-class LogKind(StrEnum):
-    """Whose log it is; a spool is never taken for a journal."""
-
-    SPOOL = "spool"
-    JOURNAL = "journal"
-
-
-RECORD_TYPES: Final[dict[LogKind, frozenset[int]]] = {
-    LogKind.SPOOL: frozenset(
-        {
-            RecordType.SEGMENT,
-            RecordType.CATALOGUE,
-            RecordType.OPERATION,
-            RecordType.OUTCOME,
-            RecordType.END,
-        }
-    ),
-    LogKind.JOURNAL: frozenset({RecordType.SEGMENT, RecordType.BATCH, RecordType.COMMIT}),
-}
-"""What a log consists of; anything else that looks like a record is data."""
-
-
-class Position(NamedTuple):
-    """A place between two records."""
-
-    segment: int
-    offset: int
-
-
-class LogFull(Exception):
-    """The hard limit leaves no room for this record."""
-
-
-@dataclass(slots=True)
-class Segment:
-    """One segment file."""
-
-    number: int
-    path: str
-    file: File
-    first_sequence: int
-    """Sequence number of the first chained record in it, or of the next one to come."""
-    data_start: int = 0
-    end: int = 0
-    reserved_bytes: int = 0
-    base_bytes: int = 0
-    """Bytes of records appended to the log before this segment."""
-
-    def total_at(self, offset: int) -> int:
-        """Bytes of records appended to the log up to ``offset`` in this segment."""
-        return self.base_bytes + max(0, offset - self.data_start)
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """A promised record that is not there any more."""
-
-    path: str
-    offset: int
-    last_good_sequence: int
-    reason: str
-
-    def error(self) -> DamagedLog:
-        return DamagedLog(
-            f"{self.reason}; everything after number {self.last_good_sequence} is in doubt",
-            path=self.path,
-            offset=self.offset,
-        )
-
-
-def segment_name(number: int) -> str:
-    """File name of a segment."""
-    return f"{number:08d}{SUFFIX}"
-
-
-def segment_numbers(volume: Volume, directory: str) -> list[int]:
-    """Numbers of the segment files in a directory, ascending."""
-    found = []
-    for name in volume.list(directory):
-        digits = name.removesuffix(SUFFIX)
-        # isdecimal alone knows the digits of every script.
-        if digits.isascii() and digits.isdecimal() and name == segment_name(int(digits)):
-            found.append(int(digits))
-    return sorted(found)
-
-
-def read_segment_header(data: bytes, path: str, kind: LogKind, set_id: str | None) -> Record:
-    """The SEGMENT record that opens a segment.
-
-    Raises InvalidRecord when it is torn, ForeignLog when it is somebody else's.
-    """
-    record = decode(data, 0)
-    if record.type != RecordType.SEGMENT:
-        raise InvalidRecord(0, "a segment must open with its own header")
-    try:
-        header = json_object(record.payload)
-        if not isinstance(header.get("set"), str):
-            raise ValueError("'set' is no text")
-        whole_number(header, "before")
-    except ValueError as error:
-        raise InvalidRecord(0, f"the segment's header cannot be understood: {error}") from None
-    if header.get("format") != FORMAT_VERSION:
-        raise ForeignLog(
-            f"written in format {header.get('format')}; this release reads {FORMAT_VERSION}",
-            path=path,
-            offset=0,
-            remedy="Use the release that wrote it, or start with an empty directory.",
-        )
-    if header.get("kind") != kind:
-        raise ForeignLog(f"this is a {header.get('kind')}, not a {kind}", path=path, offset=0)
-    if set_id is not None and header.get("set") != set_id:
-        raise ForeignLog(
-            f"it belongs to the protected set {header.get('set')!r}, not {set_id!r}",
-            path=path,
-            offset=0,
-        )
-    return record
 
 
 class SegmentedLog:
@@ -234,12 +113,40 @@ class SegmentedLog:
             return self.end
         return Position(self.segments[0].number, self.segments[0].data_start)
 
-    def room_bytes(self) -> int:
-        """What can surely still be appended, in records of any size up to a segment's."""
+    def can_ever_hold(self, size: int) -> bool:
+        """Whether a record of ``size`` bytes finds room once everything else is freed.
+
+        The last segment is never freed, so two of its kind must fit.
+        """
+        return 2 * self._reserve_bytes(size) <= self.limit_bytes
+
+    def fits(self, sizes: Sequence[int]) -> bool:
+        """Whether records of these sizes surely find room, in whatever order they come."""
         last = self.segments[-1] if self.segments else None
-        room = max(0, last.reserved_bytes - last.end) if last else 0
-        spare = (self.limit_bytes - self.used_bytes) // self._segment_bytes
-        return room + spare * (self._segment_bytes // 2)
+        room = last.reserved_bytes - last.end - TAIL_RESERVE_BYTES if last else 0
+        if sum(sizes) <= room:
+            return True
+        spare, segment = self.limit_bytes - self.used_bytes, self._segment_bytes
+        if len(sizes) == 1:
+            return self._reserve_bytes(sizes[0]) <= spare
+        # Each large one may close a segment that is hardly used and open one of its own;
+        # of the small ones no two segments in a row are less than half full.
+        overhead = self._overhead_bytes()
+        large = [size for size in sizes if 2 * (size + overhead) > segment]
+        small = sum(sizes) - sum(large)
+        needed = sum(segment + max(segment, size + overhead) for size in large)
+        needed += segment * (1 + 2 * small // max(1, segment - overhead))
+        return needed <= spare
+
+    def _overhead_bytes(self, preamble: bytes | None = None) -> int:
+        """What a segment needs beside its records."""
+        if preamble is None:
+            preamble = self._preamble() if self._preamble is not None else b""
+        return 2 * HEADER_BYTES + 256 + len(preamble) + TAIL_RESERVE_BYTES
+
+    def _reserve_bytes(self, size: int, preamble: bytes | None = None) -> int:
+        """Size of a new segment whose first record has ``size`` bytes."""
+        return max(self._segment_bytes, size + self._overhead_bytes(preamble))
 
     def append(
         self,
@@ -281,8 +188,7 @@ class SegmentedLog:
         Raises LogFull.  Plain calls only.
         """
         preamble = self._preamble() if self._preamble is not None else b""
-        overhead = 2 * HEADER_BYTES + 256 + len(preamble) + TAIL_RESERVE_BYTES
-        reserve = max(self._segment_bytes, size + overhead)
+        reserve = self._reserve_bytes(size, preamble)
         if self.used_bytes + reserve > self.limit_bytes:
             raise LogFull
         number = self._next_number
@@ -394,7 +300,7 @@ class SegmentedLog:
         if available <= 0:
             return b"", 0, position
         data = await segment.file.read_at(position.offset, min(max_bytes, available))
-        length, last = _whole_records(data)
+        length, last = whole_records(data)
         if length == 0:
             body = body_length(data, 0)
             if body < 0 or HEADER_BYTES + body > available:
@@ -458,85 +364,21 @@ class SegmentedLog:
         start_chain: the link that the first segment must continue; None takes its word.
 
         Raises ForeignLog.  After damage the log holds what is before it, and the rest stays
-        on disk untouched until :meth:`discard_damaged`.
+        on disk untouched until :meth:`set_aside`.
         """
-        numbers = segment_numbers(self._volume, self.directory)
-        for number in [n for n in numbers if n < first_segment]:
-            self._volume.unlink(f"{self.directory}/{segment_name(number)}")
-        numbers = [n for n in numbers if n >= first_segment]
-        self._next_number = max([first_segment, 1, *(n + 1 for n in numbers)])
-        chain = start_chain
-        expected = numbers[0] if numbers else 0
-        if numbers and first_segment and expected != first_segment:
-            path = f"{self.directory}/{segment_name(first_segment)}"
-            return Damage(path, 0, self.sequence, "the segment is missing")
-        for index, number in enumerate(numbers):
-            path = f"{self.directory}/{segment_name(number)}"
-            if number != expected + index:
-                path = f"{self.directory}/{segment_name(expected + index)}"
-                return Damage(path, 0, self.sequence, "the segment is missing")
-            bad = await self._recover_segment(number, path, chain, visit)
-            chain = self.chain
-            if bad is not None:
-                offset, reason = bad
-                if await self._promised_later(numbers[index:], offset):
-                    return Damage(path, offset, self.sequence, reason)
-                await self._erase_tail(numbers[index:], path, offset)
-                break
-        return None
+        found = LogRecovery(self._volume, self.directory, self._kind, self._set_id, visit)
+        damage = await found.scan(first_segment, start_chain)
+        for segment in found.segments:
+            self._adopt(segment)
+        if found.segments:
+            self.chain, self.sequence = found.chain, found.sequence
+        self._next_number = found.next_number
+        return damage
 
-    async def _recover_segment(
-        self,
-        number: int,
-        path: str,
-        chain: bytes | None,
-        visit: Callable[[Record, Position], None],
-    ) -> tuple[int, str] | None:
-        file = self._volume.open(path)
-        data = await file.read_at(0, file.size_bytes)
-        offset = 0
-        segment: Segment | None = None
-        try:
-            while offset < len(data):
-                if segment is None:
-                    record = read_segment_header(data, path, self._kind, self._set_id)
-                    if chain is not None and record.previous != chain:
-                        raise InvalidRecord(0, "the segment does not continue the one before")
-                    before = whole_number(json_object(record.payload), "before")
-                    self.chain, self.sequence = record.previous, before
-                    segment = Segment(number, path, file, before + 1, reserved_bytes=len(data))
-                    self.segments.append(segment)
-                    visit(record, Position(number, offset))
-                else:
-                    record = decode(data, offset)
-                    if record.previous != self.chain:
-                        raise InvalidRecord(offset, "the record does not follow the one before")
-                    if record.type < RecordType.SEGMENT:
-                        if record.sequence < self.sequence:
-                            raise InvalidRecord(offset, "the sequence number goes back")
-                        visit(record, Position(number, offset))  # may refuse it: first
-                        self.chain, self.sequence = record.checksum, record.sequence
-                    else:
-                        visit(record, Position(number, offset))
-                offset += record.size_bytes
-                segment.end = offset
-                if record.type >= RecordType.SEGMENT:
-                    segment.data_start = offset
-        except InvalidRecord as invalid:
-            if segment is None:
-                file.close()
-            else:
-                self._account(segment)
-            return offset, invalid.reason
-        if segment is None:
-            file.close()
-            return 0, "the segment is empty"
-        self._account(segment)
-        return None
-
-    def _account(self, segment: Segment) -> None:
-        # What is read here may stand in the page cache only: after a crash of the process
+    def _adopt(self, segment: Segment) -> None:
+        # What was read may stand in the page cache only: after a crash of the process
         # nobody knows what had been synced.
+        self.segments.append(segment)
         self._unsynced.append(segment)
         self._names_unsynced = True
         segment.base_bytes = self.appended_bytes
@@ -544,77 +386,24 @@ class SegmentedLog:
         segment.reserved_bytes = max(segment.end, self._segment_bytes)
         self.used_bytes += segment.reserved_bytes
 
-    async def _promised_later(self, numbers: list[int], offset: int) -> bool:
-        """Whether a valid record behind says that the invalid one had been safe."""
-        missing = self.sequence + 1
-        for index, number in enumerate(numbers):
-            file = self._volume.open(f"{self.directory}/{segment_name(number)}")
-            data = await file.read_at(0, file.size_bytes)
-            file.close()
-            at = offset + 1 if index == 0 else 0
-            while (found := find_valid(data, at)) is not None:
-                record, at = found
-                # A batch that was not compressed holds whole records of the source, whose
-                # floors count other things; torn, it must not testify against itself.
-                if record.type in RECORD_TYPES[self._kind] and record.floor >= missing:
-                    return True
-                at += record.size_bytes
-        return False
+    async def set_aside(self, directory: str) -> None:
+        """Put what recovery did not take over into ``directory``, which exists.
 
-    async def _erase_tail(self, numbers: list[int], path: str, offset: int) -> None:
-        for number in reversed(numbers[1:]):
-            self._volume.unlink(f"{self.directory}/{segment_name(number)}")
-        if self.segments and self.segments[-1].path == path:
-            self.segments[-1].file.truncate(offset)
-            await self.segments[-1].file.sync()
-        else:
-            self._volume.unlink(path)
-        await self._volume.sync_directory(self.directory)
-        self._next_number = numbers[0] + (
-            1 if self.segments and self.segments[-1].path == path else 0
-        )
-
-    def set_aside(self, directory: str) -> None:
-        """Move segments that recovery did not take over into ``directory``, which exists.
-
-        The log can then grow again; nothing is deleted.
+        The log can then grow again; nothing is deleted.  Raises NoSpace.
         """
-        kept = {segment.number for segment in self.segments}
         for number in segment_numbers(self._volume, self.directory):
-            if number not in kept:
-                old = f"{self.directory}/{segment_name(number)}"
-                self._volume.rename(old, f"{directory}/{segment_name(number)}.damaged")
-                self._next_number = max(self._next_number, number + 1)
+            self._next_number = max(self._next_number, number + 1)
+        await set_aside(self._volume, self.directory, self.segments, directory)
         if self.segments:
-            last = self.segments[-1]
-            last.file.truncate(last.end)
-            self._unsynced.append(last)
-            self._next_number = last.number + 1
+            self._unsynced.append(self.segments[-1])
+            self._next_number = self.segments[-1].number + 1
 
 
-def _whole_records(data: bytes) -> tuple[int, int]:
-    """Length of the whole records at the start of ``data``, and where the last begins."""
-    offset, last, total = 0, 0, len(data)
-    unpack = _LENGTH.unpack_from
-    while offset + HEADER_BYTES <= total:
-        magic, length = unpack(data, offset)
-        following: int = offset + HEADER_BYTES + length
-        if magic != MAGIC or following > total:
-            break
-        last, offset = offset, following
-    return offset, last
-
-
-def describe(record: Record) -> dict[str, Any]:
-    """The fields of a record, for people and for ``--json``."""
-    return {
-        "type": RecordType(record.type).name.lower()
-        if record.type in set(RecordType)
-        else str(record.type),
-        "epoch": record.epoch,
-        "sequence": record.sequence,
-        "floor": record.floor,
-        "bytes": record.size_bytes,
-        "previous": record.previous.hex(),
-        "checksum": record.checksum.hex(),
-    }
+__all__ = [
+    "Damage",
+    "LogFull",
+    "LogKind",
+    "Position",
+    "Segment",
+    "SegmentedLog",
+]

@@ -21,19 +21,19 @@ from replicator.batch import NumberedOperation, unpack_body, verify_batch
 from replicator.blocksync import read_commit
 from replicator.catalogue import Catalogue
 from replicator.errors import BadInput, DamagedLog, ForeignLog, ProtocolViolation, ReplicatorError
-from replicator.journal import (
-    LogKind,
-    Position,
-    SegmentedLog,
-    read_segment_header,
-    segment_name,
-    segment_numbers,
-)
+from replicator.journal import SegmentedLog
 from replicator.offline_place import WHAT_TO_NAME, Finding, FindingKind
 from replicator.operation import OUTCOME, decode_operation
 from replicator.protocol import BatchHeader
 from replicator.readonly import ReadOnlyVolume, run_to_end
-from replicator.records import InvalidRecord, Record, RecordType, decode, find_valid, genesis
+from replicator.records import InvalidRecord, Record, RecordType, decode, find_valid
+from replicator.segments import (
+    LogKind,
+    Position,
+    read_segment_header,
+    segment_name,
+    segment_numbers,
+)
 
 Progress = Callable[[int, int], None]
 """Called with (bytes read, bytes in all)."""
@@ -190,7 +190,8 @@ class Survey:
         """
         held = self.epochs.get(header.epoch)
         due = 1 if held is None else held.last + 1
-        chain = self._chains.get(header.epoch, genesis(self.set_id, header.epoch))
+        # Where a history begins, its first link is known to the source only.
+        chain = self._chains.get(header.epoch, header.chain_before)
         if held is not None and header.first > due:
             self._senseless(position, f"operation {header.first} came where {due} was due")
         elif header.first == due and header.chain_before != chain:

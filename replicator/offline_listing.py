@@ -18,11 +18,11 @@ from replicator.batch import unpack_body, verify_batch
 from replicator.blocksync import read_commit
 from replicator.catalogue import Catalogue
 from replicator.errors import ReplicatorError
-from replicator.journal import Position, describe
 from replicator.offline_place import SlotPair
 from replicator.operation import OUTCOME, Operation, decode_operation
 from replicator.protocol import BatchHeader
 from replicator.records import Record, RecordType
+from replicator.segments import Position, describe
 
 Row = dict[str, Any]
 Emit = Callable[[Row], None]

@@ -20,8 +20,8 @@ from typing import Any, Final
 
 from replicator.blocksync import staged_blocks
 from replicator.errors import BadInput, DamagedLog, ReplicatorError
-from replicator.journal import SUFFIX, segment_numbers
 from replicator.readonly import ReadOnlyVolume, run_to_end
+from replicator.segments import SUFFIX, segment_name, segment_numbers
 from replicator.slots import StateSlots
 from replicator.slots import _decode as decode_slot
 
@@ -42,6 +42,8 @@ class FindingKind(StrEnum):
     """What had been promised is not there."""
     SENSELESS = "inconsistent"
     """The checksums hold, but the content contradicts itself: a defect wrote it."""
+    ELSEWHERE = "not here"
+    """The state names a log that may be on another volume: nobody can tell from here."""
     NOTE = "note"
     """Good to know; nothing is wrong."""
 
@@ -94,8 +96,11 @@ class Place:
 
     directory: Path
     logs: list[Path]
+    """Those that have segments."""
     states: list[Path]
     """Paths without the ``.a`` or ``.b``."""
+    root: Path
+    """Where the states are, and the directory of each log unless it is named alone."""
     staging: Path | None
     set_aside: list[Path]
 
@@ -125,7 +130,7 @@ def locate(directory: Path) -> Place:
     logs = [log for log in logs if _has_segments(volume, log)]
     if not logs and not states:
         raise BadInput(
-            "neither a spool nor a journal: no segments and no checkpoint in it",
+            "no segments and no state beside them: there is nothing to verify",
             path=str(directory),
             remedy=WHAT_TO_NAME,
         )
@@ -134,6 +139,7 @@ def locate(directory: Path) -> Place:
         directory,
         logs,
         states,
+        root,
         staging if staging.is_dir() else None,
         sorted(aside.glob(f"*{SUFFIX}.damaged")) if aside.is_dir() else [],
     )
@@ -194,6 +200,80 @@ def read_slots(base: Path) -> SlotPair:
         ]
     copies = [SlotCopy(p, g, g == best and g > 0, problem) for p, g, problem in found]
     return SlotPair(base.name, copies, state, findings)
+
+
+# -- a state and the log beside it -----------------------------------------------------
+
+
+def check_against_state(place: Place, pair: SlotPair, ends: dict[int, int] | None) -> list[Finding]:
+    """What a state says that the log beside it must hold, and does not.
+
+    ``ends``: where the valid records of each segment of the log end; None when it has no
+    segments.
+    """
+    if pair.state is None:
+        return []
+    if pair.name == "source":
+        return _check_against_source(place.root / "segments", pair, ends)
+    return _check_against_checkpoint(place.root / "journal", pair, ends)
+
+
+def _check_against_source(
+    directory: Path, pair: SlotPair, ends: dict[int, int] | None
+) -> list[Finding]:
+    epoch = pair.number("epoch")
+    if ends is not None or not epoch:
+        return []
+    return [
+        Finding(
+            FindingKind.DAMAGE,
+            f"there is no segment, but the source's state says that epoch {epoch} was begun, "
+            "which needs one at least",
+            str(directory),
+            None,
+            "none",
+            "Start the source: it begins a new epoch and synchronizes the replica. After a power "
+            "loss right behind the beginning of the epoch that is all there is to it.",
+        )
+    ]
+
+
+def _check_against_checkpoint(
+    directory: Path, pair: SlotPair, ends: dict[int, int] | None
+) -> list[Finding]:
+    # Redo begins in the midst of a segment: what stands before that place was durable when the
+    # checkpoint was written, and the segment is not freed before the next one.  At offset 0 the
+    # segment may never have been begun.
+    segment, offset = pair.number("segment"), pair.number("offset")
+    end = 0 if ends is None else ends.get(segment, 0)
+    if not offset or end >= offset:
+        if ends is None:
+            message = "no segments, and the checkpoint needs none: there is nothing to verify"
+            return [Finding(FindingKind.NOTE, message, str(directory))]
+        return []
+    epoch, operation = pair.number("epoch"), pair.number("operation")
+    if not directory.is_dir():
+        return [
+            Finding(
+                FindingKind.ELSEWHERE,
+                f"the checkpoint names segment {segment} of a journal that is not beside it",
+                str(directory),
+                remedy="If the journal is on a volume of its own, verify it there; if not, it "
+                "is lost, and the start of the replica asks the source for what is missing.",
+            )
+        ]
+    what = f"segment {segment} is missing" if not end else f"it ends at byte {end}"
+    return [
+        Finding(
+            FindingKind.DAMAGE,
+            f"{what}, but the checkpoint says that it had been durable up to byte {offset}",
+            f"{directory}/{segment_name(segment)}",
+            end,
+            f"the checkpoint, operation {operation:,} of epoch {epoch}",
+            "Start the replica: it goes on from its checkpoint and asks the source for what "
+            "came after, or synchronizes.",
+        )
+    ]
 
 
 # -- staging ---------------------------------------------------------------------------

@@ -56,6 +56,7 @@ class FrameType(IntEnum):
     BLOCKS_WANTED = 10
     BLOCK_DATA = 11
     SYNC_END = 12
+    CONDITION = 13
 
 
 class Role(StrEnum):
@@ -90,6 +91,7 @@ TRANSITIONS: Final[dict[tuple[State, Role, FrameType], State]] = {
     (State.STREAMING, _S, _F.HEARTBEAT): State.STREAMING,
     (State.STREAMING, _R, _F.ACKNOWLEDGE): State.STREAMING,
     (State.STREAMING, _R, _F.HEARTBEAT): State.STREAMING,
+    (State.STREAMING, _R, _F.CONDITION): State.STREAMING,
     (State.STREAMING, _R, _F.REFUSE): State.CLOSED,
     (State.SYNCHRONIZING, _S, _F.BATCH): State.SYNCHRONIZING,
     (State.SYNCHRONIZING, _S, _F.HEARTBEAT): State.SYNCHRONIZING,
@@ -99,11 +101,13 @@ TRANSITIONS: Final[dict[tuple[State, Role, FrameType], State]] = {
     (State.SYNCHRONIZING, _R, _F.BLOCKS_WANTED): State.SYNCHRONIZING,
     (State.SYNCHRONIZING, _R, _F.ACKNOWLEDGE): State.SYNCHRONIZING,
     (State.SYNCHRONIZING, _R, _F.HEARTBEAT): State.SYNCHRONIZING,
+    (State.SYNCHRONIZING, _R, _F.CONDITION): State.SYNCHRONIZING,
     (State.SYNCHRONIZING, _R, _F.REFUSE): State.CLOSED,
     (State.COMMITTING, _S, _F.BATCH): State.COMMITTING,
     (State.COMMITTING, _S, _F.HEARTBEAT): State.COMMITTING,
     (State.COMMITTING, _R, _F.HEARTBEAT): State.COMMITTING,
     (State.COMMITTING, _R, _F.ACKNOWLEDGE): State.COMMITTING,
+    (State.COMMITTING, _R, _F.CONDITION): State.COMMITTING,
     (State.COMMITTING, _R, _F.REFUSE): State.CLOSED,
     (State.COMMITTING, _R, _F.RESUME): State.STREAMING,
 }

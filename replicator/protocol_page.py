@@ -27,6 +27,7 @@ _MEANING = {
     FrameType.BLOCK_DIGESTS: "digests of up to 1,024 blocks of a file",
     FrameType.BLOCKS_WANTED: "which of them differ here",
     FrameType.BLOCK_DATA: "the bytes of wanted blocks",
+    FrameType.CONDITION: "why the replica does not apply what it has, in words; empty: it does",
     FrameType.SYNC_END: "all blocks are sent; commit when you have operations up to the fence",
 }
 

@@ -90,12 +90,13 @@ def encode(
     payload: Buffer,
 ) -> tuple[bytes, bytes]:
     """Seal a record: returns (header + prefix, checksum); the payload follows unchanged."""
+    prefix_length = len(prefix)
     head = _UNSEALED.pack(
         MAGIC,
         record_type,
         0,
-        len(prefix),
-        len(prefix) + len(payload),
+        prefix_length,
+        prefix_length + len(payload),
         epoch,
         sequence,
         floor,
@@ -148,6 +149,10 @@ def find_valid(buffer: bytes, offset: int) -> tuple[Record, int] | None:
             offset += 1
 
 
-def genesis(set_id: str, epoch: int) -> bytes:
-    """The link before the first record of an epoch's history."""
-    return _digest(f"{set_id}\0{epoch}".encode())
+def genesis(set_id: str, epoch: int, history: bytes = b"") -> bytes:
+    """The link before the first record of an epoch's history.
+
+    ``history`` tells apart two histories that came to the same epoch number: of a source
+    that lost its own state, or of two sources.
+    """
+    return _digest(f"{set_id}\0{epoch}\0".encode() + history)

@@ -20,14 +20,18 @@ from replicator.protocol import (
     FrameType,
     Heartbeat,
     Role,
+    State,
 )
-from replicator.replica_store import ReplicaStore, VerifiedBatch
+from replicator.recent_batches import VerifiedBatch
+from replicator.replica_store import ReplicaStore
 from replicator.runtime import Task, TimedOut, deadline, group, sleep_ns
 from replicator.runtime.channels import Queue, Signal
 from replicator.runtime.port import Runtime, Stream
-from replicator.untrusted import whole_number
+from replicator.untrusted import binary, whole_number
 
 RECEIVE_QUEUE_BYTES = 8 << 20
+SPEAKING = frozenset({State.STREAMING, State.SYNCHRONIZING, State.COMMITTING})
+"""When acknowledgements, heartbeats and conditions may be sent."""
 VERIFY_COST_NS_PER_BYTE = 1
 """Processor time of decompression and checksums in the simulator: about 1 GB/s."""
 
@@ -56,14 +60,29 @@ class Replica:
         self.address = address
         self.heartbeat_ns = heartbeat_ns
         self.patience_ns = heartbeat_ns * heartbeat_misses
-        self.last_heard_ns: int | None = None
-        """When the last frame of a source arrived; None when none ever did."""
+        self._heard_ns: int | None = None
+        self._listening = True
+        """False while a session works on a frame and reads no further."""
         self.connected = False
         self.cause = "no source has connected yet"
         self._staged: Staging | None = None
         self._older: Staging | None = None
         """The attempt before; its blocks may be taken over, then its file goes."""
         self._session: Task[None] | None = None
+
+    def heard(self) -> None:
+        """A source gave a sign of life just now."""
+        self._heard_ns = self.runtime.now_ns()
+
+    def silent_ns(self) -> int | None:
+        """How long nothing was heard of a source; None when none ever spoke.
+
+        While the replica itself is behind and does not listen, nobody can call the source
+        silent: then it is 0.
+        """
+        if self._heard_ns is None:
+            return None
+        return self.runtime.now_ns() - self._heard_ns if self._listening else 0
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -160,11 +179,14 @@ class Replica:
             await sleep_ns(self.heartbeat_ns)
             return False
         await store.settle()
-        if hello.get("epoch") == store.committed_epoch:
-            try:
-                store.source_has(whole_number(hello, "completed", 0))
-            except ValueError as error:
-                raise ProtocolViolation(f"HELLO cannot be understood: {error}") from None
+        try:
+            store.source_has(
+                whole_number(hello, "epoch"),
+                binary(hello, "history"),
+                whole_number(hello, "completed"),
+            )
+        except ValueError as error:
+            raise ProtocolViolation(f"HELLO cannot be understood: {error}") from None
         resumable = store.stream_epoch == store.committed_epoch
         await connection.send_document(
             FrameType.WELCOME,
@@ -180,7 +202,9 @@ class Replica:
         )
         return True
 
-    def staging_for(self, epoch: int, catalogue: Catalogue) -> tuple[Staging, Staging | None]:
+    def staging_for(
+        self, epoch: int, history: bytes, catalogue: Catalogue
+    ) -> tuple[Staging, Staging | None]:
         """A new staging file, and the one of a broken attempt to take blocks from."""
         if self._older is not None:
             self._older.discard()
@@ -188,7 +212,8 @@ class Replica:
         if previous is not None and previous.epoch <= self.store.committed_epoch:
             previous = None  # it became the image; apply needs its file
         self._older = previous
-        self._staged = Staging(self.store.volume, self.store.staging_root, epoch, catalogue)
+        store = self.store
+        self._staged = Staging(store.volume, store.staging_root, epoch, history, catalogue)
         return self._staged, previous
 
     def staging_done(self) -> None:
@@ -223,12 +248,18 @@ class _Session:
             g.spawn(self._journal(), "journal")
             g.spawn(self._send_acknowledgements(), "acknowledge")
             g.spawn(self._send_heartbeats(), "heartbeats")
+            g.spawn(self._send_conditions(), "conditions")
             g.spawn(self._synchronize(), "synchronize")
             while True:
                 async with deadline(replica.patience_ns):
                     frame = await self.connection.receive()
-                replica.last_heard_ns = runtime.now_ns()
-                await self._handle(frame)
+                replica.heard()
+                replica._listening = False
+                try:
+                    await self._handle(frame)
+                finally:
+                    replica._listening = True
+                    replica.heard()
 
     async def _handle(self, frame: Frame) -> None:
         store = self.store
@@ -264,7 +295,7 @@ class _Session:
                 != (sent.epoch, sent.durable, sent.checkpointed)
             )
             if (news or (sent is not None and ack.applied == ack.durable > sent.applied)) and (
-                connection.session.state.value in ("streaming", "synchronizing", "committing")
+                connection.session.state in SPEAKING
             ):
                 sent = ack
                 await connection.send(FrameType.ACKNOWLEDGE, ack.encode())
@@ -275,9 +306,20 @@ class _Session:
         connection, store, runtime = self.connection, self.store, self.replica.runtime
         while True:
             await sleep_ns(self.replica.heartbeat_ns)
-            if connection.session.state.value in ("streaming", "synchronizing", "committing"):
+            if connection.session.state in SPEAKING:
                 beat = Heartbeat(store.epoch, store.applied, runtime.wall_ns())
                 await connection.send(FrameType.HEARTBEAT, beat.encode())
+
+    async def _send_conditions(self) -> None:
+        """Tell the source why apply stands still, and when it works again."""
+        connection, store, told = self.connection, self.store, ""
+        while True:
+            news = store.stalled != told
+            if news and connection.session.state in SPEAKING:
+                told = store.stalled
+                await connection.send_document(FrameType.CONDITION, {"stalled": told})
+            else:
+                await store.changed
 
     # -- synchronization -----------------------------------------------------------
 
@@ -285,15 +327,15 @@ class _Session:
         store = self.store
         document = frame.document()
         try:
-            epoch = whole_number(document, "epoch")
+            epoch, history = whole_number(document, "epoch"), binary(document, "history")
             catalogue = Catalogue.from_json(document.get("catalogue"))
         except ValueError as error:
             raise ProtocolViolation(f"SYNC_BEGIN cannot be understood: {error}") from None
         if epoch <= store.committed_epoch or epoch < store.promised_epoch:
             raise ProtocolViolation(f"epoch {epoch} is over")
-        store.begin_synchronization(epoch)
+        store.begin_synchronization(epoch, history)
         self._after, self._chain = 0, store.stream_chain
-        self._staging, self._previous = self.replica.staging_for(epoch, catalogue)
+        self._staging, self._previous = self.replica.staging_for(epoch, history, catalogue)
 
     async def _synchronize(self) -> None:
         """Answer questions about blocks, stage what comes, commit at the end."""
@@ -309,7 +351,7 @@ class _Session:
                 receiver = ImageReceiver(
                     self.replica.runtime,
                     store.volume,
-                    store.home.root,
+                    store.image.home.root,
                     staging,
                     self._previous,
                 )
@@ -321,7 +363,7 @@ class _Session:
                 if store.safeguards.atomic_resynchronization:
                     await staging.add(blocks)
                 else:
-                    store.home.overwrite(staging.catalogue, blocks)
+                    store.image.home.overwrite(staging.catalogue, blocks)
             elif frame.type == FrameType.SYNC_END:
                 await self._commit(staging, frame)
 

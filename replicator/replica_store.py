@@ -16,67 +16,33 @@ Order, for everything that arrives (DESIGN section 5)::
 
 Recovery replays exactly this with nothing arriving.  :class:`Safeguards` names each rule,
 so that tests can switch it off and see the oracles find the breach.
+
+A full volume is no reason to die: apply stands still, says why (``stalled``), and tries
+again; what was promised stays in the journal meanwhile.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from replicator.batch import NumberedOperation, unpack_body, verify_batch
+from replicator.batch import unpack_body, verify_batch
 from replicator.blocksync import Staging, read_commit, staged_blocks
 from replicator.catalogue import Catalogue
-from replicator.errors import DamagedLog, ForeignLog, ProtocolViolation
-from replicator.home import HomeImage
+from replicator.errors import DamagedLog, ForeignLog, NoSpace, ProtocolViolation
+from replicator.image import ReplicaImage
 from replicator.journal import LogFull, LogKind, Position, SegmentedLog
-from replicator.operation import CONTENT_KINDS, Operation
 from replicator.protocol import BATCH_BYTES, Acknowledgement, BatchHeader, Heartbeat
+from replicator.recent_batches import RecentBatches, VerifiedBatch
 from replicator.records import EMPTY_CHAIN, HEADER_BYTES, Record, RecordType, decode, genesis
 from replicator.runtime import group, sleep_ns
 from replicator.runtime.channels import Signal
 from replicator.runtime.port import Buffer, Runtime, Volume
+from replicator.safeguards import ALL_SAFEGUARDS, ReplicaOptions, Safeguards
 from replicator.slots import StateSlots
+from replicator.units import spell_size
 
-CACHE_BYTES: Final = 8 << 20
-"""Verified operations kept in memory between journal and apply; beyond it they are read."""
 _READ_BYTES: Final = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Safeguards:
-    """The rules that keep the promises; all of them always on, except in tests."""
-
-    journal_before_apply: bool = True
-    """Nothing reaches home that is not in the journal."""
-    sync_before_acknowledge: bool = True
-    """The durable mark waits for the journal's sync."""
-    chain_check: bool = True
-    """Each operation is the successor of the one before, unchanged since its capture."""
-    apply_in_order: bool = True
-    barrier_at_names: bool = True
-    """Checkpoints before and after each change of names."""
-    sequence_check: bool = True
-    """Each number once: batches without a gap, and redo skips what a checkpoint includes."""
-    stable_file_ids: bool = True
-    """Operations find their file by id, never by a path from the past."""
-    atomic_resynchronization: bool = True
-    """Differing blocks are staged and committed with one record."""
-
-
-ALL_SAFEGUARDS: Final = Safeguards()
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaOptions:
-    """How a replica works; sizes in bytes, times in nanoseconds."""
-
-    set_id: str
-    replica_id: str
-    journal_limit_bytes: int = 1 << 30
-    segment_bytes: int = 8 << 20
-    checkpoint_bytes: int = 32 << 20
-    checkpoint_interval_ns: int = 30_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +54,6 @@ class RecoveryReport:
     redone_operations: int
     damage: str
     """Why the image cannot be trusted until the source has repaired it; empty when it can."""
-
-
-@dataclass(frozen=True, slots=True)
-class VerifiedBatch:
-    """A batch that is exactly what follows, ready to be journalled."""
-
-    payload: bytes
-    header: BatchHeader
-    operations: list[NumberedOperation]
-
-
-@dataclass(frozen=True, slots=True)
-class _Journalled:
-    """A batch that is in the journal and still in memory."""
-
-    batch: VerifiedBatch
-    end: Position
 
 
 class ReplicaStore:
@@ -132,7 +81,7 @@ class ReplicaStore:
         self.root = root
         self.options = options
         self.safeguards = safeguards
-        self.home = HomeImage(volume, root + "/image", safeguards.stable_file_ids)
+        self.image = ReplicaImage(runtime, volume, root + "/image", safeguards, self.checkpoint)
         self.staging_root = root + "/staging"
         self._journal_volume = journal_volume
         self._journal_root = journal_root
@@ -147,20 +96,14 @@ class ReplicaStore:
         self._slots = StateSlots(volume, root + "/checkpoint")
         self.changed = Signal()
         """Notified whenever one of the marks below moves."""
-        self.damage = ""
-        """What was found damaged and is not repaired yet; the image is in doubt till then."""
-        self._damage_until: int | None = None
+        self.stalled = ""
+        """Why apply stands still; empty while it works."""
         self.promised_epoch = 0
         """No history of an epoch below this is taken any more."""
         self.promoted = False
 
-        # The image: what has been applied to home.
-        self.epoch = 0
-        self.applied = 0
-        self.applied_chain = EMPTY_CHAIN
         self.checkpointed = 0
-        self.as_of_ns = 0
-        self._beat: Heartbeat | None = None
+        """Last operation that the newest checkpoint includes."""
 
         # The stream: what is durable in the journal.
         self.committed_epoch = 0
@@ -177,15 +120,32 @@ class ReplicaStore:
         """Where the operations of an epoch begin that is not the image yet."""
         self._pending_commit = 0
         """Epoch of a COMMIT record that was appended and may not be durable yet."""
-        self._since_checkpoint_bytes = 0
         self._checkpoint_ns = 0
         self._checkpoint_wanted = False
         self._state_version = self._durable_version = 0
         self._room_wanted = False
         """The checkpoint is wanted only if it frees a segment."""
-        self._cache: dict[Position, _Journalled] = {}
-        self._cache_order: deque[Position] = deque()
-        self._cache_bytes = 0
+        self._recent = RecentBatches()
+
+    @property
+    def epoch(self) -> int:
+        """Epoch of the image at home."""
+        return self.image.epoch
+
+    @property
+    def applied(self) -> int:
+        """Last operation applied to home."""
+        return self.image.applied
+
+    @property
+    def damage(self) -> str:
+        """Why the image is in doubt; empty when it is not."""
+        return self.image.damage
+
+    @property
+    def as_of_ns(self) -> int:
+        """The source's wall clock when the image was current."""
+        return self.image.as_of_ns
 
     # -- start ---------------------------------------------------------------------
 
@@ -207,36 +167,37 @@ class ReplicaStore:
             elif record.type == RecordType.COMMIT:
                 self.committed_epoch = record.epoch
 
+        image = self.image
         found = await self.journal.recover(visit, first_segment)
         if found is not None:
-            self._doubt(str(found.error()))
+            image.doubt(str(found.error()))
             await self._set_damaged_aside()
         await self.journal.sync()
         self._durable_record = self.journal.sequence
         self._durable_end = self.journal.end
         self._cursor = self._redo_position(first_segment, first_offset)
-        before = (self.epoch, self.applied)
+        before = (image.epoch, image.applied)
         try:
             await self._apply_available()
         except DamagedLog as damaged:
-            self._doubt(str(damaged))
+            image.doubt(str(damaged))
         self._cursor = self._durable_end
-        self.stream_epoch, self.durable = self.epoch, self.applied
-        self.stream_chain = self.applied_chain
-        self.committed_epoch = self.epoch
-        if newest.get(self.epoch, 0) > self.applied and not self.damage:
-            self._doubt("recovery ended before the journal did")
+        self.stream_epoch, self.durable = image.epoch, image.applied
+        self.stream_chain = image.chain
+        self.committed_epoch = image.epoch
+        if newest.get(image.epoch, 0) > image.applied and not image.damage:
+            image.doubt("recovery ended before the journal did")
         await self.checkpoint()
         self._remove_staging()
         self.runtime.emit("activity", "")
-        self.runtime.emit("recovered", self.epoch, self.applied)
-        redone = self.applied - (before[1] if before[0] == self.epoch else 0)
-        return RecoveryReport(self.epoch, self.applied, redone, self.damage)
+        self.runtime.emit("recovered", image.epoch, image.applied)
+        redone = image.applied - (before[1] if before[0] == image.epoch else 0)
+        return RecoveryReport(image.epoch, image.applied, redone, image.damage)
 
     async def _make_directories(self) -> None:
         for where, path in (
             (self.volume, self.root),
-            (self.volume, self.home.root),
+            (self.volume, self.image.home.root),
             (self.volume, self.staging_root),
             (self._journal_volume, self._journal_root),
             (self._journal_volume, self.journal.directory),
@@ -259,7 +220,7 @@ class ReplicaStore:
             state = await self._slots.load()
         except DamagedLog as damaged:
             # Without a checkpoint nobody knows what home is: start over, home as a basis.
-            self._doubt(str(damaged))
+            self.image.doubt(str(damaged))
             await self._set_damaged_aside()
             return 0, 0
         if state is None:
@@ -269,28 +230,19 @@ class ReplicaStore:
                 f"it holds the protected set {state['set']!r}, not {self.options.set_id!r}",
                 path=self.root,
             )
-        self.epoch = self.committed_epoch = state["epoch"]
-        self.applied = self.checkpointed = state["operation"]
-        self.applied_chain = bytes.fromhex(state["chain"])
-        self.as_of_ns = state["as_of_ns"]
+        self.image.load(state)
+        self.committed_epoch = state["epoch"]
+        self.checkpointed = state["operation"]
         self.promised_epoch = state["promised_epoch"]
         self.promoted = state["promoted"]
-        self.home.reset(Catalogue.from_json(state["catalogue"]))
-        if state["damage"]:
-            self.damage = state["damage"]
         return int(state["segment"]), int(state["offset"])
-
-    def _doubt(self, reason: str) -> None:
-        self.damage = reason
-        self._damage_until = None
-        self.runtime.emit("damage", reason)
 
     async def _set_damaged_aside(self) -> None:
         """Move what cannot be trusted out of the journal's way; it is never deleted here."""
         aside = f"{self._journal_root}/damaged"
         if not self._journal_volume.exists(aside):
             self._journal_volume.mkdir(aside)
-        self.journal.set_aside(aside)
+        await self.journal.set_aside(aside)
         await self._journal_volume.sync_directory(aside)
         await self._journal_volume.sync_directory(self.journal.directory)
 
@@ -300,17 +252,16 @@ class ReplicaStore:
 
     # -- journal -------------------------------------------------------------------
 
-    def source_has(self, completed: int) -> None:
+    def source_has(self, epoch: int, history: bytes, completed: int) -> None:
         """The source's completed mark: what is in doubt is repaired when it is applied."""
-        if self.damage:
-            self._damage_until = completed
-            self._check_repair()
+        self.image.source_has(epoch, history, completed)
+        self.changed.notify()
 
-    def begin_synchronization(self, epoch: int) -> None:
+    def begin_synchronization(self, epoch: int, history: bytes) -> None:
         """The source starts a history that is to be committed later."""
         self.stream_epoch = epoch
         self.durable = 0
-        self.stream_chain = genesis(self.options.set_id, epoch)
+        self.stream_chain = genesis(self.options.set_id, epoch, history)
         # What an earlier attempt left is of no use any more, unless it has been committed
         # and is on its way to become the image.
         self._holds = {e: at for e, at in self._holds.items() if e == self.committed_epoch}
@@ -341,7 +292,7 @@ class ReplicaStore:
         self._refuse_when_promoted()
         if not self.safeguards.journal_before_apply:
             for batch in batches:
-                await self._apply_operations(batch.operations, batch.header.chain_after)
+                await self.image.apply(batch.operations, batch.header.chain_after)
         await self._journal_volume.admit(sum(len(batch.payload) for batch in batches))
         for batch in batches:
             payload = memoryview(batch.payload)
@@ -351,7 +302,9 @@ class ReplicaStore:
                 batch.payload[:BATCH_BYTES],
                 payload[BATCH_BYTES:],
             )
-            self._remember(batch)
+            end = self.journal.end
+            begin = end._replace(offset=end.offset - HEADER_BYTES - len(batch.payload))
+            self._recent.add(begin, end, batch)
         await self._make_durable(self.safeguards.sync_before_acknowledge)
         self._refuse_when_promoted()
         last = batches[-1].header
@@ -360,6 +313,13 @@ class ReplicaStore:
 
     async def _append_record(self, kind: int, epoch: int, prefix: bytes, payload: Buffer) -> None:
         journal = self.journal
+        size = HEADER_BYTES + len(prefix) + len(payload)
+        if not journal.can_ever_hold(size):
+            raise NoSpace(
+                f"a record of {size} bytes can never find room in this journal",
+                path=journal.directory,
+                remedy=f"Give the replica's journal at least {spell_size(4 * size)}.",
+            )
         while True:
             try:
                 journal.append(
@@ -389,29 +349,6 @@ class ReplicaStore:
             await self.journal.sync()
         self._durable_record = max(self._durable_record, record)
         self._durable_end = max(self._durable_end, end)
-
-    def _remember(self, batch: VerifiedBatch) -> None:
-        """Keep the last journalled batch for apply, which then need not read it."""
-        end = self.journal.end
-        size = HEADER_BYTES + len(batch.payload)
-        begin = Position(end.segment, end.offset - size)
-        self._cache[begin] = _Journalled(batch, end)
-        self._cache_order.append(begin)
-        self._cache_bytes += batch.header.raw_bytes
-        while self._cache_bytes > CACHE_BYTES:
-            oldest = self._cache.pop(self._cache_order.popleft(), None)
-            if oldest is not None:
-                self._cache_bytes -= oldest.batch.header.raw_bytes
-
-    def _recall(self) -> _Journalled | None:
-        """The batch at the cursor, if it is still in memory."""
-        self._cursor = self.journal.skip_to_record(self._cursor, self._durable_end)
-        found = self._cache.pop(self._cursor, None)
-        if found is not None:
-            self._cache_bytes -= found.batch.header.raw_bytes
-            while self._cache_order and self._cache_order[0] not in self._cache:
-                self._cache_order.popleft()
-        return found
 
     async def commit(self, staging: Staging, fence: int) -> None:
         """Make the staged image, with all operations of its epoch, the image: in one step."""
@@ -447,11 +384,24 @@ class ReplicaStore:
         async with group() as g:
             g.spawn(self._ring(), "checkpoint timer")
             while True:
-                await self._apply_available(pause_for_checkpoints=True)
-                if self._checkpoint_due():
-                    await self.checkpoint()
-                elif self._cursor >= self._durable_end:
+                try:
+                    await self._apply_available(pause_for_checkpoints=True)
+                    due = self._checkpoint_due()
+                    if due:
+                        await self.checkpoint()
+                except NoSpace as full:
+                    self._stall(str(full))
+                    await sleep_ns(self.options.retry_ns)
+                    continue
+                self._stall("")
+                if not due and self._cursor >= self._durable_end:
                     await self.changed
+
+    def _stall(self, cause: str) -> None:
+        if cause != self.stalled:
+            self.stalled = cause
+            self.runtime.emit("stalled", cause)
+            self.changed.notify()
 
     async def _ring(self) -> None:
         while True:
@@ -461,11 +411,12 @@ class ReplicaStore:
     def _checkpoint_due(self) -> bool:
         if self._checkpoint_wanted and (self._would_free() or not self._room_wanted):
             return True
-        if not self._since_checkpoint_bytes:
-            return False
+        unsaved_bytes = self.image.unsaved_bytes
+        if self.image.repair_unsaved or not unsaved_bytes:
+            return self.image.repair_unsaved
         age_ns = self.runtime.now_ns() - self._checkpoint_ns
         return (
-            self._since_checkpoint_bytes >= self.options.checkpoint_bytes
+            unsaved_bytes >= self.options.checkpoint_bytes
             or age_ns >= self.options.checkpoint_interval_ns
         )
 
@@ -483,12 +434,12 @@ class ReplicaStore:
         while self._cursor < self._durable_end:
             if pause_for_checkpoints and self._checkpoint_due():
                 return
-            recalled = self._recall()
-            if recalled is not None:
-                header = recalled.batch.header
-                if header.epoch == self.epoch:
-                    await self._apply_batch(recalled.batch)
-                self._cursor = recalled.end
+            self._cursor = self.journal.skip_to_record(self._cursor, self._durable_end)
+            recent = self._recent.take(self._cursor)
+            if recent is not None:
+                if recent.batch.header.epoch == self.epoch:
+                    await self._apply_batch(recent.batch)
+                self._cursor = recent.end
                 continue
             data, _, after = await self.journal.read(self._cursor, self._durable_end, _READ_BYTES)
             if not data:
@@ -518,21 +469,20 @@ class ReplicaStore:
         """Carry out a committed resynchronization; repeatable until its checkpoint."""
         document = read_commit(record.payload)
         self.runtime.emit("activity", "resynchronize")
-        await self.home.rebuild(
+        await self.image.home.rebuild(
             Catalogue.from_json(document["catalogue"]),
             staged_blocks(self.volume, document),
             document["from_nothing"],
         )
-        self.epoch = record.epoch
-        self.applied = self.checkpointed = 0
-        self.applied_chain = genesis(self.options.set_id, self.epoch)
+        history = bytes.fromhex(document["history"])
+        self.image.begin(self.options.set_id, record.epoch, history)
+        self.checkpointed = 0
         # Its operations stand in the journal before the record that committed them.
         first = Position(*document["first_record"])
         self._cursor = self.journal.skip_to_record(
             max(first, self.journal.start), self._durable_end
         )
         self._holds = {e: at for e, at in self._holds.items() if e > self.epoch}
-        self._repaired()
         await self.checkpoint()
         if self.volume.exists(document["path"]):
             self.volume.unlink(document["path"])
@@ -550,64 +500,12 @@ class ReplicaStore:
 
     async def _apply_batch(self, batch: VerifiedBatch) -> None:
         header = batch.header
-        if self.safeguards.sequence_check and self.safeguards.chain_check:
-            follows = header.first < self.applied + 1 or (
-                header.first == self.applied + 1 and header.chain_before == self.applied_chain
-            )
-            if not follows:
-                raise DamagedLog(
-                    f"operations {header.first} to {header.last} of epoch {header.epoch} do not "
-                    f"follow operation {self.applied}",
-                    path=self.journal.directory,
-                )
+        self.image.check_follows(header, self.journal.directory)
         await self.volume.admit(header.raw_bytes)
+        await self.image.home.trim()
         self.runtime.emit("activity", "apply")
-        await self._apply_operations(batch.operations, batch.header.chain_after)
+        await self.image.apply(batch.operations, header.chain_after)
         self.runtime.emit("activity", "")
-
-    async def _apply_operations(
-        self, operations: list[NumberedOperation], chain_after: bytes
-    ) -> None:
-        applied, home = self.applied, self.home
-        ordered = operations if self.safeguards.apply_in_order else operations[::-1]
-        size = 0
-        for sequence, operation, chain in ordered:
-            if sequence <= applied and self.safeguards.sequence_check:
-                continue  # in the checkpoint already
-            if operation.kind in CONTENT_KINDS:
-                home.apply_content(operation)
-                self.applied, self.applied_chain = sequence, chain
-            else:
-                await self._apply_names(sequence, operation, chain)
-            size += operation.length + 1
-        last, newest, _ = operations[-1]
-        if last > applied:
-            self.applied = last
-            self.as_of_ns = newest.captured_ns
-            self.applied_chain = chain_after
-            self._since_checkpoint_bytes += size
-            self._freshen()
-            self._check_repair()
-
-    async def _apply_names(self, sequence: int, operation: Operation, chain: bytes) -> None:
-        """A barrier: nothing before it is redone after it, and the reverse."""
-        if self.safeguards.barrier_at_names:
-            await self.checkpoint()
-        self.home.apply_names(operation)
-        self.applied, self.applied_chain = sequence, chain
-        if self.safeguards.barrier_at_names:
-            await self.checkpoint()
-
-    def _check_repair(self) -> None:
-        """Home may have been ahead of what is left of the journal, but never of the source."""
-        if self._damage_until is not None and self.applied >= self._damage_until:
-            self._repaired()
-            self._checkpoint_wanted = True
-
-    def _repaired(self) -> None:
-        if self.damage:
-            self.damage, self._damage_until = "", None
-            self.runtime.emit("repaired")
 
     async def checkpoint(self) -> None:
         """Make home durable and note how far it is; then free journal segments.
@@ -618,26 +516,25 @@ class ReplicaStore:
         self.runtime.emit("activity", "checkpoint")
         self._checkpoint_wanted = self._room_wanted = False
         redo_from = self._redo_from()
-        applied = self.applied
-        state = {
+        image = self.image
+        applied = image.applied
+        state = image.state() | {
             "set": self.options.set_id,
             "replica": self.options.replica_id,
-            "epoch": self.epoch,
-            "operation": applied,
-            "chain": self.applied_chain.hex(),
-            "as_of_ns": self.as_of_ns,
             "segment": redo_from.segment,
             "offset": redo_from.offset,
             "promised_epoch": self.promised_epoch,
             "promoted": self.promoted,
-            "damage": self.damage,
-            "catalogue": self.home.catalogue.to_json(),
         }
         version = self._state_version
-        self._since_checkpoint_bytes = 0
+        image.unsaved_bytes, image.repair_unsaved = 0, False
         self._checkpoint_ns = self.runtime.now_ns()
-        await self.home.sync()
-        await self._slots.write(state)
+        try:
+            await image.home.sync()
+            await self._slots.write(state)
+        except NoSpace:
+            self._checkpoint_wanted = True
+            raise
         self.checkpointed = applied
         self._durable_version = version
         self.journal.free_before(redo_from.segment)
@@ -652,7 +549,7 @@ class ReplicaStore:
         while self._cursor < self._durable_end or self.committed_epoch != self.epoch:
             await self.changed
         while self.checkpointed != self.applied:
-            self._since_checkpoint_bytes = self.options.checkpoint_bytes
+            self.image.unsaved_bytes = self.options.checkpoint_bytes
             self.changed.notify()
             await self.changed
 
@@ -674,13 +571,7 @@ class ReplicaStore:
 
     def heard(self, beat: Heartbeat) -> None:
         """A heartbeat: when all that it names is applied, the image is as of then."""
-        self._beat = beat
-        self._freshen()
-
-    def _freshen(self) -> None:
-        beat = self._beat
-        if beat is not None and beat.epoch == self.epoch and self.applied >= beat.completed:
-            self.as_of_ns = max(self.as_of_ns, beat.wall_ns)
+        self.image.heard(beat)
 
     def acknowledgement(self) -> Acknowledgement:
         """What may be promised to the source now."""

@@ -15,7 +15,7 @@ import xxhash
 import zstandard
 
 from replicator.errors import DamagedLog
-from replicator.runtime.port import Volume
+from replicator.runtime.port import Volume, write_all
 from replicator.untrusted import inflate, json_object
 
 _HEADER: Final = struct.Struct("<8sQI16s")
@@ -75,7 +75,7 @@ class StateSlots:
         new = not self._volume.exists(path)
         file = self._volume.create(path) if new else self._volume.open(path)
         await self._volume.admit(len(head) + len(body))
-        file.write_at(0, head, body)
+        write_all(file, 0, head, body)
         await file.sync()
         file.close()
         if new:

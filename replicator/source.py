@@ -12,6 +12,8 @@ from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 
+import xxhash
+
 from replicator.batch import Compressor
 from replicator.blocksync import ImageSender
 from replicator.capture import Capture
@@ -109,9 +111,14 @@ class Source:
         """Why the state is what it is, for people."""
         self.durable = 0
         self.applied = 0
+        self.replica_stalled = ""
+        """Why the replica does not apply, in its own words; empty while it does."""
         self.wire_bytes = 0
         self.resynchronizations = 0
         self._slots = slots
+        self._random = runtime.random("history")
+        self._history = b""
+        """Tells this epoch from any other of the same number."""
         self._epoch_floor = 0
         """Highest epoch ever heard of: a new one must be greater."""
         self._image: Catalogue | None = None
@@ -141,6 +148,7 @@ class Source:
         reason = "first start"
         if state is not None:
             self._epoch_floor = int(state["epoch"])
+            self._history = bytes.fromhex(state["history"])
             if state["boot_id"] != self.runtime.boot_id:
                 reason = "the machine was restarted without an orderly stop"
             else:
@@ -157,18 +165,25 @@ class Source:
 
     async def _begin_epoch(self, reason: str) -> None:
         """Durably claim the next epoch, then make the image now its operation 0."""
+        runtime = self.runtime
         self._epoch_floor += 1
+        origin = (
+            f"{self.options.source_id}/{runtime.boot_id}/{runtime.incarnation}/"
+            f"{runtime.wall_ns()}/{self._random()}"
+        )
+        self._history = xxhash.xxh3_128_digest(origin.encode())
         await self._slots.write(
             {
                 "set": self.options.set_id,
                 "epoch": self._epoch_floor,
+                "history": self._history.hex(),
                 "boot_id": self.runtime.boot_id,
             }
         )
         self.runtime.emit("epoch_reason", reason)
         self.capture.capturing = False
         self._committed = False
-        self._image = self.capture.begin_epoch(self._epoch_floor)
+        self._image = self.capture.begin_epoch(self._epoch_floor, self._history)
         self.durable = self.applied = 0
         self._marks.clear()
 
@@ -216,6 +231,7 @@ class Source:
     async def _session(self, connection: Connection, patience_ns: int) -> None:
         async with deadline(patience_ns):
             position = await self._handshake(connection)
+        self.replica_stalled = ""
         self._in_flight.clear()
         self._unreleased.clear()
         self._in_flight_bytes = 0
@@ -227,7 +243,11 @@ class Source:
         async with group() as g:
             if position is None:
                 image = await self._prepare_image()
-                document = {"epoch": self.spool.epoch, "catalogue": image.to_json()}
+                document = {
+                    "epoch": self.spool.epoch,
+                    "history": self._history.hex(),
+                    "catalogue": image.to_json(),
+                }
                 await connection.send_document(FrameType.SYNC_BEGIN, document)
                 self._enter(SourceState.SYNCHRONIZING, "")
                 self.resynchronizations += 1
@@ -254,6 +274,7 @@ class Source:
                 "source": options.source_id,
                 "incarnation": self.runtime.incarnation,
                 "epoch": spool.epoch,
+                "history": self._history.hex(),
                 "completed": spool.completed,
             },
         )
@@ -385,6 +406,9 @@ class Source:
             self._image, self._committed = None, True
             self._enter(SourceState.STREAMING, "")
             self.runtime.emit("synchronized", self.spool.epoch)
+        elif frame.type == FrameType.CONDITION:
+            self.replica_stalled = str(frame.document().get("stalled", ""))
+            self.runtime.emit("replica_stalled", self.replica_stalled)
         elif frame.type == FrameType.REFUSE:
             raise _refusal(frame)
 

@@ -117,12 +117,12 @@ class Spool:
         """Note that capture stops here; a restart will know that the history has a gap."""
         self.log.append(RecordType.END, self.epoch, self.log.sequence, self.completed, b"")
 
-    def begin_epoch(self, epoch: int, catalogue: Catalogue) -> None:
+    def begin_epoch(self, epoch: int, catalogue: Catalogue, history: bytes = b"") -> None:
         """Throw the history away and begin another: the image now is its operation 0."""
         self.epoch = epoch
         self.catalogue = catalogue
         self.completed = 0
-        self.log.clear(genesis(self.set_id, epoch), 0)
+        self.log.clear(genesis(self.set_id, epoch, history), 0)
         self.log.roll(epoch, 1, 0)
         self.completed_end = self.log.end
         self.released_bytes = self.log.appended_bytes

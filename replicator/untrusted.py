@@ -44,3 +44,14 @@ def whole_number(document: dict[str, Any], key: str, default: int | None = None)
     if type(value) is not int or not 0 <= value < 1 << 63:
         raise ValueError(f"{key!r} is no whole number")
     return value
+
+
+def binary(document: dict[str, Any], key: str, limit_bytes: int = 64) -> bytes:
+    """Bytes written as hexadecimal digits; raises ValueError."""
+    value = document.get(key)
+    try:
+        if isinstance(value, str) and len(value) <= 2 * limit_bytes:
+            return bytes.fromhex(value)
+    except ValueError:
+        pass
+    raise ValueError(f"{key!r} is no short hexadecimal text")

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from replicator.capture import SpoolPolicy
 from replicator.errors import BadInput, ReplicatorError
 from replicator.failover import FailoverOptions, FailoverReport, fail_over
-from replicator.replica_store import ALL_SAFEGUARDS, ReplicaOptions, Safeguards
 from replicator.runtime import Task, sleep_ns
+from replicator.safeguards import ALL_SAFEGUARDS, ReplicaOptions, Safeguards
 from replicator.source import SourceOptions
 from replicator.units import format_bytes, format_seconds
 from simulator.exchange.load import LoadConfig
@@ -265,8 +265,8 @@ class ScenarioRun:
         while self.system.replica is None:
             await sleep_ns(SECOND_NS // 10)
         replica = self.system.replica
-        if replica.last_heard_ns is None:
-            replica.last_heard_ns = host.now_ns()
+        if replica.silent_ns() is None:
+            replica.heard()
 
         async def mount() -> None:
             volume = host.volume("data")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from replicator.replica_store import ALL_SAFEGUARDS
+from replicator.safeguards import ALL_SAFEGUARDS
 from simulator.measures import RunResult, Verdict
 from simulator.run import ScenarioRun, run_scenario
 from simulator.scenario import load_scenario, parse_scenario

@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol, TypeVar, runtime_checkable
 
+from replicator.errors import NoSpace
+
 T = TypeVar("T")
 
 MAX_WRITE_BYTES = 16 << 20
@@ -91,6 +93,21 @@ class File(Protocol):
 
     def close(self) -> None:
         """Give the handle back; promises nothing about durability."""
+
+
+def write_all(file: File, offset: int, *buffers: Buffer) -> int:
+    """Write the buffers whole; returns their bytes.
+
+    Raises NoSpace when the volume takes only a part.  A part may have been written: the
+    caller must be able to write it again.
+    """
+    size = sum(len(buffer) for buffer in buffers)
+    written = file.write_at(offset, *buffers)
+    if written != size:
+        raise NoSpace(
+            f"the volume took {written} of {size} bytes", path=file.path, offset=offset
+        )
+    return size
 
 
 @runtime_checkable

@@ -13,8 +13,9 @@ from typing import Any
 
 from replicator.capture import Capture, CapturedVolume, SpoolPolicy
 from replicator.replica import Replica
-from replicator.replica_store import ALL_SAFEGUARDS, ReplicaOptions, ReplicaStore, Safeguards
+from replicator.replica_store import ReplicaStore
 from replicator.runtime import group
+from replicator.safeguards import ALL_SAFEGUARDS, ReplicaOptions, Safeguards
 from replicator.slots import StateSlots
 from replicator.source import Source, SourceOptions, SourceState
 from replicator.spool import Spool

@@ -370,7 +370,7 @@ def test_any_commit_is_read_or_damaged(document):
 def test_blocks_of_unknown_files_or_beyond_the_end_are_not_staged():
     names = Catalogue()
     names.add("/a", Entry(EntryKind.FILE, 1, size_bytes=BLOCK_BYTES + 1))
-    staging = Staging(DictVolume(), "/staging", EPOCH, names)
+    staging = Staging(DictVolume(), "/staging", EPOCH, b"", names)
     run_to_end(staging.add([(1, 0, b"x" * BLOCK_BYTES), (1, 1, b"y")]))
     for block in ((2, 0, b"z"), (1, 2, b"z"), (1, 2**63, b"z")):
         with pytest.raises(ProtocolViolation):

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replicator import journal as journal_module
+from replicator import segments
 from replicator.errors import ExitCode, ReplicatorError
 from replicator.journal import LogKind, SegmentedLog
 from replicator.offline_report import examine
@@ -266,4 +266,4 @@ def test_files_that_only_look_like_segments_are_left_alone(tmp_path: Path):
     found = examine(directory, lambda _done, _total: None)
     assert found.verdict == "sound"
     assert len(found.readings[0].numbers) == len(files)
-    assert journal_module.SUFFIX == ".segment"
+    assert segments.SUFFIX == ".segment"

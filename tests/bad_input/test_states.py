@@ -109,7 +109,7 @@ def staged() -> tuple[dict[str, bytes], dict]:
     names.add("/x", Entry(EntryKind.FILE, 1, size_bytes=BLOCK_BYTES + 7))
     names.add("/y", Entry(EntryKind.FILE, 2, size_bytes=1))
     volume = DictVolume()
-    staging = Staging(volume, "/staging", EPOCH, names)
+    staging = Staging(volume, "/staging", EPOCH, b"", names)
     run_to_end(staging.add(BLOCKS[:2]))
     run_to_end(staging.add(BLOCKS[2:]))
     return volume.content(), read_commit(staging.describe(9, (1, 0)))

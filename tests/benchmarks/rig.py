@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from replicator.replica_store import ReplicaOptions
+from replicator.safeguards import ReplicaOptions
 from replicator.runtime import sleep_ns
 from replicator.runtime.port import Runtime, Volume
 from replicator.source import SourceOptions

@@ -13,9 +13,9 @@ from typing import Any
 
 from replicator.capture import SpoolPolicy
 from replicator.errors import NotFound
-from replicator.replica_store import ALL_SAFEGUARDS, ReplicaOptions, Safeguards
 from replicator.runtime import sleep_ns
 from replicator.runtime.port import Runtime, Volume
+from replicator.safeguards import ALL_SAFEGUARDS, ReplicaOptions, Safeguards
 from replicator.source import SourceOptions
 from simulator.device import DiskModel
 from simulator.host import World, keep_everything, lose_everything, seeded_choice

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from replicator.replica_store import ALL_SAFEGUARDS
+from replicator.safeguards import ALL_SAFEGUARDS
 from replicator.spool import Spool
 from simulator.link import Link
 from simulator.systems.byte_level import REPLICA, ByteLevelSystem

@@ -222,7 +222,7 @@ def committed(tmp_path: Path, fence: int = 4) -> tuple[Path, Path]:
     volume = DictVolume(small_journal())
     log = SegmentedLog(volume, DIRECTORY, LogKind.JOURNAL, SET, 1024, 1 << 20)
     run_to_end(log.recover(lambda _record, _position: None))
-    staging = Staging(volume, "/staging", EPOCH + 1, names)
+    staging = Staging(volume, "/staging", EPOCH + 1, b"", names)
     run_to_end(staging.add([(1, 0, b"hello")]))
     log.append(
         RecordType.COMMIT, EPOCH + 1, log.sequence + 1, 0, b"", staging.describe(fence, (1, 0))

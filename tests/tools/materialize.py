@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from replicator.replica_store import ReplicaOptions
+from replicator.safeguards import ReplicaOptions
 from replicator.source import SourceOptions
 from simulator.device import DiskModel
 from simulator.disk import Disk

@@ -1,0 +1,190 @@
+"""The replica's image: what has been applied to home, as of when, and how far to trust it.
+
+Three questions an operator asks are answered here, and only here: which operation of which
+history the image stands at, how old it is (``as_of_ns``), and whether it is in doubt.
+
+*As of* is the source's wall clock.  It is the capture time of the last applied operation,
+or the time of a later heartbeat that named just that operation as the last one: nothing
+newer existed then.  It follows the source's clock wherever that jumps.
+
+*In doubt* is an image whose journal was found damaged: home may be ahead of what is left of
+the journal, though never of the source.  Once everything that the source had completed is
+applied again, the doubt is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from replicator.batch import NumberedOperation
+from replicator.catalogue import Catalogue
+from replicator.errors import DamagedLog
+from replicator.home import HomeImage
+from replicator.operation import CONTENT_KINDS, Operation
+from replicator.protocol import BatchHeader, Heartbeat
+from replicator.records import EMPTY_CHAIN, genesis
+from replicator.runtime.port import Runtime, Volume
+from replicator.safeguards import Safeguards
+
+
+class ReplicaImage:
+    """Home, and where it stands.
+
+    Arguments
+    ---------
+    runtime: for events.
+    volume, root: where home is.
+    safeguards: which rules apply.
+    barrier: takes a checkpoint; called on both sides of each change of names.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        volume: Volume,
+        root: str,
+        safeguards: Safeguards,
+        barrier: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._runtime = runtime
+        self._safeguards = safeguards
+        self._barrier = barrier
+        self.home = HomeImage(volume, root, safeguards.stable_file_ids)
+        self.epoch = 0
+        self.history = b""
+        """Tells the epoch from another source's of the same number."""
+        self.applied = 0
+        self.chain = EMPTY_CHAIN
+        self.as_of_ns = 0
+        self.damage = ""
+        """What was found damaged and is not repaired yet; the image is in doubt till then."""
+        self._damage_until: int | None = None
+        self._beat: Heartbeat | None = None
+        self.unsaved_bytes = 0
+        """About how much was applied since the last checkpoint."""
+        self.repair_unsaved = False
+        """The end of a doubt waits for a checkpoint."""
+
+    # -- between checkpoint and memory ---------------------------------------------
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what a checkpoint noted."""
+        self.epoch = state["epoch"]
+        self.history = bytes.fromhex(state["history"])
+        self.applied = state["operation"]
+        self.chain = bytes.fromhex(state["chain"])
+        self.as_of_ns = state["as_of_ns"]
+        if state["damage"]:
+            self.damage = state["damage"]
+        self.home.reset(Catalogue.from_json(state["catalogue"]))
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint notes."""
+        return {
+            "epoch": self.epoch,
+            "history": self.history.hex(),
+            "operation": self.applied,
+            "chain": self.chain.hex(),
+            "as_of_ns": self.as_of_ns,
+            "damage": self.damage,
+            "catalogue": self.home.catalogue.to_json(),
+        }
+
+    def begin(self, set_id: str, epoch: int, history: bytes) -> None:
+        """A resynchronization became the image: it stands at operation 0 of its epoch."""
+        self.epoch, self.history = epoch, history
+        self.applied = 0
+        self.chain = genesis(set_id, epoch, history)
+        self.repaired()
+
+    # -- apply ---------------------------------------------------------------------
+
+    def check_follows(self, header: BatchHeader, where: str) -> None:
+        """Raises DamagedLog when a batch of the journal does not go on from here."""
+        if not (self._safeguards.sequence_check and self._safeguards.chain_check):
+            return
+        follows = header.first <= self.applied or (
+            header.first == self.applied + 1 and header.chain_before == self.chain
+        )
+        if not follows:
+            raise DamagedLog(
+                f"operations {header.first} to {header.last} of epoch {header.epoch} do not "
+                f"follow operation {self.applied}",
+                path=where,
+            )
+
+    async def apply(self, operations: list[NumberedOperation], chain_after: bytes) -> None:
+        """Carry out operations in order; what was applied before is skipped.
+
+        Raises NoSpace between two operations, or in one that can be repeated.
+        """
+        before, home = self.applied, self.home
+        skip = self._safeguards.sequence_check
+        ordered = operations if self._safeguards.apply_in_order else operations[::-1]
+        size = 0
+        try:
+            for sequence, operation, chain in ordered:
+                if sequence <= before and skip:
+                    continue  # in the checkpoint already
+                if operation.kind in CONTENT_KINDS:
+                    home.apply_content(operation)
+                    self.applied, self.chain = sequence, chain
+                else:
+                    await self._apply_names(sequence, operation, chain)
+                size += operation.length + 1
+        finally:
+            self.unsaved_bytes += size
+        last, newest, _ = operations[-1]
+        if last > before:
+            self.applied, self.chain = last, chain_after
+            self.as_of_ns = newest.captured_ns
+            self._freshen()
+            self._check_repair()
+
+    async def _apply_names(self, sequence: int, operation: Operation, chain: bytes) -> None:
+        """A barrier: nothing before it is redone after it, and the reverse."""
+        if self._safeguards.barrier_at_names:
+            await self._barrier()
+        self.home.apply_names(operation)
+        self.applied, self.chain = sequence, chain
+        if self._safeguards.barrier_at_names:
+            await self._barrier()
+
+    # -- how old -------------------------------------------------------------------
+
+    def heard(self, beat: Heartbeat) -> None:
+        """A heartbeat: when all that it names is applied, the image is as of then."""
+        self._beat = beat
+        self._freshen()
+
+    def _freshen(self) -> None:
+        beat = self._beat
+        if beat is None or (beat.epoch, beat.completed) != (self.epoch, self.applied):
+            return  # not there yet, or beyond: then an operation says it better
+        self.as_of_ns = beat.wall_ns
+
+    # -- how sound -----------------------------------------------------------------
+
+    def doubt(self, reason: str) -> None:
+        """Damage was found: the image may be ahead of the journal that is left."""
+        self.damage = reason
+        self._damage_until = None
+        self._runtime.emit("damage", reason)
+
+    def source_has(self, epoch: int, history: bytes, completed: int) -> None:
+        """The source's completed mark: what is in doubt is repaired when it is applied."""
+        if self.damage and (epoch, history) == (self.epoch, self.history):
+            self._damage_until = completed
+            self._check_repair()
+
+    def _check_repair(self) -> None:
+        if self._damage_until is not None and self.applied >= self._damage_until:
+            self.repaired()
+            self.repair_unsaved = True
+
+    def repaired(self) -> None:
+        """The image is beyond doubt again."""
+        if self.damage:
+            self.damage, self._damage_until = "", None
+            self._runtime.emit("repaired")

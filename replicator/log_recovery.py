@@ -1,0 +1,212 @@
+"""Recovery of a segmented log: verify, erase a torn tail, report damage.
+
+Scans while checksum and chain hold.  At the first record that does not fit it looks
+further: a valid record behind, whose ``floor`` says that the missing one had been safe,
+makes it *damage* that is reported and left in place; otherwise it is the torn tail of what
+was never promised and is erased.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from replicator.records import InvalidRecord, Record, RecordType, decode, find_valid
+from replicator.runtime.port import Volume, write_all
+from replicator.segments import (
+    RECORD_TYPES,
+    Damage,
+    LogKind,
+    Position,
+    Segment,
+    read_segment_header,
+    segment_name,
+    segment_numbers,
+)
+from replicator.untrusted import json_object, whole_number
+
+COPY_BYTES: Final = 1 << 20
+
+
+class LogRecovery:
+    """What was found in a log's directory.
+
+    Arguments
+    ---------
+    volume, directory: the log's.
+    kind, set_id: whose it must be; raises ForeignLog in :meth:`scan` when it is not.
+    visit: called with each valid record, control records included, in order; it may raise
+        InvalidRecord to refuse one.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        directory: str,
+        kind: LogKind,
+        set_id: str,
+        visit: Callable[[Record, Position], None],
+    ) -> None:
+        self._volume = volume
+        self._directory = directory
+        self._kind = kind
+        self._set_id = set_id
+        self._visit = visit
+        self.segments: list[Segment] = []
+        """The segments that can be used, without what is torn off."""
+        self.chain = b""
+        """Checksum of the last chained record; empty when there is no segment."""
+        self.sequence = 0
+        self.next_number = 1
+        """No segment on disk has this number or a higher one."""
+
+    async def scan(self, first_segment: int, start_chain: bytes | None) -> Damage | None:
+        """Read everything; afterwards the fields of this object say what there is.
+
+        Arguments
+        ---------
+        first_segment: segments below it were freed before; they are removed.
+        start_chain: the link that the first segment must continue; None takes its word.
+        """
+        directory = self._directory
+        numbers = segment_numbers(self._volume, directory)
+        for number in [n for n in numbers if n < first_segment]:
+            self._volume.unlink(f"{directory}/{segment_name(number)}")
+        numbers = [n for n in numbers if n >= first_segment]
+        self.next_number = max([first_segment, 1, *(n + 1 for n in numbers)])
+        chain = start_chain
+        expected = numbers[0] if numbers else 0
+        if numbers and first_segment and expected != first_segment:
+            path = f"{directory}/{segment_name(first_segment)}"
+            return Damage(path, 0, self.sequence, "the segment is missing")
+        for index, number in enumerate(numbers):
+            path = f"{directory}/{segment_name(number)}"
+            if number != expected + index:
+                path = f"{directory}/{segment_name(expected + index)}"
+                return Damage(path, 0, self.sequence, "the segment is missing")
+            bad = await self._scan_segment(number, path, chain)
+            chain = self.chain
+            if bad is not None:
+                offset, reason = bad
+                if await self._promised_later(numbers[index:], offset):
+                    return Damage(path, offset, self.sequence, reason)
+                await self._erase_tail(numbers[index:], path, offset)
+                break
+        return None
+
+    async def _scan_segment(
+        self, number: int, path: str, chain: bytes | None
+    ) -> tuple[int, str] | None:
+        file = self._volume.open(path)
+        data = await file.read_at(0, file.size_bytes)
+        offset = 0
+        segment: Segment | None = None
+        try:
+            while offset < len(data):
+                if segment is None:
+                    record = read_segment_header(data, path, self._kind, self._set_id)
+                    if chain is not None and record.previous != chain:
+                        raise InvalidRecord(0, "the segment does not continue the one before")
+                    before = whole_number(json_object(record.payload), "before")
+                    self.chain, self.sequence = record.previous, before
+                    segment = Segment(number, path, file, before + 1, reserved_bytes=len(data))
+                    self.segments.append(segment)
+                    self._visit(record, Position(number, offset))
+                else:
+                    record = decode(data, offset)
+                    if record.previous != self.chain:
+                        raise InvalidRecord(offset, "the record does not follow the one before")
+                    if record.type < RecordType.SEGMENT:
+                        if record.sequence < self.sequence:
+                            raise InvalidRecord(offset, "the sequence number goes back")
+                        self._visit(record, Position(number, offset))  # may refuse it: first
+                        self.chain, self.sequence = record.checksum, record.sequence
+                    else:
+                        self._visit(record, Position(number, offset))
+                offset += record.size_bytes
+                segment.end = offset
+                if record.type >= RecordType.SEGMENT:
+                    segment.data_start = offset
+        except InvalidRecord as invalid:
+            if segment is None:
+                file.close()
+            return offset, invalid.reason
+        if segment is None:
+            file.close()
+            return 0, "the segment is empty"
+        return None
+
+    async def _promised_later(self, numbers: list[int], offset: int) -> bool:
+        """Whether a valid record behind says that the invalid one had been safe."""
+        missing = self.sequence + 1
+        for index, number in enumerate(numbers):
+            file = self._volume.open(f"{self._directory}/{segment_name(number)}")
+            data = await file.read_at(0, file.size_bytes)
+            file.close()
+            at = offset + 1 if index == 0 else 0
+            while (found := find_valid(data, at)) is not None:
+                record, at = found
+                # A batch that was not compressed holds whole records of the source, whose
+                # floors count other things; torn, it must not testify against itself.
+                if record.type in RECORD_TYPES[self._kind] and record.floor >= missing:
+                    return True
+                at += record.size_bytes
+        return False
+
+    async def _erase_tail(self, numbers: list[int], path: str, offset: int) -> None:
+        for number in reversed(numbers[1:]):
+            self._volume.unlink(f"{self._directory}/{segment_name(number)}")
+        if self.segments and self.segments[-1].path == path:
+            self.segments[-1].file.truncate(offset)
+            await self.segments[-1].file.sync()
+        else:
+            self._volume.unlink(path)
+        await self._volume.sync_directory(self._directory)
+        self.next_number = numbers[0] + (
+            1 if self.segments and self.segments[-1].path == path else 0
+        )
+
+
+async def set_aside(volume: Volume, directory: str, kept: list[Segment], aside: str) -> None:
+    """Copy or move what recovery did not take over into ``aside``, which exists.
+
+    Whole segments are moved.  Of the last one that is kept, what stands behind its last
+    valid record is copied first and then cut off.  Nothing is deleted; names that are
+    taken get a number.  Raises NoSpace when there is no room for the copy.
+    """
+    numbers = {segment.number for segment in kept}
+    for number in segment_numbers(volume, directory):
+        if number not in numbers:
+            name = segment_name(number)
+            volume.rename(f"{directory}/{name}", _free_name(volume, f"{aside}/{name}"))
+    if not kept:
+        return
+    last = kept[-1]
+    if last.file.size_bytes > last.end:
+        await _copy_tail(volume, last, _free_name(volume, f"{aside}/{segment_name(last.number)}"))
+        last.file.truncate(last.end)
+    await volume.sync_directory(aside)
+
+
+async def _copy_tail(volume: Volume, segment: Segment, path: str) -> None:
+    copy = volume.create(path)
+    at, found = segment.end, False
+    while at < segment.file.size_bytes:
+        data = await segment.file.read_at(at, COPY_BYTES)
+        if data.count(0) < len(data):
+            found = True
+            await volume.admit(len(data))
+            write_all(copy, at, data)
+        at += len(data)
+    await copy.sync()
+    copy.close()
+    if not found:
+        volume.unlink(path)  # nothing but reserved space
+
+
+def _free_name(volume: Volume, path: str) -> str:
+    name, count = f"{path}.damaged", 1
+    while volume.exists(name):
+        count += 1
+        name = f"{path}.{count}.damaged"
+    return name
