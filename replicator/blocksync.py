@@ -22,10 +22,10 @@ from typing import Any, Final
 import xxhash
 import zstandard
 
-from replicator.capture import Capture
 from replicator.catalogue import Catalogue, Entry
 from replicator.errors import DamagedLog, ProtocolViolation
 from replicator.home import shared_paths
+from replicator.protected_files import ProtectedFiles
 from replicator.protocol import (
     BLOCK_BYTES,
     DIGESTS_PER_FRAME,
@@ -45,7 +45,7 @@ from replicator.records import (
     encode,
 )
 from replicator.runtime.channels import Queue
-from replicator.runtime.port import EntryKind, File, Runtime, Volume, write_all
+from replicator.runtime.port import EntryKind, Runtime, Volume, write_all
 from replicator.untrusted import binary, inflate, json_object, whole_number
 
 DIGEST_FRAMES_UNDERWAY: Final = 4
@@ -93,7 +93,7 @@ class ImageSender:
 
     Arguments
     ---------
-    capture: for the files as they are now; an id keeps its file through renames.
+    files: the protected files as they are now; an inode keeps its file through renames.
     catalogue: names and sizes at operation 0.
     send: sends one frame.
     answers: the BLOCKS_WANTED that arrive.
@@ -103,14 +103,14 @@ class ImageSender:
     def __init__(
         self,
         runtime: Runtime,
-        capture: Capture,
+        files: ProtectedFiles,
         catalogue: Catalogue,
         send: SendFrame,
         answers: Queue[BlocksWanted],
         compression_level: int | None,
     ) -> None:
         self._runtime = runtime
-        self._capture = capture
+        self._files = files
         self._catalogue = catalogue
         self._send = send
         self._answers = answers
@@ -118,7 +118,7 @@ class ImageSender:
             None if compression_level is None else zstandard.ZstdCompressor(compression_level)
         )
         self._underway = 0
-        self._files: dict[int, File | None] = {}
+        self._entries = {entry.file_id: (path, entry) for path, entry in files_of(catalogue)}
         self.total_bytes = sum(entry.size_bytes for _, entry in files_of(catalogue))
         self.compared_bytes = 0
         self.sent_blocks = 0
@@ -149,13 +149,8 @@ class ImageSender:
 
         Whatever made them disappear is an operation that will be replayed.
         """
-        if file_id not in self._files:
-            names = self._capture.spool.catalogue.names_of(file_id)
-            self._files[file_id] = (
-                self._capture.volume.open(self._capture.root + names[0]) if names else None
-            )
-        file = self._files[file_id]
-        return b"" if file is None else await file.read_at(offset, length)
+        path, entry = self._entries[file_id]
+        return await self._files.read_at(path, entry.inode, offset, length)
 
     async def _answer(self) -> None:
         answer = await self._answers.get()

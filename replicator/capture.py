@@ -21,13 +21,13 @@ from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 
+from replicator.board import KeeperNotice
 from replicator.catalogue import Catalogue, Entry, scan
 from replicator.errors import SpoolFull, StorageError
 from replicator.journal import LogFull
 from replicator.operation import CONTENT_KINDS, Operation, OperationKind, write_prefix
 from replicator.records import HEADER_BYTES
 from replicator.redo import redo_names
-from replicator.runtime.channels import Signal
 from replicator.runtime.port import (
     MAX_WRITE_BYTES,
     Buffer,
@@ -35,6 +35,7 @@ from replicator.runtime.port import (
     File,
     Lock,
     Runtime,
+    SharedPage,
     Stat,
     Volume,
 )
@@ -72,39 +73,54 @@ class Capture:
         self.policy = policy
         self.capturing = False
         self.stop_reason = "not started"
-        self.stopped = Signal()
-        """Notified when capture stops."""
         self._promises: deque[int] = deque()
         """What was admitted and not written yet, oldest first."""
 
     # -- history -------------------------------------------------------------------
 
-    def begin_epoch(self, epoch: int, history: bytes = b"") -> Catalogue:
+    def begin_epoch(self, epoch: int, history: bytes = b"") -> None:
         """Start a history whose operation 0 is the image as it is now; plain calls only.
 
         ``history`` is what tells it from any other of the same number (see ``genesis``).
-        Returns the names with their sizes at this instant.
         """
         names = self.spool.catalogue
+        self._announce(0, False, "a new epoch is being begun")
         if not self.capturing and not names.entries:
             names = scan(self.volume, self.root)
         fresh = Catalogue()
         for path, entry in names:
-            size = 0
+            size = inode = 0
             if entry.kind == EntryKind.FILE:
-                size = self.volume.stat(self.root + path).size_bytes
-            fresh.add(path, replace(entry, size_bytes=size))
+                stat = self.volume.stat(self.root + path)
+                size, inode = stat.size_bytes, stat.inode
+            fresh.add(path, replace(entry, size_bytes=size, inode=inode))
         fresh.next_id = max(fresh.next_id, names.next_id)
         self.spool.begin_epoch(epoch, fresh, history)
         self.capturing = True
         self.stop_reason = ""
         self.runtime.emit("epoch", epoch)
-        return Catalogue.from_json(fresh.to_json())
+        self._announce(epoch, True, "")
 
     def continue_epoch(self) -> None:
         """Go on with the history that the spool holds."""
         self.capturing = True
         self.stop_reason = ""
+        self.spool.post_marks()
+        self._announce(self.spool.epoch, True, "")
+
+    def _announce(self, epoch: int, capturing: bool, stop_reason: str) -> None:
+        """Tell the sender how the history stands."""
+        runtime, spool = self.runtime, self.spool
+        spool.board.tell_sender(
+            KeeperNotice(
+                runtime.boot_id,
+                runtime.incarnation,
+                epoch,
+                spool.history.hex(),
+                capturing,
+                stop_reason,
+            )
+        )
 
     def rescan(self) -> None:
         """Read the names anew: nobody followed them while no process ran."""
@@ -122,7 +138,7 @@ class Capture:
                 with suppress(StorageError):
                     self.spool.abandon()
             self.runtime.emit("capture_stopped", reason)
-            self.stopped.notify()
+            self._announce(self.spool.epoch, False, reason)
 
     async def roll_forward(self, operation: Operation) -> None:
         """Carry out an unfinished intent, whatever part of it had happened already."""
@@ -448,6 +464,9 @@ class CapturedVolume:
 
     def exists(self, path: str) -> bool:
         return self._volume.exists(path)
+
+    def shared_page(self, path: str, size_bytes: int) -> SharedPage:
+        return self._volume.shared_page(path, size_bytes)
 
     def free_bytes(self) -> int:
         return self._volume.free_bytes()

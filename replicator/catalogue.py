@@ -19,13 +19,19 @@ from replicator.untrusted import whole_number
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one name stands for.  ``size_bytes`` is only filled in by :func:`scan`."""
+    """What one name stands for.
+
+    ``size_bytes`` is only filled in by :func:`scan`, and, like ``inode``, where a history
+    begins.
+    """
 
     kind: EntryKind
     file_id: int
     attributes: int = 0
     target: str = ""
     size_bytes: int = 0
+    inode: int = 0
+    """Tells the file from another that took its name since; means nothing elsewhere."""
 
 
 class Catalogue:
@@ -101,12 +107,15 @@ class Catalogue:
                 self.remove(path)
                 self.add(new + path[len(old) :], child)
 
-    def to_json(self) -> dict[str, Any]:
-        """A document for a checkpoint or a frame."""
+    def to_json(self, inodes: bool = False) -> dict[str, Any]:
+        """A document for a checkpoint or a frame; ``inodes`` for use on this machine."""
         return {
             "next_id": self.next_id,
             "entries": [
-                [path, int(e.kind), e.file_id, e.attributes, e.target, e.size_bytes]
+                [
+                    *(path, int(e.kind), e.file_id, e.attributes, e.target, e.size_bytes),
+                    *((e.inode,) if inodes else ()),
+                ]
                 for path, e in self
             ],
         }
@@ -119,17 +128,18 @@ class Catalogue:
             raise ValueError("there is no list of names")
         catalogue = cls()
         for entry in entries:
-            if not isinstance(entry, list) or len(entry) != 6:
+            if not isinstance(entry, list) or len(entry) not in (6, 7):
                 raise ValueError("a name without its six fields")
-            path, kind, file_id, attributes, target, size = entry
-            numbers = (kind, file_id, attributes, size)
+            path, kind, file_id, attributes, target, size, *rest = entry
+            numbers = (kind, file_id, attributes, size, *rest)
             if not all(type(n) is int and 0 <= n < 1 << 63 for n in numbers):
                 raise ValueError(f"a field of {path!r} is no whole number")
             if not isinstance(path, str) or not isinstance(target, str):
                 raise ValueError("a name that is no text")
             if not is_inside(path):
                 raise ValueError(f"not a path inside the protected root: {path!r}")
-            catalogue.add(path, Entry(EntryKind(kind), file_id, attributes, target, size))
+            found = Entry(EntryKind(kind), file_id, attributes, target, size, *rest)
+            catalogue.add(path, found)
         catalogue.next_id = max(catalogue.next_id, whole_number(document, "next_id"))
         return catalogue
 

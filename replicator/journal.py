@@ -82,7 +82,7 @@ class SegmentedLog:
         self.used_bytes = 0
         """Space reserved by all segments."""
         self.appended_bytes = 0
-        """Bytes of all records appended or recovered since the log was opened."""
+        """Bytes of all chained records of this history, those in freed segments included."""
         self.chain = EMPTY_CHAIN
         """Checksum of the last chained record."""
         self.sequence = 0
@@ -207,6 +207,7 @@ class SegmentedLog:
                 "set": self._set_id,
                 "number": number,
                 "before": self.sequence,
+                "bytes_before": self.appended_bytes,
             }
         ).encode()
         head, _ = encode(RecordType.SEGMENT, epoch, sequence, floor, self.chain, b"", header)
@@ -265,6 +266,7 @@ class SegmentedLog:
             self._volume.unlink(f"{self.directory}/{segment_name(number)}")
             self._next_number = max(self._next_number, number + 1)
         self.chain, self.sequence = chain, sequence
+        self.appended_bytes = 0
         self._unsynced.clear()
 
     def _drop(self, segment: Segment) -> int:
@@ -381,8 +383,7 @@ class SegmentedLog:
         self.segments.append(segment)
         self._unsynced.append(segment)
         self._names_unsynced = True
-        segment.base_bytes = self.appended_bytes
-        self.appended_bytes += segment.end - segment.data_start
+        self.appended_bytes = segment.total_at(segment.end)
         segment.reserved_bytes = max(segment.end, self._segment_bytes)
         self.used_bytes += segment.reserved_bytes
 

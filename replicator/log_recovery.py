@@ -107,9 +107,11 @@ class LogRecovery:
                     record = read_segment_header(data, path, self._kind, self._set_id)
                     if chain is not None and record.previous != chain:
                         raise InvalidRecord(0, "the segment does not continue the one before")
-                    before = whole_number(json_object(record.payload), "before")
+                    header = json_object(record.payload)
+                    before = whole_number(header, "before")
                     self.chain, self.sequence = record.previous, before
                     segment = Segment(number, path, file, before + 1, reserved_bytes=len(data))
+                    segment.base_bytes = whole_number(header, "bytes_before", 0)
                     self.segments.append(segment)
                     self._visit(record, Position(number, offset))
                 else:

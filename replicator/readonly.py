@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 from replicator.errors import BadInput, NotFound, StorageError
-from replicator.runtime.port import Buffer, EntryKind, Lock, Stat
+from replicator.runtime.port import Buffer, EntryKind, Lock, SharedPage, Stat
 
 T = TypeVar("T")
 
@@ -174,6 +174,9 @@ class ReadOnlyVolume:
 
     def free_bytes(self) -> int:
         return 0
+
+    def shared_page(self, path: str, size_bytes: int) -> SharedPage:
+        _refuse(path)
 
     def create(self, path: str) -> ReadOnlyFile:
         _refuse(path)

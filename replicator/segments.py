@@ -20,6 +20,7 @@ from replicator.untrusted import json_object, whole_number
 FORMAT_VERSION: Final = 1
 SUFFIX: Final = ".segment"
 _LENGTH: Final = struct.Struct("<4s4xI")
+_NUMBERED: Final = struct.Struct("<4sB3xIIQ")
 
 
 class LogKind(StrEnum):
@@ -68,7 +69,7 @@ class Segment:
     end: int = 0
     reserved_bytes: int = 0
     base_bytes: int = 0
-    """Bytes of records appended to the log before this segment."""
+    """Bytes of chained records of this history before this segment."""
 
     def total_at(self, offset: int) -> int:
         """Bytes of records appended to the log up to ``offset`` in this segment."""
@@ -121,6 +122,7 @@ def read_segment_header(data: bytes, path: str, kind: LogKind, set_id: str | Non
         if not isinstance(header.get("set"), str):
             raise ValueError("'set' is no text")
         whole_number(header, "before")
+        whole_number(header, "bytes_before", 0)
     except ValueError as error:
         raise InvalidRecord(0, f"the segment's header cannot be understood: {error}") from None
     if header.get("format") != FORMAT_VERSION:
@@ -139,6 +141,25 @@ def read_segment_header(data: bytes, path: str, kind: LogKind, set_id: str | Non
             offset=0,
         )
     return record
+
+
+def completed_records(data: bytes, epoch: int, highest: int) -> tuple[int, int, int]:
+    """The whole records at the start of ``data`` that are numbered up to ``highest``.
+
+    Returns their length, where the last begins, and its number (0 for no record).  Stops
+    at a record of another epoch, and where capture ended.
+    """
+    offset, last, number, total = 0, 0, 0, len(data)
+    unpack, end = _NUMBERED.unpack_from, int(RecordType.END)
+    while offset + HEADER_BYTES <= total:
+        magic, kind, length, its_epoch, sequence = unpack(data, offset)
+        following: int = offset + HEADER_BYTES + length
+        if magic != MAGIC or following > total or sequence > highest:
+            break
+        if its_epoch != epoch or kind == end:
+            break
+        last, offset, number = offset, following, sequence
+    return offset, last, number
 
 
 def whole_records(data: bytes) -> tuple[int, int]:

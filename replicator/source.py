@@ -1,9 +1,8 @@
-"""The source: keeps the history going and sends it to the replica.
+"""The source's sender: brings what the spool holds to the replica.
 
-``start`` decides, before any program writes, whether the history of an earlier process can
-be continued; ``run`` keeps a connection to the replica and, over it, either streams what
-the replica lacks or synchronizes the image.  Nothing here blocks the programs: they append
-to the spool, and the sender reads from it at the link's pace.
+It keeps a connection and, over it, either streams what the replica lacks or synchronizes
+the image.  Nothing here blocks the programs: another process appends to the spool
+(:mod:`replicator.history`), and the sender reads from it at the link's pace.
 """
 
 from __future__ import annotations
@@ -12,15 +11,12 @@ from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 
-import xxhash
-
 from replicator.batch import Compressor
 from replicator.blocksync import ImageSender
-from replicator.capture import Capture
 from replicator.catalogue import Catalogue
 from replicator.connection import Connection
 from replicator.errors import ConnectionLost, DamagedLog, ProtocolViolation, ReplicatorError
-from replicator.journal import Position
+from replicator.protected_files import ProtectedFiles
 from replicator.protocol import (
     BATCH_BYTES,
     PROTOCOL_VERSION,
@@ -36,8 +32,8 @@ from replicator.records import InvalidRecord, decode
 from replicator.runtime import TimedOut, deadline, group, sleep_ns
 from replicator.runtime.channels import Queue, Signal
 from replicator.runtime.port import Runtime
-from replicator.slots import StateSlots
-from replicator.untrusted import whole_number
+from replicator.spool_reader import HistoryEnded, SpoolCursor, SpoolReader
+from replicator.untrusted import binary, whole_number
 
 COMPRESS_COST_NS_PER_BYTE = 2
 """Processor time of zstd level 1 in the simulator: about 500 MB/s on one 2.5 GHz core."""
@@ -51,6 +47,8 @@ class SourceState(StrEnum):
     STREAMING = "streaming"
     SYNCHRONIZING = "synchronizing"
     DISCONNECTED = "disconnected"
+    WAITING = "waiting"
+    """Nobody keeps a history: no program has opened the protected set since the boot."""
     FENCED = "fenced"
     """The replica has taken over: this source's epoch is over."""
 
@@ -68,16 +66,11 @@ class SourceOptions:
     heartbeat_ns: int = 1_000_000_000
     heartbeat_misses: int = 5
     reconnect_ns: int = 2_000_000_000
+    spool_limit_bytes: int = 1 << 30
     release_when_checkpointed: bool = True
     """Free spool only for what the replica has in a checkpoint (not just in its journal),
     so that damage to the journal can be repaired from here; while less than half the spool
     is in use."""
-
-
-class HistoryEnded(ReplicatorError):
-    """Capture has stopped, so there is nothing left to stream; synchronize instead."""
-
-    default_remedy = "Nothing: the source synchronizes at the next connection."
 
 
 class Refused(ReplicatorError):
@@ -89,22 +82,21 @@ class Refused(ReplicatorError):
 
 
 class Source:
-    """One protected set's source.
+    """The sender of one protected set.
 
     Arguments
     ---------
     runtime: the world.
-    capture: the protected set and its spool.
-    slots: the source's own durable state: epoch and boot.
+    spool: the history, as it is read from beside.
+    files: the protected files as they are now, for synchronizations.
     options: see :class:`SourceOptions`.
     """
 
     def __init__(
-        self, runtime: Runtime, capture: Capture, slots: StateSlots, options: SourceOptions
+        self, runtime: Runtime, spool: SpoolReader, files: ProtectedFiles, options: SourceOptions
     ) -> None:
         self.runtime = runtime
-        self.capture = capture
-        self.spool = capture.spool
+        self.spool = spool
         self.options = options
         self.state = SourceState.STARTING
         self.cause = ""
@@ -115,14 +107,9 @@ class Source:
         """Why the replica does not apply, in its own words; empty while it does."""
         self.wire_bytes = 0
         self.resynchronizations = 0
-        self._slots = slots
-        self._random = runtime.random("history")
-        self._history = b""
-        """Tells this epoch from any other of the same number."""
-        self._epoch_floor = 0
-        """Highest epoch ever heard of: a new one must be greater."""
-        self._image: Catalogue | None = None
-        """Names and sizes at operation 0, while no replica has committed this epoch."""
+        self._files = files
+        self._highest = 0
+        """Highest epoch that the replica ever heard of: a new one must be greater."""
         self._committed = False
         self._verify_spool = False
         self._compress = Compressor(options.compression_level)
@@ -137,56 +124,6 @@ class Source:
         """Whether the replica's image is of this history: what is acknowledged counts."""
         return self._committed
 
-    # -- start ---------------------------------------------------------------------
-
-    async def start(self) -> None:
-        """Continue the history of an earlier process of this boot, or begin an epoch.
-
-        Must have returned before any program writes to the protected set.
-        """
-        state = await self._slots.load()
-        reason = "first start"
-        if state is not None:
-            self._epoch_floor = int(state["epoch"])
-            self._history = bytes.fromhex(state["history"])
-            if state["boot_id"] != self.runtime.boot_id:
-                reason = "the machine was restarted without an orderly stop"
-            else:
-                found = await self.spool.recover(self._epoch_floor)
-                reason = found.gap
-                if not reason:
-                    if found.unfinished is not None:
-                        await self.capture.roll_forward(found.unfinished)
-                    self.capture.continue_epoch()
-                    self.runtime.emit("continue", self.spool.epoch, self.spool.completed)
-                    return
-            self.capture.rescan()
-        await self._begin_epoch(reason)
-
-    async def _begin_epoch(self, reason: str) -> None:
-        """Durably claim the next epoch, then make the image now its operation 0."""
-        runtime = self.runtime
-        self._epoch_floor += 1
-        origin = (
-            f"{self.options.source_id}/{runtime.boot_id}/{runtime.incarnation}/"
-            f"{runtime.wall_ns()}/{self._random()}"
-        )
-        self._history = xxhash.xxh3_128_digest(origin.encode())
-        await self._slots.write(
-            {
-                "set": self.options.set_id,
-                "epoch": self._epoch_floor,
-                "history": self._history.hex(),
-                "boot_id": self.runtime.boot_id,
-            }
-        )
-        self.runtime.emit("epoch_reason", reason)
-        self.capture.capturing = False
-        self._committed = False
-        self._image = self.capture.begin_epoch(self._epoch_floor, self._history)
-        self.durable = self.applied = 0
-        self._marks.clear()
-
     # -- connection ----------------------------------------------------------------
 
     async def run(self) -> None:
@@ -194,6 +131,10 @@ class Source:
         options = self.options
         patience_ns = options.heartbeat_ns * options.heartbeat_misses
         while self.state != SourceState.FENCED:
+            if not self._turn_to_history():
+                self._enter(SourceState.WAITING, self.spool.stop_reason)
+                await self.spool.wait_for_notice(options.reconnect_ns)
+                continue
             self._enter(SourceState.CONNECTING, self.cause)
             connection: Connection | None = None
             try:
@@ -207,8 +148,9 @@ class Source:
                 self._enter(SourceState.DISCONNECTED, str(error))
             except (DamagedLog, InvalidRecord) as error:
                 # The spool cannot be read: what it held is brought over by blocks instead.
-                self.capture.stop(f"the spool is damaged: {error}")
-                self._enter(SourceState.DISCONNECTED, self.capture.stop_reason)
+                reason = f"the spool is damaged: {error}"
+                self.spool.end_epoch(self._highest, reason)
+                self._enter(SourceState.DISCONNECTED, reason)
             except Refused as refusal:
                 fenced = refusal.code == "promoted"
                 # The replica found something wrong in what was sent.  The fault may lie in
@@ -223,6 +165,16 @@ class Source:
                     connection.abort()
             await sleep_ns(options.reconnect_ns)
 
+    def _turn_to_history(self) -> bool:
+        """Look which history there is now; False while there is none."""
+        before = (self.spool.epoch, self.spool.history)
+        known = self.spool.pin()
+        if (self.spool.epoch, self.spool.history) != before:
+            self._committed = False
+            self.durable = self.applied = 0
+            self._marks.clear()
+        return known
+
     def _enter(self, state: SourceState, cause: str) -> None:
         if (state, cause) != (self.state, self.cause):
             self.runtime.emit("source_state", state.value, cause)
@@ -230,32 +182,30 @@ class Source:
 
     async def _session(self, connection: Connection, patience_ns: int) -> None:
         async with deadline(patience_ns):
-            position = await self._handshake(connection)
+            cursor = await self._handshake(connection)
         self.replica_stalled = ""
         self._in_flight.clear()
         self._unreleased.clear()
         self._in_flight_bytes = 0
-        if position is not None:
+        if cursor is not None:
             # What the replica has may never have been acknowledged: it need not be kept.
-            segment = self.spool.log.segment(position.segment)
-            self._unreleased.append((self.durable, segment.total_at(position.offset)))
+            self._unreleased.append((self.durable, cursor.total_bytes))
         answers: Queue[BlocksWanted] = Queue(limit_items=64)
         async with group() as g:
-            if position is None:
-                image = await self._prepare_image()
+            if cursor is None:
+                cursor, image = await self._prepare_image(patience_ns)
                 document = {
                     "epoch": self.spool.epoch,
-                    "history": self._history.hex(),
+                    "history": self.spool.history.hex(),
                     "catalogue": image.to_json(),
                 }
                 await connection.send_document(FrameType.SYNC_BEGIN, document)
                 self._enter(SourceState.SYNCHRONIZING, "")
                 self.resynchronizations += 1
-                position = self.spool.log.start
                 g.spawn(self._send_image(connection, image, answers), "image")
             else:
                 self._enter(SourceState.STREAMING, "")
-            g.spawn(self._send_batches(connection, position), "batches")
+            g.spawn(self._send_batches(connection, cursor), "batches")
             g.spawn(self._send_heartbeats(connection), "heartbeats")
             g.spawn(self._watch_history(), "history")
             while True:
@@ -263,7 +213,7 @@ class Source:
                     frame = await connection.receive()
                 self._handle(frame, answers)
 
-    async def _handshake(self, connection: Connection) -> Position | None:
+    async def _handshake(self, connection: Connection) -> SpoolCursor | None:
         """Where to resume; None when the replica's image does not fit the history."""
         spool, options = self.spool, self.options
         await connection.send_document(
@@ -274,7 +224,7 @@ class Source:
                 "source": options.source_id,
                 "incarnation": self.runtime.incarnation,
                 "epoch": spool.epoch,
-                "history": self._history.hex(),
+                "history": spool.history.hex(),
                 "completed": spool.completed,
             },
         )
@@ -285,48 +235,63 @@ class Source:
         try:
             epoch, durable = whole_number(document, "epoch"), whole_number(document, "durable")
             highest = whole_number(document, "highest")
-            chain = bytes.fromhex(document["chain"])
+            chain = binary(document, "chain")
             damaged = str(document["damage"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, ValueError) as error:
             raise ProtocolViolation(f"WELCOME lacks a field: {error}") from None
-        self._epoch_floor = max(self._epoch_floor, epoch, highest)
+        self._highest = max(epoch, highest)
         if damaged:
             self.runtime.emit("replica_damage", damaged)
-        if highest >= spool.epoch:
-            self._image = None  # begun there before, or overtaken: each attempt is an epoch
-        if not self.capture.capturing or epoch != spool.epoch:
+        if not spool.capturing or epoch != spool.epoch:
             return None
         if durable < self.durable:
             self.runtime.emit("replica_went_back", self.durable, durable)
-        position = await spool.position_after(durable, chain)
-        if position is not None:
-            self._image, self._committed = None, True
+        cursor = await spool.cursor_after(durable, chain)
+        if cursor is not None:
+            self._committed = True
             self.durable = durable
             await connection.send_document(FrameType.RESUME, {"epoch": epoch, "durable": durable})
-        return position
+        return cursor
 
-    async def _prepare_image(self) -> Catalogue:
-        """The image to synchronize to: this epoch's operation 0, or a new epoch's."""
-        if (
-            self._image is None
-            or not self.capture.capturing
-            or (self._epoch_floor > self.spool.epoch)
-        ):
-            reason = self.capture.stop_reason or "the replica's image does not fit the history"
-            await self._begin_epoch(reason)
-        assert self._image is not None
-        return self._image
+    async def _prepare_image(self, patience_ns: int) -> tuple[SpoolCursor, Catalogue]:
+        """Operation 0 of an epoch that the replica has never heard of: this one or a new one.
+
+        Begun there before, or overtaken: each attempt is an epoch of its own.
+        """
+        spool = self.spool
+        if spool.capturing and spool.epoch > self._highest:
+            beginning = await spool.beginning()
+            if beginning is not None:
+                return beginning
+        reason = spool.stop_reason or "the replica's image does not fit the history"
+        ended = (spool.epoch, spool.history)
+        spool.end_epoch(self._highest, reason)
+        try:
+            async with deadline(patience_ns):
+                while not self._turn_to_history() or (spool.epoch, spool.history) == ended:
+                    await spool.wait_for_notice(self.options.heartbeat_ns)
+        except TimedOut:
+            raise HistoryEnded(
+                "a new epoch was asked for and is not begun: does the program that writes "
+                "the protected set hang?"
+            ) from None
+        beginning = await spool.beginning()
+        if beginning is None or spool.epoch <= self._highest:
+            raise HistoryEnded("another epoch has begun")
+        return beginning
 
     # -- tasks of a connection -----------------------------------------------------
 
-    async def _send_batches(self, connection: Connection, position: Position) -> None:
+    async def _send_batches(self, connection: Connection, cursor: SpoolCursor) -> None:
         spool, options, runtime = self.spool, self.options, self.runtime
         while True:
-            while position >= spool.completed_end:
-                await spool.progress
+            while cursor.sequence >= spool.completed:
+                progress = spool.progress()
+                if cursor.sequence >= spool.completed:
+                    await progress
             while self._in_flight_bytes >= options.window_bytes:
                 await self._window
-            raw, last, position = await spool.read_batch(position, options.batch_bytes)
+            raw, last = await spool.read_batch(cursor, options.batch_bytes)
             if not raw:
                 continue
             if self._verify_spool:
@@ -345,9 +310,8 @@ class Source:
                 raw[32:48],
                 raw[last + 48 : last + 64],
             )
-            total = spool.log.segment(position.segment).total_at(position.offset)
             size = BATCH_BYTES + len(body)
-            self._in_flight.append((header.last, size, total))
+            self._in_flight.append((header.last, size, cursor.total_bytes))
             self._in_flight_bytes += size
             await connection.send(FrameType.BATCH, header.encode(), body)
 
@@ -359,8 +323,9 @@ class Source:
                 offset += decode(raw, offset).size_bytes
             except InvalidRecord as invalid:
                 self._verify_spool = False
-                self.capture.stop(f"the spool is damaged: {invalid.reason}")
-                raise HistoryEnded(self.capture.stop_reason) from None
+                reason = f"the spool is damaged: {invalid.reason}"
+                self.spool.end_epoch(self._highest, reason)
+                raise HistoryEnded(reason) from None
 
     async def _send_heartbeats(self, connection: Connection) -> None:
         while True:
@@ -371,28 +336,36 @@ class Source:
             beat = Heartbeat(spool.epoch, spool.completed, wall_ns)
             await connection.send(FrameType.HEARTBEAT, beat.encode())
             await sleep_ns(self.options.heartbeat_ns)
+            spool.look_again()
 
     async def _watch_history(self) -> None:
-        while self.capture.capturing:
-            await self.capture.stopped
-        raise HistoryEnded(f"capture stopped: {self.capture.stop_reason}")
+        """End the session when the keeper ends the history, or begins another."""
+        while True:
+            self.spool.check()
+            await self.spool.wait_for_notice(self.options.heartbeat_ns)
 
     async def _send_image(
         self, connection: Connection, image: Catalogue, answers: Queue[BlocksWanted]
     ) -> None:
+        spool = self.spool
         sender = ImageSender(
             self.runtime,
-            self.capture,
+            self._files,
             image,
             connection.send,
             answers,
             self.options.compression_level,
         )
         await sender.run()
-        if not self.capture.capturing:
-            raise HistoryEnded(f"capture stopped: {self.capture.stop_reason}")
-        # Everything was read before this operation was followed by another: the fence.
-        fence = self.spool.completed
+        # What was read may show a part of the operation that was under way at that moment,
+        # never of one after it.  With it applied, the image is that of an instant: the fence.
+        fence = spool.board.intended
+        while spool.completed < fence:
+            spool.check()
+            progress = spool.progress()
+            if spool.completed < fence:
+                await progress
+        spool.check()
         self.runtime.emit("image_sent", sender.sent_blocks, fence)
         await connection.send_document(FrameType.SYNC_END, {"fence": fence})
 
@@ -403,7 +376,7 @@ class Source:
             if not answers.try_put(BlocksWanted.decode(frame.payload)):
                 raise ProtocolViolation("more answers than questions about blocks")
         elif frame.type == FrameType.RESUME:
-            self._image, self._committed = None, True
+            self._committed = True
             self._enter(SourceState.STREAMING, "")
             self.runtime.emit("synchronized", self.spool.epoch)
         elif frame.type == FrameType.CONDITION:
@@ -428,7 +401,7 @@ class Source:
             return  # the replica's image is not of this history yet: it may ask for all again
         keep_longer = (
             self.options.release_when_checkpointed
-            and spool.waiting_bytes * 2 < spool.log.limit_bytes
+            and spool.waiting_bytes * 2 < self.options.spool_limit_bytes
         )
         safe = ack.checkpointed if keep_longer else ack.durable
         released = None
@@ -446,7 +419,7 @@ class Source:
         Never under-reported: the time of the last heartbeat all of whose operations are
         durable is older than any operation that is not.
         """
-        if not self._committed:
+        if not (self._committed and self.spool.capturing):
             return None
         if self.durable >= self.spool.completed:
             return 0

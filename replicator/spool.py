@@ -1,13 +1,12 @@
-"""The spool: the durable queue of captured operations at the source.
+"""The spool: the durable queue of captured operations at the source, as its keeper sees it.
 
 Each captured operation is appended as an *intent* before the file is touched, and counts
 as *completed* when the file has been changed; an operation that failed or was cut short
 gets an OUTCOME record in between.  Capture is a sequence of plain calls, so at most one
 operation is unfinished at any moment: the last one.
 
-The sender reads whole records from the log, up to the completed mark, exactly as they are
-stored; they travel and are journalled in that form, so checksum and chain are checked end
-to end.  Memory does not grow with the backlog.
+Each step is put on the :class:`~replicator.board.Board`, from where the sender
+(:mod:`replicator.spool_reader`), another process, learns what it may send.
 """
 
 from __future__ import annotations
@@ -15,10 +14,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from replicator.board import Board
 from replicator.catalogue import Catalogue
 from replicator.journal import LogKind, Position, SegmentedLog
 from replicator.operation import OUTCOME, Operation, decode_operation
-from replicator.records import HEADER_BYTES, InvalidRecord, Record, RecordType, genesis
+from replicator.records import InvalidRecord, Record, RecordType, genesis
 from replicator.runtime.channels import Signal
 from replicator.runtime.port import Volume
 from replicator.untrusted import json_object
@@ -42,33 +42,40 @@ class Spool:
     Arguments
     ---------
     volume, directory: where the segments are; the directory must exist.
+    board: where the sender sees what is completed.
     set_id: name of the protected set, stored in each segment.
     segment_bytes, limit_bytes: see :class:`replicator.journal.SegmentedLog`.
     """
 
     def __init__(
-        self, volume: Volume, directory: str, set_id: str, segment_bytes: int, limit_bytes: int
+        self,
+        volume: Volume,
+        directory: str,
+        board: Board,
+        set_id: str,
+        segment_bytes: int,
+        limit_bytes: int,
     ) -> None:
         self.volume = volume
+        self.board = board
         self.set_id = set_id
         self.log = SegmentedLog(
             volume, directory, LogKind.SPOOL, set_id, segment_bytes, limit_bytes, self._preamble
         )
         self.catalogue = Catalogue()
         self.epoch = 0
+        self.history = b""
+        """Tells this epoch from any other of the same number."""
         self.completed = 0
         """The completed mark: number of the last operation whose outcome is known."""
-        self.completed_end = self.log.end
         self.released_bytes = 0
         self.peak_bytes = 0
         """Most that ever waited."""
-        self.progress = Signal()
-        """Notified when the completed mark rises."""
         self.room = Signal()
         """Notified when segments were freed."""
 
     def _preamble(self) -> bytes:
-        return json.dumps(self.catalogue.to_json()).encode()
+        return json.dumps(self.catalogue.to_json(inodes=True)).encode()
 
     @property
     def sequence(self) -> int:
@@ -85,7 +92,9 @@ class Spool:
     def append(self, prefix: bytes, data: bytes = b"") -> None:
         """Append the intent of the next operation; raises LogFull."""
         log = self.log
-        log.append(RecordType.OPERATION, self.epoch, log.sequence + 1, self.completed, prefix, data)
+        sequence = log.sequence + 1
+        log.append(RecordType.OPERATION, self.epoch, sequence, self.completed, prefix, data)
+        self.board.intend(sequence)
         waiting = log.appended_bytes - self.released_bytes
         if waiting > self.peak_bytes:
             self.peak_bytes = waiting
@@ -105,8 +114,7 @@ class Spool:
         """Raise the completed mark to the last operation."""
         log = self.log
         self.completed = log.sequence
-        self.completed_end = log.end
-        self.progress.notify()
+        self.board.complete(self.completed, log.appended_bytes, self.peak_bytes)
 
     def abandon(self) -> None:
         """Make the history unusable when not even its end can be noted: a gap that shows."""
@@ -119,51 +127,19 @@ class Spool:
 
     def begin_epoch(self, epoch: int, catalogue: Catalogue, history: bytes = b"") -> None:
         """Throw the history away and begin another: the image now is its operation 0."""
-        self.epoch = epoch
+        self.epoch, self.history = epoch, history
         self.catalogue = catalogue
         self.completed = 0
         self.log.clear(genesis(self.set_id, epoch, history), 0)
         self.log.roll(epoch, 1, 0)
-        self.completed_end = self.log.end
-        self.released_bytes = self.log.appended_bytes
+        self.released_bytes = 0
+        self.post_marks()
         self.room.notify()
 
-    # -- the sender ----------------------------------------------------------------
-
-    async def read_batch(self, position: Position, max_bytes: int) -> tuple[bytes, int, Position]:
-        """Completed records from ``position`` on; an operation comes with its outcome.
-
-        Returns the bytes, the offset of the last record in them, and where to go on.
-        """
-        log = self.log
-        if position.segment < log.start.segment:
-            position = log.start  # it stood at the end of a segment that was released since
-        data, last, after = await log.read(position, self.completed_end, max_bytes)
-        while data and after < self.completed_end:
-            segment = log.segment(after.segment)
-            head = await segment.file.read_at(after.offset, HEADER_BYTES)
-            if len(head) < HEADER_BYTES or head[4] != RecordType.OUTCOME:
-                break
-            more, _, after = await log.read(after, self.completed_end, 1)
-            last = len(data)
-            data += more
-        return data, last, after
-
-    async def position_after(self, sequence: int, chain: bytes) -> Position | None:
-        """Where to go on for a replica that has ``sequence`` with that link of the chain.
-
-        None when the spool does not have what follows, or when the chain differs: then
-        the replica's history is not this one.
-        """
-        if sequence > self.completed:
-            return None
-        if sequence == self.completed:
-            return self.completed_end if chain == self.log.chain else None
-        position = await self.log.find(sequence + 1)
-        if position is None:
-            return None
-        data, _, _ = await self.log.read(position, self.completed_end, HEADER_BYTES)
-        return position if data[32:48] == chain else None
+    def post_marks(self) -> None:
+        """Put on the board where the history stands now."""
+        self.board.intend(self.completed)
+        self.board.complete(self.completed, self.log.appended_bytes, self.peak_bytes)
 
     def release(self, sequence: int, total_bytes: int) -> None:
         """The replica will never ask again for what is numbered up to ``sequence``."""
@@ -223,6 +199,5 @@ class Spool:
         settle()
         self.epoch = epoch
         self.completed = self.log.sequence
-        self.completed_end = self.log.end
-        self.released_bytes = 0
+        self.released_bytes = self.log.segments[0].base_bytes if self.log.segments else 0
         return RecoveredSpool(epoch, gap, None if gap else unfinished)

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
 from replicator.errors import Locked
 from replicator.runtime import Completion, Crashed
@@ -31,18 +30,12 @@ from simulator.device import Device, DiskModel
 from simulator.inode import Choose, Inode
 from simulator.namespace import Edit, Namespace
 from simulator.runtime import SimClock
+from simulator.shared_page import Holder, PageMemory
 
 WRITE_BACK_CHUNK_BYTES = 4 << 20
 METADATA_COMMIT_NS = 30_000_000_000
 """Names older than this are durable without a sync: file systems commit by themselves
 (ext4 and xfs within 5 to 30 s by default)."""
-
-
-class Holder(Protocol):
-    """Who has mounted the disk: a host incarnation, dead or alive."""
-
-    @property
-    def dead(self) -> bool: ...
 
 
 class Disk:
@@ -87,6 +80,8 @@ class Disk:
         self._writing_back = False
         self._admission: list[Completion[None]] = []
         self._locks: dict[str, Holder] = {}
+        self.pages: dict[str, PageMemory] = {}
+        """Memory that the processes which mount this disk share, by name."""
         self._unlinked: dict[int, Inode] = {}
         self._name_times: deque[int] = deque()
         self._names_settled = 0
@@ -109,6 +104,8 @@ class Disk:
         self._admission.clear()
         self._locks.clear()
         self._inodes = {inode.number: inode for inode in _inodes_of(self.names)}
+        for page in self.pages.values():
+            page.lose_power()
         self._unlinked.clear()
         self._name_times.clear()
         self._names_settled = self.names.changes

@@ -132,7 +132,7 @@ class FaultInjector:
         elif isinstance(fault, PowerLoss) and fault.when is not None:
             self._count += 1
             self._waiting.append((fault, self._count))
-        elif self._world.machine(fault.host).host is None:
+        elif not self._world.machine(fault.host).running:
             self._pending -= 1  # it is down already: nothing more can happen to it
         elif isinstance(fault, PowerLoss):
             self._count += 1

@@ -1,6 +1,6 @@
 """Emulated machines, their host incarnations, and the world that holds them.
 
-A *machine* has a name, disks and a power switch.  Each start of its software is a
+A *machine* has a name, disks and a power switch.  Each process that runs on it is a
 :class:`Host`: one incarnation with a kernel of its own.  Killing it sets a flag; nothing of
 it is stepped again, and every call it still tries raises Crashed.
 
@@ -8,7 +8,8 @@ Models: process crash (page cache survives, the peer's connections are reset), p
 (cache lost, silence), pause and resume, restart after a delay, loss for ever; one processor
 per host, whose time is booked with ``charge_ns``; wall clocks with an offset.
 
-Leaves out: other processes on the machine, memory pressure, virtual time of threads.
+Leaves out: one processor shared by several processes, memory pressure, virtual time of
+threads.
 """
 
 from __future__ import annotations
@@ -92,10 +93,13 @@ class EventTrace:
 
 
 class Host:
-    """One incarnation of a machine's software; implements the port's ``Runtime``."""
+    """One process of a machine; implements the port's ``Runtime``."""
 
-    def __init__(self, machine: Machine, boot_id: int, incarnation: int) -> None:
+    def __init__(
+        self, machine: Machine, process: str, boot_id: int, incarnation: int, networked: bool
+    ) -> None:
         self.machine = machine
+        self.process = process
         self.world = machine.world
         self.clock = machine.world.clock
         self.dead = False
@@ -103,12 +107,13 @@ class Host:
         self._incarnation = incarnation
         self.kernel = Kernel(self.clock, machine.world.hops)
         self._attachment: Attachment | None = None
-        if machine.world.network is not None:
+        if networked and machine.world.network is not None:
             self._attachment = machine.world.network.attach(machine.name, lambda: not self.dead)
         self.failure: BaseException | None = None
 
     def __repr__(self) -> str:
-        return f"Host({self.machine.name}, boot {self._boot_id}, {self._incarnation})"
+        where = f"{self.machine.name}/{self.process}"
+        return f"Host({where}, boot {self._boot_id}, {self._incarnation})"
 
     def volume(self, name: str) -> SimVolume:
         """One of the machine's disks, mounted by this incarnation."""
@@ -170,7 +175,8 @@ class Machine:
         self.world = world
         self.name = name
         self.disks: dict[str, Disk] = {}
-        self.host: Host | None = None
+        self.processes: dict[str, Host] = {}
+        """The processes that run, by name."""
         self.wall_offset_ns = 0
         self.slowness = 1
         self.boots = 0
@@ -179,6 +185,16 @@ class Machine:
         self.powered = False
         self._corpses: list[Host] = []
 
+    @property
+    def running(self) -> bool:
+        """Whether any process runs."""
+        return bool(self.processes)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What the first process that failed died of."""
+        return next((h.failure for h in self.processes.values() if h.failure is not None), None)
+
     def add_disk(self, name: str, model: DiskModel) -> Disk:
         """Fit a disk; its steps go into the trace as ``machine/name event``."""
         label = f"{self.name}/{name}"
@@ -186,30 +202,39 @@ class Machine:
         self.disks[name] = disk
         return disk
 
-    def boot(self) -> Host:
-        """Start an incarnation; powers the machine up when it was off."""
+    def start(self, process: str = "main", networked: bool = True) -> Host:
+        """Start a process, of which there is one by each name; powers the machine up.
+
+        Only one process of a machine may be ``networked`` at a time.
+        """
         if self.lost:
             raise RuntimeError(f"{self.name} is lost for ever")
+        if process in self.processes:
+            raise RuntimeError(f"{self.name}/{process} runs already")
         if not self.powered:
             self.powered = True
             self.boots += 1
         self.incarnations += 1
-        self.host = Host(self, self.boots, self.incarnations)
-        self.world.trace.record(f"{self.name} boot", self.boots, self.incarnations)
-        return self.host
+        host = Host(self, process, self.boots, self.incarnations, networked)
+        self.processes[process] = host
+        self.world.trace.record(f"{self.name} {process} starts", self.boots, self.incarnations)
+        return host
 
-    def crash_process(self) -> None:
-        """The process dies; page cache and machine live on."""
-        host = self._kill()
-        if host is not None and host._attachment is not None and self.world.network is not None:
-            self.world.network.process_died(host._attachment)
-        self.world.trace.record(f"{self.name} crash")
+    def end(self, process: str) -> None:
+        """A process has come to its end by itself."""
+        self._kill(process, vanish=False)
+        self.world.trace.record(f"{self.name} {process} ends")
+
+    def crash_process(self, *processes: str) -> None:
+        """These processes die (all, if none is named); page cache and machine live on."""
+        for process in processes or tuple(self.processes):
+            self._kill(process, vanish=False)
+            self.world.trace.record(f"{self.name} {process} crash")
 
     def lose_power(self, choose: Choose) -> None:
         """The power fails: ``choose`` decides what of the unsynced data survives."""
-        host = self._kill()
-        if host is not None and host._attachment is not None and self.world.network is not None:
-            self.world.network.host_vanished(host._attachment)
+        for process in tuple(self.processes):
+            self._kill(process, vanish=True)
         self.powered = False
         for disk in self.disks.values():
             disk.power_loss(choose)
@@ -217,30 +242,36 @@ class Machine:
 
     def lose(self) -> None:
         """The machine is gone, disks and all."""
-        host = self._kill()
-        if host is not None and host._attachment is not None and self.world.network is not None:
-            self.world.network.host_vanished(host._attachment)
+        for process in tuple(self.processes):
+            self._kill(process, vanish=True)
         self.powered = False
         self.lost = True
         self.world.trace.record(f"{self.name} lost")
 
-    def pause(self) -> None:
-        """Freeze the process; its connections stay open."""
-        if self.host is not None:
-            self.host.kernel.pause()
+    def pause(self, *processes: str) -> None:
+        """Freeze these processes (all, if none is named); their connections stay open."""
+        for process in processes or tuple(self.processes):
+            if process in self.processes:
+                self.processes[process].kernel.pause()
 
     def resume(self) -> None:
-        """Thaw it."""
-        if self.host is not None:
-            self.host.kernel.resume()
+        """Thaw all."""
+        for host in self.processes.values():
+            host.kernel.resume()
 
-    def _kill(self) -> Host | None:
-        host, self.host = self.host, None
-        if host is not None:
-            host.dead = True
-            host.kernel.kill()
-            self._corpses.append(host)
-        return host
+    def _kill(self, process: str, vanish: bool) -> None:
+        host = self.processes.pop(process, None)
+        if host is None:
+            return
+        host.dead = True
+        host.kernel.kill()
+        self._corpses.append(host)
+        network = self.world.network
+        if host._attachment is not None and network is not None:
+            if vanish:
+                network.host_vanished(host._attachment)
+            else:
+                network.process_died(host._attachment)
 
     def bury(self) -> None:
         """Close the coroutines that dead incarnations left behind."""
@@ -288,7 +319,8 @@ class World:
     def close(self) -> None:
         """End all hosts and throw their coroutines away."""
         for machine in self.machines.values():
-            machine._kill()
+            for process in tuple(machine.processes):
+                machine._kill(process, vanish=False)
             machine.bury()
 
 
@@ -324,7 +356,7 @@ def run_offline(
     machine = world.machine(name)
     for disk_name, disk in disks.items():
         machine.disks[disk_name] = disk.fork(world.clock, INSTANT)
-    host = machine.boot()
+    host = machine.start()
     task = host.kernel.run_task(main(host), name)
     world.clock.run_until_idle()
     try:

@@ -236,7 +236,7 @@ class ScenarioRun:
             verdict = self.oracle.judge(self.system.replica_machine.disks, choose, occasion, now_ns)
         self._last_prefix = (verdict.epoch, verdict.operation)
         self.oracle.loss(verdict, occasion, now_ns)
-        replica_host = self.system.replica_machine.host
+        replica_host = self.system.replica_machine.processes.get(REPLICA)
         if self._source_lost and name == SOURCE and replica_host is not None:
             self._begin_failover(replica_host)
 
@@ -250,8 +250,7 @@ class ScenarioRun:
 
     def _software_failed(self, machine: str) -> None:
         """A host's software ended with an error: whose fault is it?"""
-        host = self.world.machine(machine).host
-        failure = None if host is None else host.failure
+        failure = self.world.machine(machine).failure
         if isinstance(failure, BadInput) or not isinstance(failure, ReplicatorError):
             self._fatal = failure
         else:
@@ -361,7 +360,7 @@ class ScenarioRun:
             return
         self._note_acknowledged()
         now_ns = self.world.clock.now()
-        choose = seeded_choice(f"{self.seed}/examination/{now_ns}") if replica.host else None
+        choose = seeded_choice(f"{self.seed}/examination/{now_ns}") if replica.running else None
         verdict = self.oracle.judge(replica.disks, choose, occasion, now_ns)
         self._last_prefix = (verdict.epoch, verdict.operation)
 
@@ -372,7 +371,7 @@ class ScenarioRun:
         if self._source_lost and (now_ns - self._lost_at_ns) * AFTERMATH > self._lost_at_ns:
             return  # the rest of a failover takes place outside of these curves
         self._note_acknowledged()
-        down = system.source_machine.host is None
+        down = not system.sender_runs
         spool_bytes = 0
         operations = 0
         lag_s = 0.0

@@ -20,7 +20,7 @@ from typing import Any
 from replicator.capture import Capture
 from replicator.errors import StorageError
 from replicator.runtime import Crashed
-from replicator.runtime.port import Buffer, File, Lock, Stat, Volume
+from replicator.runtime.port import Buffer, File, Lock, SharedPage, Stat, Volume
 from simulator.blocks import BLOCK_BYTES, read_range
 from simulator.digest import MASK, file_term, image_digest, path_key
 from simulator.disk import Disk
@@ -380,6 +380,9 @@ class TruthVolume:
 
     def exists(self, path: str) -> bool:
         return self._below.exists(path)
+
+    def shared_page(self, path: str, size_bytes: int) -> SharedPage:
+        return self._below.shared_page(path, size_bytes)
 
     def free_bytes(self) -> int:
         return self._below.free_bytes()

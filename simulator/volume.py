@@ -11,9 +11,10 @@ from replicator.errors import NoSpace, StorageError, SyncFailed
 from replicator.runtime import Completion, Crashed
 from replicator.runtime.port import Buffer, Stat
 from simulator.blocks import BLOCK_BYTES
-from simulator.disk import Disk, Holder
+from simulator.disk import Disk
 from simulator.inode import Inode
 from simulator.namespace import Directory, Symlink, kind_of
+from simulator.shared_page import Holder, PageMemory, SimSharedPage
 
 
 def _block_numbers(offset: int, length: int) -> range:
@@ -296,6 +297,13 @@ class SimVolume:
         self._check()
         self.disk.lock(path, self._holder)
         return SimLock(self.disk, path, self._holder)
+
+    def shared_page(self, path: str, size_bytes: int) -> SimSharedPage:
+        self._check()
+        page = self.disk.pages.get(path)
+        if page is None:
+            page = self.disk.pages[path] = PageMemory(size_bytes)
+        return SimSharedPage(page, self._holder)
 
     async def sync_directory(self, path: str) -> None:
         self._check()

@@ -14,6 +14,7 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from replicator.board import Board
 from replicator.capture import Capture, CapturedVolume, SpoolPolicy
 from replicator.errors import StorageError
 from replicator.runtime.port import Buffer, File, Volume
@@ -282,12 +283,13 @@ class Source:
         machine = self.world.machine("source")
         disk = machine.add_disk("data", DiskModel(size_bytes=size_bytes))
         machine.add_disk("spool", DiskModel())
-        host = machine.boot()
+        host = machine.start()
         self.raw = host.volume("data")
         self.raw.mkdir(ROOT)
         spool_volume = host.volume("spool")
         spool_volume.mkdir("/spool")
-        self.spool = Spool(spool_volume, "/spool", "digest", 1 << 20, spool_bytes)
+        board = Board(spool_volume, "/board", host.boot_id)
+        self.spool = Spool(spool_volume, "/spool", board, "digest", 1 << 20, spool_bytes)
         self.capture = Capture(host, below(self.raw), ROOT, self.spool, SpoolPolicy.RESYNCHRONIZE)
         self.truth = Truth(disk, "data", ROOT)
         self.truth.capture = self.capture

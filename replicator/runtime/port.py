@@ -29,6 +29,7 @@ from enum import IntEnum
 from typing import Protocol, TypeVar, runtime_checkable
 
 from replicator.errors import NoSpace
+from replicator.runtime.channels import Signal
 
 T = TypeVar("T")
 
@@ -104,9 +105,7 @@ def write_all(file: File, offset: int, *buffers: Buffer) -> int:
     size = sum(len(buffer) for buffer in buffers)
     written = file.write_at(offset, *buffers)
     if written != size:
-        raise NoSpace(
-            f"the volume took {written} of {size} bytes", path=file.path, offset=offset
-        )
+        raise NoSpace(f"the volume took {written} of {size} bytes", path=file.path, offset=offset)
     return size
 
 
@@ -115,6 +114,28 @@ class Lock(Protocol):
     """An exclusive lock between processes; gone when its process is gone."""
 
     def release(self) -> None: ...
+
+
+@runtime_checkable
+class SharedPage(Protocol):
+    """A few bytes that the processes of one machine share, and bells between them.
+
+    A store is seen by the other processes at once and outlives the process that made it.
+    After a power loss the bytes are zeros, or anything that once stood there: what is kept
+    in a page says to which boot it belongs.
+    """
+
+    @property
+    def memory(self) -> bytearray | memoryview:
+        """The bytes.  Eight aligned bytes are stored and loaded in one piece, more are not."""
+
+    def ring(self, bell: int) -> None:
+        """Wake whoever waits on this bell (0 to 7), in any process."""
+
+    def bell(self, bell: int) -> Signal:
+        """Notified, in this process, at each ring.  One object per bell and page."""
+
+    def close(self) -> None: ...
 
 
 @runtime_checkable
@@ -161,6 +182,9 @@ class Volume(Protocol):
 
     def lock(self, path: str) -> Lock:
         """Take the exclusive lock named ``path``; raises Locked at once when it is held."""
+
+    def shared_page(self, path: str, size_bytes: int) -> SharedPage:
+        """The page named ``path``, made of zeros at its first use; the same one for all."""
 
     async def sync_directory(self, path: str) -> None:
         """Make the names in the directory survive a power loss."""

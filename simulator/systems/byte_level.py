@@ -1,8 +1,8 @@
 """Byte-level replication by the reference replicator, on two emulated machines.
 
-The source machine runs the programs through the capturing volume and the sender in one
-process; the replica machine runs the replica.  Restarting a machine runs exactly what an
-operator's service would run: recovery first, then the programs.
+The source machine runs two processes: the programs, which capture what they write, and the
+sender; either can be killed alone.  The replica machine runs the replica.  Restarting runs
+exactly what an operator's services would run: recovery first, then the programs.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from replicator.board import Board
 from replicator.capture import Capture, CapturedVolume, SpoolPolicy
+from replicator.history import HistoryKeeper, keep_while_nobody_captures
 from replicator.replica import Replica
 from replicator.replica_store import ReplicaStore
 from replicator.runtime import group
 from replicator.safeguards import ALL_SAFEGUARDS, ReplicaOptions, Safeguards
-from replicator.slots import StateSlots
 from replicator.source import Source, SourceOptions, SourceState
-from replicator.spool import Spool
+from replicator.source_place import SourcePlace, SpoolOptions
 from simulator.host import Host, Machine, World
 from simulator.truth import Truth, TruthVolume
 from simulator.workload import Workload
@@ -27,7 +28,10 @@ SOURCE, REPLICA = "source", "replica"
 REPLICA_ADDRESS = "replica:7000"
 REPLICA_ROOT = "/replica"
 SPOOL_ROOT = "/spool"
+PROGRAMS, SENDER = "programs", "sender"
+"""The processes of the source machine."""
 SET_ID = "first storage group"
+_LOCK_PATIENCE_NS = 10_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,40 +71,63 @@ class ByteLevelSystem:
         self.replica_machine: Machine = world.machine(REPLICA)
         self.truth = Truth(self.source_machine.disks["data"], "data", workload.root)
         self.source: Source | None = None
+        """The sender of the newest incarnation."""
+        self.capture: Capture | None = None
+        """Of whoever kept the history last."""
         self.replica: Replica | None = None
         self.programs_run = False
         self.resynchronizations = 0
         self.spool_bytes = 0
         self._truth_check: Callable[[Capture], None] | None = None
+        self._kept_in_boot = 0
+        """Boot of the source machine in which the history was kept last."""
         self.on_programs_failed: Callable[[BaseException], None] | None = None
         world.observers.append(self._observe)
 
     def _observe(self, machine: str, event: str, values: tuple[int | str, ...]) -> None:
-        if machine == SOURCE and event == "epoch":
+        if machine != SOURCE:
+            return
+        if event == "history_opens":
+            self._before_keeping()
+        elif event == "epoch":
             assert isinstance(values[0], int)
             self.truth.begin_epoch(values[0])
-        elif machine == SOURCE and event == "continue":
+        elif event == "continue":
             assert isinstance(values[0], int)
             if values[0] not in self.truth.epochs and values[1] == 0:
                 # The crash hit while the epoch was begun; no program has written since.
                 self.truth.begin_epoch(values[0])
-        elif machine == SOURCE and event == "synchronized":
+            if self._truth_check is not None and self.capture is not None:
+                self._truth_check(self.capture)
+        elif event == "synchronized":
             self.resynchronizations += 1
+
+    def _before_keeping(self) -> None:
+        """Somebody is about to take over the history: what did the one before leave?"""
+        boot, self._truth_check = self.source_machine.boots, None
+        if boot == self._kept_in_boot:
+            self._truth_check = self.truth.before_restart()
+        self._kept_in_boot = boot
 
     # -- source --------------------------------------------------------------------
 
-    def start_source(self) -> Host:
-        """Boot the source machine's software."""
-        if self.source_machine.powered and self.source_machine.incarnations:
-            self._truth_check = self.truth.before_restart()
-        else:
-            self._truth_check = None
-            if self.source_machine.incarnations:
-                self.truth.power_lost()
-        self.source = None
-        host = self.source_machine.boot()
-        host.start(self._source_main(host), "source")
-        return host
+    def start_source(self) -> None:
+        """Start the source machine's software, as far as it does not run."""
+        machine = self.source_machine
+        if not machine.powered and machine.incarnations:
+            self.truth.power_lost()
+        if PROGRAMS not in machine.processes:
+            host = machine.start(PROGRAMS, networked=False)
+            host.start(self._programs_main(host), PROGRAMS)
+        if SENDER not in machine.processes:
+            self.source = None
+            host = machine.start(SENDER)
+            host.start(self._sender_main(host), SENDER)
+
+    @property
+    def sender_runs(self) -> bool:
+        """Whether the sender is up."""
+        return SENDER in self.source_machine.processes
 
     def spool_volume_name(self) -> str:
         return "spool" if "spool" in self.source_machine.disks else "data"
@@ -108,40 +135,66 @@ class ByteLevelSystem:
     def journal_volume_name(self) -> str:
         return "journal" if "journal" in self.replica_machine.disks else "data"
 
-    async def _source_main(self, host: Host) -> None:
+    def place(self, host: Host) -> SourcePlace:
+        """The source's parts, as a process of its machine sees them."""
         options = self.options
         volume, spool_volume = host.volume("data"), host.volume(self.spool_volume_name())
         if spool_volume.disk is volume.disk:
             spool_volume = volume
-        for where, path in (
-            (volume, self.workload.root),
-            (spool_volume, SPOOL_ROOT),
-            (spool_volume, SPOOL_ROOT + "/segments"),
-        ):
-            if not where.exists(path):
-                where.mkdir(path)
-                await where.sync_directory(path.rpartition("/")[0] or "/")
-        lock = spool_volume.lock(SPOOL_ROOT + "/lock")
-        spool = Spool(
+        return SourcePlace(
+            host,
+            volume,
+            self.workload.root,
             spool_volume,
-            SPOOL_ROOT + "/segments",
+            SPOOL_ROOT,
             options.source.set_id,
-            options.spool_segment_bytes,
-            options.spool_limit_bytes,
+            options.source.source_id,
+            SpoolOptions(
+                options.spool_limit_bytes, options.spool_segment_bytes, options.spool_policy
+            ),
         )
-        capture = Capture(host, volume, self.workload.root, spool, options.spool_policy)
-        self.truth.capture = capture
-        slots = StateSlots(spool_volume, SPOOL_ROOT + "/source")
-        source = Source(host, capture, slots, options.source)
-        await source.start()
-        self.source = source
-        if self._truth_check is not None:
-            self._truth_check(capture)
-        programs = TruthVolume(self.truth, CapturedVolume(capture))
+
+    async def _programs_main(self, host: Host) -> None:
+        place = self.place(host)
+        await place.prepare()
+        board = place.board()
+        patience_ns = 4 * self.options.source.heartbeat_ns + _LOCK_PATIENCE_NS
+        lock = await place.take_capture_lock(board, patience_ns)
+        keeper = self._keeper(place, board)
+        await keeper.open()
+        programs = TruthVolume(self.truth, CapturedVolume(keeper.capture))
         async with group() as g:
-            g.spawn(source.run(), "replication")
+            service = g.spawn(keeper.serve(), "keeper")
             await self.workload.run(host, programs, self.until_ns)
             host.emit("programs_done")
+            service.cancel()
+        lock.release()
+
+    def _keeper(self, place: SourcePlace, board: Board) -> HistoryKeeper:
+        keeper = place.keeper(board)
+        self.capture = self.truth.capture = keeper.capture
+        return keeper
+
+    async def _sender_main(self, host: Host) -> None:
+        place = self.place(host)
+        await place.prepare()
+        lock = place.spool_volume.lock(place.sender_lock)
+        board = place.board()
+        source = Source(host, place.reader(board), place.files(), self.options.source)
+        self.source = source
+        async with group() as g:
+            g.spawn(
+                keep_while_nobody_captures(
+                    host,
+                    place.spool_volume,
+                    place.capture_lock,
+                    board,
+                    lambda: self._keeper(place, board),
+                    self.options.source.heartbeat_ns,
+                ),
+                "caretaker",
+            )
+            await source.run()
         lock.release()
 
     # -- replica -------------------------------------------------------------------
@@ -163,7 +216,7 @@ class ByteLevelSystem:
 
     def start_replica(self) -> Host:
         """Boot the replica machine's software."""
-        host = self.replica_machine.boot()
+        host = self.replica_machine.start(REPLICA)
         host.start(self._replica_main(host), "replica")
         return host
 
@@ -182,7 +235,9 @@ class ByteLevelSystem:
     def converged(self) -> bool:
         """Whether the replica has applied everything that the source captured."""
         source, replica = self.source, self.replica
-        if source is None or replica is None or not source.capture.capturing:
+        if source is None or replica is None or not self.sender_runs:
+            return False
+        if not source.spool.capturing:
             return False
         return (
             source.state == SourceState.STREAMING

@@ -21,7 +21,6 @@ from replicator.journal import LogKind, SegmentedLog
 from replicator.offline_report import examine
 from replicator.readonly import run_to_end
 from replicator.records import InvalidRecord, RecordType, decode, encode, find_valid
-from replicator.spool import Spool
 from tests.tools.small_logs import (
     DIRECTORY,
     EPOCH,
@@ -29,6 +28,7 @@ from tests.tools.small_logs import (
     DictVolume,
     small_journal,
     small_spool,
+    spool_over,
     write_files,
 )
 
@@ -156,7 +156,7 @@ def test_a_spool_recovers_from_any_flip_with_a_gap_or_a_prefix():
     files = LOGS[LogKind.SPOOL]
     for path, data in files.items():
         for _place, changed in flips(data, every_bit=False):
-            spool = Spool(DictVolume({**files, path: changed}), DIRECTORY, SET, 1024, 1 << 20)
+            spool = spool_over(DictVolume({**files, path: changed}))
             found = run_to_end(spool.recover(EPOCH))
             assert found.gap or spool.sequence <= 5
 
@@ -239,7 +239,7 @@ def test_sealed_nonsense_never_escapes_as_a_crash(tmp_path_factory, kind, header
     with suppress(ReplicatorError):
         recover(kind, files)
     with suppress(ReplicatorError):
-        run_to_end(Spool(DictVolume(files), DIRECTORY, SET, 1024, 1 << 20).recover(EPOCH))
+        run_to_end(spool_over(DictVolume(files)).recover(EPOCH))
     directory = write_files(files, tmp_path_factory.getbasetemp() / "nonsense")
     try:
         examine(directory, lambda _done, _total: None)

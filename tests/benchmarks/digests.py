@@ -35,7 +35,7 @@ def _cost(
     """Seconds for one write to the inode, followed by ``after``."""
     world = World(network=False)
     disk = world.machine("source").add_disk("data", INSTANT)
-    volume = world.machine("source").boot().volume("data")
+    volume = world.machine("source").start().volume("data")
     volume.mkdir("/store")
     inode = volume.create("/store/file").inode
     truth = Truth(disk, "data", "/store")

@@ -19,7 +19,7 @@ def _prepare(world: World, machine_name: str, directory: str, pages: int) -> Non
     """Write the store's file, all pages of it, and make it durable."""
     machine = world.machine(machine_name)
     machine.add_disk("data", INSTANT)
-    host = machine.boot()
+    host = machine.start()
     volume, data = host.volume("data"), payloads(0.5)
 
     async def fill() -> None:

@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from replicator.safeguards import ReplicaOptions
 from replicator.runtime import sleep_ns
 from replicator.runtime.port import Runtime, Volume
+from replicator.safeguards import ReplicaOptions
 from replicator.source import SourceOptions
 from simulator.device import INSTANT
 from simulator.exchange.ledger import Ledger, LedgerVerdict
@@ -142,16 +142,16 @@ class Rig:
         while not (self.workload.finished and self.system.converged):
             clock.run_until(clock.now() + SECOND_NS // 100)
             for machine in self.world.machines.values():
-                if machine.host is not None and machine.host.failure is not None:
-                    raise machine.host.failure
+                if machine.failure is not None:
+                    raise machine.failure
             if clock.now() > _PATIENCE_NS:
                 raise RuntimeError("the replica does not converge")
         return time.process_time() - started
 
     def kernel_steps(self) -> int:
         """Wake-ups of all tasks of the hosts that are up."""
-        hosts = [machine.host for machine in self.world.machines.values()]
-        return sum(host.kernel.steps for host in hosts if host is not None)
+        machines = self.world.machines.values()
+        return sum(host.kernel.steps for m in machines for host in m.processes.values())
 
     def events(self) -> int:
         """Events that went over SimPy's heap so far (takes one number)."""

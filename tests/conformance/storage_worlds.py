@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from replicator.board import Board
 from replicator.capture import Capture, CapturedVolume, SpoolPolicy
 from replicator.runtime.port import Volume
 from replicator.spool import Spool
@@ -104,7 +105,7 @@ class SimulatedWorld(StorageWorld):
         self.machine.crash_process()
 
     def start_process(self) -> None:
-        self.host = self.machine.boot()
+        self.host = self.machine.start(f"process {self.machine.incarnations + 1}")
         self._volume = self._mount(self.host)
 
     def lose_power(self) -> None:
@@ -134,7 +135,9 @@ class CapturedWorld(SimulatedWorld):
         volume.mkdir(directory)
         if not data.exists(self.root):
             data.mkdir(self.root)
-        self.spool = Spool(volume, directory, "conformance", 1 << 20, self.spool_limit_bytes)
+        board = Board(volume, f"{directory}.board", host.boot_id)
+        limit = self.spool_limit_bytes
+        self.spool = Spool(volume, directory, board, "conformance", 1 << 20, limit)
         self.capture = Capture(host, data, self.root, self.spool, self.policy)
         self.capture.begin_epoch(host.incarnation)
         return CapturedVolume(self.capture)

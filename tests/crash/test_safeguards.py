@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from replicator.safeguards import ALL_SAFEGUARDS
-from replicator.spool import Spool
+from replicator.spool_reader import SpoolReader
 from simulator.link import Link
 from simulator.systems.byte_level import REPLICA, ByteLevelSystem
 from tests.crash.harness import Outcome, Plan, gap, log_rolls, run
@@ -53,19 +53,19 @@ def test_switched_off_it_is_missed(safeguard: str) -> None:
 
 def rot(system: ByteLevelSystem, _wire: Link) -> None:
     """One byte of what the sender reads from the spool is not what was written."""
-    original = Spool.read_batch
+    original = SpoolReader.read_batch
     spoiled: list[int] = []
 
-    async def read_batch(spool: Spool, position: Any, max_bytes: int) -> Any:
-        data, last, after = await original(spool, position, max_bytes)
+    async def read_batch(spool: SpoolReader, cursor: Any, max_bytes: int) -> Any:
+        data, last = await original(spool, cursor, max_bytes)
         if spool.epoch == 1 and len(data) > 4000:
             spoiled.append(1)
             data = data[:2000] + bytes([data[2000] ^ 1]) + data[2001:]
-        return data, last, after
+        return data, last
 
     def observe(machine: str, event: str, values: tuple[int | str, ...]) -> None:
-        if event == "epoch" and system.truth.capture is not None:
-            spool = system.truth.capture.spool
+        if event == "epoch" and system.source is not None:
+            spool = system.source.spool
             spool.read_batch = read_batch.__get__(spool)  # type: ignore[method-assign]
 
     system.world.observers.append(observe)

@@ -11,6 +11,7 @@ from pathlib import Path
 import zstandard
 
 from replicator.batch import NumberedOperation
+from replicator.board import Board
 from replicator.catalogue import Catalogue, Entry
 from replicator.journal import LogKind, SegmentedLog
 from replicator.operation import Operation, OperationKind
@@ -19,6 +20,7 @@ from replicator.readonly import run_to_end
 from replicator.records import RecordType, encode, genesis
 from replicator.runtime.port import EntryKind
 from replicator.spool import Spool
+from simulator.shared_page import PageMemory, SimSharedPage
 
 SET = "small set"
 EPOCH = 3
@@ -55,6 +57,10 @@ class DictFile:
         pass
 
 
+class _Alive:
+    dead = False
+
+
 class DictVolume:
     """Just what a log and a pair of slots ask of a volume."""
 
@@ -78,6 +84,9 @@ class DictVolume:
 
     def list(self, path: str) -> list[str]:
         return sorted(p.removeprefix(path + "/") for p in self.files if p.startswith(path + "/"))
+
+    def shared_page(self, path: str, size_bytes: int) -> SimSharedPage:
+        return SimSharedPage(PageMemory(size_bytes), _Alive())
 
     async def sync_directory(self, path: str) -> None:
         pass
@@ -106,10 +115,15 @@ OPERATIONS = [
 ]
 
 
+def spool_over(volume: DictVolume) -> Spool:
+    """The spool of a volume, as its keeper opens it."""
+    return Spool(volume, DIRECTORY, Board(volume, "/board", 1), SET, 1024, 1 << 20)
+
+
 def small_spool(operations: list[Operation] = OPERATIONS) -> dict[str, bytes]:
     """The segments of a spool with these operations, all completed, and one outcome."""
     volume = DictVolume()
-    spool = Spool(volume, DIRECTORY, SET, 1024, 1 << 20)
+    spool = spool_over(volume)
     names = Catalogue()
     names.add("/old", Entry(EntryKind.FILE, 7))
     spool.begin_epoch(EPOCH, names)

@@ -1,0 +1,224 @@
+"""Keeping the history of a protected set: who holds the capture lock does it.
+
+``open`` decides, before any program writes, whether the history of an earlier process can
+be continued; ``serve`` then does what the sender asks for on the board: it frees what the
+replica has, and begins a new epoch where the old history is of no use any more.
+
+States of a history::
+
+    none or of an earlier boot --open--> epoch n --spool full--> stopped --end_epoch--> epoch n+1
+                                           |  \\__process died, open__/
+                                           '--end_epoch--> epoch n+1
+
+A process crash loses nothing: the spool is read, the one unfinished intent is rolled
+forward, the history goes on.  A restart of the machine ends the history, because nobody
+knows what of the protected files had reached the disk: the image after it is operation 0
+of the next epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import xxhash
+
+from replicator.board import KEEPER, LOCK, Board
+from replicator.capture import Capture
+from replicator.errors import Locked
+from replicator.runtime import Deadline, TimedOut, deadline, group, sleep_ns
+from replicator.runtime.port import Lock, Runtime, Volume
+from replicator.slots import StateSlots
+
+ASK_AGAIN_NS = 50_000_000
+"""How often a program that waits for the capture lock tries again."""
+
+
+class HistoryKeeper:
+    """The one process that adds to the history.
+
+    Arguments
+    ---------
+    runtime: the world.
+    capture: the protected set and its spool.
+    slots: the history's own durable state: epoch, what tells it from others, boot.
+    set_id, source_id: names of the protected set and of this source.
+    exclusive: makes a context in which no program's call can come between; needed where
+        programs run in other threads.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        capture: Capture,
+        slots: StateSlots,
+        set_id: str,
+        source_id: str,
+        exclusive: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        self._runtime = runtime
+        self.capture = capture
+        self._board: Board = capture.spool.board
+        self._slots = slots
+        self._set_id = set_id
+        self._source_id = source_id
+        self._exclusive = exclusive
+        self._random = runtime.random("history")
+        self._highest = 0
+        """The highest epoch ever begun or heard of here."""
+
+    # -- start ---------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Continue the history of an earlier process of this boot, or begin an epoch.
+
+        Must have returned before any program writes to the protected set.  Raises
+        ForeignLog, StorageError.
+        """
+        self._runtime.emit("history_opens")
+        state = await self._slots.load()
+        capture, spool = self.capture, self.capture.spool
+        reason = "first start"
+        if state is not None:
+            self._highest = int(state["epoch"])
+            if state["boot_id"] != self._runtime.boot_id:
+                reason = "the machine was restarted without an orderly stop"
+            else:
+                found = await spool.recover(self._highest)
+                spool.history = bytes.fromhex(state["history"])
+                reason = found.gap
+                if not reason:
+                    if found.unfinished is not None:
+                        await capture.roll_forward(found.unfinished)
+                    self._take_releases()
+                    capture.continue_epoch()
+                    self._runtime.emit("continue", spool.epoch, spool.completed)
+                    return
+            capture.rescan()
+        await self._begin_epoch(self._highest, reason)
+
+    async def _begin_epoch(self, floor: int, reason: str) -> None:
+        """Durably claim the next epoch, then make the image now its operation 0."""
+        runtime = self._runtime
+        self._highest = max(self._highest, floor) + 1
+        origin = (
+            f"{self._source_id}/{runtime.boot_id}/{runtime.incarnation}/"
+            f"{runtime.wall_ns()}/{self._random()}"
+        )
+        history = xxhash.xxh3_128_digest(origin.encode())
+        await self._slots.write(
+            {
+                "set": self._set_id,
+                "epoch": self._highest,
+                "history": history.hex(),
+                "boot_id": runtime.boot_id,
+            }
+        )
+        runtime.emit("epoch_reason", reason)
+        with self._exclusive():
+            self.capture.begin_epoch(self._highest, history)
+
+    # -- the sender's wishes -------------------------------------------------------
+
+    async def serve(self) -> None:
+        """Do what the sender asks for, until cancelled."""
+        bell = self._board.bell(KEEPER)
+        while True:
+            await self.heed()
+            await bell
+
+    async def heed(self) -> None:
+        """Do what the sender asks for now."""
+        self._take_releases()
+        notice, spool = self._board.sender_notice(), self.capture.spool
+        if notice.end_epoch == spool.epoch and spool.epoch:
+            reason = notice.reason
+            if not self.capture.capturing:
+                reason = self.capture.stop_reason
+            await self._begin_epoch(notice.floor, reason)
+
+    def _take_releases(self) -> None:
+        notice, spool = self._board.sender_notice(), self.capture.spool
+        if notice.epoch == spool.epoch and notice.released_bytes > spool.released_bytes:
+            with self._exclusive():
+                spool.release(notice.released, notice.released_bytes)
+
+
+async def take_capture_lock(volume: Volume, path: str, board: Board, patience_ns: int) -> Lock:
+    """The capture lock for a program; a caretaker that holds it gives way.
+
+    Raises Locked when another program has it, after ``patience_ns``.
+    """
+    limit: Deadline = deadline(patience_ns)
+    try:
+        async with limit:
+            while True:
+                try:
+                    lock = volume.lock(path)
+                    break
+                except Locked:
+                    board.want_capture(True)
+                    await _ring(board, LOCK, ASK_AGAIN_NS)
+    except TimedOut:
+        raise Locked(
+            "another program captures this protected set",
+            path=path,
+            remedy="Stop the other program, or protect its files as a set of their own.",
+        ) from None
+    finally:
+        board.want_capture(False)
+    return lock
+
+
+async def _ring(board: Board, bell: int, at_most_ns: int) -> None:
+    try:
+        async with deadline(at_most_ns):
+            await board.bell(bell)
+    except TimedOut:
+        return
+
+
+async def keep_while_nobody_captures(
+    runtime: Runtime,
+    volume: Volume,
+    path: str,
+    board: Board,
+    make_keeper: Callable[[], HistoryKeeper],
+    look_again_ns: int,
+) -> None:
+    """The caretaker: keeps the history whenever no program does, until cancelled.
+
+    So an intent that a killed program left is rolled forward without waiting for its next
+    start, and a new epoch can begin while the store is down.
+
+    Arguments
+    ---------
+    volume, path: where the capture lock is.
+    make_keeper: makes a keeper over what is on disk now.
+    look_again_ns: how often the lock is tried.
+    """
+    while True:
+        lock: Lock | None = None
+        if not board.capture_wanted:
+            try:
+                lock = volume.lock(path)
+            except Locked:
+                lock = None
+        if lock is None:
+            # Whoever wants the lock tries again and again, and says so each time.
+            await sleep_ns(max(look_again_ns, 3 * ASK_AGAIN_NS))
+            board.want_capture(False)
+            continue
+        try:
+            keeper = make_keeper()
+            runtime.emit("caretaker", "begin")
+            await keeper.open()
+            async with group() as g:
+                service = g.spawn(keeper.serve(), "keeper")
+                while not board.capture_wanted:
+                    await board.bell(KEEPER)
+                service.cancel()
+        finally:
+            lock.release()
+            board.capture_released()
+        runtime.emit("caretaker", "end")

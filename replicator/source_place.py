@@ -1,0 +1,120 @@
+"""Where the parts of a source are, for the programs that capture and for the sender.
+
+Below the spool's root::
+
+    segments/        the spool
+    source.a .b      the history's own state: epoch, what tells it from others, boot
+    board            memory shared by the two processes
+    capture.lock     held by who keeps the history
+    sender.lock      held by who sends
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+from replicator.board import Board
+from replicator.capture import Capture, SpoolPolicy
+from replicator.errors import AlreadyExists
+from replicator.history import HistoryKeeper, take_capture_lock
+from replicator.protected_files import ProtectedFiles
+from replicator.runtime.port import Lock, Runtime, Volume
+from replicator.slots import StateSlots
+from replicator.spool import Spool
+from replicator.spool_reader import SpoolReader
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolOptions:
+    """How much is kept for the replica; sizes in bytes."""
+
+    limit_bytes: int = 1 << 30
+    segment_bytes: int = 8 << 20
+    policy: SpoolPolicy = SpoolPolicy.RESYNCHRONIZE
+
+
+class SourcePlace:
+    """One protected set on one machine, as one process sees it.
+
+    Arguments
+    ---------
+    runtime: the world.
+    volume, root: where the protected set is.
+    spool_volume, spool_root: where the spool is.  Where both are on one file system this
+        must be the same object: then back-pressure is counted once.
+    set_id, source_id: names of the protected set and of this source.
+    options: see :class:`SpoolOptions`.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        volume: Volume,
+        root: str,
+        spool_volume: Volume,
+        spool_root: str,
+        set_id: str,
+        source_id: str,
+        options: SpoolOptions,
+    ) -> None:
+        self.runtime = runtime
+        self.volume = volume
+        self.root = root
+        self.spool_volume = spool_volume
+        self.set_id = set_id
+        self.source_id = source_id
+        self.options = options
+        self._spool_root = spool_root.rstrip("/")
+        self._segments = f"{self._spool_root}/segments"
+        self.capture_lock = f"{self._spool_root}/capture.lock"
+        self.sender_lock = f"{self._spool_root}/sender.lock"
+
+    async def prepare(self) -> None:
+        """Make the directories that are missing."""
+        for where, path in (
+            (self.volume, self.root),
+            (self.spool_volume, self._spool_root),
+            (self.spool_volume, self._segments),
+        ):
+            if not where.exists(path):
+                try:
+                    where.mkdir(path)
+                except AlreadyExists:
+                    continue  # the other process was faster
+                await where.sync_directory(path.rpartition("/")[0] or "/")
+
+    def board(self) -> Board:
+        """This process's view of the board."""
+        return Board(self.spool_volume, f"{self._spool_root}/board", self.runtime.boot_id)
+
+    def keeper(
+        self,
+        board: Board,
+        exclusive: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> HistoryKeeper:
+        """A keeper over what is on disk now; who holds the capture lock may open it."""
+        spool = Spool(
+            self.spool_volume,
+            self._segments,
+            board,
+            self.set_id,
+            self.options.segment_bytes,
+            self.options.limit_bytes,
+        )
+        capture = Capture(self.runtime, self.volume, self.root, spool, self.options.policy)
+        slots = StateSlots(self.spool_volume, f"{self._spool_root}/source")
+        return HistoryKeeper(self.runtime, capture, slots, self.set_id, self.source_id, exclusive)
+
+    def reader(self, board: Board) -> SpoolReader:
+        """The spool for the sender."""
+        return SpoolReader(self.spool_volume, self._segments, board, self.set_id)
+
+    def files(self) -> ProtectedFiles:
+        """The protected files for the sender."""
+        return ProtectedFiles(self.volume, self.root)
+
+    async def take_capture_lock(self, board: Board, patience_ns: int) -> Lock:
+        """The lock for a program that wants to capture; raises Locked."""
+        return await take_capture_lock(self.spool_volume, self.capture_lock, board, patience_ns)
