@@ -27,6 +27,8 @@ SOURCE, REPLICA = "source", "replica"
 REPLICA_ADDRESS = "replica:7000"
 REPLICA_ROOT = "/replica"
 SPOOL_ROOT = "/spool"
+JOURNAL_ROOT = "/journal"
+"""Of a journal that has a volume of its own."""
 SET_ID = "first storage group"
 
 
@@ -156,7 +158,7 @@ class ByteLevelSystem:
             volume,
             REPLICA_ROOT,
             journal,
-            REPLICA_ROOT if journal is volume else "/journal",
+            REPLICA_ROOT if journal is volume else JOURNAL_ROOT,
             self.options.replica,
             self.options.safeguards,
         )
