@@ -49,6 +49,11 @@ clean: ## remove what the other commands made, .venv included
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# What the tests on real file systems (tests/ground_truth) need of the system: the C library of
+# FUSE, and mkfs of each kind.  As root on Debian it is installed; elsewhere one line says what
+# is missing, and those tests are skipped with that reason.
+LIVE_PACKAGES := fuse3 e2fsprogs xfsprogs btrfs-progs
+
 # Debian and Ubuntu ship python3 without what "python3 -m venv" needs: as root it is installed,
 # otherwise one line says what to install.
 $(STAMP): pyproject.toml constraints.txt
@@ -63,7 +68,12 @@ $(STAMP): pyproject.toml constraints.txt
 	         "python3-venv (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || \
 	  { echo "Making $(VENV) (once)"; $(PYTHON) -m venv --clear $(VENV); }
+	@dpkg-query -W $(LIVE_PACKAGES) >/dev/null 2>&1 || \
+	  { test "$$(id -u)" = 0 && test -e /etc/debian_version && \
+	    echo "Installing the system packages $(LIVE_PACKAGES)" && \
+	    { apt-get update -qq; apt-get install -y -qq $(LIVE_PACKAGES) >/dev/null 2>&1; }; } || \
+	  echo "Some tests on real file systems will be skipped: install $(LIVE_PACKAGES)"
 	@echo "Installing the pinned packages into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[test,dev]'
+	  --constraint constraints.txt --editable '.[test,dev,live]'
 	@touch $@

@@ -8,6 +8,7 @@ source's capture and here it went wrong.
 
 from __future__ import annotations
 
+import struct
 from typing import Final
 
 import xxhash
@@ -16,21 +17,24 @@ import zstandard
 from replicator.errors import ProtocolViolation
 from replicator.operation import (
     OUTCOME,
-    PREFIX,
     PREFIX_BYTES,
     Operation,
     OperationKind,
     decode_operation,
 )
 from replicator.protocol import BATCH_BYTES, BatchHeader
-from replicator.records import HEADER, HEADER_BYTES, MAGIC, InvalidRecord, Record, RecordType
+from replicator.records import HEADER_BYTES, MAGIC, InvalidRecord, Record, RecordType
 from replicator.untrusted import inflate
 
 NumberedOperation = tuple[int, Operation, bytes]
 """Number, operation, and the link of the chain after it."""
 
 _OPERATION: Final = int(RecordType.OPERATION)
-_WRITE: Final = int(OperationKind.WRITE)
+_WRITE: Final = OperationKind.WRITE
+_WRITE_CODE: Final = int(_WRITE)
+# The layouts of records.py and operation.py without the fields that are not looked at here.
+_HEADER: Final = struct.Struct("<4sBxHIIQ8x16s16s")
+_WRITE_FIELDS: Final = struct.Struct("<8xQQQQ")
 _digest = xxhash.xxh3_128_digest
 
 
@@ -84,17 +88,16 @@ def verify_batch(
     before.  ``check_chain`` is switched off in tests only.
     """
     operations: list[NumberedOperation] = []
-    chain = header.chain_before
-    expected = header.first
+    chain, expected, batch_epoch = header.chain_before, header.first, header.epoch
     offset, total = 0, len(raw)
-    unpack_header, unpack_prefix = HEADER.unpack_from, PREFIX.unpack_from
+    unpack_header, unpack_write = _HEADER.unpack_from, _WRITE_FIELDS.unpack_from
     while offset < total:
-        if offset + HEADER_BYTES > total:
-            raise ProtocolViolation("a batch ends inside a record")
-        magic, kind, _flags, prefix_length, length, epoch, sequence, _floor, previous, checksum = (
-            unpack_header(raw, offset)
-        )
         start = offset + HEADER_BYTES
+        if start > total:
+            raise ProtocolViolation("a batch ends inside a record")
+        magic, kind, prefix_length, length, epoch, sequence, previous, checksum = unpack_header(
+            raw, offset
+        )
         middle, end = start + prefix_length, start + length
         if magic != MAGIC or end > total or middle > end:
             raise ProtocolViolation(f"operation {expected}: no valid record")
@@ -106,7 +109,7 @@ def verify_batch(
             raise ProtocolViolation(
                 f"operation {expected} is not the one that follows: chain or checksum differ"
             )
-        if epoch != header.epoch:
+        if epoch != batch_epoch:
             raise ProtocolViolation(f"operation {sequence} belongs to epoch {epoch}")
         chain = checksum
         offset = end
@@ -114,13 +117,11 @@ def verify_batch(
             if sequence != expected and check_chain:
                 raise ProtocolViolation(f"operation {sequence} came where {expected} was due")
             expected = sequence + 1
-            if prefix_length == PREFIX_BYTES and prefix[0] == _WRITE:
-                _kind, _f, _n1, _n2, _r, file_id, at, size, captured = unpack_prefix(prefix)
-                if size != len(payload):
+            if prefix_length == PREFIX_BYTES and prefix[0] == _WRITE_CODE:
+                file_id, at, size, captured = unpack_write(prefix)
+                if size != end - middle:
                     raise ProtocolViolation(f"operation {sequence}: a write of another length")
-                operation = Operation(
-                    OperationKind.WRITE, file_id, at, size, "", "", payload, captured
-                )
+                operation = Operation(_WRITE, file_id, at, size, "", "", payload, captured)
             else:
                 operation = _decode(
                     Record(kind, epoch, sequence, 0, previous, checksum, prefix, payload, length)

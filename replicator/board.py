@@ -20,8 +20,9 @@ one aligned store, so it is never seen half; a notice is, and its checksum tells
 
 Who rings whom: the keeper rings ``SENDER`` when there is something to send, and ``NOTICE``
 too when its notice changed; the sender rings ``KEEPER`` when it has released operations or
-wants a new epoch.  A ring may be missed by a hair (a store may overtake a load on its way to memory), so both
-look again by themselves now and then.
+wants a new epoch; ``LOCK`` rings when the capture lock is free again.  A ring may be missed
+by a hair (a store may overtake a load on its way to memory), so all look again by
+themselves now and then.
 
 What stands on the board counts only if it was written in this boot.
 """

@@ -208,6 +208,19 @@ class Capture:
             if waited_since:
                 self.runtime.emit("writer_released", self.runtime.now_ns() - waited_since)
             self._promises.append(needed)
+            admitted = False
+            try:
+                await self._admit_below(size_bytes)
+                admitted = True
+            finally:
+                if not admitted:  # it will not write: what was promised to it is free again
+                    with suppress(ValueError):
+                        self._promises.remove(needed)
+                    self.spool.room.notify()
+        else:
+            await self._admit_below(size_bytes)
+
+    async def _admit_below(self, size_bytes: int) -> None:
         await self.volume.admit(size_bytes)
         if self.spool.volume is not self.volume:
             await self.spool.volume.admit(size_bytes)

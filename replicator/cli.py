@@ -99,12 +99,13 @@ def verify(directory: DirectoryArgument, json: JsonOption = None) -> None:
     """Check every record of a spool or journal, and its state and staging.
 
     Ends with 0 when all of it is sound (a torn tail is normal), with 1 when something is
-    damaged, with 64 when DIR holds no log of this release.
+    damaged or gone, with 2 when the log is not here, with 64 when DIR holds no log of this
+    release.
     """
     _check_target(json, directory)
     from replicator.offline_report import examine, verify_document
 
-    with _progress() as progress:
+    with byte_progress() as progress:
         found = examine(directory, progress)
     console = _console(json)
     _print_verification(console, found)
@@ -143,7 +144,7 @@ def inspect(
     from replicator.offline_listing import Selection
     from replicator.offline_report import examine
 
-    with _progress() as progress:
+    with byte_progress() as progress:
         found = examine(directory, progress)
     console = _console(json)
     _print_inspection(console, found)
@@ -280,7 +281,7 @@ def _rows(found: Examination, reading: LogReading, selection: Selection, emit: A
     survey = reading.survey
     state = found.state("checkpoint") if survey.kind == LogKind.JOURNAL else None
     listing = Listing(selection, state, survey.names, emit)
-    with _progress() as progress:
+    with byte_progress() as progress:
         opened = (survey.kind, survey.set_id)
         walk(
             reading.directory,
@@ -403,25 +404,25 @@ def _write_inspection(stream: TextIO, found: Examination, selection: Selection |
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def byte_progress(doing: str = "reading") -> Iterator[Progress]:
     """A bar on a terminal, elsewhere a line now and then; nothing in the first two seconds."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     bar = Progress(
-        TextColumn("reading"),
+        TextColumn(doing),
         BarColumn(),
         DownloadColumn(binary_units=True),
         TimeRemainingColumn(),
         console=console,
         transient=True,
     )
-    task = bar.add_task("reading", total=None)
+    task = bar.add_task(doing, total=None)
     started = next_line = time.monotonic()
     shown = False
 
-    def report(read_bytes: int, total_bytes: int) -> None:
+    def report(done_bytes: int, total_bytes: int) -> None:
         nonlocal next_line, shown
         now = time.monotonic()
         if now < started + _QUIET_SECONDS:
@@ -430,11 +431,11 @@ def _progress() -> Iterator[Progress]:
             if not shown:
                 bar.start()
                 shown = True
-            bar.update(task, completed=read_bytes, total=total_bytes)
+            bar.update(task, completed=done_bytes, total=total_bytes)
         elif now >= next_line:
             next_line = now + _LINE_SECONDS
-            share = 100 * read_bytes // max(1, total_bytes)
-            print(f"reading: {share} % of {total_bytes:,} bytes", file=sys.stderr, flush=True)
+            share = 100 * done_bytes // max(1, total_bytes)
+            print(f"{doing}: {share} % of {total_bytes:,} bytes", file=sys.stderr, flush=True)
 
     try:
         yield report

@@ -12,7 +12,9 @@ return                             0
 a :class:`ReplicatorError`       its  ``error: place: message``, ``what to do: remedy``
 wrong options or arguments        64  ``error: ...``, ``what to do: program --help``
 Ctrl-C                           130  ``interrupted``
-the reader of a pipe went away   130
+the reader of a pipe went away   130  ``interrupted: nobody reads the output any more``
+standard output cannot be         64  ``error: standard output cannot be written: ...``
+written, or is closed
 anything else                     70  ``internal error: ...`` and how to report it
 ==============================  ====  ==============================================
 
@@ -28,14 +30,16 @@ import io
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 import typer
 import typer.main
 
-from replicator.errors import ExitCode, ReplicatorError
+from replicator.errors import BadInput, ExitCode, ReplicatorError
 
 _KEPT_CONTROLS = "\n\t"
+_NOBODY_READS = "interrupted: nobody reads the output any more"
 
 
 def printable(text: str) -> str:
@@ -62,9 +66,9 @@ def _say(line: str) -> None:
         return
 
 
-def print_error(error: ReplicatorError) -> None:
-    """Prints what happened, where, and what to do about it."""
-    _say(f"error: {error}")
+def print_error(error: ReplicatorError, rank: str = "error") -> None:
+    """Prints what happened, where, and what to do about it; ``rank`` may be ``warning``."""
+    _say(f"{rank}: {error}")
     if error.remedy:
         _say(f"what to do: {error.remedy}")
 
@@ -96,6 +100,63 @@ def _is_broken_pipe(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno == errno.EPIPE
 
 
+def _refused_output(reason: str) -> BadInput:
+    """What was found out cannot be told: no exit code but that of a wrong use says so."""
+    return BadInput(
+        f"standard output cannot be written: {reason}",
+        remedy="Send it to a file on a volume with room, to a terminal, or to /dev/null.",
+    )
+
+
+class _StandardOutput(io.TextIOWrapper):
+    """Standard output whose failures are told from those of any other file."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            raise self._told(error) from error
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            raise self._told(error) from error
+
+    @staticmethod
+    def _told(error: OSError) -> Exception:
+        return error if _is_broken_pipe(error) else _refused_output(error.strerror or str(error))
+
+
+class _StandardError(io.TextIOWrapper):
+    """Standard error whose failures are nobody's concern: the exit code says it all."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            return super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
+
+
+def _guard_streams() -> None:
+    """A terminal that cannot show a character shows its code; a full volume ends the command."""
+    for name, kind in (("stdout", _StandardOutput), ("stderr", _StandardError)):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            encoding, lines, at_once = stream.encoding, stream.line_buffering, stream.write_through
+            guarded = kind(
+                stream.detach(),
+                encoding=encoding,
+                errors="backslashreplace",
+                line_buffering=lines,
+                write_through=at_once,
+            )
+            setattr(sys, name, guarded)
+
+
 def _dispatch(app: typer.Typer, program: str, arguments: Sequence[str] | None) -> int:
     """Runs one command; returns its code or lets the exception through."""
     command = typer.main.get_command(app)
@@ -108,22 +169,18 @@ def _dispatch(app: typer.Typer, program: str, arguments: Sequence[str] | None) -
     return answer if isinstance(answer, int) else ExitCode.PASS
 
 
-def _tolerate_any_text() -> None:
-    """A terminal that cannot show a character shows its code instead of ending the command."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
 def finish(app: typer.Typer, program: str, arguments: Sequence[str] | None = None) -> int:
     """Runs ``app`` and returns the exit code, after printing what there is to say.
 
     ``arguments`` default to those of the process.
     """
+    if sys.stdout is None:
+        # Python drops what is printed then, and the next file to be opened gets its number.
+        print_error(_refused_output("it is closed"))
+        return ExitCode.USAGE
     try:
         code = _dispatch(app, program, arguments)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except ReplicatorError as error:
         print_error(error)
         return error.exit_code
@@ -141,12 +198,14 @@ def finish(app: typer.Typer, program: str, arguments: Sequence[str] | None = Non
         code = ExitCode.INTERRUPTED
     except SystemExit as leaving:
         if _is_broken_pipe(leaving.__context__):
+            _say(_NOBODY_READS)
             return ExitCode.INTERRUPTED
         raise
     # The one place that may: a defect must not leave as Python's own exit code, 1, which
     # here says that an invariant is broken.
     except Exception as defect:  # noqa: BLE001
         if _is_broken_pipe(defect):
+            _say(_NOBODY_READS)
             return ExitCode.INTERRUPTED
         _print_defect(defect, program)
         return ExitCode.INTERNAL
@@ -157,22 +216,19 @@ def finish(app: typer.Typer, program: str, arguments: Sequence[str] | None = Non
 
 def run_app(app: typer.Typer, program: str, arguments: Sequence[str] | None = None) -> NoReturn:
     """The whole of a console command: runs ``app`` and ends the process with its exit code."""
-    _tolerate_any_text()
+    _guard_streams()
     code = finish(app, program, arguments)
-    if code == ExitCode.INTERRUPTED:
-        _drop_unwritten_output()
+    _drop_unwritten_output()
     raise SystemExit(int(code))
 
 
 def _drop_unwritten_output() -> None:
-    """Keeps the interpreter from failing on its last flush into a pipe that nobody reads."""
+    """Keeps the interpreter from failing on its last flush, which would change the code."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
                 stream.flush()
-        except (OSError, ValueError):
+        except (OSError, ValueError, BadInput):
             # Closing fails once more on the same bytes, but then they are gone.
-            try:
+            with suppress(OSError, ValueError, BadInput):
                 stream.close()
-            except (OSError, ValueError):
-                continue

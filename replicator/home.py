@@ -142,9 +142,14 @@ class HomeImage:
                 await file.sync()
             self._touched.pop(file_id, None)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether so many files are open that :meth:`trim` would close them."""
+        return len(self._files) > OPEN_FILES_LIMIT
+
     async def trim(self) -> None:
         """Close files when too many are open; what was applied to them is synced first."""
-        if len(self._files) > OPEN_FILES_LIMIT:
+        if self.crowded:
             await self._sync_files()
             for file in self._files.values():
                 if file is not None:

@@ -128,6 +128,8 @@ class ReplicaImage:
                 if sequence <= before and skip:
                     continue  # in the checkpoint already
                 if operation.kind in CONTENT_KINDS:
+                    if home.crowded:  # a batch may touch thousands of files
+                        await home.trim()
                     home.apply_content(operation)
                     self.applied, self.chain = sequence, chain
                 else:

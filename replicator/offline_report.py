@@ -20,6 +20,7 @@ from replicator.offline_place import (
     FindingKind,
     Place,
     SlotPair,
+    check_against_state,
     check_staging,
     locate,
     read_slots,
@@ -40,15 +41,20 @@ class Examination:
 
     @property
     def verdict(self) -> str:
-        """``broken``, ``torn tail`` or ``sound``."""
+        """``broken``, ``nothing to verify``, ``torn tail`` or ``sound``."""
+        kinds = {finding.kind for finding in self.findings}
         if any(finding.broken for finding in self.findings):
             return "broken"
-        torn = any(finding.kind == FindingKind.TORN for finding in self.findings)
-        return "torn tail" if torn else "sound"
+        if FindingKind.ELSEWHERE in kinds or not self.readings:
+            return "nothing to verify"
+        return "torn tail" if FindingKind.TORN in kinds else "sound"
 
     @property
     def exit_code(self) -> ExitCode:
-        return ExitCode.BROKEN if self.verdict == "broken" else ExitCode.PASS
+        if self.verdict == "broken":
+            return ExitCode.BROKEN
+        elsewhere = any(finding.kind == FindingKind.ELSEWHERE for finding in self.findings)
+        return ExitCode.INCONCLUSIVE if elsewhere else ExitCode.PASS
 
     def state(self, name: str) -> SlotPair | None:
         return next((pair for pair in self.states if pair.name == name), None)
@@ -83,6 +89,8 @@ def examine(directory: Path, progress: Progress) -> Examination:
             for epoch, commit in reading.survey.commits.items():
                 if epoch > checkpoint.number("epoch"):
                     findings += check_staging(place, commit)[1]
+    for pair in states:
+        findings += _check_against_state(place, pair, readings, findings)
     if place.set_aside:
         count = len(place.set_aside)
         message = f"an earlier start set {count} damaged segment{'s' * (count > 1)} aside"
@@ -95,6 +103,23 @@ def examine(directory: Path, progress: Progress) -> Examination:
             )
         )
     return Examination(place, readings, states, findings)
+
+
+def _check_against_state(
+    place: Place, pair: SlotPair, readings: list[LogReading], findings: list[Finding]
+) -> list[Finding]:
+    """What the state says and the log lacks; nothing when the log is known to be damaged."""
+    name = "segments" if pair.name == "source" else "journal"
+    directory = place.root / name
+    if any(f.broken and Path(f.path).is_relative_to(directory) for f in findings):
+        return []
+    ends: dict[int, int] | None = None
+    if directory in place.logs:
+        [survey] = [r.survey for r in readings if r.directory == directory]
+        ends = {segment.number: segment.used_bytes for segment in survey.segments}
+    elif place.logs:
+        return []  # a log that was named alone, and does not bear its usual name
+    return check_against_state(place, pair, ends)
 
 
 # -- JSON ------------------------------------------------------------------------------

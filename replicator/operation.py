@@ -43,6 +43,8 @@ class OperationKind(IntEnum):
     SYNC = 12
 
 
+_WRITE: Final = int(OperationKind.WRITE)
+
 CONTENT_KINDS: Final = frozenset(
     {
         OperationKind.WRITE,
@@ -100,7 +102,7 @@ def is_inside(path: str) -> bool:
 
 def write_prefix(file_id: int, offset: int, length: int, captured_ns: int) -> bytes:
     """The prefix of a write, without building an Operation: the hot path of capture."""
-    return PREFIX.pack(OperationKind.WRITE, 0, 0, 0, 0, file_id, offset, length, captured_ns)
+    return PREFIX.pack(_WRITE, 0, 0, 0, 0, file_id, offset, length, captured_ns)
 
 
 def decode_operation(record: Record) -> Operation:

@@ -275,6 +275,7 @@ class _Session:
             store.heard(Heartbeat.decode(frame.payload))
         elif frame.type == FrameType.RESUME:
             self._after, self._chain = store.durable, store.stream_chain
+            store.changed.notify()  # what is safe already may be all that the source waits for
         elif frame.type == FrameType.SYNC_BEGIN:
             self._begin_synchronization(frame)
         else:

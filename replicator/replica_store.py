@@ -23,6 +23,7 @@ again; what was promised stays in the journal meanwhile.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -178,7 +179,7 @@ class ReplicaStore:
         self._cursor = self._redo_position(first_segment, first_offset)
         before = (image.epoch, image.applied)
         try:
-            await self._apply_available()
+            await self._with_room(self._redo)
         except DamagedLog as damaged:
             image.doubt(str(damaged))
         self._cursor = self._durable_end
@@ -187,12 +188,28 @@ class ReplicaStore:
         self.committed_epoch = image.epoch
         if newest.get(image.epoch, 0) > image.applied and not image.damage:
             image.doubt("recovery ended before the journal did")
-        await self.checkpoint()
+        await self._with_room(self.checkpoint)
         self._remove_staging()
         self.runtime.emit("activity", "")
         self.runtime.emit("recovered", image.epoch, image.applied)
         redone = image.applied - (before[1] if before[0] == image.epoch else 0)
         return RecoveryReport(image.epoch, image.applied, redone, image.damage)
+
+    async def _redo(self) -> None:
+        if self._checkpoint_wanted:  # a barrier that found no room
+            await self.checkpoint()
+        await self._apply_available()
+
+    async def _with_room(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Take a step of recovery, again and again while the volume has no room for it."""
+        while True:
+            try:
+                await step()
+                break
+            except NoSpace as full:
+                self._stall(str(full))
+                await sleep_ns(self.options.retry_ns)
+        self._stall("")
 
     async def _make_directories(self) -> None:
         for where, path in (

@@ -9,18 +9,20 @@ that cannot be written.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from replicator.command_line import printable, run_app
+from replicator.command_line import print_error, printable, run_app
 from replicator.errors import BadInput, ExitCode
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from simulator.measures import RunResult, Verdict
+    from simulator.run import ScenarioRun
     from simulator.scenario import Scenario
 
 PROGRAM = "simulator"
@@ -70,6 +72,15 @@ def run(
         Path | None,
         typer.Option(metavar="DIR", help="Write the report DIR/report.html.", show_default=False),
     ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write the machines' final files to DIR, which must be empty: spool, journal, "
+            "checkpoint, image.",
+            show_default=False,
+        ),
+    ] = None,
     set_: SetOption = None,
 ) -> None:
     """Run SCENARIO and say the verdict."""
@@ -77,31 +88,47 @@ def run(
 
     overrides = list(set_ or [])
     loaded = load_scenario(scenario, overrides)
-    _check_targets(json, report)
+    _check_targets(json, report, keep)
     if json is not None and json != _STANDARD_OUTPUT and json.resolve() == scenario.resolve():
-        raise BadInput("--json would overwrite the scenario", path=str(json))
+        raise BadInput(
+            "--json would overwrite the scenario",
+            path=str(json),
+            remedy="Give --json another path.",
+        )
 
     from rich.console import Console
 
     from simulator.report.terminal import print_result, progress_on
     from simulator.run import run_scenario
 
+    ended: list[ScenarioRun] = []
+    more = {} if keep is None else {"at_end": ended.append}
     with progress_on(Console(stderr=True), "starting") as progress:
-        result = run_scenario(loaded, seed, progress)
+        result = run_scenario(loaded, seed, progress, **more)
     # With the record on standard output nothing else may stand there.
     console = Console(stderr=json == _STANDARD_OUTPUT, highlight=False)
     print_result(console, result)
     _write(result, json, report, _command(scenario, result.seed, overrides), console)
+    if keep is not None:
+        _keep(ended.pop(), keep, console)
     raise typer.Exit(exit_code_of(result.verdict))
 
 
 @app.command()
 def check(scenario: ScenarioArgument, set_: SetOption = None) -> None:
-    """Say what SCENARIO is, or every error in it, without running it."""
-    from simulator.scenario import load_scenario
+    """Say what SCENARIO is, or every error in it, without running it.
 
-    for line in describe(load_scenario(scenario, list(set_ or []))):
+    What can run but hardly is as it was meant, is a warning on standard error; the exit code
+    is 0 all the same.
+    """
+    from simulator.scenario import check_scenario
+
+    loaded, warnings = check_scenario(scenario, list(set_ or []))
+    for line in describe(loaded):
         print(printable(line))
+    sys.stdout.flush()  # the warnings stand below, also where both streams are one
+    for warning in warnings:
+        print_error(warning, "warning")
 
 
 @app.command()
@@ -177,42 +204,88 @@ def describe(scenario: Scenario) -> list[str]:
     return lines
 
 
-def _check_targets(json: Path | None, report: Path | None) -> None:
+def _check_targets(json: Path | None, report: Path | None, keep: Path | None) -> None:
     """Refuses, before the run, what could not be written after it."""
-    from simulator.report.output import check_directory_target, check_file_target
+    from contextlib import ExitStack
 
-    if report is not None:
-        check_directory_target(report, "--report")
-        check_file_target(report / "report.html", "--report")
-    if json is not None and json != _STANDARD_OUTPUT:
-        check_file_target(json, "--json")
-        if report is not None and json.resolve() == (report / "report.html").resolve():
-            raise BadInput("--json and --report would write the same file", path=str(json))
+    from simulator.report.output import (
+        check_directory_target,
+        check_file_target,
+        check_new_directory_target,
+        directory_for,
+    )
+
+    if keep is not None:
+        check_new_directory_target(keep, "--keep")
+    with ExitStack() as made:
+        if report is not None:
+            check_directory_target(report, "--report")
+            # The other targets may lie in it.
+            made.enter_context(directory_for(report, "--report", keep=False))
+            check_file_target(report / "report.html", "--report")
+        if json is not None and json != _STANDARD_OUTPUT:
+            check_file_target(json, "--json")
+            if report is not None and json.resolve() == (report / "report.html").resolve():
+                raise BadInput(
+                    "--json and --report would write the same file",
+                    path=str(json),
+                    remedy="Give --json another name; --report always writes report.html.",
+                )
+    if keep is not None:
+        for option, target in (("--report", report), ("--json", json)):
+            if target is not None and target.resolve().is_relative_to(keep.resolve()):
+                raise BadInput(
+                    f"{option} would write into the directory of --keep",
+                    path=str(target),
+                    remedy=f"Give {option} a path outside of it.",
+                )
 
 
 def _write(
     result: RunResult, json: Path | None, report: Path | None, command: str, console: Console
 ) -> None:
     """Writes what was asked for, and says where it is."""
+    from contextlib import ExitStack
+
+    from simulator.report.output import directory_for, write_atomically
     from simulator.report.record import result_text
 
-    if json == _STANDARD_OUTPUT:
-        print(result_text(result), end="")
-    elif json is not None:
-        from simulator.report.output import write_atomically
+    with ExitStack() as made:
+        if report is not None:
+            made.enter_context(directory_for(report, "--report"))
+        if json == _STANDARD_OUTPUT:
+            print(result_text(result), end="", flush=True)
+        elif json is not None:
+            write_atomically(json, result_text(result), "--json")
+            _say_where(console, "JSON", json)
+        if report is not None:
+            from simulator.report import render_report
 
-        write_atomically(json, result_text(result), "--json")
-        _say_where(console, "JSON", json)
-    if report is not None:
-        from simulator.report import render_report
+            _say_where(console, "report", render_report(result, report, command=command))
 
-        _say_where(console, "report", render_report(result, report, command=command))
+
+def _keep(run: ScenarioRun, directory: Path, console: Console) -> None:
+    """Writes the machines' files, and says where they are."""
+    from replicator.cli import byte_progress
+    from simulator.kept_files import keep_files
+
+    with byte_progress("keeping files") as progress:
+        kept = keep_files(run, directory, progress)
+    for machine, place in kept.items():
+        if place is not None:
+            _say_where(console, f"files of the {machine}", place)
+        else:
+            _say(console, f"files of the {machine}: none, it was lost in the run")
 
 
 def _say_where(console: Console, what: str, path: Path) -> None:
+    _say(console, f"{what}: {path}")
+
+
+def _say(console: Console, line: str) -> None:
     from rich.text import Text
 
-    console.print(Text(printable(f"{what}: {path}")), soft_wrap=True)
+    console.print(Text(printable(line)), soft_wrap=True)
 
 
 def _command(scenario: Path, seed: int, overrides: list[str]) -> str:

@@ -66,7 +66,11 @@ def refresh(inode: Inode) -> int:
     if touched:
         hashes, total = inode.hashes, inode.hash_sum
         for number in touched:
-            new = block_hash(number, blocks.get(number))
+            block = blocks.get(number)
+            if block and len(block) == BLOCK_BYTES and block != ZERO_BLOCK:
+                new = _h(block, number)
+            else:
+                new = block_hash(number, block)
             old = hashes.get(number, 0)
             if new != old:
                 total += new - old

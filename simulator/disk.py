@@ -27,6 +27,7 @@ from replicator.errors import Locked
 from replicator.runtime import Completion, Crashed
 from simulator.blocks import BLOCK_BYTES
 from simulator.device import Device, DiskModel
+from simulator.event_trace import CHUNK_NUMBERS, EventTrace
 from simulator.inode import Choose, Inode
 from simulator.namespace import Edit, Namespace
 from simulator.runtime import SimClock
@@ -46,7 +47,7 @@ class Disk:
     clock: the simulated clock that service times are booked on.
     model: sizes and times.
     name: for messages, events and lock names.
-    trace: called with ``(event, *ints)`` at each step; feeds the hash of the event trace.
+    trace: where each step is noted, under the disk's name.
     """
 
     def __init__(
@@ -54,10 +55,13 @@ class Disk:
         clock: SimClock,
         model: DiskModel,
         name: str,
-        trace: Callable[..., None] | None = None,
+        trace: EventTrace | None = None,
     ) -> None:
         self.clock = clock
         self.model = model
+        self.nearly_full_bytes = model.size_bytes - 2 * BLOCK_BYTES
+        """Above it a write must look block by block how much of it fits."""
+        self._write_back_above_bytes = model.dirty_limit_bytes // 2
         self.name = name
         self.device = Device(model)
         self.names = Namespace()
@@ -75,6 +79,8 @@ class Disk:
         """Fault: syncs return at once and make nothing durable."""
         self.boots = 0
         self._trace = trace
+        self._record = None if trace is None else trace.recorder(name)
+        self._write_code = 0 if trace is None else trace.code(f"{name} write")
         self._inodes: dict[int, Inode] = {}
         self._dirty: dict[int, Inode] = {}
         self._writing_back = False
@@ -157,21 +163,46 @@ class Disk:
     def step(self, event: str, *values: int) -> None:
         """Count one storage step; the crash that was asked for happens here."""
         self.steps += 1
-        if self._trace is not None:
-            self._trace(event, *values)
+        if self._record is not None:
+            self._record(event, *values)
+        if self.crash_at_step is not None:
+            self._crash_if_due()
+
+    def _crash_if_due(self) -> None:
         if self.crash_at_step is not None and self.steps >= self.crash_at_step:
             self.crash_at_step = None
             if self.on_crash is not None:
                 self.on_crash()
             raise Crashed(f"{self.name}: crash at storage step {self.steps}")
 
-    def wrote(self, inode: Inode, length: int, new_blocks: int) -> None:
+    def changed(self, inode: Inode, length: int, new_blocks: int) -> None:
         """Account for dirty data and space; starts write-back when much is dirty."""
         self.used_blocks += new_blocks
         self.dirty_bytes += length
-        self._dirty.setdefault(inode.number, inode)
-        if self.dirty_bytes * 2 > self.model.dirty_limit_bytes and not self._writing_back:
+        if inode.number not in self._dirty:
+            self._dirty[inode.number] = inode
+        if self.dirty_bytes > self._write_back_above_bytes and not self._writing_back:
             self._write_back()
+
+    def wrote(self, inode: Inode, offset: int, length: int, new_blocks: int) -> None:
+        """A write: :meth:`changed` and :meth:`step` in one, for there is none more frequent."""
+        number = inode.number
+        if new_blocks:
+            self.used_blocks += new_blocks
+        self.dirty_bytes += length
+        if number not in self._dirty:
+            self._dirty[number] = inode
+        if self.dirty_bytes > self._write_back_above_bytes and not self._writing_back:
+            self._write_back()
+        self.steps += 1
+        trace = self._trace
+        if trace is not None:
+            numbers = trace.numbers
+            numbers += (self.clock.now(), self._write_code, number, offset, length)
+            if len(numbers) > CHUNK_NUMBERS:
+                trace.flush()
+        if self.crash_at_step is not None:
+            self._crash_if_due()
 
     def settle(self, inode: Inode, up_to: int) -> None:
         """The changes numbered below ``up_to`` have reached the medium."""
@@ -191,12 +222,12 @@ class Disk:
             return
         self._writing_back = True
         size, count, runs, end = 0, 0, 0, -1
-        for change in inode.changes:
+        for offset, length, data, _before, _size_before, _size_after in inode.changes:
             count += 1
-            if change.data is not None:
-                runs += change.offset != end
-                end = change.offset + len(change.data)
-                size += len(change.data)
+            if data is not None:
+                runs += offset != end
+                end = offset + length
+                size += length
             if size >= WRITE_BACK_CHUNK_BYTES:
                 break
         up_to, boot = inode.first_change + count, self.boots
@@ -207,7 +238,7 @@ class Disk:
                 return  # the power went away meanwhile
             self._writing_back = False
             self.settle(inode, up_to)
-            if self.dirty_bytes * 2 > self.model.dirty_limit_bytes:
+            if self.dirty_bytes > self._write_back_above_bytes:
                 self._write_back()
 
         self.clock.at(done_ns, written)

@@ -15,16 +15,14 @@ threads.
 from __future__ import annotations
 
 import random
-from array import array
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
-
-import xxhash
 
 from replicator.runtime import Kernel, Task
 from replicator.runtime.port import Listener, Stream
 from simulator.device import INSTANT, DiskModel
 from simulator.disk import Disk
+from simulator.event_trace import EventTrace
 from simulator.inode import Choose
 from simulator.network import Attachment, Network
 from simulator.runtime import SimClock
@@ -35,61 +33,6 @@ Observer = Callable[[str, str, tuple[int | str, ...]], None]
 
 WALL_EPOCH_NS = 1_262_304_000_000_000_000
 """Wall clock at the start of a run: 2010-01-01, 00:00 UTC."""
-
-
-class EventTrace:
-    """The hash of everything that happened, in order: equal runs have equal hashes."""
-
-    def __init__(self, clock: SimClock) -> None:
-        self._clock = clock
-        self._codes: dict[str, int] = {}
-        self._numbers = array("q")
-        self._hash = xxhash.xxh3_128()
-        self.events = 0
-
-    def record(self, event: str, *values: int) -> None:
-        """Add one event at the present simulated time."""
-        code = self._codes.get(event)
-        if code is None:
-            code = self._new_code(event)
-        numbers = self._numbers
-        numbers.append(self._clock.now())
-        numbers.append(code)
-        numbers.extend(values)
-        self.events += 1
-        if len(numbers) > 16384:
-            self._flush()
-
-    def recorder(self, label: str) -> Callable[..., None]:
-        """A ``record`` that puts ``label`` before each event."""
-        codes: dict[str, int] = {}
-        clock, numbers = self._clock, self._numbers
-
-        def record(event: str, *values: int) -> None:
-            code = codes.get(event)
-            if code is None:
-                code = codes[event] = self._new_code(f"{label} {event}")
-            numbers.extend((clock.now(), code, *values))
-            self.events += 1
-            if len(numbers) > 16384:
-                self._flush()
-
-        return record
-
-    def _new_code(self, event: str) -> int:
-        """The number of an event's name; the name itself goes into the hash once."""
-        code = self._codes.setdefault(event, len(self._codes) + 1)
-        self._hash.update(event.encode())
-        return code
-
-    def _flush(self) -> None:
-        self._hash.update(self._numbers.tobytes())
-        del self._numbers[:]
-
-    def digest(self) -> str:
-        """Hexadecimal digest of all events so far."""
-        self._flush()
-        return self._hash.hexdigest()
 
 
 class Host:
@@ -198,7 +141,7 @@ class Machine:
     def add_disk(self, name: str, model: DiskModel) -> Disk:
         """Fit a disk; its steps go into the trace as ``machine/name event``."""
         label = f"{self.name}/{name}"
-        disk = Disk(self.world.clock, model, label, self.world.trace.recorder(label))
+        disk = Disk(self.world.clock, model, label, self.world.trace)
         self.disks[name] = disk
         return disk
 

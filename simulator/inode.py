@@ -21,7 +21,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from itertools import chain
+from typing import Final
 
 from simulator.blocks import BLOCK_BYTES, ZERO_BLOCK, ForkedMap, all_keys, patch, read_range
 
@@ -30,16 +31,22 @@ Choose = Callable[[int], int]
 
 LOST, TORN, WHOLE = range(3)
 
+Replaced = list[tuple[int, bytes | None]]
+"""Blocks by number as they were before a change; None for one that held nothing."""
 
-class Change(NamedTuple):
-    """One unsynced change.  ``data`` is None for a truncation to ``offset`` bytes."""
+APPENDED: Final = ()
+"""Before-image of an append: it is undone by cutting it off."""
 
-    offset: int
-    data: bytes | None
-    before: list[tuple[int, bytes | None]] | None
-    """The blocks it replaced; None for an append, which is undone by cutting it off."""
-    size_before: int
-    size_after: int
+Pieces = tuple[bytes, ...]
+"""The data of one write that was handed over in several buffers."""
+
+Change = tuple[int, int, bytes | Pieces | None, Replaced | bytes | tuple[()] | None, int, int]
+"""One unsynced change: offset, length, data, before-image, size before, size after.
+
+``data`` is None for a truncation to ``offset`` bytes.  The before-image of a write of one
+whole block is that block itself (None for nothing).  A plain tuple, because one is made for
+each write and a class of its own costs several times more.
+"""
 
 
 class Inode:
@@ -74,7 +81,7 @@ class Inode:
         self._blocks: dict[int, bytes] = {}
         # What was appended since anybody looked at blocks: logs grow by unaligned records,
         # and to cut each into blocks at once would copy it three times more.
-        self._tail: list[bytes] = []
+        self._tail: list[Pieces] = []
         self._tail_ends: list[int] = []
         self._tail_start = 0
         self.held_blocks = 0
@@ -127,7 +134,7 @@ class Inode:
     def blocks(self) -> dict[int, bytes]:
         """The content by block number; a missing block reads as zeros."""
         if self._tail:
-            tail = self._tail[0] if len(self._tail) == 1 else b"".join(self._tail)
+            tail = b"".join(chain.from_iterable(self._tail))
             start = self._tail_start
             self._tail, self._tail_ends = [], []
             self._write_parts(*divmod(start, BLOCK_BYTES), tail)
@@ -143,60 +150,70 @@ class Inode:
             return b""
         ends, end = self._tail_ends, offset + length
         first, last = bisect_right(ends, offset), bisect_left(ends, end)
-        pieces = self._tail[first : last + 1]
-        over = ends[last] - end
-        if over:
-            pieces[-1] = pieces[-1][: len(pieces[-1]) - over]
         begin = ends[first - 1] if first else self._tail_start
+        writes = self._tail[first : last + 1]
+        if ends[last] > end:
+            start = ends[last - 1] if last else self._tail_start
+            writes[-1] = (b"".join(writes[-1])[: end - start],)
         if offset > begin:
-            pieces[0] = pieces[0][offset - begin :]
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def _append(self, offset: int, data: bytes) -> int:
-        """Add to the end of the file; returns how many blocks are new."""
-        end = offset + len(data)
-        new_blocks = (end - 1) // BLOCK_BYTES - (offset - 1) // BLOCK_BYTES
-        if not self._tail:
-            self._tail_start = offset
-            if offset % BLOCK_BYTES and not self._blocks.get(offset // BLOCK_BYTES):
-                new_blocks += 1  # the file ends in a hole
-        self._tail.append(data)
-        self._tail_ends.append(end)
-        return new_blocks
+            writes[0] = (b"".join(writes[0])[offset - begin :],)
+        return b"".join(chain.from_iterable(writes))
 
     def write(self, offset: int, data: bytes) -> int:
         """Write and return how many blocks are new."""
         length = len(data)
-        number, start = divmod(offset, BLOCK_BYTES)
-        before: list[tuple[int, bytes | None]] | None
-        if offset == self.size and (self._tail or start or length != BLOCK_BYTES):
-            before = None
-            new_blocks = self._append(offset, data) if length else 0
-        elif start == 0 and length == BLOCK_BYTES:
-            blocks = self.blocks
-            old = blocks.get(number)
-            new_blocks = 0 if old else 1
+        size = self.size
+        end = offset + length
+        before: Replaced | bytes | None
+        if length == BLOCK_BYTES and not offset % BLOCK_BYTES and not self._tail:
+            number = offset // BLOCK_BYTES
+            blocks = self._blocks
+            before = blocks.get(number)
             blocks[number] = data
-            before = [(number, old)]
             self.touched.add(number)
+            new_blocks = 0 if before else 1
+        elif offset == size and length:
+            return self.append((data,), length)
         else:
             _ = self.blocks  # the tail's turn comes first
-            before, new_blocks = self._write_parts(number, start, data)
-        self.held_blocks += new_blocks
-        size_before = self.size
-        end = offset + length
-        size_after = end if end > size_before else size_before
-        self.size = size_after
-        self.changes.append(Change(offset, data, before, size_before, size_after))
+            before, new_blocks = self._write_parts(*divmod(offset, BLOCK_BYTES), data)
+        if new_blocks:
+            self.held_blocks += new_blocks
+        if end > size:
+            self.size = end
+        self.changes.append((offset, length, data, before, size, self.size))
         self.dirty_bytes += length
         if offset != self.written_end:
             self.dirty_runs += 1
         self.written_end = end
         return new_blocks
 
-    def _write_parts(
-        self, number: int, start: int, data: bytes
-    ) -> tuple[list[tuple[int, bytes | None]], int]:
+    def append(self, pieces: Pieces, length: int) -> int:
+        """Add ``length`` bytes to the end of the file; returns how many blocks are new.
+
+        The pieces are kept as they are: a log's payload is neither joined to its header nor
+        cut into blocks.
+        """
+        offset = self.size
+        end = offset + length
+        new_blocks = (end - 1) // BLOCK_BYTES - (offset - 1) // BLOCK_BYTES
+        if not self._tail:
+            self._tail_start = offset
+            if offset % BLOCK_BYTES and not self._blocks.get(offset // BLOCK_BYTES):
+                new_blocks += 1  # the file ends in a hole
+        self._tail.append(pieces)
+        self._tail_ends.append(end)
+        self.size = end
+        self.changes.append((offset, length, pieces, APPENDED, offset, end))
+        if new_blocks:
+            self.held_blocks += new_blocks
+        self.dirty_bytes += length
+        if offset != self.written_end:
+            self.dirty_runs += 1
+        self.written_end = end
+        return new_blocks
+
+    def _write_parts(self, number: int, start: int, data: bytes) -> tuple[Replaced, int]:
         """Write over any number of blocks, from ``start`` of the first on.
 
         Returns the blocks that were replaced, and how many are new.
@@ -204,7 +221,7 @@ class Inode:
         blocks = self._blocks
         first = number
         new_blocks = 0
-        before: list[tuple[int, bytes | None]] = []
+        before: Replaced = []
         position, end = 0, BLOCK_BYTES - start
         while position < len(data):
             part = data[position:end]
@@ -237,15 +254,15 @@ class Inode:
     def truncate(self, size: int) -> int:
         """Set the size and return how many blocks are gone."""
         _ = self.blocks  # the tail ends where the file ends, or it is none
-        before: list[tuple[int, bytes | None]] = []
+        before: Replaced = []
         size_before = self.size
         gone = self._cut(size, before) if size < size_before else 0
-        self.changes.append(Change(size, None, before, size_before, size))
+        self.changes.append((size, 0, None, before, size_before, size))
         self.size = size
         self.dirty_runs += 1
         return gone
 
-    def _cut(self, size: int, before: list[tuple[int, bytes | None]]) -> int:
+    def _cut(self, size: int, before: Replaced) -> int:
         blocks = self.blocks
         gone = 0
         keep, rest = divmod(size, BLOCK_BYTES)
@@ -290,35 +307,44 @@ class Inode:
 
     def settle(self, up_to: int) -> int:
         """Make the changes numbered below ``up_to`` durable; returns the bytes settled."""
-        settled = 0
         changes = self.changes
-        while changes and self.first_change < up_to:
-            change = changes.popleft()
-            self.first_change += 1
-            if change.data is None:
-                self.dirty_runs -= 1
-                continue
-            settled += len(change.data)
-            if change.offset != self.settled_end:
-                self.dirty_runs -= 1
-            self.settled_end = change.offset + len(change.data)
-        self.dirty_bytes -= settled
-        if not changes:
-            self.dirty_runs = 0
+        if up_to >= self.first_change + len(changes):  # all of them: no need to look at each
+            settled = self.dirty_bytes
+            self.first_change += len(changes)
+            changes.clear()
+            self.dirty_bytes = self.dirty_runs = 0
             self.written_end = self.settled_end = -1
+            return settled
+        settled, runs, end = 0, 0, self.settled_end
+        count = max(0, up_to - self.first_change)
+        for _ in range(count):
+            offset, length, data, _before, _size_before, _size_after = changes.popleft()
+            if data is None:
+                runs += 1
+                continue
+            settled += length
+            if offset != end:
+                runs += 1
+            end = offset + length
+        self.first_change += count
+        self.settled_end = end
+        self.dirty_runs -= runs
+        self.dirty_bytes -= settled
         return settled
 
     def power_loss(self, choose: Choose, sector_bytes: int) -> None:
         """Lose the cache: go back to the medium, then let a legal subset survive."""
         _ = self.blocks
         changes = list(self.changes)
-        for change in reversed(changes):
-            if change.before is None:
-                self._cut_off(change.size_before, change.size_after)
-            else:
-                for number, old in reversed(change.before):
+        for offset, _length, _data, before, size_before, size_after in reversed(changes):
+            if before == APPENDED:
+                self._cut_off(size_before, size_after)
+            elif isinstance(before, list):
+                for number, old in reversed(before):
                     self._restore(number, old)
-            self.size = change.size_before
+            else:
+                self._restore(offset // BLOCK_BYTES, before or None)
+            self.size = size_before
         self.changes.clear()
         self.first_change += len(changes)
         if changes:
@@ -331,34 +357,31 @@ class Inode:
 
     def _survive(self, changes: list[Change], choose: Choose, sector_bytes: int) -> None:
         cache = self.fork()  # replays every change: what the cache held after each one
-        resizing = [i for i, each in enumerate(changes) if each.size_after != each.size_before]
+        resizing = [i for i, (*_, before, after) in enumerate(changes) if after != before]
         surviving_resizes = choose(len(resizing) + 1)
         size = self.size
         for index in resizing[:surviving_resizes]:
-            size = changes[index].size_after
+            size = changes[index][5]
         lost_cut = len(changes)
         for index in resizing[surviving_resizes:]:
-            if changes[index].data is None:
+            if changes[index][2] is None:
                 lost_cut = index
                 break
-        for index, change in enumerate(changes):
-            if index >= lost_cut:
-                break
-            if change.data is None:
-                cache.truncate(change.offset)
-                if change.size_after < self.size:
-                    self.truncate(change.offset)
+        for offset, length, data, _before, _size_before, size_after in changes[:lost_cut]:
+            if data is None:
+                cache.truncate(offset)
+                if size_after < self.size:
+                    self.truncate(offset)
                 continue
-            cache.write(change.offset, change.data)
+            cache.write(offset, data if isinstance(data, bytes) else b"".join(data))
             fate = choose(3)
             if fate == LOST:
                 continue
-            first = change.offset // sector_bytes
-            last = (change.offset + len(change.data) - 1) // sector_bytes
+            first = offset // sector_bytes
+            last = (offset + length - 1) // sector_bytes
             for start, end in self._surviving_runs(first, last + 1, fate, choose):
-                offset = start * sector_bytes
-                length = min(end * sector_bytes, cache.size) - offset
-                self.write(offset, read_range(cache.blocks, offset, length))
+                at = start * sector_bytes
+                self.write(at, cache.read(at, end * sector_bytes - at))
         self.truncate(size)
 
     @staticmethod

@@ -2,8 +2,9 @@
 
 Models
 ------
-* Each direction sends one chunk at a time (about 10 ms worth, at most 64 KiB) and serves
-  the connections that have data round robin.  A chunk holds the line for bytes / rate.
+* Each direction sends one chunk at a time (about 10 ms worth, at most 64 KiB; beyond
+  26 Gbit/s, 20 us worth) and serves the connections that have data round robin.  A chunk
+  holds the line for bytes / rate.
 * One connection is besides paced by what a single TCP stream can carry::
 
       window bound   W / RTT                                (receive window W)
@@ -51,6 +52,8 @@ MATHIS_LIMIT = 0.01
 """Loss above which timeouts dominate and Padhye's formula is used."""
 CHUNK_LIMIT_BYTES = 64 * 1024
 CHUNK_TIME_NS = 10_000_000
+CHUNK_LEAST_TIME_NS = 20_000
+"""A chunk need not be shorter than this: finer than what any reader could tell apart."""
 
 Direction = Literal["to_a", "to_b"]
 CorruptHook = Callable[[int, bytes], bytes]
@@ -102,6 +105,8 @@ class LinkModel:
 
     def scheduled_bits_per_second(self, now_ns: int) -> float:
         """The line rate that the schedule gives at a simulated time."""
+        if not self.schedule:
+            return self.bits_per_second
         time_ns = (now_ns + self.day_offset_ns) % DAY_NS
         for start, end, rate in self.schedule:
             if start <= time_ns < end or (end < start and not end <= time_ns < start):
@@ -174,6 +179,8 @@ class Line:
         self.flows: dict[Flow, None] = {}
         self._random = random
         self._stream_rate = model.stream_bytes_per_second()
+        self._rate = self._pace = 0.0
+        self._chunk_limit = 0
         self._ready: deque[Flow] = deque()
         self._busy = False
         self._closed_until_ns = -1
@@ -213,12 +220,13 @@ class Line:
                 self._wait_for_schedule(now)
                 return
             flow = self._ready.popleft()
-            pace = min(rate, self._stream_rate)
-            size = flow.take(self._chunk_limit(pace))
+            if rate != self._rate:
+                self._set_rate(rate)
+            size = flow.take(self._chunk_limit)
             if size == 0:
                 continue
             end_ns = now + round(size / rate * SECOND_NS)
-            flow.ready_ns = now + round(size / pace * SECOND_NS)
+            flow.ready_ns = now + round(size / self._pace * SECOND_NS)
             self.sent_bytes += size
             self.chunks += 1
             self._busy = True
@@ -226,13 +234,17 @@ class Line:
             self._send_off(flow, end_ns)
             return
 
-    def _chunk_limit(self, pace_bytes_per_second: float) -> int:
+    def _set_rate(self, rate_bytes_per_second: float) -> None:
+        """The line's rate has changed: and with it a connection's pace and what a chunk holds."""
         model = self.model
-        worth = int(pace_bytes_per_second * CHUNK_TIME_NS / SECOND_NS)
+        self._rate = rate_bytes_per_second
+        self._pace = min(rate_bytes_per_second, self._stream_rate)
+        worth = int(self._pace * CHUNK_TIME_NS / SECOND_NS)
         # A quarter of the window at most: half a window is on its way at the full pace, so
         # counting the window in whole chunks does not slow a stream below window / RTT.
-        limit = min(CHUNK_LIMIT_BYTES, worth, model.tcp_window_bytes // 4)
-        return max(limit, min(model.mss_bytes, model.tcp_window_bytes))
+        most = max(CHUNK_LIMIT_BYTES, worth * CHUNK_LEAST_TIME_NS // CHUNK_TIME_NS)
+        limit = min(most, worth, model.tcp_window_bytes // 4)
+        self._chunk_limit = max(limit, min(model.mss_bytes, model.tcp_window_bytes))
 
     def _chunk_sent(self, flow: Flow) -> None:
         self._busy = False
@@ -251,7 +263,8 @@ class Line:
         arrival_ns = sent_ns + self.latency_ns
         if self.model.jitter_ns:
             arrival_ns += int(self._random() * self.model.jitter_ns)
-        flow.arrival_ns = max(flow.arrival_ns, arrival_ns)
+        if arrival_ns > flow.arrival_ns:
+            flow.arrival_ns = arrival_ns
         self.clock.at(flow.arrival_ns, partial(self.arrive, flow.deliver))
 
     def send_mark(self, flow: Flow) -> None:

@@ -18,11 +18,9 @@ from replicator.runtime import Task, sleep_ns
 from replicator.safeguards import ALL_SAFEGUARDS, ReplicaOptions, Safeguards
 from replicator.source import SourceOptions
 from replicator.units import format_bytes, format_seconds
-from simulator.exchange.load import LoadConfig
-from simulator.exchange.small_store import SmallStoreConfig
 from simulator.faults import FaultInjector
 from simulator.host import Host, World, seeded_choice
-from simulator.link import Link, LinkModel
+from simulator.link import Link
 from simulator.measures import (
     SEVERITY,
     Check,
@@ -124,44 +122,16 @@ class ScenarioRun:
             replica.add_disk("journal", scenario.replica.journal_disk.model)
 
     def _lay_link(self) -> Link:
-        link, scenario = self.scenario.link, self.scenario
-        model = LinkModel(
-            bits_per_second=link.bits_per_second,
-            rtt_ns=link.rtt_ns,
-            loss=link.loss,
-            tcp_window_bytes=link.tcp_window_bytes,
-            jitter_ns=link.jitter_ns,
-            mss_bytes=link.mss_bytes,
-            schedule=tuple(
-                (start, end, entry.bits_per_second)
-                for entry in link.schedule
-                for start, end in entry.ranges_ns
-            ),
-            day_offset_ns=scenario.starts_at_time_of_day_ns,
+        made = Link(
+            self.world.clock, SOURCE, REPLICA, self.scenario.link_model, self.world.random("jitter")
         )
-        made = Link(self.world.clock, SOURCE, REPLICA, model, self.world.random("jitter"))
         assert self.world.network is not None
         return self.world.network.add_link(made)
 
     def _workload(self) -> Workload:
         stream = self.scenario.stream
         if isinstance(stream, StoreStream):
-            store = SmallStoreConfig(
-                log_size_bytes=stream.log_size_bytes,
-                checkpoint_depth_bytes=stream.checkpoint_depth_bytes,
-                database_capacity_bytes=stream.database_size_bytes,
-                mailboxes=stream.mailboxes,
-            )
-            largest = min(4 << 20, stream.database_size_bytes // 4)
-            load = LoadConfig(
-                messages_per_second=stream.messages_per_second,
-                mailboxes=stream.mailboxes,
-                message_size_bytes=stream.message_size_bytes,
-                largest_bytes=max(largest, stream.message_size_bytes),
-                compressible_share=stream.compressible,
-                retention_bytes=stream.database_size_bytes // 2,
-            )
-            return StoreWorkload(store, load, self.world.random("load"))
+            return StoreWorkload(stream.store, stream.load, self.world.random("load"))
         assert isinstance(stream, TraceStream)
         writes = read_writes(stream.path)
         if stream.limit_ns is not None:
@@ -579,6 +549,7 @@ def run_scenario(
     scenario: Scenario,
     seed: int | None = None,
     progress: Progress | None = None,
+    at_end: Callable[[ScenarioRun], None] | None = None,
 ) -> RunResult:
     """Run a scenario; returns its record.
 
@@ -586,19 +557,24 @@ def run_scenario(
     ---------
     seed: names the random choices; the scenario's own when None.
     progress: called with (simulated seconds, total seconds, state) at each sample.
+    at_end: gets the run when it is over, its machines' disks as they were left.
 
     Raises BadInput when the scenario's files cannot be read.
     """
     try:
         run = ScenarioRun(scenario, seed)
     except ValueError as error:
-        # Every single key is in order; together they make no world.
+        # A contradiction that the check of scenarios does not know (yet).
         raise BadInput(
             f"the scenario cannot be set up: {error}",
             path=scenario.name,
-            remedy="Change the keys of [stream], [protection] or [link] that this sentence names.",
+            remedy="Change the keys that this sentence speaks of, and please report that "
+            "'simulator check' did not find it.",
         ) from error
-    return run.run(progress)
+    result = run.run(progress)
+    if at_end is not None:
+        at_end(run)
+    return result
 
 
 __all__ = ["ScenarioRun", "run_scenario"]

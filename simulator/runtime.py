@@ -17,6 +17,7 @@ that is run by SimPy's ``run`` or ``step`` meets it as an ordinary event.  Again
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
@@ -24,20 +25,20 @@ import simpy
 from simpy.events import NORMAL
 
 
-class _Call:
-    """A function on SimPy's heap, as much of an event as SimPy's ``step`` looks at."""
+class _Call(partial[None]):
+    """A function on SimPy's heap, as much of an event as SimPy's ``step`` looks at.
 
-    __slots__ = ("fn",)
+    A ``partial``, because that is made and called without a frame of its own.
+    """
+
+    __slots__ = ()
 
     _ok = True
     """SimPy asks whether the event has failed."""
 
-    def __init__(self, fn: Callable[[], None]) -> None:
-        self.fn = fn
-
     @property
     def callbacks(self) -> list[Callable[[Any], None]]:
-        return [lambda _event: self.fn()]
+        return [lambda _event: self()]
 
     @callbacks.setter
     def callbacks(self, _none: None) -> None:
@@ -69,12 +70,16 @@ class SimClock:
     def run_until(self, time_ns: int) -> None:
         """Run all events up to and including ``time_ns``."""
         env, heap = self.env, self._heap
-        while heap and heap[0][0] <= time_ns:
-            event = heap[0][3]
+        while heap:
+            at_ns, _, _, event = first = heappop(heap)
+            if at_ns > time_ns:
+                heappush(heap, first)
+                break
             if type(event) is _Call:
-                env._now = heappop(heap)[0]
-                event.fn()
+                env._now = at_ns
+                event()
             else:
+                heappush(heap, first)
                 env.step()
         if env._now < time_ns:
             env._now = time_ns
@@ -83,9 +88,10 @@ class SimClock:
         """Run until no event is left."""
         env, heap = self.env, self._heap
         while heap:
-            event = heap[0][3]
+            at_ns, _, _, event = first = heappop(heap)
             if type(event) is _Call:
-                env._now = heappop(heap)[0]
-                event.fn()
+                env._now = at_ns
+                event()
             else:
+                heappush(heap, first)
                 env.step()

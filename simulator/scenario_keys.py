@@ -24,6 +24,14 @@ REQUIRED: Final = ...
 DAY_NS: Final = 86_400 * units.NS_PER_SECOND
 
 
+class KeyProblem(ValueError):
+    """A value that a validator refuses, and what to do about it."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
 class Table(BaseModel):
     """A TOML table: unknown keys are errors, and nothing changes after loading.
 
@@ -131,7 +139,9 @@ SamplingInterval = Annotated[
     ),
 ]
 BitRate = Annotated[int, _of(units.RATE, units.spell_rate, positive=True)]
-Frequency = Annotated[float, _of(units.FREQUENCY, units.spell_frequency)]
+PositiveFrequency = Annotated[
+    float, _of(units.FREQUENCY, units.spell_frequency, positive=True, at_least=1e-9)
+]
 Ratio = Annotated[float, _of(units.RATIO, units.spell_ratio, plain_number_too=True)]
 
 

@@ -2,7 +2,7 @@
 
 Attributes are plain numbers whose names carry the unit; keys in TOML have no unit suffix and
 their values carry it.  ``docs/scenarios.md`` is made from these declarations.  Checks that span
-several keys stand in :func:`contradictions`, each naming the key to blame.
+several keys stand in :mod:`simulator.scenario_checks`.
 
 Figures of failover come from the project's collection of published numbers (``exchange.md``);
 its marks are repeated: [V] vendor, [T] third party, [M] from memory, so a named default and
@@ -11,22 +11,23 @@ never a truth, [A] assumed for want of any source.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationInfo, field_validator
 
-from replicator import units
+from simulator.exchange.load import LoadConfig
+from simulator.exchange.small_store import SmallStoreConfig
+from simulator.link import LinkModel
 from simulator.scenario_hosts import ReplicaHost, SourceHost
 from simulator.scenario_keys import (
     DAY_NS,
     REQUIRED,
     BitRate,
     Duration,
-    Frequency,
+    KeyProblem,
     PositiveDuration,
+    PositiveFrequency,
     PositiveSize,
     Ratio,
     SamplingInterval,
@@ -37,7 +38,6 @@ from simulator.scenario_keys import (
     key,
 )
 
-KeyPath = tuple[str | int, ...]
 HostName = Literal["source", "replica"]
 Survival = Literal["seeded", "none", "all"]
 
@@ -49,7 +49,9 @@ class StoreStream(Table):
     """A small transactional store that receives messages: logs, checkpoint, database."""
 
     kind: Literal["store"] = key(None, "The emulated store under message load.", REQUIRED)
-    messages_per_second: Frequency = key("messages", "Mean rate of arriving messages.", "2/s")
+    messages_per_second: PositiveFrequency = key(
+        "messages", "Mean rate of arriving messages.", "2/s"
+    )
     message_size_bytes: PositiveSize = key("message_size", "Mean size of a message.", "48KiB")
     compressible: Ratio = key(None, "Share of the payload bytes that compress away.", 0.5)
     mailboxes: int = key(None, "Number of mailboxes.", 50, ge=1, le=1_000_000)
@@ -62,6 +64,34 @@ class StoreStream(Table):
     database_size_bytes: PositiveSize = key(
         "database_size", "Capacity of the database file.", "256MiB"
     )
+
+    @property
+    def retention_bytes(self) -> int:
+        """Messages beyond so much are deleted, the oldest first."""
+        return self.database_size_bytes // 2
+
+    @property
+    def store(self) -> SmallStoreConfig:
+        """The effective figures of the store."""
+        return SmallStoreConfig(
+            log_size_bytes=self.log_size_bytes,
+            checkpoint_depth_bytes=self.checkpoint_depth_bytes,
+            database_capacity_bytes=self.database_size_bytes,
+            mailboxes=self.mailboxes,
+        )
+
+    @property
+    def load(self) -> LoadConfig:
+        """The effective figures of the load on it."""
+        largest = min(4 << 20, self.database_size_bytes // 4)
+        return LoadConfig(
+            messages_per_second=self.messages_per_second,
+            mailboxes=self.mailboxes,
+            message_size_bytes=self.message_size_bytes,
+            largest_bytes=max(largest, self.message_size_bytes),
+            compressible_share=self.compressible,
+            retention_bytes=self.retention_bytes,
+        )
 
 
 class TraceStream(Table):
@@ -83,15 +113,21 @@ class TraceStream(Table):
     def _from_the_scenario(cls, given: object, info: ValidationInfo) -> object:
         """Absolute from here on, whatever directory the command runs in."""
         if not isinstance(given, str) or not given or "\0" in given:
-            raise ValueError('must be a file name: write for instance "data/trace.csv"')
+            raise KeyProblem("must be a file name", 'Write for instance path = "data/trace.csv".')
         context = info.context or {}
         path = Path(context.get("directory", ".")).absolute() / given
         try:
             path, found = path.resolve(), path.is_file()
         except (OSError, RuntimeError) as error:  # name too long, loop of symbolic links
-            raise ValueError(f"{given[:60]!r} cannot be looked up: {error.args[-1]}") from error
+            raise KeyProblem(
+                f"{given[:60]!r} cannot be looked up: {error.args[-1]}",
+                "Give the trace a shorter name, or one that leads nowhere else.",
+            ) from error
         if context.get("check_files", True) and not found:
-            raise ValueError(f"there is no file {path}")
+            raise KeyProblem(
+                f"there is no file {path}",
+                "Write the trace's name as seen from the scenario's own directory.",
+            )
         return path
 
 
@@ -299,61 +335,21 @@ class Scenario(Table):
     failover: Failover = key(None, "Recovery after the loss of the source.", {})
     objectives: Objectives = key(None, "What the run must achieve.", {})
 
-    @model_validator(mode="after")
-    def _without_contradiction(self) -> Scenario:
-        found = list(contradictions(self))
-        if found:
-            text = "; ".join(message for _, message in found)
-            raise PydanticCustomError("contradiction", "{text}", {"text": text, "found": found})
-        return self
-
-
-def contradictions(scenario: Scenario) -> Iterator[tuple[KeyPath, str]]:
-    """What no single key shows: the key to blame, and why."""
-    yield from _fault_contradictions(scenario)
-    yield from _schedule_contradictions(scenario.link)
-    protection = scenario.protection
-    for small, large in (
-        ("segment_size", "spool_limit"),
-        ("segment_size", "journal_limit"),
-        ("batch_size", "segment_size"),
-        ("batch_size", "window"),
-        ("checkpoint_every", "journal_limit"),
-    ):
-        small_bytes = getattr(protection, f"{small}_bytes")
-        large_bytes = getattr(protection, f"{large}_bytes")
-        if small_bytes > large_bytes:
-            shown = f"{units.spell_size(small_bytes)} exceeds {large}"
-            yield ("protection", small), f"{shown} ({units.spell_size(large_bytes)})"
-    stream = scenario.stream
-    if isinstance(stream, StoreStream) and stream.message_size_bytes > stream.database_size_bytes:
-        yield ("stream", "message_size"), "a message does not fit into database_size"
-
-
-def _fault_contradictions(scenario: Scenario) -> Iterator[tuple[KeyPath, str]]:
-    lost_at_ns: dict[str, int] = {}
-    for index, fault in sorted(enumerate(scenario.faults), key=lambda pair: pair[1].at_ns):
-        at = units.spell_duration(fault.at_ns)
-        if fault.at_ns > scenario.duration_ns:
-            end = units.spell_duration(scenario.duration_ns)
-            yield ("faults", index, "at"), f"{at} is after the end of the scenario ({end})"
-        host = getattr(fault, "host", None)
-        if host in lost_at_ns:
-            gone = units.spell_duration(lost_at_ns[host])
-            yield ("faults", index, "at"), f"at {at} the {host} is gone already (lost at {gone})"
-        elif isinstance(fault, Loss):
-            lost_at_ns[fault.host] = fault.at_ns
-        if isinstance(fault, PowerLoss) and fault.host == "source" and fault.when == "apply":
-            yield ("faults", index, "when"), "only the replica applies: write host = replica"
-
-
-def _schedule_contradictions(link: Link) -> Iterator[tuple[KeyPath, str]]:
-    for index, entry in enumerate(link.schedule):
-        if not entry.ranges_ns:
-            yield (
-                ("link", "schedule", index, "to"),
-                "begin and end are one: write from 00:00 to 24:00 for the whole day",
-            )
-        for earlier, other in enumerate(link.schedule[:index]):
-            if any(a < d and c < b for a, b in entry.ranges_ns for c, d in other.ranges_ns):
-                yield ("link", "schedule", index, "from"), f"overlaps entry {earlier} of the list"
+    @property
+    def link_model(self) -> LinkModel:
+        """The effective figures of the link as the emulated one takes them."""
+        link = self.link
+        return LinkModel(
+            bits_per_second=link.bits_per_second,
+            rtt_ns=link.rtt_ns,
+            loss=link.loss,
+            tcp_window_bytes=link.tcp_window_bytes,
+            jitter_ns=link.jitter_ns,
+            mss_bytes=link.mss_bytes,
+            schedule=tuple(
+                (start, end, entry.bits_per_second)
+                for entry in link.schedule
+                for start, end in entry.ranges_ns
+            ),
+            day_offset_ns=self.starts_at_time_of_day_ns,
+        )

@@ -33,7 +33,11 @@ _STRING: Final = re.compile(
 
 
 class OverrideError(ValueError):
-    """A ``--set`` argument that names no place in the scenario."""
+    """A ``--set`` argument that names no place in the scenario, and what to do about it."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class _Scanner:
@@ -189,10 +193,21 @@ def _step(container: Any, part: str, trail: KeyPath) -> str | int:
     if isinstance(container, list):
         if not (part.isascii() and part.isdigit() and int(part[:9]) < len(container)):
             last = len(container) - 1
-            raise OverrideError(f"{dotted(trail)} has the entries 0 to {last}, there is no {part}")
+            if last < 0:
+                raise OverrideError(
+                    f"{dotted(trail)} is empty, there is no {part}",
+                    f"Add an entry to {dotted(trail)} in the file first.",
+                )
+            raise OverrideError(
+                f"{dotted(trail)} has the entries 0 to {last}, there is no {part}",
+                f"Count from 0, as in {dotted(trail)}.{last}.",
+            )
         return int(part)
     if not isinstance(container, dict):
-        raise OverrideError(f"{dotted(trail)} is no table, so it has no key {part!r}")
+        raise OverrideError(
+            f"{dotted(trail)} is no table, so it has no key {part!r}",
+            f"Set the whole of it: {dotted(trail)}=...",
+        )
     return part
 
 
@@ -201,7 +216,10 @@ def apply_override(document: dict[str, Any], argument: str) -> KeyPath:
     name, equals, text = argument.partition("=")
     parts = [part.strip() for part in name.split(".")]
     if not equals or not all(parts):
-        raise OverrideError("is not of the form key=value: write for instance link.rtt=60ms")
+        raise OverrideError(
+            "is not of the form key=value: write for instance link.rtt=60ms",
+            "Write key=value without spaces, or in quotes: --set link.rtt=60ms",
+        )
     container: Any = document
     trail: KeyPath = ()
     for part in parts[:-1]:

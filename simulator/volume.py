@@ -7,18 +7,39 @@ What they model is said there.
 
 from __future__ import annotations
 
+from typing import cast
+
 from replicator.errors import NoSpace, StorageError, SyncFailed
 from replicator.runtime import Completion, Crashed
 from replicator.runtime.port import Buffer, Stat
 from simulator.blocks import BLOCK_BYTES
 from simulator.disk import Disk
-from simulator.inode import Inode
+from simulator.inode import Inode, Pieces
 from simulator.namespace import Directory, Symlink, kind_of
 from simulator.shared_page import Holder, PageMemory, SimSharedPage
 
 
 def _block_numbers(offset: int, length: int) -> range:
     return range(offset // BLOCK_BYTES, (offset + length - 1) // BLOCK_BYTES + 1)
+
+
+def _taken_over(buffers: tuple[Buffer, ...], appended: bool) -> tuple[bytes | Pieces, int]:
+    """Several buffers as the inode shall have them, and how many bytes that is.
+
+    What is appended stays in pieces, unless the caller might still change one of them.
+    """
+    length = 0
+    for each in buffers:
+        if not appended or type(each) is not bytes:
+            data = b"".join(buffers)
+            return data, len(data)
+        length += len(each)
+    return cast(Pieces, buffers), length
+
+
+def _start(data: bytes | Pieces, length: int) -> bytes:
+    """The first bytes of what is to be written."""
+    return (data if isinstance(data, bytes) else b"".join(data))[:length]
 
 
 class SimFile:
@@ -51,26 +72,31 @@ class SimFile:
     def write_at(self, offset: int, *buffers: Buffer) -> int:
         if self._holder.dead or self._poison is not None:
             self._check()
-        data = buffers[0] if len(buffers) == 1 else b"".join(buffers)
-        if type(data) is not bytes:
-            data = bytes(data)
-        length = len(data)
+        disk, inode = self._disk, self.inode
+        data: bytes | Pieces
+        if len(buffers) == 1:
+            [only] = buffers
+            data = only if type(only) is bytes else bytes(only)
+            length = len(data)
+        else:
+            data, length = _taken_over(buffers, offset == inode.size)
         if not length:
             return 0
-        disk, inode = self._disk, self.inode
-        if disk.crash_at_step == disk.steps + 1:
+        if disk.crash_at_step is not None and disk.crash_at_step == disk.steps + 1:
             length = int(length * disk.crash_keeps)
             if not length:
                 disk.step("write", inode.number, offset, length)
-            data = data[:length]
-        if disk.used_blocks * BLOCK_BYTES + length > disk.model.size_bytes - 2 * BLOCK_BYTES:
+            data = _start(data, length)
+        if disk.used_blocks * BLOCK_BYTES + length > disk.nearly_full_bytes:
             length = self._short_write(offset, length)
-            data = data[:length]
-        new_blocks = inode.write(offset, data)
+            data = _start(data, length)
+        if isinstance(data, bytes):
+            new_blocks = inode.write(offset, data)
+        else:
+            new_blocks = inode.append(data, length)
         if new_blocks:
             new_blocks = self._charge(new_blocks, offset, length)
-        disk.wrote(inode, length, new_blocks)
-        disk.step("write", inode.number, offset, length)
+        disk.wrote(inode, offset, length, new_blocks)
         return length
 
     def _charge(self, new_blocks: int, offset: int, length: int) -> int:
@@ -78,19 +104,22 @@ class SimFile:
         inode = self.inode
         if not inode.links:
             return 0
-        if inode.reserved:
-            reserved = inode.reserved.intersection(_block_numbers(offset, length))
-            inode.reserved -= reserved
+        reserved = inode.reserved
+        if reserved:
             new_blocks -= len(reserved)
+            reserved.difference_update(_block_numbers(offset, length))
+            new_blocks += len(reserved)
         inode.charged_blocks += new_blocks
         return new_blocks
 
     def _uncharged(self, offset: int, length: int) -> list[int]:
         """The blocks of a range that are neither written nor reserved yet."""
-        blocks, reserved = self.inode.blocks, self.inode.reserved
-        return [
-            n for n in _block_numbers(offset, length) if n not in reserved and not blocks.get(n)
-        ]
+        numbers, inode = _block_numbers(offset, length), self.inode
+        reserved = inode.reserved
+        if not reserved and not inode.held_blocks:
+            return list(numbers)
+        blocks = inode.blocks
+        return [n for n in numbers if n not in reserved and not blocks.get(n)]
 
     def _short_write(self, offset: int, length: int) -> int:
         """How much of a write fits on an almost full volume; raises NoSpace for nothing."""
@@ -121,7 +150,7 @@ class SimFile:
         if not inode.links:
             gone = 0
         inode.charged_blocks -= gone
-        self._disk.wrote(inode, 0, -gone)
+        self._disk.changed(inode, 0, -gone)
         self._disk.step("truncate", inode.number, size_bytes)
 
     def zero_range(self, offset: int, length: int) -> None:
@@ -129,7 +158,7 @@ class SimFile:
         if length > 0:
             self._room(len(self._uncharged(offset, length)), offset)
             new_blocks = self.inode.zero_range(offset, length)
-            self._disk.wrote(self.inode, length, self._charge(new_blocks, offset, length))
+            self._disk.changed(self.inode, length, self._charge(new_blocks, offset, length))
         self._disk.step("zero", self.inode.number, offset, length)
 
     def allocate(self, offset: int, length: int) -> None:

@@ -153,6 +153,20 @@ def test_json_and_report_are_written_and_named(scenario, runs, tmp_path, capsys)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "r.json", "small.toml"]
 
 
+def test_json_may_lie_in_the_report_that_is_yet_to_be_made(scenario, runs, tmp_path):
+    out = tmp_path / "out" / "deep"
+    assert simulator("run", scenario, "--json", out / "r.json", "--report", out) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["r.json", "report.html"]
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), ZeroDivisionError()])
+def test_what_ends_a_run_early_leaves_no_directory(scenario, runs, failure, tmp_path):
+    runs.result = failure
+    out = tmp_path / "out" / "deep"
+    assert simulator("run", scenario, "--report", out, "--keep", tmp_path / "kept") in (70, 130)
+    assert list(tmp_path.iterdir()) == [scenario]
+
+
 def test_json_on_standard_output_stands_alone(scenario, runs, capsys):
     assert simulator("run", scenario, "--json", "-") == 0
     captured = capsys.readouterr()
@@ -169,6 +183,10 @@ def test_json_on_standard_output_stands_alone(scenario, runs, capsys):
         ["--report", "small.toml"],
         ["--report", "small.toml/below"],
         ["--report", "out", "--json", "out/report.html"],
+        ["--keep", "."],
+        ["--keep", "small.toml"],
+        ["--keep", "out", "--report", "out"],
+        ["--keep", "out", "--json", "out/r.json"],
     ],
 )
 def test_unwritable_target_is_refused_before_the_run(
@@ -178,8 +196,7 @@ def test_unwritable_target_is_refused_before_the_run(
     assert simulator("run", scenario, *arguments) == 64
     assert runs.calls == []
     assert "what to do: " in capsys.readouterr().err
-    assert not list(tmp_path.rglob("*.html"))
-    assert not list(tmp_path.rglob("*.json"))
+    assert list(tmp_path.iterdir()) == [scenario]
 
 
 def test_bad_scenario_leaves_no_report_directory(scenario, runs, tmp_path):
@@ -196,6 +213,22 @@ def test_check_says_what_the_scenario_is(scenario, capsys):
     scenario.write_text(SCENARIO.replace("rtt", "rt"))
     assert simulator("check", scenario) == 64
     assert f"{scenario}:" in capsys.readouterr().err
+
+
+def test_check_warns_of_what_is_hardly_meant(scenario, capsys):
+    assert simulator("check", scenario, "--set", "protection.heartbeat=20ms") == 0
+    captured = capsys.readouterr()
+    assert "warning" not in captured.out
+    assert captured.err.startswith("warning: --set protection.heartbeat=20ms: protection.heart")
+    assert "what to do: Set protection.heartbeat to 60ms or more." in captured.err
+    assert simulator("check", scenario) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("override", ["link.loss=100%", "stream.messages=0/s"])
+def test_check_finds_what_only_a_run_found(scenario, override, capsys):
+    assert simulator("check", scenario, "--set", override) == 64
+    assert f"--set {override}: " in capsys.readouterr().err
 
 
 def test_schemas_are_json(capsys):
@@ -363,6 +396,77 @@ def test_control_c_is_130(scenario):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "interrupted\n")
+
+
+FAKE_RUN = (
+    "import sys, types, simulator.cli as c\n"
+    "from tests.report import samples\n"
+    "fake = types.ModuleType('simulator.run')\n"
+    "fake.run_scenario = lambda *_: samples.passing(20)\n"
+    "sys.modules['simulator.run'] = fake\n"
+    "c.main()"
+)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("options", [[], ["--json", "-"]])
+def test_full_output_is_64(scenario, options, unbuffered):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", FAKE_RUN, "run", scenario, *options],
+            env={**ENVIRONMENT, "PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 64
+    assert done.stderr.splitlines()[-2:] == [
+        "error: standard output cannot be written: No space left on device",
+        "what to do: Send it to a file on a volume with room, to a terminal, or to /dev/null.",
+    ]
+
+
+@pytest.mark.parametrize("command", [["run", "--json", "-"], ["check"]])
+def test_closed_output_is_refused_before_the_work(scenario, command):
+    call = [sys.executable, "-m", "simulator.cli", *command, str(scenario)]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *call],
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 64
+    assert done.stderr.startswith("error: standard output cannot be written: it is closed\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+def test_full_standard_error_changes_nothing(scenario):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", FAKE_RUN, "run", scenario, "--json", "-"],
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=full,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["verdict"] == "pass"
+
+
+def test_reader_of_the_record_that_goes_away_is_130(scenario):
+    process = start("run", scenario, "--json", "-", code=FAKE_RUN)
+    process.stdout.close()
+    err = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=60) == 130
+    assert err.endswith("interrupted: nobody reads the output any more\n")
+    assert "Traceback" not in err
 
 
 def test_reader_that_goes_away_is_no_verdict():

@@ -265,6 +265,211 @@ def test_huge_numbers_are_no_traceback() -> None:
     assert error == "small.toml:5: stream.kind: is no 64-bit number"
 
 
+# --- what several keys say together -------------------------------------------------------
+
+PROTECTED = SMALL + '[protection]\nsegment_size = "4MiB"\n'
+"""Its segment_size stands in line 22."""
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "place", "says"),
+    [
+        (
+            PROTECTED,
+            ["protection.spool_limit=1MiB"],
+            "--set protection.spool_limit=1MiB: protection.segment_size: 4MiB exceeds spool_limit",
+            "; protection.segment_size stands in small.toml:22",
+        ),
+        (
+            SMALL,
+            ["protection.spool_limit=1MiB"],
+            "--set protection.spool_limit=1MiB: protection.segment_size: 8MiB exceeds spool_limit",
+            "; protection.segment_size has its default",
+        ),
+        (
+            PROTECTED.replace("segment_size", "spool_limit"),
+            [],
+            "small.toml:22: protection.segment_size: 8MiB exceeds spool_limit",
+            "; protection.segment_size has its default",
+        ),
+        (
+            SMALL,
+            ["protection.segment_size=2MiB", "protection.spool_limit=3MiB"],
+            "--set protection.segment_size=2MiB: protection.segment_size: 2MiB exceeds half of",
+            "; protection.spool_limit comes from --set protection.spool_limit=3MiB",
+        ),
+        (
+            SMALL,
+            ["duration=4m"],
+            "--set duration=4m: faults.1.at: 5m is after the end of the scenario (4m)",
+            "; faults.1.at stands in small.toml:19",
+        ),
+        (
+            SMALL,
+            ["stream.kind=trace"],
+            "--set stream.kind=trace: stream.kind: the kind 'trace' needs the key 'path'",
+            "",
+        ),
+        (
+            SMALL,
+            ["stream.kind=trace"],
+            "--set stream.kind=trace: stream.messages: unknown key 'messages'",
+            "; stream.messages stands in small.toml:6",
+        ),
+        (
+            SMALL,
+            ["link.rtt=60", 'link={bandwidth="1Mbit/s", rtt="x"}'],
+            "--set link={bandwidth=",
+            "link.rtt: 'x'",
+        ),
+    ],
+)
+def test_collisions_name_the_set_and_the_other_place(
+    text: str, overrides: list[str], place: str, says: str
+) -> None:
+    assert any(e.startswith(place) and says in e for e in errors_of(text, *overrides)), errors_of(
+        text, *overrides
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("link.loss=100%", "link.loss: no packet ever arrives"),
+        ("stream.messages=0/s", "'0/s' must be more than nothing"),
+        ("stream.messages=2000000/s", "more than can be emulated"),
+        ("stream.message_size=255B", "is less than any message has"),
+        ("stream.database_size=90KiB", "90KiB is too small: the mailboxes do not fit"),
+        ("stream.message_size=200MiB", "256MiB is too small: a message of mean size does not"),
+        ("source.disk.size=1MiB", "does not fit on the source's disk (1MiB)"),
+        ("protection.spool_limit=10MiB", "8MiB exceeds half of spool_limit (10MiB)"),
+        ("protection.journal_limit=10MiB", "8MiB exceeds half of journal_limit (10MiB)"),
+    ],
+)
+def test_what_a_run_would_refuse_is_refused_here(override: str, message: str) -> None:
+    found = errors_of(SMALL, override)
+    assert any(message in error and f"--set {override}" in error for error in found)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["link.loss=99%"],
+        ["stream.messages=0.001/s"],
+        ["stream.message_size=256B"],
+        ["stream.database_size=160KiB", "stream.mailboxes=5"],
+        ["stream.database_size=1600KiB"],
+        ["stream.message_size=128MiB"],
+        ["protection.spool_limit=16MiB", "protection.journal_limit=32MiB"],
+        ["protection.segment_size=512KiB", "protection.batch_size=512KiB"],
+    ],
+)
+def test_what_is_accepted_can_be_set_up(overrides: list[str]) -> None:
+    from simulator.run import ScenarioRun
+
+    run = ScenarioRun(load(SMALL, *overrides))
+    run.world.clock.run_until(10**9)
+    assert run._fatal is None, run._fatal
+    run.world.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "override", "remedy"),
+    [
+        (SMALL, "link.rt=60ms", "Write rtt instead."),
+        (SMALL, "link.rtt=60", "Write for instance 60ms or 1h30m; the file wants it in quotes."),
+        (SMALL, "faults.0.kind=outage", 'Write kind = "link_outage".'),
+        (SMALL, "faults.1.host=nobody", "Write for host one of: source, replica."),
+        (SMALL, "stream.mailboxes=0", "Write a number that is at least 1."),
+        (SMALL, "stream.mailboxes=many", "Write a whole number, without quotes."),
+        (SMALL, "name.x=1", "Set the whole of it: name=..."),
+        (SMALL, "faults.9.at=1s", "Count from 0, as in faults.1."),
+        (SMALL.replace('rtt = "60ms"', ""), "seed=1", 'Add to [link]: rtt = "60ms"'),
+        (SMALL + "[link", "seed=1", "Correct the line: text stands in quotes"),
+        (
+            SMALL,
+            "protection.spool_limit=1MiB",
+            "Set protection.segment_size to at most 512KiB, or protection.spool_limit to at least "
+            "16MiB.",
+        ),
+        (SMALL, 'stream={kind="trace", path="no.csv"}', "Write the trace's name as seen from"),
+    ],
+)
+def test_remedies_are_those_of_the_error(text: str, override: str, remedy: str) -> None:
+    with pytest.raises(sc.BadScenario) as raised:
+        sc.parse_scenario(text, [override], origin="small.toml")
+    assert raised.value.remedy.startswith(remedy)
+
+
+def test_many_errors_share_a_remedy_that_says_where_to_look() -> None:
+    with pytest.raises(sc.BadScenario) as raised:
+        load("")
+    assert "docs/scenarios.md" in raised.value.remedy
+
+
+# --- doubts -------------------------------------------------------------------------------
+
+
+def warnings_of(tmp_path: Path, text: str, *overrides: str) -> list[str]:
+    path = tmp_path / "small.toml"
+    path.write_text(text)
+    _, found = sc.check_scenario(path, overrides)
+    assert all(warning.remedy for warning in found)
+    return [str(warning) for warning in found]
+
+
+@pytest.mark.parametrize("path", [QUICKSTART, TRACE], ids=lambda path: path.stem)
+def test_our_own_scenarios_raise_no_doubts(path: Path) -> None:
+    assert sc.check_scenario(path)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["protection.heartbeat=59ms"], "59ms is shorter than the link's round trip (60ms): the"),
+        (["protection.heartbeat=10ms"], "after 50ms of silence a connection is given up"),
+        (["protection.heartbeat=60ms"], ""),
+        (["link.jitter=1s"], "1s is shorter than the link's round trip (2.06s)"),
+        (["link.bandwidth=1Mbit/s"], "the link carries 1 Mbit/s on average, the stream brings"),
+        (["link.bandwidth=1Mbit/s", "stream.compressible=95%"], ""),
+        (["link.loss=30%"], "one TCP stream on this link carries"),
+        (["stream.message_size=300B", "stream.database_size=3MiB"], "will be full before the end"),
+    ],
+)
+def test_doubts(tmp_path: Path, overrides: list[str], says: str) -> None:
+    found = warnings_of(tmp_path, SMALL, *overrides)
+    assert [bool(says)] == [bool(found)], found
+    assert all(says in warning and "--set" in warning for warning in found)
+
+
+def test_the_schedule_counts_into_the_average(tmp_path: Path) -> None:
+    entry = '{from = "00:00", to = "00:05", bandwidth = "100kbit/s"}'
+    half = f"link.schedule=[{entry}]"
+    [warning] = warnings_of(tmp_path, SMALL, half, "link.bandwidth=1Mbit/s")
+    assert "carries 550 kbit/s on average" in warning
+    assert warnings_of(tmp_path, SMALL, half) == []
+
+
+def test_a_trace_faster_than_its_link_is_doubted(tmp_path: Path) -> None:
+    found = sc.check_scenario(TRACE, ["link.bandwidth=200kbit/s"])[1]
+    assert "the link carries 200 kbit/s on average, the stream brings about" in str(found[0])
+    assert sc.check_scenario(TRACE, ["stream.speed=20"])[1]
+
+
+def test_the_mean_of_a_load_is_that_of_its_messages() -> None:
+    from random import Random
+
+    from simulator.exchange.ledger import Ledger
+    from simulator.exchange.load import LoadConfig, MailLoad
+    from simulator.scenario_checks import mean_message_bytes
+
+    for largest in (60_000, 4 << 20):
+        config = LoadConfig(1, message_size_bytes=48_000, largest_bytes=largest)
+        load_ = MailLoad(config, Ledger(), Random(1).random)
+        sizes = [load_._size_bytes() for _ in range(20_000)]
+        assert mean_message_bytes(config) == pytest.approx(sum(sizes) / len(sizes), rel=0.03)
+
+
 # --- places of keys -----------------------------------------------------------------------
 
 

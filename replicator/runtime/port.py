@@ -102,7 +102,7 @@ def write_all(file: File, offset: int, *buffers: Buffer) -> int:
     Raises NoSpace when the volume takes only a part.  A part may have been written: the
     caller must be able to write it again.
     """
-    size = sum(len(buffer) for buffer in buffers)
+    size = len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
     written = file.write_at(offset, *buffers)
     if written != size:
         raise NoSpace(f"the volume took {written} of {size} bytes", path=file.path, offset=offset)

@@ -10,7 +10,8 @@ the target, syncs, and renames.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from replicator.errors import BadInput
@@ -54,21 +55,65 @@ def check_file_target(path: Path, option: str) -> None:
             os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
             return
         probe = _beside(_final(path))
-        os.close(_create(probe))
-        probe.unlink()
+        try:
+            os.close(_create(probe))
+        finally:
+            with suppress(OSError):
+                probe.unlink()
     except OSError as cause:
         raise _refused(path, option, cause) from cause
 
 
-def check_directory_target(path: Path, option: str) -> None:
-    """Raises BadInput unless files can be written in ``path``; makes the directory."""
+def _remove_empty(directories: list[Path]) -> None:
+    """Takes away directories, given from the innermost on, as far as they are empty."""
+    for each in directories:
+        with suppress(OSError):
+            each.rmdir()
+
+
+@contextmanager
+def directory_for(path: Path, option: str, *, keep: bool = True) -> Iterator[None]:
+    """Makes the directory with its parents; on an error or Ctrl-C takes away what it made.
+
+    ``keep=False``: takes it away in any case.  Raises BadInput naming ``option``.
+    """
+    kept = False
+    missing: list[Path] = []
     try:
+        missing = [each for each in (path, *path.parents) if not each.exists()]
         path.mkdir(parents=True, exist_ok=True)
-        probe = _beside(path / "probe")
-        os.close(_create(probe))
-        probe.unlink()
+        yield
+        kept = keep
     except FileExistsError as cause:
         raise _refused(path, option, "it is not a directory") from cause
+    except OSError as cause:
+        raise _refused(path, option, cause) from cause
+    finally:
+        if not kept:
+            _remove_empty(missing)
+
+
+def check_directory_target(path: Path, option: str) -> None:
+    """Raises BadInput unless files can be written in ``path``; leaves nothing behind."""
+    with directory_for(path, option, keep=False):
+        probe = _beside(path / "probe")
+        try:
+            os.close(_create(probe))
+        finally:
+            with suppress(FileNotFoundError):
+                probe.unlink()
+
+
+def check_new_directory_target(path: Path, option: str) -> None:
+    """As :func:`check_directory_target`, and what exists must be empty."""
+    check_directory_target(path, option)
+    try:
+        if path.exists() and any(path.iterdir()):
+            raise BadInput(
+                f"{option} wants an empty directory, and this one is not",
+                path=str(path),
+                remedy=f"Give {option} a directory that does not exist yet, or empty this one.",
+            )
     except OSError as cause:
         raise _refused(path, option, cause) from cause
 

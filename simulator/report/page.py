@@ -19,7 +19,7 @@ from markupsafe import Markup
 from simulator.measures import FaultMark, LossMeasure, RunResult, Verdict
 from simulator.report import ink, words
 from simulator.report.figure import draw_run
-from simulator.report.output import check_directory_target, write_atomically
+from simulator.report.output import directory_for, write_atomically
 from simulator.report.units import (
     count_of,
     format_bytes,
@@ -65,9 +65,10 @@ class RecoveryPart:
 
 def render(result: RunResult, directory: Path, *, command: str | None = None) -> Path:
     """Writes the page; raises BadInput when the directory refuses it."""
-    check_directory_target(directory, "--report")
+    text = page_text(result, command)
     path = directory / REPORT_NAME
-    write_atomically(path, page_text(result, command), "--report")
+    with directory_for(directory, "--report"):
+        write_atomically(path, text, "--report")
     return path
 
 

@@ -30,6 +30,8 @@ REPLICA_ROOT = "/replica"
 SPOOL_ROOT = "/spool"
 PROGRAMS, SENDER = "programs", "sender"
 """The processes of the source machine."""
+JOURNAL_ROOT = "/journal"
+"""Of a journal that has a volume of its own."""
 SET_ID = "first storage group"
 _LOCK_PATIENCE_NS = 10_000_000_000
 
@@ -209,7 +211,7 @@ class ByteLevelSystem:
             volume,
             REPLICA_ROOT,
             journal,
-            REPLICA_ROOT if journal is volume else "/journal",
+            REPLICA_ROOT if journal is volume else JOURNAL_ROOT,
             self.options.replica,
             self.options.safeguards,
         )

@@ -10,8 +10,8 @@ from tests.conformance.storage_worlds import (
     FAILING,
     FILLABLE,
     POWERED,
+    SIMULATED,
     WORLDS,
-    SimulatedWorld,
     StorageWorld,
 )
 
@@ -41,11 +41,16 @@ def failing_world(request: pytest.FixtureRequest) -> Iterator[StorageWorld]:
     yield from _made(request)
 
 
-@pytest.fixture(params=FILLABLE, ids=_name)
-def make_world(request: pytest.FixtureRequest) -> Iterator[Callable[..., SimulatedWorld]]:
-    made: list[SimulatedWorld] = []
+@pytest.fixture(params=SIMULATED, ids=_name)
+def simulated_world(request: pytest.FixtureRequest) -> Iterator[StorageWorld]:
+    yield from _made(request)
 
-    def make(**limits: int) -> SimulatedWorld:
+
+@pytest.fixture(params=FILLABLE, ids=_name)
+def make_world(request: pytest.FixtureRequest) -> Iterator[Callable[..., StorageWorld]]:
+    made: list[StorageWorld] = []
+
+    def make(**limits: int) -> StorageWorld:
         made.append(request.param(**limits))
         return made[-1]
 

@@ -117,11 +117,11 @@ def recount(disk: Disk) -> tuple[int, int]:
     named = {node.number: node for _path, node in disk.names.walk("/") if isinstance(node, Inode)}
     used = sum(inode.count_blocks() + len(inode.reserved) for inode in named.values())
     for inode in disk._inodes.values():
-        assert inode.dirty_bytes == sum(len(each.data or b"") for each in inode.changes)
+        assert inode.dirty_bytes == sum(length for _, length, *_ in inode.changes)
         runs, end = 0, inode.settled_end
-        for each in inode.changes:
-            runs += each.data is None or each.offset != end
-            if each.data is not None:
-                end = each.offset + len(each.data)
+        for offset, length, data, *_ in inode.changes:
+            runs += data is None or offset != end
+            if data is not None:
+                end = offset + length
         assert inode.dirty_runs == runs
     return used, sum(inode.dirty_bytes for inode in disk._inodes.values())

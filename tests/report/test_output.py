@@ -5,13 +5,46 @@ import os
 import pytest
 
 from replicator.errors import BadInput
-from simulator.report.output import check_directory_target, check_file_target, write_atomically
+from simulator.report.output import (
+    check_directory_target,
+    check_file_target,
+    check_new_directory_target,
+    directory_for,
+    write_atomically,
+)
 
 
 def test_check_leaves_nothing_behind(tmp_path):
     check_file_target(tmp_path / "result.json", "--json")
     check_directory_target(tmp_path / "a" / "b", "--report")
-    assert [p.name for p in tmp_path.rglob("*")] == ["a", "b"]
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a").mkdir()
+    check_directory_target(tmp_path / "a" / "b", "--report")
+    assert [p.name for p in tmp_path.rglob("*")] == ["a"]
+
+
+def test_directory_of_what_fails_goes_away_again(tmp_path):
+    def interrupted():
+        with directory_for(tmp_path / "a" / "b", "--report"):
+            assert (tmp_path / "a" / "b").is_dir()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
+    with directory_for(tmp_path / "a", "--report"):
+        pass
+    assert (tmp_path / "a").is_dir()
+
+
+def test_new_directory_must_be_empty(tmp_path):
+    check_new_directory_target(tmp_path / "new", "--keep")
+    check_new_directory_target(tmp_path, "--keep")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="--keep wants an empty directory"):
+        check_new_directory_target(tmp_path, "--keep")
+    with pytest.raises(BadInput, match="not a directory"):
+        check_new_directory_target(tmp_path / "file", "--keep")
 
 
 @pytest.mark.parametrize("target", ["missing/result.json", ".", "file/result.json"])

@@ -1,0 +1,71 @@
+"""The hash of everything that happened in a run, in order: equal runs have equal hashes.
+
+An event is its simulated time, a code for its name and its values.  Events are collected in
+one flat list, the cheapest thing to add to, and hashed some thousands of numbers at a time.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+import xxhash
+
+from simulator.runtime import SimClock
+
+CHUNK_NUMBERS = 16384
+"""Who adds to :attr:`EventTrace.numbers` himself flushes when it is longer."""
+
+
+class EventTrace:
+    """What happened, by the clock that it happened on."""
+
+    def __init__(self, clock: SimClock) -> None:
+        self._clock = clock
+        self._codes: dict[str, int] = {}
+        self.numbers: list[int] = []
+        """Time, code and values of each event that is not hashed yet."""
+        self._hash = xxhash.xxh3_128()
+
+    def record(self, event: str, *values: int) -> None:
+        """Add one event at the present simulated time."""
+        code = self._codes.get(event)
+        if code is None:
+            code = self.code(event)
+        numbers = self.numbers
+        numbers.append(self._clock.now())
+        numbers.append(code)
+        numbers.extend(values)
+        if len(numbers) > CHUNK_NUMBERS:
+            self.flush()
+
+    def recorder(self, label: str) -> Callable[..., None]:
+        """A ``record`` that puts ``label`` before each event."""
+        names: dict[str, str] = {}
+
+        def record(event: str, *values: int) -> None:
+            name = names.get(event)
+            if name is None:
+                name = names[event] = f"{label} {event}"
+            self.record(name, *values)
+
+        return record
+
+    def code(self, event: str) -> int:
+        """The number of an event's name; the name itself goes into the hash once."""
+        code = self._codes.get(event)
+        if code is None:
+            code = self._codes[event] = len(self._codes) + 1
+            self._hash.update(event.encode())
+        return code
+
+    def flush(self) -> None:
+        """Hash what was collected."""
+        numbers = self.numbers
+        self._hash.update(struct.pack(f"<{len(numbers)}q", *numbers))
+        numbers.clear()
+
+    def digest(self) -> str:
+        """Hexadecimal digest of all events so far."""
+        self.flush()
+        return self._hash.hexdigest()

@@ -1,0 +1,1 @@
+"""Real processes, files and kernels on one machine, and what is learned from them."""

@@ -1,0 +1,314 @@
+"""What no single key of a scenario shows: contradictions, and what is allowed but doubtful.
+
+A :class:`Remark` names the key to blame first and then the keys that it collides with, so that
+the error can say where each of them was set.  :func:`contradictions` finds what a run could
+only refuse; :func:`doubts` finds what runs, but hardly as it was meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from math import exp, log
+from statistics import NormalDist
+from typing import Final, NamedTuple
+
+from replicator import units
+from simulator.exchange.load import LoadConfig
+from simulator.exchange.small_pages import BODY_BYTES, EXTENT_PAGES, PAGE_BYTES
+from simulator.link import DAY_NS, LinkModel
+from simulator.scenario_model import Link, Loss, PowerLoss, Scenario, StoreStream
+from simulator.scenario_toml import KeyPath, dotted
+from simulator.traces import read_writes
+
+LARGEST_LOOK: Final = 500_000
+"""So many writes of a trace are read to know its average rate."""
+MOST_MESSAGES_PER_SECOND: Final = 1_000_000
+
+
+class Remark(NamedTuple):
+    """One thing to say about a scenario."""
+
+    keys: tuple[KeyPath, ...]
+    """The key to blame, then the others that have a part in it."""
+    message: str
+    remedy: str
+
+
+# -- contradictions --------------------------------------------------------------------
+
+
+def contradictions(scenario: Scenario) -> Iterator[Remark]:
+    """What makes no world, though each key alone is in order."""
+    yield from _fault_contradictions(scenario)
+    yield from _link_contradictions(scenario.link)
+    yield from _protection_contradictions(scenario)
+    if isinstance(scenario.stream, StoreStream):
+        yield from _store_contradictions(scenario, scenario.stream)
+
+
+def _fault_contradictions(scenario: Scenario) -> Iterator[Remark]:
+    lost: dict[str, tuple[int, int]] = {}
+    for index, fault in sorted(enumerate(scenario.faults), key=lambda pair: pair[1].at_ns):
+        at, here = units.spell_duration(fault.at_ns), ("faults", index, "at")
+        if fault.at_ns > scenario.duration_ns:
+            end = units.spell_duration(scenario.duration_ns)
+            yield Remark(
+                (here, ("duration",)),
+                f"{at} is after the end of the scenario ({end})",
+                f"Set {dotted(here)} to at most {end}, or duration to at least {at}.",
+            )
+        host = getattr(fault, "host", None)
+        if host in lost:
+            gone_ns, by = lost[host]
+            gone = units.spell_duration(gone_ns)
+            yield Remark(
+                (here, ("faults", by, "at")),
+                f"at {at} the {host} is gone already (lost at {gone})",
+                f"Set {dotted(here)} to less than {gone}, or take the fault out.",
+            )
+        elif isinstance(fault, Loss):
+            lost[fault.host] = (fault.at_ns, index)
+        if isinstance(fault, PowerLoss) and fault.host == "source" and fault.when == "apply":
+            yield Remark(
+                (("faults", index, "when"), ("faults", index, "host")),
+                "only the replica applies: write host = replica",
+                'Write host = "replica", or when = "resynchronize", or leave when out.',
+            )
+
+
+def _link_contradictions(link: Link) -> Iterator[Remark]:
+    if link.loss >= 1:
+        yield Remark(
+            (("link", "loss"),),
+            "no packet ever arrives",
+            'Write less than 100%; for a link that is down, add a fault with kind = "link_outage".',
+        )
+    for index, entry in enumerate(link.schedule):
+        here = ("link", "schedule", index)
+        if not entry.ranges_ns:
+            yield Remark(
+                ((*here, "to"), (*here, "from")),
+                "begin and end are one: write from 00:00 to 24:00 for the whole day",
+                'Write from = "00:00" and to = "24:00" for the whole day, or other times.',
+            )
+        for earlier, other in enumerate(link.schedule[:index]):
+            if any(a < d and c < b for a, b in entry.ranges_ns for c, d in other.ranges_ns):
+                yield Remark(
+                    ((*here, "from"), ("link", "schedule", earlier, "to")),
+                    f"overlaps entry {earlier} of the list",
+                    f"Let entry {index} begin where entry {earlier} ends, or take one out.",
+                )
+
+
+def _protection_contradictions(scenario: Scenario) -> Iterator[Remark]:
+    for small, large, times in (
+        ("segment_size", "spool_limit", 2),
+        ("segment_size", "journal_limit", 2),
+        ("batch_size", "segment_size", 1),
+        ("batch_size", "window", 1),
+        ("checkpoint_every", "journal_limit", 1),
+    ):
+        small_bytes = getattr(scenario.protection, f"{small}_bytes")
+        large_bytes = getattr(scenario.protection, f"{large}_bytes")
+        if times * small_bytes <= large_bytes:
+            continue
+        given, limit = units.spell_size(small_bytes), units.spell_size(large_bytes)
+        exceeds = f"{given} exceeds {large} ({limit})"
+        if small_bytes <= large_bytes:
+            exceeds = f"{given} exceeds half of {large} ({limit}), which must hold two segments"
+        yield Remark(
+            (("protection", small), ("protection", large)),
+            exceeds,
+            f"Set protection.{small} to at most {units.spell_size(large_bytes // times)}, "
+            f"or protection.{large} to at least {units.spell_size(times * small_bytes)}.",
+        )
+
+
+def _store_contradictions(scenario: Scenario, stream: StoreStream) -> Iterator[Remark]:
+    size, database = ("stream", "message_size"), ("stream", "database_size")
+    smallest_bytes = LoadConfig(messages_per_second=1).smallest_bytes
+    if stream.messages_per_second > MOST_MESSAGES_PER_SECOND:
+        yield Remark(
+            (("stream", "messages"),),
+            "more than a million messages a second is more than can be emulated",
+            f"Write at most {MOST_MESSAGES_PER_SECOND}/s.",
+        )
+    if stream.message_size_bytes < smallest_bytes:
+        yield Remark(
+            (size,),
+            f"{units.spell_size(stream.message_size_bytes)} is less than any message has",
+            f"Write {units.spell_size(smallest_bytes)} or more.",
+        )
+    # Half of the database is for messages that are kept, a quarter for what their pages leave
+    # empty; the rest is for the mailboxes, a page each.
+    capacity_bytes = stream.database_size_bytes
+    needed_bytes = max(
+        2 * stream.message_size_bytes,
+        4 * stream.mailboxes * PAGE_BYTES,
+        2 * EXTENT_PAGES * PAGE_BYTES,
+    )
+    if needed_bytes > capacity_bytes:
+        given = units.spell_size(capacity_bytes)
+        if needed_bytes == 2 * stream.message_size_bytes:
+            other, why = size, "a message of mean size does not fit into half of it"
+        elif needed_bytes == 4 * stream.mailboxes * PAGE_BYTES:
+            other, why = ("stream", "mailboxes"), "the mailboxes do not fit into a quarter of it"
+        else:
+            other, why = database, "there is no room for messages"
+        yield Remark(
+            tuple(dict.fromkeys((database, other))),
+            f"{given} is too small: {why}",
+            f"Set stream.database_size to at least {units.spell_size(needed_bytes)}"
+            + ("." if other == database else f", or lower {dotted(other)}."),
+        )
+    for host in ("source", "replica"):
+        disk_bytes = getattr(scenario, host).disk.size_bytes
+        if capacity_bytes > disk_bytes:
+            yield Remark(
+                (database, (host, "disk", "size")),
+                f"{units.spell_size(capacity_bytes)} does not fit on the {host}'s disk "
+                f"({units.spell_size(disk_bytes)})",
+                f"Set {host}.disk.size to more than stream.database_size.",
+            )
+
+
+# -- doubts ----------------------------------------------------------------------------
+
+
+def doubts(scenario: Scenario) -> Iterator[Remark]:
+    """What is allowed, but hardly what was meant.
+
+    Reads the beginning of a trace; raises BadInput when it cannot be right.
+    """
+    yield from _heartbeat_doubts(scenario)
+    yield from _rate_doubts(scenario)
+    if isinstance(scenario.stream, StoreStream):
+        yield from _room_doubts(scenario, scenario.stream)
+
+
+def _heartbeat_doubts(scenario: Scenario) -> Iterator[Remark]:
+    protection, link = scenario.protection, scenario.link
+    slowest_ns = link.rtt_ns + 2 * link.jitter_ns
+    if protection.heartbeat_ns >= slowest_ns:
+        return
+    silence_ns = protection.heartbeat_ns * protection.heartbeat_misses
+    if silence_ns <= slowest_ns:
+        effect = (
+            f"after {units.spell_duration(silence_ns)} of silence a connection is given up, "
+            "before any answer can arrive"
+        )
+    else:
+        effect = "the next is due before the answer to the last can arrive"
+    jitter: tuple[KeyPath, ...] = (("link", "jitter"),) if link.jitter_ns else ()
+    yield Remark(
+        (("protection", "heartbeat"), ("link", "rtt"), *jitter),
+        f"{units.spell_duration(protection.heartbeat_ns)} is shorter than the link's round trip "
+        f"({units.spell_duration(slowest_ns)}): {effect}",
+        f"Set protection.heartbeat to {units.spell_duration(slowest_ns)} or more.",
+    )
+
+
+def _rate_doubts(scenario: Scenario) -> Iterator[Remark]:
+    stream_rate = stream_bytes_per_second(scenario)
+    if stream_rate is None:
+        return
+    protection, stream = scenario.protection, scenario.stream
+    packed = stream_rate * (1 - stream.compressible * (protection.compression == "zstd"))
+    model = scenario.link_model
+    line = _line_bytes_per_second(model, scenario.duration_ns)
+    single = model.stream_bytes_per_second()
+    carried = min(line, single)
+    if packed <= carried:
+        return
+    keys: tuple[KeyPath, ...] = (("link", "bandwidth"),)
+    bound = "the link carries"
+    if single < line:
+        bound = "one TCP stream on this link carries"
+        keys = (("link", "loss" if scenario.link.loss else "tcp_window"), ("link", "rtt"))
+    load: tuple[KeyPath, ...] = (("stream", "path"), ("stream", "speed"))
+    if isinstance(stream, StoreStream):
+        load = (("stream", "messages"), ("stream", "message_size"))
+    yield Remark(
+        (*keys, *load),
+        f"{bound} {_rate(carried)} on average, the stream brings about {_rate(packed)} "
+        "after compression: the replica falls ever further behind",
+        f"Give the link more than {_rate(packed)}, or the stream less; or keep it, if what "
+        "happens to an overloaded link is the question.",
+    )
+
+
+def _rate(bytes_per_second: float) -> str:
+    return units.format_bits_per_second(8 * bytes_per_second)
+
+
+def _line_bytes_per_second(model: LinkModel, duration_ns: int) -> float:
+    """The line's average over the run; the schedule repeats, so a day says all."""
+    end_ns, now_ns, carried = min(duration_ns, DAY_NS), 0, 0.0
+    while now_ns < end_ns:
+        change_ns = model.next_change_ns(now_ns)
+        until_ns = end_ns if change_ns is None else min(change_ns, end_ns)
+        carried += model.scheduled_bits_per_second(now_ns) * (until_ns - now_ns)
+        now_ns = until_ns
+    return carried / end_ns / 8 * model.payload_share
+
+
+def stream_bytes_per_second(scenario: Scenario) -> float | None:
+    """What the stream writes on average; None when that cannot be known.
+
+    Of a store: each message once into the log and once into the database.  Of a trace: its
+    first :data:`LARGEST_LOOK` writes, over the time in which they were recorded.
+    """
+    stream = scenario.stream
+    if isinstance(stream, StoreStream):
+        return 2 * stream.messages_per_second * mean_message_bytes(stream.load)
+    if not stream.path.is_file():
+        return None
+    first_ns, last_ns, written_bytes = -1, 0, 0
+    for write in islice(read_writes(stream.path), LARGEST_LOOK):
+        if stream.limit_ns is not None and write.time_ns >= stream.limit_ns:
+            break
+        first_ns = write.time_ns if first_ns < 0 else first_ns
+        last_ns = write.time_ns
+        written_bytes += write.length_bytes
+    if last_ns <= first_ns:
+        return None
+    return written_bytes / ((last_ns - first_ns) / units.NS_PER_SECOND) * stream.speed
+
+
+def mean_message_bytes(load: LoadConfig) -> float:
+    """The mean of the load's sizes: a log-normal around the median, cut off at both ends."""
+    median, spread, normal = load.message_size_bytes, load.size_spread, NormalDist()
+    low, high = log(load.smallest_bytes / median), log(load.largest_bytes / median)
+    if not spread:
+        return float(median)
+    low, high = low / spread, high / spread
+    middle = exp(spread**2 / 2) * (normal.cdf(high - spread) - normal.cdf(low - spread))
+    ends = load.smallest_bytes * normal.cdf(low) + load.largest_bytes * (1 - normal.cdf(high))
+    return median * middle + ends
+
+
+def _room_doubts(scenario: Scenario, stream: StoreStream) -> Iterator[Remark]:
+    """Messages fill whole pages: many small ones need more room than their bytes say."""
+    mean_bytes = mean_message_bytes(stream.load)
+    pages = max(1.0, mean_bytes / BODY_BYTES + 0.5)
+    arriving = stream.messages_per_second * scenario.duration_ns / units.NS_PER_SECOND
+    kept = min(arriving, stream.retention_bytes / mean_bytes)
+    needed_bytes = int(kept * pages + stream.mailboxes) * PAGE_BYTES
+    if needed_bytes > stream.database_size_bytes:
+        yield Remark(
+            (("stream", "database_size"), ("stream", "message_size"), ("stream", "messages")),
+            f"{units.format_bytes(stream.database_size_bytes)} will be full before the end: a "
+            f"message takes at least a page of {units.format_bytes(PAGE_BYTES)}, so those that "
+            f"are kept need about {units.format_bytes(needed_bytes)}",
+            "Give messages a larger message_size, or let fewer arrive.",
+        )
+
+
+__all__ = [
+    "Remark",
+    "contradictions",
+    "doubts",
+    "mean_message_bytes",
+    "stream_bytes_per_second",
+]

@@ -1,0 +1,305 @@
+"""What is wrong with a scenario, in words: the place, the message and what to do.
+
+A place is a line of the file or the ``--set`` that gave the value.  Where two keys collide,
+the error stands at the one that was set last (a ``--set`` before the file, the file before a
+default) and says where the other one comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Final
+
+from pydantic_core import ErrorDetails
+
+from replicator.errors import BadInput
+from simulator.scenario_checks import Remark
+from simulator.scenario_keys import KeyProblem
+from simulator.scenario_reference import scenario_json_schema
+from simulator.scenario_toml import KeyPath, dotted, line_of
+
+
+class BadScenario(BadInput):
+    """A scenario that cannot be used; ``errors`` holds one BadInput for each thing wrong."""
+
+    default_remedy = (
+        "Correct each of them; docs/scenarios.md lists all keys with their units and defaults."
+    )
+
+    def __init__(self, errors: Sequence[BadInput]) -> None:
+        self.errors = tuple(errors)
+        first = self.errors[0]
+        if len(self.errors) == 1:
+            super().__init__(
+                first.message,
+                path=first.path,
+                offset=first.offset,
+                line=first.line,
+                remedy=first.remedy,
+            )
+        else:
+            lines = "\n".join(f"  {error}" for error in self.errors)
+            super().__init__(f"{len(self.errors)} errors in the scenario:\n{lines}")
+
+
+def bad(path: str, message: str, remedy: str, line: int | None = None) -> BadScenario:
+    """One thing that is wrong with the scenario as a whole."""
+    return BadScenario([BadInput(message, path=path, line=line, remedy=remedy)])
+
+
+def set_place(argument: str) -> str:
+    """The place of a value that was given on the command line."""
+    return f"--set {argument}" if len(argument) <= 80 else f"--set {argument[:77]}..."
+
+
+class Places:
+    """Knows where each value comes from.
+
+    Arguments
+    ---------
+    origin: name of the file.
+    lines: the line of each path in it.
+    overridden: path and argument of each ``--set``, in order.
+    """
+
+    def __init__(
+        self,
+        origin: str,
+        lines: dict[KeyPath, int],
+        overridden: Sequence[tuple[KeyPath, str]],
+    ) -> None:
+        self.origin = origin
+        self.lines = lines
+        self.overridden = overridden
+
+    def argument(self, path: KeyPath) -> str | None:
+        """The ``--set`` that the value at ``path`` comes from: the last one counts."""
+        for set_path, argument in reversed(self.overridden):
+            if path[: len(set_path)] == set_path:
+                return argument
+        return None
+
+    def error(self, remark: Remark) -> BadInput:
+        """The remark with its place."""
+        keys, message, remedy = remark
+        text = f"{dotted(keys[0])}: {message}" if keys[0] else message
+        main = min(keys, key=self._rank)  # the first among equals
+        others = [f"{dotted(key)} {self._origin(key)}" for key in keys if self._apart(key, main)]
+        text = "; ".join([text, *others])
+        argument = self.argument(main)
+        if argument is not None:
+            return BadInput(text, path=set_place(argument), remedy=remedy)
+        return BadInput(text, path=self.origin, line=line_of(self.lines, main), remedy=remedy)
+
+    def _rank(self, path: KeyPath) -> int:
+        if self.argument(path) is not None:
+            return 0
+        return 1 if path in self.lines else 2
+
+    def _apart(self, key: KeyPath, main: KeyPath) -> bool:
+        return key != main and (self._rank(key), self._origin(key)) != (
+            self._rank(main),
+            self._origin(main),
+        )
+
+    def _origin(self, path: KeyPath) -> str:
+        argument = self.argument(path)
+        if argument is not None:
+            return f"comes from {set_place(argument)}"
+        if path in self.lines:
+            return f"stands in {self.origin}:{self.lines[path]}"
+        return "has its default"
+
+
+# -- what pydantic found, in our words -------------------------------------------------
+
+
+def _path_without_tags(location: Iterable[str | int]) -> KeyPath:
+    """Pydantic puts the chosen ``kind`` of a union into the location: take it out."""
+    parts = list(location)
+    tag_at = {"stream": 1, "faults": 2}.get(str(parts[0])) if parts else None
+    if tag_at is not None and len(parts) > tag_at:
+        del parts[tag_at]
+    return tuple(parts)
+
+
+def _value_at(document: Any, path: KeyPath) -> Any:
+    for part in path:
+        in_list = isinstance(document, list) and isinstance(part, int) and part < len(document)
+        if not in_list and not (isinstance(document, dict) and part in document):
+            return None
+        document = document[part]
+    return document
+
+
+def _schema_at(path: KeyPath, document: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON schema of what stands at ``path``; empty when nothing may stand there."""
+    root = scenario_json_schema()
+
+    def resolve(node: dict[str, Any], value: Any) -> dict[str, Any]:
+        mapping = node.get("discriminator", {}).get("mapping")
+        if mapping is not None:
+            kind = value.get("kind") if isinstance(value, dict) else None
+            node = {"$ref": mapping[kind]} if isinstance(kind, str) and kind in mapping else {}
+        if "$ref" in node:
+            definition = node["$ref"].removeprefix("#/$defs/")
+            node = {**root["$defs"][definition], **{k: v for k, v in node.items() if k != "$ref"}}
+        return node
+
+    node: dict[str, Any] = root
+    for length, part in enumerate(path, start=1):
+        node = node.get("items", {}) if isinstance(part, int) else node.get("properties", {})
+        node = node if isinstance(part, int) else node.get(part, {})
+        node = resolve(node, _value_at(document, path[:length]))
+    return node
+
+
+def shown(value: object) -> str:
+    """The value for a message: short, and never a traceback of its own."""
+    if isinstance(value, str):
+        return repr(value) if len(value) <= 60 else repr(value[:57] + "...")
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
+
+
+def _word(value: object) -> str:
+    return value if isinstance(value, str) else shown(value)
+
+
+def _near(wrong: str, right: Sequence[str]) -> str | None:
+    return next(iter(get_close_matches(wrong[:100].lower(), right, n=1, cutoff=0.6)), None)
+
+
+def _nearest(wrong: str, right: Sequence[str]) -> str:
+    """``: did you mean 'x'?``, else all that is right."""
+    near = _near(wrong, right)
+    return f": did you mean {near!r}?" if near else f": known are {', '.join(right)}"
+
+
+def _choice(key: str, wrong: str, right: Sequence[str]) -> str:
+    near = _near(wrong, right)
+    if near is not None:
+        return f"Write {key} = {_toml(near)}."
+    return f"Write for {key} one of: {', '.join(right)}."
+
+
+_SHAPES: Final = {
+    "int": ("a whole number", "Write a whole number, without quotes."),
+    "float": ("a number", "Write a number, without quotes."),
+    "string": ("text in quotes", "Put the value in quotes."),
+    "tuple": ("a list", "Write a list in brackets, [...]; an empty one is []."),
+    "model": ("a table", "Write a table: a header in brackets, its keys below."),
+    "dict": ("a table", "Write a table: a header in brackets, its keys below."),
+}
+
+
+def explain(details: ErrorDetails, document: Mapping[str, Any], places: Places) -> Iterator[Remark]:
+    """The remarks for one finding of pydantic."""
+    kind = details["type"]
+    path = _path_without_tags(details["loc"])
+    given = details["input"]
+    context = details.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = sorted(_schema_at(path[:-1], document).get("properties", {}))
+        where = f"in [{dotted(path[:-1])}]" if path[:-1] else "at the top level"
+        wrong = str(path[-1])[:60]
+        near = _near(wrong, known)
+        remedy = f"Write {near} instead." if near else "Take the key out, or write a known one."
+        message = f"unknown key {wrong!r} {where}{_nearest(wrong, known)}"
+        yield Remark((path, *_kind_set(path, places)), message, remedy)
+    elif kind == "missing":
+        examples = _schema_at(path, document).get("examples")
+        hint = f": write for instance {path[-1]} = {_toml(examples[0])}" if examples else ""
+        where = f"to [{dotted(path[:-1])}]" if path[:-1] else "before the first table"
+        if _schema_at(path, document).get("properties") or path == ("stream",):
+            remedy = f"Add a table [{dotted(path)}]; scenarios/quickstart.toml has one."
+        else:
+            remedy = f"Add {where}: {path[-1]} = {_toml((examples or ['...'])[0])}"
+        for kind_path in _kind_set(path, places):
+            chosen = _value_at(document, kind_path)
+            message = f"the kind {shown(chosen)} needs the key {path[-1]!r}, which is missing"
+            yield Remark((kind_path,), message, remedy)
+            return
+        yield Remark((path,), f"this key is missing{hint}", remedy)
+    elif kind in ("union_tag_invalid", "union_tag_not_found"):
+        yield _explain_kind(path, given)
+    elif kind == "literal_error":
+        schema = _schema_at(path, document)
+        known = [str(choice) for choice in schema.get("enum", [])]
+        known = known or [str(schema.get("const", context["expected"]))]
+        message = f"{shown(given)} is not known here{_nearest(_word(given), known)}"
+        yield Remark((path,), message, _choice(str(path[-1]), _word(given), known))
+    elif kind == "value_error":
+        yield _explain_refusal(path, context["error"])
+    else:
+        message, remedy = _shape(kind, context, details["msg"])
+        yield Remark((path,), f"{shown(given)} {message}", remedy)
+
+
+def _kind_set(path: KeyPath, places: Places) -> list[KeyPath]:
+    """The table's ``kind`` when a ``--set`` chose it: then it decided what is missing here."""
+    kind = (*path[:-1], "kind")
+    return [kind] if places.argument(kind) is not None else []
+
+
+def _explain_refusal(path: KeyPath, error: Exception) -> Remark:
+    """A validator of ours refused the value: its message ends with what is right."""
+    message = str(error)
+    if isinstance(error, KeyProblem):
+        return Remark((path,), message, error.remedy)
+    _, found, right = message.rpartition(": write ")
+    remedy = f"Write {right}; the file wants it in quotes." if found else BadInput.default_remedy
+    return Remark((path,), message, remedy)
+
+
+def _explain_kind(path: KeyPath, given: object) -> Remark:
+    known = _kinds(path)
+    one = f"Write kind = one of: {', '.join(known)}."
+    if not isinstance(given, dict):
+        message, remedy = f"{shown(given)} is not a table", _SHAPES["dict"][1]
+        return Remark((path,), message, remedy)
+    if "kind" not in given:
+        message = f"this key is missing: write one of {', '.join(known)}"
+        return Remark(((*path, "kind"),), message, one)
+    wrong = given["kind"]
+    message = f"{shown(wrong)} is not known here{_nearest(_word(wrong), known)}"
+    return Remark(((*path, "kind"),), message, _choice("kind", _word(wrong), known))
+
+
+def _kinds(path: KeyPath) -> list[str]:
+    properties = scenario_json_schema()["properties"]
+    node = properties["stream"] if path[0] == "stream" else properties["faults"]["items"]
+    return sorted(node["discriminator"]["mapping"])
+
+
+def _toml(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _shape(kind: str, context: Mapping[str, Any], message: str) -> tuple[str, str]:
+    """What the value should have been, for the types that scenarios use; and the remedy."""
+    bounds = {
+        "greater_than": ("more than", "gt"),
+        "greater_than_equal": ("at least", "ge"),
+        "less_than_equal": ("at most", "le"),
+    }
+    if kind in bounds:
+        words, name = bounds[kind]
+        return (
+            f"must be {words} {context[name]}",
+            f"Write a number that is {words} {context[name]}.",
+        )
+    if kind == "string_too_short":
+        return "is empty", "Write at least one character."
+    if kind == "string_too_long":
+        return "is too long", f"Write at most {context['max_length']:,} characters."
+    wanted = _SHAPES.get(kind.split("_")[0])
+    if wanted:
+        return f"is not {wanted[0]}", wanted[1]
+    return f"does not fit: {message}", BadInput.default_remedy

@@ -1,0 +1,146 @@
+"""Worlds that implement the stream part of the port, under one face.
+
+A world has a serving and a calling end, each a ``Runtime`` as far as ``connect`` and ``listen``
+go.  Real time runs in one of them, so nothing is asserted about how long anything takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import warnings
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from replicator.host.network import HostNetwork
+from replicator.runtime import Task
+from replicator.runtime.port import Listener, Stream
+from simulator.link import LinkModel
+from tests.kernel.worlds import seeded_hops
+from tests.network.wires import ADDRESS, MILLISECOND_NS, Wire
+from tests.real_loop import RealLoop
+
+
+class StreamWorld:
+    """A place to serve from and a place to call from."""
+
+    serve_at: str
+    """What to listen on."""
+    nobody_at: str
+    """An address where nobody listens."""
+
+    async def listen(self) -> Listener:
+        """Listen on the serving end."""
+        raise NotImplementedError
+
+    async def connect(self, listener: Listener) -> Stream:
+        """Connect from the calling end."""
+        raise NotImplementedError
+
+    async def connect_to(self, address: str) -> Stream:
+        """Connect from the calling end to any address."""
+        raise NotImplementedError
+
+    def run(self, serve: Coroutine[Any, Any, Any], call: Coroutine[Any, Any, Any]) -> Any:
+        """Run both ends to their ends; returns both results."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Give back what the world holds; nothing may be left of any connection."""
+
+
+class SimulatedStreams(StreamWorld):
+    """The emulated network: 100 Mbit/s, 2 ms round trip."""
+
+    serve_at = ADDRESS
+    nobody_at = "replica:9"
+
+    def __init__(self) -> None:
+        self._wire = Wire(LinkModel(12.5e6, 2 * MILLISECOND_NS))
+
+    async def listen(self) -> Listener:
+        return await self._wire.replica.listen(self.serve_at)
+
+    async def connect(self, _listener: Listener) -> Stream:
+        return await self.connect_to(ADDRESS)
+
+    async def connect_to(self, address: str) -> Stream:
+        return await self._wire.source.connect(address)
+
+    def run(self, serve: Coroutine[Any, Any, Any], call: Coroutine[Any, Any, Any]) -> Any:
+        tasks = self._wire.spawn("replica", serve), self._wire.spawn("source", call)
+        self._wire.clock.run_until_idle()
+        return _results(tasks)
+
+
+class LoopbackStreams(StreamWorld):
+    """TCP over the loopback interface."""
+
+    serve_at = "127.0.0.1:0"
+
+    def __init__(self, hops: Callable[[], int] | None = None) -> None:
+        self._loop = RealLoop(hops)
+        self.network = HostNetwork(self._loop.loop)
+
+    @property
+    def nobody_at(self) -> str:  # type: ignore[override]
+        async def free() -> str:
+            listener = await self.network.listen(self.serve_at)
+            listener.close()
+            return listener.address
+
+        return self._loop.run(free())
+
+    async def listen(self) -> Listener:
+        return await self.network.listen(self.serve_at)
+
+    async def connect(self, listener: Listener) -> Stream:
+        return await self.network.connect(listener.address)  # type: ignore[attr-defined]
+
+    async def connect_to(self, address: str) -> Stream:
+        return await self.network.connect(address)
+
+    def run(self, serve: Coroutine[Any, Any, Any], call: Coroutine[Any, Any, Any]) -> Any:
+        tasks = self._loop.start(serve, "serve"), self._loop.start(call, "call")
+        self._loop.run_until(lambda: all(task.done for task in tasks))
+        return _results(tasks)
+
+    def close(self) -> None:
+        self._loop.run_until(lambda: not self.network.lingers)
+        self.network.close()
+        assert self.network.resolvers.join()
+        assert not self.network.streams and not self.network.listeners
+        assert not asyncio.all_tasks(self._loop.loop)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a socket or future left behind
+            self._loop.close()
+            gc.collect()
+
+
+class LoopbackStreams6(LoopbackStreams):
+    """The same over IPv6."""
+
+    serve_at = "[::1]:0"
+
+
+class ShuffledLoopbackStreams(LoopbackStreams):
+    """The same with seeded extra turns at each wake-up, which must change nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(seeded_hops(1))
+
+
+def _results(tasks: tuple[Task[Any], Task[Any]]) -> tuple[Any, Any]:
+    for task in tasks:
+        if task.done and task.error is not None:
+            raise task.error
+    assert all(task.done for task in tasks), "the programs hang"
+    return tasks[0].result(), tasks[1].result()
+
+
+STREAM_WORLDS: tuple[type[StreamWorld], ...] = (
+    SimulatedStreams,
+    LoopbackStreams,
+    LoopbackStreams6,
+    ShuffledLoopbackStreams,
+)
