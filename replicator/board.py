@@ -46,6 +46,7 @@ SENDER, KEEPER, NOTICE, LOCK = 0, 1, 2, 3
 REASON_CHARACTERS: Final = 400
 _MARK: Final = struct.Struct("<Q")
 _STATISTICS: Final = struct.Struct("<QQ")
+_MARKS: Final = struct.Struct("<QQQQ")
 _NOTICE: Final = struct.Struct("<IQ")
 _COMPLETED, _INTENDED, _APPENDED = 0, 8, 16
 _KEEPER_VERSION, _SENDER_VERSION = 32, 40
@@ -110,8 +111,7 @@ class Board:
     def complete(self, sequence: int, appended_bytes: int, peak_bytes: int) -> None:
         """The outcome of an operation is known: it may be sent."""
         memory = self._memory
-        _STATISTICS.pack_into(memory, _APPENDED, appended_bytes, peak_bytes)
-        _MARK.pack_into(memory, _COMPLETED, sequence)
+        _MARKS.pack_into(memory, _COMPLETED, sequence, sequence, appended_bytes, peak_bytes)
         if memory[_SENDER_WAITS]:
             memory[_SENDER_WAITS] = 0
             self._page.ring(SENDER)

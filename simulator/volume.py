@@ -30,7 +30,8 @@ def _taken_over(buffers: tuple[Buffer, ...], appended: bool) -> tuple[bytes | Pi
     """
     length = 0
     for each in buffers:
-        if not appended or type(each) is not bytes:
+        fixed = type(each) is bytes or (type(each) is memoryview and type(each.obj) is bytes)
+        if not (appended and fixed):
             data = b"".join(buffers)
             return data, len(data)
         length += len(each)

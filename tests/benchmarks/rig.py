@@ -35,9 +35,9 @@ from simulator.workload import Workload
 
 PAGE_BYTES = 8192
 SECOND_NS = 1_000_000_000
-BURST = 16
+BURST = 64
 """Writes between two turns of the writer: programs let others run now and then."""
-BURST_NS = 500_000
+BURST_NS = 2_000_000
 """Simulated time between bursts: 32,000 writes a second, less than the processor time that
 the replicator books for compression lets through, so that no backlog piles up."""
 ROLL_EVERY = 4096
