@@ -138,6 +138,7 @@ class Capture:
                 with suppress(StorageError):
                     self.spool.abandon()
             self.runtime.emit("capture_stopped", reason)
+            self.spool.room.notify()  # nobody waits for room in a history that is over
             self._announce(self.spool.epoch, False, reason)
 
     async def roll_forward(self, operation: Operation) -> None:
@@ -164,10 +165,10 @@ class Capture:
 
     def intend(self, prefix: bytes, data: bytes, path: str) -> bool:
         """Append the intent; False when nothing is captured at present."""
+        if data and self._promises:
+            self._keep_promise(len(data))
         if not self.capturing:
             return False
-        if self._promises:
-            self._promises.popleft()  # the operation that was admitted, or one in its place
         try:
             self.spool.append(prefix, data)
         except (LogFull, StorageError) as error:
@@ -183,6 +184,15 @@ class Capture:
             )
             return False
         return True
+
+    def _keep_promise(self, size_bytes: int) -> None:
+        """A write comes that was admitted: what was promised to it is no longer held back."""
+        promises, needed = self._promises, size_bytes + RECORD_OVERHEAD_BYTES
+        if needed in promises:
+            promises.remove(needed)
+        else:
+            promises.popleft()  # admitted as one of several
+        self.spool.room.notify()
 
     def names_operation(self, operation: Operation) -> Operation:
         return operation._replace(captured_ns=self.runtime.wall_ns())
