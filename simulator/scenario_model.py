@@ -52,7 +52,9 @@ class StoreStream(Table):
     messages_per_second: PositiveFrequency = key(
         "messages", "Mean rate of arriving messages.", "2/s"
     )
-    message_size_bytes: PositiveSize = key("message_size", "Mean size of a message.", "48KiB")
+    message_size_bytes: PositiveSize = key(
+        "message_size", "Median size of a message; the mean is about 1.65 times that.", "48KiB"
+    )
     compressible: Ratio = key(None, "Share of the payload bytes that compress away.", 0.5)
     mailboxes: int = key(None, "Number of mailboxes.", 50, ge=1, le=1_000_000)
     log_size_bytes: SegmentSize = key(
