@@ -62,6 +62,12 @@ def read_writes(path: str | Path) -> Iterator[TracedWrite]:
         raise BadInput("the trace is empty", path=name, line=1, offset=0)
 
 
+_REMEDY: Final = (
+    "Compare the line with the original trace (the file may have been cut or edited), or leave "
+    "it out; docs/scenarios.md says what a trace looks like."
+)
+
+
 class _Parser:
     """Takes one line after the other and knows where it is."""
 
@@ -97,6 +103,7 @@ class _Parser:
             path=self._path,
             line=self.lines,
             offset=self._offset,
+            remedy=_REMEDY,
         )
 
     def _header(self, line: bytes) -> None:
