@@ -197,14 +197,19 @@ class Inode:
         offset = self.size
         end = offset + length
         new_blocks = (end - 1) // BLOCK_BYTES - (offset - 1) // BLOCK_BYTES
+        before: Replaced | tuple[()] = APPENDED
         if not self._tail:
             self._tail_start = offset
             if offset % BLOCK_BYTES and not self._blocks.get(offset // BLOCK_BYTES):
-                new_blocks += 1  # the file ends in a hole
+                # The file ends in a hole: an undo must not leave a block of zeros there.
+                new_blocks += 1
+                before = [
+                    (n, None) for n in range(offset // BLOCK_BYTES, (end - 1) // BLOCK_BYTES + 1)
+                ]
         self._tail.append(pieces)
         self._tail_ends.append(end)
         self.size = end
-        self.changes.append((offset, length, pieces, APPENDED, offset, end))
+        self.changes.append((offset, length, pieces, before, offset, end))
         if new_blocks:
             self.held_blocks += new_blocks
         self.dirty_bytes += length

@@ -201,3 +201,18 @@ def test_the_reference_counts_what_it_says() -> None:
     file.write_at(8000, b"x" * 400)
     file.allocate(0, 5 * 8192)
     assert recount(bench.disk) == (5, 400) == (bench.disk.used_blocks, bench.disk.dirty_bytes)
+
+
+def test_an_append_behind_a_hole_gives_its_block_back() -> None:
+    """A file grows by its size alone, then by a byte; the power loss takes both."""
+    bench = Bench(SMALL)
+    file = bench.volume.create("/a")
+    bench.wait(bench.volume.sync_directory("/"))
+    file.truncate(1)
+    file.write_at(1, b"x" * 20_000)
+    file.write_at(20_001, b"y")
+    assert bench.disk.used_blocks == 3
+    bench.lose_power(Choices([]))
+    assert bench.tree()["/a"][1].startswith("FILE")
+    assert bench.disk.used_blocks == 0
+    check(bench)
