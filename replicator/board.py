@@ -12,6 +12,7 @@ memory::
     24    u64  most bytes that ever waited
     32    u64  version of the keeper's notice        40  u64  version of the sender's
     48    u8   the sender waits at its bell          49  u8   a program wants to capture
+    56    u64  disk space of the spool's segments
     64         keeper's notice: length u32, checksum u64, JSON
     2048       sender's notice: likewise
 
@@ -51,6 +52,7 @@ _NOTICE: Final = struct.Struct("<IQ")
 _COMPLETED, _INTENDED, _APPENDED = 0, 8, 16
 _KEEPER_VERSION, _SENDER_VERSION = 32, 40
 _SENDER_WAITS, _CAPTURE_WANTED = 48, 49
+_USED = 56
 _KEEPER_NOTICE, _SENDER_NOTICE = 64, 2048
 _KEEPER_BYTES, _SENDER_BYTES = _SENDER_NOTICE - _KEEPER_NOTICE, PAGE_BYTES - _SENDER_NOTICE
 
@@ -116,6 +118,10 @@ class Board:
             memory[_SENDER_WAITS] = 0
             self._page.ring(SENDER)
 
+    def occupy(self, used_bytes: int) -> None:
+        """How much disk space the spool's segments take now."""
+        _MARK.pack_into(self._memory, _USED, used_bytes)
+
     def tell_sender(self, notice: KeeperNotice) -> None:
         """Put up the keeper's notice."""
         shortened = notice.stop_reason[:REASON_CHARACTERS]
@@ -155,6 +161,12 @@ class Board:
         """Bytes appended in this history, and the most that ever waited."""
         appended, peak = _STATISTICS.unpack_from(self._memory, _APPENDED)
         return appended, peak
+
+    @property
+    def used_bytes(self) -> int:
+        """Disk space of the spool's segments."""
+        number: int = _MARK.unpack_from(self._memory, _USED)[0]
+        return number
 
     def keeper_notice(self) -> KeeperNotice:
         """What the keeper says; an empty notice if none did in this boot."""

@@ -20,6 +20,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from replicator.board import KeeperNotice
 from replicator.catalogue import Catalogue, Entry, scan
@@ -41,6 +42,9 @@ from replicator.runtime.port import (
 )
 from replicator.spool import Spool
 from replicator.units import spell_size
+
+if TYPE_CHECKING:
+    from replicator.host.protected_set import ProtectedSet
 
 RECORD_OVERHEAD_BYTES = 4 * HEADER_BYTES + 512
 
@@ -199,16 +203,35 @@ class Capture:
 
     # -- back-pressure -------------------------------------------------------------
 
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether an operation with so many bytes would find room in the spool now."""
+        if self.policy != SpoolPolicy.HOLD or not self.capturing:
+            return True
+        return self.spool.log.fits([size_bytes + RECORD_OVERHEAD_BYTES, *self._promises])
+
+    def _refuse_impossible(self, size_bytes: int) -> None:
+        needed, log = size_bytes + RECORD_OVERHEAD_BYTES, self.spool.log
+        if not log.can_ever_hold(needed):
+            raise SpoolFull(
+                f"a write of {size_bytes} bytes can never find room in this spool",
+                path=log.directory,
+                remedy=f"Give the spool at least {spell_size(4 * needed)}.",
+            )
+
+    async def wait_for_room(self, size_bytes: int) -> None:
+        """Wait for such room; nothing is promised, so look again before writing.
+
+        Raises SpoolFull for what can never find room.
+        """
+        self._refuse_impossible(size_bytes)
+        while not self.has_room(size_bytes):
+            await self.spool.room
+
     async def admit(self, size_bytes: int) -> None:
         """Wait for room in the spool (policy hold) and below the volume's dirty limit."""
         needed, log = size_bytes + RECORD_OVERHEAD_BYTES, self.spool.log
         if self.policy == SpoolPolicy.HOLD and self.capturing:
-            if not log.can_ever_hold(needed):
-                raise SpoolFull(
-                    f"a write of {size_bytes} bytes can never find room in this spool",
-                    path=log.directory,
-                    remedy=f"Give the spool at least {spell_size(4 * needed)}.",
-                )
+            self._refuse_impossible(size_bytes)
             waited_since = 0
             while self.capturing and not log.fits([needed, *self._promises]):
                 if not waited_since:
@@ -249,6 +272,11 @@ class CapturedFile:
     @property
     def path(self) -> str:
         return self._file.path
+
+    @property
+    def file(self) -> File:
+        """The file below, which nothing captures."""
+        return self._file
 
     @property
     def size_bytes(self) -> int:
@@ -315,6 +343,10 @@ class CapturedFile:
 
     async def sync(self) -> None:
         await self._file.sync()
+        self.note_synced()
+
+    def note_synced(self) -> None:
+        """Capture that all that was written before is on the disk."""
         capture = self._capture
         operation = capture.names_operation(Operation(OperationKind.SYNC, file_id=self.file_id))
         if capture.intend(operation.encode_prefix(), b"", self.path):
@@ -502,3 +534,22 @@ class CapturedVolume:
 
     async def admit(self, size_bytes: int) -> None:
         await self._capture.admit(size_bytes)
+
+
+def protect(config: str, patience_ns: int | None = None) -> ProtectedSet:
+    """Open a protected set for a program that is no coroutine of ours.
+
+    Every change made through what is returned is captured; see
+    :class:`replicator.host.protected_set.ProtectedSet`.
+
+    Arguments
+    ---------
+    config: the configuration file of the source.
+    patience_ns: how long to wait while another program has the set; a default follows from
+        the heartbeat.
+
+    Raises Locked, ForeignLog, BadConfiguration, StorageError.
+    """
+    from replicator.host.protected_set import ProtectedSet
+
+    return ProtectedSet(config, patience_ns)

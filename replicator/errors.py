@@ -18,6 +18,10 @@ class ExitCode(IntEnum):
     """An invariant or an objective is broken."""
     INCONCLUSIVE = 2
     """The run ended before the question could be answered."""
+    NOT_DRAINED = 3
+    """Stopped in good order, before everything had reached the other end; nothing is lost."""
+    FENCED = 4
+    """The replica has taken over: this source's history is over."""
     USAGE = 64
     """Wrong usage or bad input; nothing was changed."""
     INTERNAL = 70
@@ -64,6 +68,13 @@ class ReplicatorError(Exception):
         if self.offset is not None:
             return f"{self.path} at byte {self.offset}"
         return self.path
+
+    @property
+    def advice(self) -> str:
+        """What happened and, where somebody has to do something, what: for status and log."""
+        if not self.remedy or self.remedy.startswith("Nothing"):
+            return str(self)
+        return f"{self}; what to do: {self.remedy}"
 
     def __str__(self) -> str:
         place = self.place
@@ -150,6 +161,7 @@ class SyncFailed(StorageError):
 class Locked(StorageError):
     """Another process holds the lock."""
 
+    exit_code = ExitCode.USAGE
     default_remedy = "Stop the other process that uses this directory."
 
 
@@ -158,3 +170,28 @@ class ConnectionLost(ReplicatorError):
 
     exit_code = ExitCode.BROKEN
     default_remedy = "Nothing: the replicator reconnects by itself."
+
+
+class CannotListen(ReplicatorError):
+    """The replica's own address cannot be used."""
+
+    exit_code = ExitCode.USAGE
+    default_remedy = (
+        "End what uses the address, or give replica.listen another one (and source.replica too)."
+    )
+
+
+class PromotionUnanswered(ReplicatorError):
+    """The replica's process was asked to take over and does not answer."""
+
+    exit_code = ExitCode.INCONCLUSIVE
+    default_remedy = (
+        "Look at 'replicator status'; end the process (SIGKILL if it hangs) and promote again."
+    )
+
+
+class CaptureBroken(ReplicatorError):
+    """The protected set cannot be written through this object any more."""
+
+    exit_code = ExitCode.BROKEN
+    default_remedy = "Close it and protect the set again: what was underway is carried out then."

@@ -20,18 +20,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import xxhash
 
 from replicator.board import KEEPER, LOCK, Board
 from replicator.capture import Capture
-from replicator.errors import Locked
+from replicator.errors import ForeignLog, Locked, NoSpace
 from replicator.runtime import Deadline, TimedOut, deadline, group, sleep_ns
 from replicator.runtime.port import Lock, Runtime, Volume
 from replicator.slots import StateSlots
 
 ASK_AGAIN_NS = 50_000_000
 """How often a program that waits for the capture lock tries again."""
+FULL_VOLUME_NS = 5_000_000_000
+"""How long to wait before a volume that was full is tried again."""
 
 
 class HistoryKeeper:
@@ -79,6 +82,7 @@ class HistoryKeeper:
         state = await self._slots.load()
         capture, spool = self.capture, self.capture.spool
         reason = "first start"
+        refuse_other_set(state, self._set_id, capture.spool.log.directory)
         if state is not None:
             self._highest = int(state["epoch"])
             if state["boot_id"] != self._runtime.boot_id:
@@ -124,7 +128,13 @@ class HistoryKeeper:
         """Do what the sender asks for, until cancelled."""
         bell = self._board.bell(KEEPER)
         while True:
-            await self.heed()
+            try:
+                await self.heed()
+            except NoSpace as full:
+                # The programs go on, and nothing is captured: no reason to end them.
+                self._runtime.emit("history_stalled", str(full))
+                await sleep_ns(FULL_VOLUME_NS)
+                continue
             await bell
 
     async def heed(self) -> None:
@@ -142,6 +152,15 @@ class HistoryKeeper:
         if notice.epoch == spool.epoch and notice.released_bytes > spool.released_bytes:
             with self._exclusive():
                 spool.release(notice.released, notice.released_bytes)
+
+
+def refuse_other_set(state: dict[str, Any] | None, set_id: str, where: str) -> None:
+    """Raises ForeignLog when the history's state is that of another protected set."""
+    if state is not None and state["set"] != set_id:
+        raise ForeignLog(
+            f"it holds the history of the protected set {state['set']!r}, not {set_id!r}",
+            path=where,
+        )
 
 
 async def take_capture_lock(volume: Volume, path: str, board: Board, patience_ns: int) -> Lock:
@@ -163,7 +182,8 @@ async def take_capture_lock(volume: Volume, path: str, board: Board, patience_ns
         raise Locked(
             "another program captures this protected set",
             path=path,
-            remedy="Stop the other program, or protect its files as a set of their own.",
+            remedy="Stop the other program, or protect its files as a set of their own; when none "
+            "runs, the source's sender hangs: see 'replicator status'.",
         ) from None
     finally:
         board.want_capture(False)
@@ -185,6 +205,7 @@ async def keep_while_nobody_captures(
     board: Board,
     make_keeper: Callable[[], HistoryKeeper],
     look_again_ns: int,
+    tell: Callable[[bool], None] = lambda _keeps: None,
 ) -> None:
     """The caretaker: keeps the history whenever no program does, until cancelled.
 
@@ -196,6 +217,7 @@ async def keep_while_nobody_captures(
     volume, path: where the capture lock is.
     make_keeper: makes a keeper over what is on disk now.
     look_again_ns: how often the lock is tried.
+    tell: is told when the caretaker begins and ends to keep the history.
     """
     while True:
         lock: Lock | None = None
@@ -210,6 +232,7 @@ async def keep_while_nobody_captures(
             board.want_capture(False)
             continue
         try:
+            tell(True)
             keeper = make_keeper()
             runtime.emit("caretaker", "begin")
             await keeper.open()
@@ -218,7 +241,12 @@ async def keep_while_nobody_captures(
                 while not board.capture_wanted:
                     await board.bell(KEEPER)
                 service.cancel()
+        except NoSpace as full:
+            # Nobody writes, so nothing is lost by waiting; the operator is told why.
+            runtime.emit("caretaker_stalled", str(full))
+            await sleep_ns(FULL_VOLUME_NS)
         finally:
+            tell(False)
             lock.release()
             board.capture_released()
         runtime.emit("caretaker", "end")

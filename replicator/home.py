@@ -73,13 +73,13 @@ class HomeImage:
         full = self.root + path
         return self.volume.open(full) if path and self.volume.exists(full) else None
 
-    def overwrite(self, wanted: Catalogue, blocks: list[tuple[int, int, bytes]]) -> None:
-        """Write blocks of a synchronization straight into home; in tests only."""
-        for file_id, number, data in blocks:
+    def overwrite(self, wanted: Catalogue, pages: list[tuple[int, int, int, bytes]]) -> None:
+        """Write pages of a synchronization straight into home; in tests only."""
+        for file_id, offset, length, data in pages:
             names = wanted.names_of(file_id)
             full = self.root + names[0]
             file = self.volume.open(full) if self.volume.exists(full) else self.volume.create(full)
-            file.write_at(number * 8192, data)
+            file.write_at(offset, data or bytes(length))
 
     def apply_content(self, operation: Operation) -> None:
         """Carry out a write, truncate, zero range or sync."""
@@ -159,7 +159,7 @@ class HomeImage:
     async def rebuild(
         self,
         wanted: Catalogue,
-        blocks: AsyncIterator[tuple[int, int, bytes]],
+        pages: AsyncIterator[tuple[int, int, int, bytes]],
         from_nothing: Collection[str],
     ) -> None:
         """Turn the home image into the one that a resynchronization committed.
@@ -168,8 +168,8 @@ class HomeImage:
         ---------
         wanted: names, ids and sizes of the new image.
         from_nothing: paths whose present files are no basis (:func:`shared_paths`, as it was
-            when blocks were compared: after a crash in here it would come out otherwise).
-        blocks: (file id, byte offset, data) of the blocks that differ.
+            when pages were compared: after a crash in here it would come out otherwise).
+        pages: (file id, byte offset, length, data) of what differs; no data for zeros.
 
         Everything is by path and absolute, so it can be repeated after a crash.  Ends with
         all of it synced.
@@ -206,13 +206,17 @@ class HomeImage:
             if entry.kind != EntryKind.SYMLINK and volume.stat(full).attributes != entry.attributes:
                 volume.set_attributes(full, entry.attributes)
         self.catalogue = wanted
-        async for file_id, offset, data in blocks:
+        async for file_id, offset, length, data in pages:
             await self.trim()
             file = self.file(file_id)
-            if file is not None:
+            if file is None:
+                continue
+            if data:
                 await volume.admit(len(data))
                 write_all(file, offset, data)
-                self._touched[file_id] = None
+            elif offset < file.size_bytes:  # beyond its end it will read as zeros anyway
+                file.zero_range(offset, min(length, file.size_bytes - offset))
+            self._touched[file_id] = None
         for _path, entry in wanted:
             if entry.kind == EntryKind.FILE:
                 await self.trim()

@@ -160,6 +160,11 @@ class ReplicaImage:
         self._beat = beat
         self._freshen()
 
+    @property
+    def newest_beat(self) -> Heartbeat | None:
+        """The source's last sign of life."""
+        return self._beat
+
     def _freshen(self) -> None:
         beat = self._beat
         if beat is None or (beat.epoch, beat.completed) != (self.epoch, self.applied):

@@ -29,7 +29,7 @@ from replicator.records import (
     decode,
     encode,
 )
-from replicator.runtime.port import Buffer, Volume
+from replicator.runtime.port import Buffer, Volume, write_all
 from replicator.segments import (
     FORMAT_VERSION,
     Damage,
@@ -44,6 +44,7 @@ from replicator.segments import (
 
 TAIL_RESERVE_BYTES: Final = 256
 """Kept free at the end of each segment for the records that must always find room there."""
+_COPY_BYTES: Final = 1 << 20
 _SMALL_TYPES: Final = frozenset({RecordType.OUTCOME, RecordType.END})
 
 
@@ -386,6 +387,22 @@ class SegmentedLog:
         self.appended_bytes = segment.total_at(segment.end)
         segment.reserved_bytes = max(segment.end, self._segment_bytes)
         self.used_bytes += segment.reserved_bytes
+
+    async def write_again(self) -> None:
+        """Write once more what recovery read, so that the next sync vouches for it.
+
+        The process before may have died of a failed sync: its pages read well from the
+        cache, count as written, and are not on the medium.  The same bytes in the same
+        place: a crash in between harms nothing.
+        """
+        for segment in self.segments:
+            offset = 0
+            while offset < segment.end:
+                size = min(_COPY_BYTES, segment.end - offset)
+                data = await segment.file.read_at(offset, size)
+                await self._volume.admit(len(data))
+                write_all(segment.file, offset, data)
+                offset += size
 
     async def set_aside(self, directory: str) -> None:
         """Put what recovery did not take over into ``directory``, which exists.

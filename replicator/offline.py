@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from replicator.batch import NumberedOperation, unpack_body, verify_batch
-from replicator.blocksync import read_commit
 from replicator.catalogue import Catalogue
 from replicator.errors import BadInput, DamagedLog, ForeignLog, ProtocolViolation, ReplicatorError
 from replicator.journal import SegmentedLog
@@ -34,6 +33,7 @@ from replicator.segments import (
     segment_name,
     segment_numbers,
 )
+from replicator.staging import read_commit
 
 Progress = Callable[[int, int], None]
 """Called with (bytes read, bytes in all)."""
@@ -212,8 +212,9 @@ class Survey:
         self.names[record.epoch] = Catalogue.from_json(document["catalogue"])
         self.commits[record.epoch] = {
             "path": str(document["path"]),
-            "bytes": int(document["bytes"]),
-            "chain": str(document["chain"]),
+            "index": str(document["index"]),
+            "slots": document["slots"],
+            "catalogue": document["catalogue"],
             "fence": int(document["fence"]),
         }
 

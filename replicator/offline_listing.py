@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from replicator.batch import unpack_body, verify_batch
-from replicator.blocksync import read_commit
 from replicator.catalogue import Catalogue
 from replicator.errors import ReplicatorError
 from replicator.offline_place import SlotPair
@@ -23,6 +22,7 @@ from replicator.operation import OUTCOME, Operation, decode_operation
 from replicator.protocol import BatchHeader
 from replicator.records import Record, RecordType
 from replicator.segments import Position, describe
+from replicator.staging import read_commit
 
 Row = dict[str, Any]
 Emit = Callable[[Row], None]

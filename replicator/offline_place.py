@@ -7,23 +7,22 @@ A directory is a log itself, or the parent of one::
 
 All of it is read only (:mod:`replicator.readonly`), and whether a state or a staging file is
 valid is decided by the code that a start runs: :class:`~replicator.slots.StateSlots` and
-:func:`~replicator.blocksync.staged_blocks`.
+:func:`~replicator.staging.staged_pages`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from replicator.blocksync import staged_blocks
 from replicator.errors import BadInput, DamagedLog, ReplicatorError
 from replicator.readonly import ReadOnlyVolume, run_to_end
 from replicator.segments import SUFFIX, segment_name, segment_numbers
 from replicator.slots import StateSlots
 from replicator.slots import _decode as decode_slot
+from replicator.staging import check_staged, staged_pages
 
 _LOG_NAMES: Final = ("journal", "segments")
 _STATE_NAMES: Final = ("checkpoint", "source")
@@ -173,7 +172,7 @@ def read_slots(base: Path) -> SlotPair:
     findings: list[Finding] = []
     state: dict[str, Any] | None = None
     try:
-        state = run_to_end(StateSlots(volume, str(base)).load())
+        state = run_to_end(StateSlots(volume, str(base)).look())
     except DamagedLog as damaged:
         findings.append(
             Finding(
@@ -280,19 +279,23 @@ def _check_against_checkpoint(
 
 
 def check_staging(place: Place, commit: dict[str, Any]) -> tuple[int, list[Finding]]:
-    """Verify the staged blocks of a resynchronization that recovery would finish.
+    """Verify the staged pages of a resynchronization that recovery would finish.
 
-    Returns their number.
+    Returns in how many pieces they were read.
     """
     directory = place.staging or place.directory / "staging"
     path = f"{directory}/{Path(commit['path']).name}"
     document = {**commit, "path": path}
 
-    async def count(blocks: AsyncIterator[tuple[int, int, bytes]]) -> int:
-        return len([number async for _, number, _ in blocks])
+    async def count(volume: ReadOnlyVolume) -> int:
+        await check_staged(volume, document)
+        number = 0
+        async for _ in staged_pages(volume, document):
+            number += 1
+        return number
 
     try:
-        return run_to_end(count(staged_blocks(ReadOnlyVolume(), document))), []
+        return run_to_end(count(ReadOnlyVolume())), []
     except ReplicatorError as error:
         found = Finding(
             FindingKind.DAMAGE,

@@ -9,10 +9,11 @@ one is gone: what is read then belongs to a file that the replay removes.)
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from replicator.errors import NotFound
-from replicator.runtime.port import EntryKind, File, Volume
+from replicator.runtime.port import EntryKind, File, Stat, Volume
 
 OPEN_FILES_LIMIT: Final = 64
 
@@ -81,6 +82,21 @@ class ProtectedFiles:
             except NotFound:
                 continue  # removed while we looked
         return None
+
+    def names(self) -> Iterator[tuple[str, Stat]]:
+        """(path, what it stands for) of all that is there now, below the root."""
+        stack = [""]
+        while stack:
+            here = stack.pop()
+            try:
+                for name in self._volume.list(self._root + here or "/"):
+                    path = f"{here}/{name}"
+                    stat = self._volume.stat(self._root + path)
+                    if stat.kind == EntryKind.DIRECTORY:
+                        stack.append(path)
+                    yield path, stat
+            except NotFound:
+                continue  # removed while we looked
 
     def close(self) -> None:
         """Give all handles back."""

@@ -2,7 +2,8 @@
 
 A connection is opened by the source.  After a handshake the source either *resumes* at the
 operation behind the replica's durable one, or *synchronizes*: it begins a new epoch and
-brings the image over block by block while operations of that epoch stream beside it.
+brings the image over page by page while operations of that epoch stream beside it.  Within a
+stream the two images can be *compared*, and nothing is changed.
 
 Frame layout (little-endian), 24 bytes and a payload::
 
@@ -33,7 +34,7 @@ from replicator.errors import ProtocolViolation
 from replicator.runtime.port import Buffer
 from replicator.untrusted import json_object
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 MAGIC: Final = b"XRF1"
 HEADER: Final = struct.Struct("<4sBBHIIQ")
 HEADER_BYTES: Final = HEADER.size
@@ -52,11 +53,16 @@ class FrameType(IntEnum):
     ACKNOWLEDGE = 6
     HEARTBEAT = 7
     SYNC_BEGIN = 8
-    BLOCK_DIGESTS = 9
-    BLOCKS_WANTED = 10
-    BLOCK_DATA = 11
+    EXTENT_DIGESTS = 9
+    EXTENTS_WANTED = 10
+    PAGE_DATA = 11
     SYNC_END = 12
     CONDITION = 13
+    PAGE_DIGESTS = 14
+    PAGES_WANTED = 15
+    COMPARE_BEGIN = 16
+    COMPARE_NAMES = 17
+    COMPARE_REPORT = 18
 
 
 class Role(StrEnum):
@@ -75,6 +81,7 @@ class State(StrEnum):
     STREAMING = "streaming"
     SYNCHRONIZING = "synchronizing"
     COMMITTING = "committing"
+    COMPARING = "comparing"
     CLOSED = "closed"
 
 
@@ -95,10 +102,12 @@ TRANSITIONS: Final[dict[tuple[State, Role, FrameType], State]] = {
     (State.STREAMING, _R, _F.REFUSE): State.CLOSED,
     (State.SYNCHRONIZING, _S, _F.BATCH): State.SYNCHRONIZING,
     (State.SYNCHRONIZING, _S, _F.HEARTBEAT): State.SYNCHRONIZING,
-    (State.SYNCHRONIZING, _S, _F.BLOCK_DIGESTS): State.SYNCHRONIZING,
-    (State.SYNCHRONIZING, _S, _F.BLOCK_DATA): State.SYNCHRONIZING,
+    (State.SYNCHRONIZING, _S, _F.EXTENT_DIGESTS): State.SYNCHRONIZING,
+    (State.SYNCHRONIZING, _S, _F.PAGE_DIGESTS): State.SYNCHRONIZING,
+    (State.SYNCHRONIZING, _S, _F.PAGE_DATA): State.SYNCHRONIZING,
     (State.SYNCHRONIZING, _S, _F.SYNC_END): State.COMMITTING,
-    (State.SYNCHRONIZING, _R, _F.BLOCKS_WANTED): State.SYNCHRONIZING,
+    (State.SYNCHRONIZING, _R, _F.EXTENTS_WANTED): State.SYNCHRONIZING,
+    (State.SYNCHRONIZING, _R, _F.PAGES_WANTED): State.SYNCHRONIZING,
     (State.SYNCHRONIZING, _R, _F.ACKNOWLEDGE): State.SYNCHRONIZING,
     (State.SYNCHRONIZING, _R, _F.HEARTBEAT): State.SYNCHRONIZING,
     (State.SYNCHRONIZING, _R, _F.CONDITION): State.SYNCHRONIZING,
@@ -110,6 +119,19 @@ TRANSITIONS: Final[dict[tuple[State, Role, FrameType], State]] = {
     (State.COMMITTING, _R, _F.CONDITION): State.COMMITTING,
     (State.COMMITTING, _R, _F.REFUSE): State.CLOSED,
     (State.COMMITTING, _R, _F.RESUME): State.STREAMING,
+    (State.STREAMING, _S, _F.COMPARE_BEGIN): State.COMPARING,
+    (State.COMPARING, _S, _F.BATCH): State.COMPARING,
+    (State.COMPARING, _S, _F.HEARTBEAT): State.COMPARING,
+    (State.COMPARING, _S, _F.EXTENT_DIGESTS): State.COMPARING,
+    (State.COMPARING, _S, _F.PAGE_DIGESTS): State.COMPARING,
+    (State.COMPARING, _S, _F.COMPARE_REPORT): State.STREAMING,
+    (State.COMPARING, _R, _F.COMPARE_NAMES): State.COMPARING,
+    (State.COMPARING, _R, _F.EXTENTS_WANTED): State.COMPARING,
+    (State.COMPARING, _R, _F.PAGES_WANTED): State.COMPARING,
+    (State.COMPARING, _R, _F.ACKNOWLEDGE): State.COMPARING,
+    (State.COMPARING, _R, _F.HEARTBEAT): State.COMPARING,
+    (State.COMPARING, _R, _F.CONDITION): State.COMPARING,
+    (State.COMPARING, _R, _F.REFUSE): State.CLOSED,
 }
 """(state, sender, frame) to the next state.  What is not listed is a violation.
 
@@ -323,83 +345,3 @@ class Heartbeat:
             raise ProtocolViolation("a heartbeat of the wrong length")
         epoch, _, completed, wall_ns = _HEARTBEAT.unpack(payload)
         return cls(epoch, completed, wall_ns)
-
-
-_DIGESTS: Final = struct.Struct("<QQI")
-BLOCK_BYTES: Final = 8192
-DIGESTS_PER_FRAME: Final = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class BlockDigests:
-    """Digests (16 bytes each) of ``len(digests)`` blocks of a file from ``first`` on."""
-
-    file_id: int
-    first: int
-    digests: list[bytes]
-
-    def encode(self) -> bytes:
-        return _DIGESTS.pack(self.file_id, self.first, len(self.digests)) + b"".join(self.digests)
-
-    @classmethod
-    def decode(cls, payload: bytes) -> BlockDigests:
-        """Raises ProtocolViolation."""
-        if len(payload) < _DIGESTS.size:
-            raise ProtocolViolation("block digests are cut short")
-        file_id, first, count = _DIGESTS.unpack_from(payload)
-        body = payload[_DIGESTS.size :]
-        if count > DIGESTS_PER_FRAME or len(body) != 16 * count:
-            raise ProtocolViolation("block digests of the wrong length")
-        return cls(file_id, first, [body[i : i + 16] for i in range(0, len(body), 16)])
-
-
-@dataclass(frozen=True, slots=True)
-class BlocksWanted:
-    """Answer to one BLOCK_DIGESTS: the numbers of the blocks that differ."""
-
-    file_id: int
-    first: int
-    wanted: list[int]
-
-    def encode(self) -> bytes:
-        return _DIGESTS.pack(self.file_id, self.first, len(self.wanted)) + struct.pack(
-            f"<{len(self.wanted)}Q", *self.wanted
-        )
-
-    @classmethod
-    def decode(cls, payload: bytes) -> BlocksWanted:
-        """Raises ProtocolViolation."""
-        if len(payload) < _DIGESTS.size:
-            raise ProtocolViolation("a list of wanted blocks is cut short")
-        file_id, first, count = _DIGESTS.unpack_from(payload)
-        body = payload[_DIGESTS.size :]
-        if count > DIGESTS_PER_FRAME or len(body) != 8 * count:
-            raise ProtocolViolation("a list of wanted blocks of the wrong length")
-        return cls(file_id, first, list(struct.unpack(f"<{count}Q", body)))
-
-
-_BLOCK: Final = struct.Struct("<QQI")
-
-
-def encode_blocks(file_id: int, blocks: list[tuple[int, bytes]]) -> bytes:
-    """Payload of BLOCK_DATA before compression."""
-    parts: list[bytes] = []
-    for number, data in blocks:
-        parts += (_BLOCK.pack(file_id, number, len(data)), data)
-    return b"".join(parts)
-
-
-def decode_blocks(payload: bytes) -> list[tuple[int, int, bytes]]:
-    """(file id, block number, data) of each block; raises ProtocolViolation."""
-    blocks: list[tuple[int, int, bytes]] = []
-    offset = 0
-    while offset < len(payload):
-        if offset + _BLOCK.size > len(payload):
-            raise ProtocolViolation("block data is cut short")
-        file_id, number, length = _BLOCK.unpack_from(payload, offset)
-        offset += _BLOCK.size
-        if length > BLOCK_BYTES or offset + length > len(payload):
-            raise ProtocolViolation("a block of the wrong length")
-        blocks.append((file_id, number, payload[offset : offset + length]))
-        offset += length
-    return blocks

@@ -23,7 +23,7 @@ from replicator.runtime.port import Buffer, EntryKind, Lock, SharedPage, Stat
 T = TypeVar("T")
 
 LARGEST_FILE_BYTES: Final = 4 << 30
-"""Segments are read whole; no replicator makes one that is larger than this."""
+"""Segments are read whole, and none is larger than this.  (Staged pages are, and are not.)"""
 
 
 class Erasure(NamedTuple):
@@ -79,6 +79,10 @@ class ReadOnlyFile:
     async def read_at(self, offset: int, length: int) -> bytes:
         if length <= 0:
             return b""
+        if length > LARGEST_FILE_BYTES:
+            raise BadInput(
+                f"{self._size_bytes} bytes are more than any segment has", path=self.path
+            )
         try:
             with Path(self.path).open("rb", buffering=0) as file:
                 file.seek(offset)
@@ -155,8 +159,6 @@ class ReadOnlyVolume:
             raise _translated(path, error) from error
         if not regular:
             raise BadInput("this is no regular file", path=path)
-        if size_bytes > LARGEST_FILE_BYTES:
-            raise BadInput(f"{size_bytes} bytes are more than any segment has", path=path)
         if self._on_open is not None:
             self._on_open(path, size_bytes)
         return ReadOnlyFile(self, path, size_bytes)

@@ -9,13 +9,24 @@ the receiving task stops reading, and the stream's own flow control holds the so
 
 from __future__ import annotations
 
-from replicator.blocksync import ImageReceiver, Staging, unpack_blocks
+from contextlib import suppress
+from typing import Any
+
+from replicator.block_frames import BlockTraffic, PageData, unpack_document
 from replicator.catalogue import Catalogue
+from replicator.compared_image import ComparedImage
 from replicator.connection import Connection
-from replicator.errors import ConnectionLost, NoSpace, ProtocolViolation, ReplicatorError
+from replicator.errors import (
+    CannotListen,
+    ConnectionLost,
+    NoSpace,
+    ProtocolViolation,
+    ReplicatorError,
+)
+from replicator.image_receiver import ImageReceiver
+from replicator.image_sender import seed_of
 from replicator.protocol import (
     PROTOCOL_VERSION,
-    BlockDigests,
     Frame,
     FrameType,
     Heartbeat,
@@ -24,13 +35,14 @@ from replicator.protocol import (
 )
 from replicator.recent_batches import VerifiedBatch
 from replicator.replica_store import ReplicaStore
-from replicator.runtime import Task, TimedOut, deadline, group, sleep_ns
+from replicator.runtime import Task, TimedOut, cleanup, deadline, group, sleep_ns
 from replicator.runtime.channels import Queue, Signal
 from replicator.runtime.port import Runtime, Stream
-from replicator.untrusted import binary, whole_number
+from replicator.staging import Staging
+from replicator.untrusted import binary, json_object, whole_number
 
 RECEIVE_QUEUE_BYTES = 8 << 20
-SPEAKING = frozenset({State.STREAMING, State.SYNCHRONIZING, State.COMMITTING})
+SPEAKING = frozenset({State.STREAMING, State.SYNCHRONIZING, State.COMMITTING, State.COMPARING})
 """When acknowledgements, heartbeats and conditions may be sent."""
 VERIFY_COST_NS_PER_BYTE = 1
 """Processor time of decompression and checksums in the simulator: about 1 GB/s."""
@@ -61,13 +73,16 @@ class Replica:
         self.heartbeat_ns = heartbeat_ns
         self.patience_ns = heartbeat_ns * heartbeat_misses
         self._heard_ns: int | None = None
+        self.leaving = False
+        """The process is about to end in good order: so do its connections."""
         self._listening = True
         """False while a session works on a frame and reads no further."""
         self.connected = False
         self.cause = "no source has connected yet"
-        self._staged: Staging | None = None
-        self._older: Staging | None = None
-        """The attempt before; its blocks may be taken over, then its file goes."""
+        self.block_traffic = BlockTraffic()
+        """Of all synchronizations since the start."""
+        self.comparison: dict[str, Any] | None = None
+        """What the last comparison found, as the source told it."""
         self._session: Task[None] | None = None
 
     def heard(self) -> None:
@@ -85,14 +100,28 @@ class Replica:
         return self.runtime.now_ns() - self._heard_ns if self._listening else 0
 
     async def run(self) -> None:
-        """Serve until cancelled."""
-        listener = await self.runtime.listen(self.address)
+        """Serve until cancelled; raises CannotListen."""
+        try:
+            listener = await self.runtime.listen(self.address)
+        except ConnectionLost as refusal:
+            raise CannotListen(str(refusal)) from None
         async with group() as g:
             g.spawn(self.store.run(), "apply")
             while True:
                 stream = await listener.accept()
                 await self._end_session()
-                self._session = g.spawn(self._serve(stream), "session")
+                if self.leaving:
+                    stream.close()
+                else:
+                    self._session = g.spawn(self._serve(stream), "session")
+
+    async def leave(self) -> None:
+        """End in good order: hear no source any more, apply what is journalled, checkpoint."""
+        self.leaving = True
+        await self._end_session()
+        self.cause = "the replica is being stopped"
+        await self.store.settle()
+        await self.store.drained()
 
     async def _end_session(self) -> None:
         """Cancel and join the session that is open, if any."""
@@ -119,17 +148,31 @@ class Replica:
             async with deadline(self.patience_ns):
                 hello = await connection.receive()
             if await self._welcome(connection, hello):
-                await _Session(self, connection).run()
+                session = _Session(self, connection)
+                try:
+                    await session.run()
+                finally:
+                    session.close()
         except TimedOut:
             self.cause = "the source fell silent"
         except (ConnectionLost, ProtocolViolation, NoSpace) as error:
-            self.cause = str(error)
+            self.cause = error.advice
             if not isinstance(error, ConnectionLost):
                 await self._refuse(connection, error)
         finally:
             self.connected = False
             self.runtime.emit("session_end", self.cause)
-            stream.abort()
+            if self.leaving:
+                async with cleanup(self.heartbeat_ns):
+                    await self._say_goodbye(connection)
+                stream.close()
+            else:
+                stream.abort()
+
+    async def _say_goodbye(self, connection: Connection) -> None:
+        document = {"code": "stopped", "message": "it is being stopped", "remedy": ""}
+        with suppress(ConnectionLost, ProtocolViolation):
+            await connection.send_document(FrameType.REFUSE, document)
 
     async def _refuse(self, connection: Connection, error: ReplicatorError) -> None:
         """Tell the source why, if it still listens; it shows it to its operator."""
@@ -171,7 +214,7 @@ class Replica:
             )
         if refusal is not None:
             code, message, remedy = refusal
-            self.cause = f"a source was refused: {message}"
+            self.cause = f"a source was refused: {message}; what to do: {remedy}"
             await connection.send_document(
                 FrameType.REFUSE, {"code": code, "message": message, "remedy": remedy}
             )
@@ -202,24 +245,6 @@ class Replica:
         )
         return True
 
-    def staging_for(
-        self, epoch: int, history: bytes, catalogue: Catalogue
-    ) -> tuple[Staging, Staging | None]:
-        """A new staging file, and the one of a broken attempt to take blocks from."""
-        if self._older is not None:
-            self._older.discard()
-        previous = self._staged
-        if previous is not None and previous.epoch <= self.store.committed_epoch:
-            previous = None  # it became the image; apply needs its file
-        self._older = previous
-        store = self.store
-        self._staged = Staging(store.volume, store.staging_root, epoch, history, catalogue)
-        return self._staged, previous
-
-    def staging_done(self) -> None:
-        """The attempt succeeded: nothing to take up again."""
-        self._staged = None
-
 
 class _Session:
     """One connection that was welcomed."""
@@ -238,6 +263,10 @@ class _Session:
         self._chain = b""
         self._acknowledge = Signal()
         self._staging: Staging | None = None
+        self._receiver: ImageReceiver | None = None
+        self._compared: ComparedImage | None = None
+        self._staged = Signal()
+        self._syncing = False
 
     async def run(self) -> None:
         replica, runtime = self.replica, self.replica.runtime
@@ -250,6 +279,7 @@ class _Session:
             g.spawn(self._send_heartbeats(), "heartbeats")
             g.spawn(self._send_conditions(), "conditions")
             g.spawn(self._synchronize(), "synchronize")
+            g.spawn(self._keep_staged(), "keep staged")
             while True:
                 async with deadline(replica.patience_ns):
                     frame = await self.connection.receive()
@@ -277,7 +307,7 @@ class _Session:
             self._after, self._chain = store.durable, store.stream_chain
             store.changed.notify()  # what is safe already may be all that the source waits for
         elif frame.type == FrameType.SYNC_BEGIN:
-            self._begin_synchronization(frame)
+            await self._begin_synchronization(frame)
         else:
             await self._questions.put(frame)
 
@@ -324,10 +354,10 @@ class _Session:
 
     # -- synchronization -----------------------------------------------------------
 
-    def _begin_synchronization(self, frame: Frame) -> None:
+    async def _begin_synchronization(self, frame: Frame) -> None:
         store = self.store
-        document = frame.document()
         try:
+            document = json_object(unpack_document(frame.payload))
             epoch, history = whole_number(document, "epoch"), binary(document, "history")
             catalogue = Catalogue.from_json(document.get("catalogue"))
         except ValueError as error:
@@ -336,37 +366,72 @@ class _Session:
             raise ProtocolViolation(f"epoch {epoch} is over")
         store.begin_synchronization(epoch, history)
         self._after, self._chain = 0, store.stream_chain
-        self._staging, self._previous = self.replica.staging_for(epoch, history, catalogue)
+        self._staging = await store.staging_for(epoch, history, catalogue)
 
     async def _synchronize(self) -> None:
-        """Answer questions about blocks, stage what comes, commit at the end."""
-        store = self.store
-        receiver: ImageReceiver | None = None
+        """Answer questions about extents, stage the pages that come, commit at the end."""
         while True:
             frame = await self._questions.get()
             staging = self._staging
-            if staging is None:
+            if frame.type == FrameType.COMPARE_BEGIN:
+                self._compared = ComparedImage(self.replica.runtime, self.store)
+                await self.connection.send(*await self._compared.begin(frame))
+            elif frame.type == FrameType.COMPARE_REPORT and self._compared is not None:
+                self.replica.comparison = frame.document()
+                self._compared.close()
+                self._compared = None
+            elif self._compared is not None:
+                for reply in await self._compared.take(frame):
+                    await self.connection.send(*reply)
+            elif staging is None:
                 raise ProtocolViolation(f"{frame.type.name} outside a synchronization")
-            if receiver is None:
-                await store.drained()
-                receiver = ImageReceiver(
-                    self.replica.runtime,
-                    store.volume,
-                    store.image.home.root,
-                    staging,
-                    self._previous,
-                )
-            if frame.type == FrameType.BLOCK_DIGESTS:
-                answer = await receiver.compare(BlockDigests.decode(frame.payload))
-                await self.connection.send(FrameType.BLOCKS_WANTED, answer.encode())
-            elif frame.type == FrameType.BLOCK_DATA:
-                blocks = unpack_blocks(frame.payload)
-                if store.safeguards.atomic_resynchronization:
-                    await staging.add(blocks)
-                else:
-                    store.image.home.overwrite(staging.catalogue, blocks)
             elif frame.type == FrameType.SYNC_END:
                 await self._commit(staging, frame)
+            else:
+                if self._receiver is None:
+                    self._receiver = await self._begin_comparing(staging)
+                await self._take(self._receiver, staging, frame)
+
+    def close(self) -> None:
+        """Give the handles back; what was staged stays for the next attempt."""
+        for each in (self._receiver, self._compared, self._staging):
+            if each is not None:
+                each.close()
+        self._receiver, self._compared, self._staging = None, None, None
+
+    async def _begin_comparing(self, staging: Staging) -> ImageReceiver:
+        store = self.store
+        await store.drained()
+        return ImageReceiver(
+            self.replica.runtime,
+            store.volume,
+            store.image.home.root,
+            staging,
+            seed_of(staging.history),
+            self.replica.block_traffic,
+        )
+
+    async def _take(self, receiver: ImageReceiver, staging: Staging, frame: Frame) -> None:
+        store = self.store
+        for reply in await receiver.take(frame):
+            await self.connection.send(*reply)
+        if frame.type == FrameType.PAGE_DATA:
+            if not store.safeguards.atomic_resynchronization:
+                store.image.home.overwrite(
+                    staging.catalogue, PageData.decode(frame.payload).places()
+                )
+            if receiver.sync_due:
+                self._staged.notify()
+
+    async def _keep_staged(self) -> None:
+        """Sync what was staged now and then: the next attempt goes on with it."""
+        while True:
+            await self._staged
+            if self._staging is not None:
+                self._syncing = True
+                await self._staging.sync()
+                self._syncing = False
+                self._staged.notify()
 
     async def _commit(self, staging: Staging, frame: Frame) -> None:
         store = self.store
@@ -377,11 +442,8 @@ class _Session:
         while store.durable < fence:
             await store.changed
         await store.commit(staging, fence)
-        self.replica.staging_done()
-        if self._previous is not None:
-            self._previous.discard()
         await self.connection.send_document(FrameType.RESUME, {"epoch": staging.epoch})
-        self._staging = None
+        while self._syncing:
+            await self._staged
+        self.close()
         store.changed.notify()
-
-    _previous: Staging | None = None

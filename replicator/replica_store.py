@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from replicator.batch import unpack_body, verify_batch
-from replicator.blocksync import Staging, read_commit, staged_blocks
 from replicator.catalogue import Catalogue
 from replicator.errors import DamagedLog, ForeignLog, NoSpace, ProtocolViolation
 from replicator.image import ReplicaImage
@@ -41,6 +40,15 @@ from replicator.runtime.channels import Signal
 from replicator.runtime.port import Buffer, Runtime, Volume
 from replicator.safeguards import ALL_SAFEGUARDS, ReplicaOptions, Safeguards
 from replicator.slots import StateSlots
+from replicator.staging import (
+    Staging,
+    check_staged,
+    discard_committed,
+    open_staging,
+    read_commit,
+    remove_staging,
+    staged_pages,
+)
 from replicator.units import spell_size
 
 _READ_BYTES: Final = 1 << 20
@@ -157,6 +165,7 @@ class ReplicaStore:
         has repaired it.  Raises ForeignLog for another set's directory.
         """
         self.runtime.emit("activity", "recovery")
+        self.refuse_foreign()
         await self._make_directories()
         first_segment, first_offset = await self._load()
         newest: dict[int, int] = {}
@@ -173,6 +182,7 @@ class ReplicaStore:
         if found is not None:
             image.doubt(str(found.error()))
             await self._set_damaged_aside()
+        await self.journal.write_again()
         await self.journal.sync()
         self._durable_record = self.journal.sequence
         self._durable_end = self.journal.end
@@ -189,7 +199,9 @@ class ReplicaStore:
         if newest.get(image.epoch, 0) > image.applied and not image.damage:
             image.doubt("recovery ended before the journal did")
         await self._with_room(self.checkpoint)
-        self._remove_staging()
+        # What a broken attempt left is for the next one, unless there will be none.
+        useless = self.committed_epoch if not self.promoted else 1 << 63
+        remove_staging(self.volume, self.staging_root, useless)
         self.runtime.emit("activity", "")
         self.runtime.emit("recovered", image.epoch, image.applied)
         redone = image.applied - (before[1] if before[0] == image.epoch else 0)
@@ -207,9 +219,18 @@ class ReplicaStore:
                 await step()
                 break
             except NoSpace as full:
-                self._stall(str(full))
+                self._stall(full.advice)
                 await sleep_ns(self.options.retry_ns)
         self._stall("")
+
+    def refuse_foreign(self) -> None:
+        """Raises ForeignLog when the directory is a spool's."""
+        if any(self.volume.exists(f"{self.root}/{name}") for name in ("segments", "source.a")):
+            raise ForeignLog(
+                "it is the spool's directory of a source",
+                path=self.root,
+                remedy="Give the replica a directory of its own.",
+            )
 
     async def _make_directories(self) -> None:
         for where, path in (
@@ -263,10 +284,6 @@ class ReplicaStore:
         await self._journal_volume.sync_directory(aside)
         await self._journal_volume.sync_directory(self.journal.directory)
 
-    def _remove_staging(self) -> None:
-        for name in self.volume.list(self.staging_root):
-            self.volume.unlink(f"{self.staging_root}/{name}")
-
     # -- journal -------------------------------------------------------------------
 
     def source_has(self, epoch: int, history: bytes, completed: int) -> None:
@@ -284,6 +301,12 @@ class ReplicaStore:
         self._holds = {e: at for e, at in self._holds.items() if e == self.committed_epoch}
         self._holds[epoch] = self.journal.end
         self.changed.notify()
+
+    async def staging_for(self, epoch: int, history: bytes, catalogue: Catalogue) -> Staging:
+        """Where the pages of a new image go; a broken attempt's are there.  Raises NoSpace."""
+        return await open_staging(
+            self.volume, self.staging_root, epoch, history, catalogue, self.committed_epoch
+        )
 
     def verify(self, payload: bytes, after: int, chain: bytes) -> VerifiedBatch:
         """Check that a batch is exactly what follows operation ``after`` and link ``chain``.
@@ -372,7 +395,7 @@ class ReplicaStore:
         await staging.sync()
         self._refuse_when_promoted()
         self.runtime.emit("activity", "resynchronize")
-        document = staging.describe(fence, self._holds[staging.epoch])
+        document = await staging.describe(fence, self._holds[staging.epoch])
         await self._append_record(RecordType.COMMIT, staging.epoch, b"", document)
         self._pending_commit = staging.epoch
         await self.settle()
@@ -407,7 +430,7 @@ class ReplicaStore:
                     if due:
                         await self.checkpoint()
                 except NoSpace as full:
-                    self._stall(str(full))
+                    self._stall(full.advice)
                     await sleep_ns(self.options.retry_ns)
                     continue
                 self._stall("")
@@ -486,9 +509,12 @@ class ReplicaStore:
         """Carry out a committed resynchronization; repeatable until its checkpoint."""
         document = read_commit(record.payload)
         self.runtime.emit("activity", "resynchronize")
+        await check_staged(self.volume, document)
+        if self.volume.exists(document["path"] + ".reserve"):
+            self.volume.unlink(document["path"] + ".reserve")  # now is what it was kept for
         await self.image.home.rebuild(
             Catalogue.from_json(document["catalogue"]),
-            staged_blocks(self.volume, document),
+            staged_pages(self.volume, document),
             document["from_nothing"],
         )
         history = bytes.fromhex(document["history"])
@@ -501,8 +527,7 @@ class ReplicaStore:
         )
         self._holds = {e: at for e, at in self._holds.items() if e > self.epoch}
         await self.checkpoint()
-        if self.volume.exists(document["path"]):
-            self.volume.unlink(document["path"])
+        discard_committed(self.volume, document)
         self.runtime.emit("activity", "")
 
     def _read_batch(self, data: bytes, offset: int) -> VerifiedBatch:

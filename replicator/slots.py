@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterable
 from typing import Any, Final
 
 import xxhash
@@ -40,9 +41,16 @@ class StateSlots:
         """The newest valid state; None when none was ever written.
 
         What is returned survives a power loss from then on: it may have been written by a
-        process that died before its sync.
+        process that died before its sync, or of a sync that failed.
         Raises DamagedLog when slots exist but none is valid.
         """
+        return await self._load(vouch=True)
+
+    async def look(self) -> dict[str, Any] | None:
+        """As :meth:`load`, without a promise: nothing is written."""
+        return await self._load(vouch=False)
+
+    async def _load(self, vouch: bool) -> dict[str, Any] | None:
         newest: dict[str, Any] | None = None
         invalid: list[str] = []
         for path in (self._path + ".a", self._path + ".b"):
@@ -50,9 +58,13 @@ class StateSlots:
                 continue
             file = self._volume.open(path)
             data = await file.read_at(0, min(file.size_bytes, _LIMIT_BYTES))
-            await file.sync()
-            file.close()
             found = _decode(data)
+            if vouch:
+                if found is not None:
+                    # After a failed sync it would read well and not be on the disk.
+                    write_all(file, 0, data)
+                await file.sync()
+            file.close()
             if found is None:
                 if data.strip(b"\0"):
                     invalid.append(path)
@@ -60,7 +72,7 @@ class StateSlots:
             generation, state = found
             if generation > self._generation:
                 self._generation, newest = generation, state
-        if self._volume.exists(self._path + ".a"):
+        if vouch and self._volume.exists(self._path + ".a"):
             await self._volume.sync_directory(self._path.rpartition("/")[0] or "/")
         if newest is None and len(invalid) == 2:
             raise DamagedLog("neither copy of the state is valid", path=invalid[0])
@@ -81,6 +93,12 @@ class StateSlots:
         if new:
             await self._volume.sync_directory(path.rpartition("/")[0] or "/")
         self._generation = generation
+
+
+def newest_of(slots: Iterable[bytes]) -> dict[str, Any] | None:
+    """The newest valid state among the contents of slots; None when there is none."""
+    found = [decoded for data in slots if (decoded := _decode(data)) is not None]
+    return max(found, key=lambda pair: pair[0])[1] if found else None
 
 
 def _decode(data: bytes) -> tuple[int, dict[str, Any]] | None:

@@ -7,26 +7,30 @@ the image.  Nothing here blocks the programs: another process appends to the spo
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 
 from replicator.batch import Compressor
-from replicator.blocksync import ImageSender
+from replicator.block_frames import BlockTraffic, ExtentsWanted, PagesWanted, pack_document
 from replicator.catalogue import Catalogue
+from replicator.comparison import ChangeLog, Comparison
 from replicator.connection import Connection
 from replicator.errors import ConnectionLost, DamagedLog, ProtocolViolation, ReplicatorError
+from replicator.image_comparer import ImageComparer
+from replicator.image_sender import ANSWERS_LIMIT, Answer, ImageSender
 from replicator.protected_files import ProtectedFiles
 from replicator.protocol import (
     BATCH_BYTES,
     PROTOCOL_VERSION,
     Acknowledgement,
     BatchHeader,
-    BlocksWanted,
     Frame,
     FrameType,
     Heartbeat,
     Role,
+    State,
 )
 from replicator.records import InvalidRecord, decode
 from replicator.runtime import TimedOut, deadline, group, sleep_ns
@@ -102,7 +106,11 @@ class Source:
         self.cause = ""
         """Why the state is what it is, for people."""
         self.durable = 0
+        self.durable_bytes = 0
+        """Bytes of records up to there, from the beginning of the history."""
         self.applied = 0
+        self.leaving = False
+        """The process is about to end in good order: so does its connection."""
         self.replica_stalled = ""
         """Why the replica does not apply, in its own words; empty while it does."""
         self.wire_bytes = 0
@@ -118,6 +126,21 @@ class Source:
         self._in_flight_bytes = 0
         self._window = Signal()
         self._marks: deque[tuple[int, int]] = deque()
+        self.block_traffic = BlockTraffic()
+        """Of all synchronizations since the start."""
+        self._changes = ChangeLog()
+        self._comparison: Comparison | None = None
+        self._comparison_wanted = Signal()
+
+    def request_comparison(self) -> Comparison:
+        """Compare the two images and change neither, as soon as this source streams.
+
+        One at a time: who asks while one is underway gets that one.
+        """
+        if self._comparison is None:
+            self._comparison = Comparison()
+            self._comparison_wanted.notify()
+        return self._comparison
 
     @property
     def committed(self) -> bool:
@@ -145,7 +168,7 @@ class Source:
             except TimedOut:
                 self._enter(SourceState.DISCONNECTED, "the replica does not answer")
             except (ConnectionLost, ProtocolViolation, HistoryEnded) as error:
-                self._enter(SourceState.DISCONNECTED, str(error))
+                self._enter(SourceState.DISCONNECTED, error.advice)
             except (DamagedLog, InvalidRecord) as error:
                 # The spool cannot be read: what it held is brought over by blocks instead.
                 reason = f"the spool is damaged: {error}"
@@ -157,13 +180,20 @@ class Source:
                 # the spool, so from here on what is read from it is verified first.
                 self._verify_spool |= refusal.code == "ProtocolViolation"
                 self._enter(
-                    SourceState.FENCED if fenced else SourceState.DISCONNECTED, str(refusal)
+                    SourceState.FENCED if fenced else SourceState.DISCONNECTED, refusal.advice
                 )
             finally:
                 if connection is not None:
                     self.wire_bytes += connection.sent_bytes
-                    connection.abort()
+                    if self.leaving:
+                        connection.close()
+                    else:
+                        connection.abort()
             await sleep_ns(options.reconnect_ns)
+        if self._comparison is not None:
+            self._comparison.fail(
+                Refused(self.cause, "promoted", "Compare from the source that replicates now.")
+            )
 
     def _turn_to_history(self) -> bool:
         """Look which history there is now; False while there is none."""
@@ -171,7 +201,7 @@ class Source:
         known = self.spool.pin()
         if (self.spool.epoch, self.spool.history) != before:
             self._committed = False
-            self.durable = self.applied = 0
+            self.durable = self.applied = self.durable_bytes = 0
             self._marks.clear()
         return known
 
@@ -190,7 +220,9 @@ class Source:
         if cursor is not None:
             # What the replica has may never have been acknowledged: it need not be kept.
             self._unreleased.append((self.durable, cursor.total_bytes))
-        answers: Queue[BlocksWanted] = Queue(limit_items=64)
+            self.durable_bytes = cursor.total_bytes
+        answers: Queue[Answer | None] = Queue(limit_items=ANSWERS_LIMIT)
+        names: Queue[bytes] = Queue(limit_items=1)
         async with group() as g:
             if cursor is None:
                 cursor, image = await self._prepare_image(patience_ns)
@@ -199,19 +231,22 @@ class Source:
                     "history": self.spool.history.hex(),
                     "catalogue": image.to_json(),
                 }
-                await connection.send_document(FrameType.SYNC_BEGIN, document)
+                payload = pack_document(json.dumps(document))
+                await connection.send(FrameType.SYNC_BEGIN, payload)
                 self._enter(SourceState.SYNCHRONIZING, "")
                 self.resynchronizations += 1
                 g.spawn(self._send_image(connection, image, answers), "image")
             else:
                 self._enter(SourceState.STREAMING, "")
+            self._changes.reset(cursor.sequence)
             g.spawn(self._send_batches(connection, cursor), "batches")
+            g.spawn(self._compare_images(connection, answers, names), "comparisons")
             g.spawn(self._send_heartbeats(connection), "heartbeats")
             g.spawn(self._watch_history(), "history")
             while True:
                 async with deadline(patience_ns):
                     frame = await connection.receive()
-                self._handle(frame, answers)
+                self._handle(frame, answers, names)
 
     async def _handshake(self, connection: Connection) -> SpoolCursor | None:
         """Where to resume; None when the replica's image does not fit the history."""
@@ -310,6 +345,7 @@ class Source:
                 raw[32:48],
                 raw[last + 48 : last + 64],
             )
+            self._changes.note(raw, header.last)
             size = BATCH_BYTES + len(body)
             self._in_flight.append((header.last, size, cursor.total_bytes))
             self._in_flight_bytes += size
@@ -345,15 +381,18 @@ class Source:
             await self.spool.wait_for_notice(self.options.heartbeat_ns)
 
     async def _send_image(
-        self, connection: Connection, image: Catalogue, answers: Queue[BlocksWanted]
+        self, connection: Connection, image: Catalogue, answers: Queue[Answer | None]
     ) -> None:
-        spool = self.spool
+        spool, traffic = self.spool, self.block_traffic
+        sent_pages = traffic.data_pages + traffic.zero_pages
         sender = ImageSender(
             self.runtime,
             self._files,
             image,
+            spool.history,
             connection.send,
             answers,
+            traffic,
             self.options.compression_level,
         )
         await sender.run()
@@ -366,19 +405,49 @@ class Source:
             if spool.completed < fence:
                 await progress
         spool.check()
-        self.runtime.emit("image_sent", sender.sent_blocks, fence)
+        sent_pages = traffic.data_pages + traffic.zero_pages - sent_pages
+        self.runtime.emit("image_sent", sent_pages, fence)
         await connection.send_document(FrameType.SYNC_END, {"fence": fence})
 
-    def _handle(self, frame: Frame, answers: Queue[BlocksWanted]) -> None:
+    async def _compare_images(
+        self, connection: Connection, answers: Queue[Answer | None], names: Queue[bytes]
+    ) -> None:
+        """Carry out the comparisons that are asked for, while this session streams."""
+        while True:
+            while self._comparison is None or connection.session.state != State.STREAMING:
+                await self._comparison_wanted
+            comparison = self._comparison
+            comparison.attempts += 1
+            comparer = ImageComparer(
+                self.runtime,
+                self._files,
+                self.spool,
+                self._changes,
+                connection.send,
+                answers,
+                names,
+                self.options.compression_level,
+            )
+            report = await comparer.run()
+            self._comparison = None
+            self.runtime.emit("compared", report.different_bytes, int(report.identical))
+            comparison.finish(report)
+
+    def _handle(self, frame: Frame, answers: Queue[Answer | None], names: Queue[bytes]) -> None:
         if frame.type == FrameType.ACKNOWLEDGE:
             self._acknowledged(Acknowledgement.decode(frame.payload))
-        elif frame.type == FrameType.BLOCKS_WANTED:
-            if not answers.try_put(BlocksWanted.decode(frame.payload)):
-                raise ProtocolViolation("more answers than questions about blocks")
+        elif frame.type in (FrameType.EXTENTS_WANTED, FrameType.PAGES_WANTED):
+            kind = ExtentsWanted if frame.type == FrameType.EXTENTS_WANTED else PagesWanted
+            if not answers.try_put(kind.decode(frame.payload)):
+                raise ProtocolViolation("more answers than questions about the image")
+        elif frame.type == FrameType.COMPARE_NAMES:
+            if not names.try_put(frame.payload):
+                raise ProtocolViolation("names came that were not asked for")
         elif frame.type == FrameType.RESUME:
             self._committed = True
             self._enter(SourceState.STREAMING, "")
             self.runtime.emit("synchronized", self.spool.epoch)
+            self._comparison_wanted.notify()
         elif frame.type == FrameType.CONDITION:
             self.replica_stalled = str(frame.document().get("stalled", ""))
             self.runtime.emit("replica_stalled", self.replica_stalled)
@@ -396,6 +465,7 @@ class Source:
             last, size, total = self._in_flight.popleft()
             self._in_flight_bytes -= size
             self._unreleased.append((last, total))
+            self.durable_bytes = total
         self._window.notify()
         if not self._committed:
             return  # the replica's image is not of this history yet: it may ask for all again

@@ -7,6 +7,10 @@ Below the spool's root::
     board            memory shared by the two processes
     capture.lock     held by who keeps the history
     sender.lock      held by who sends
+    status.source    how the sender is, and
+    status.program   how the program that captures is: memory, see replicator/status_page.py
+    sender.starts    how often each was started
+    program.starts
 """
 
 from __future__ import annotations
@@ -17,8 +21,8 @@ from dataclasses import dataclass
 
 from replicator.board import Board
 from replicator.capture import Capture, SpoolPolicy
-from replicator.errors import AlreadyExists
-from replicator.history import HistoryKeeper, take_capture_lock
+from replicator.errors import AlreadyExists, ForeignLog
+from replicator.history import HistoryKeeper, refuse_other_set, take_capture_lock
 from replicator.protected_files import ProtectedFiles
 from replicator.runtime.port import Lock, Runtime, Volume
 from replicator.slots import StateSlots
@@ -70,6 +74,10 @@ class SourcePlace:
         self._segments = f"{self._spool_root}/segments"
         self.capture_lock = f"{self._spool_root}/capture.lock"
         self.sender_lock = f"{self._spool_root}/sender.lock"
+        self.sender_status = f"{self._spool_root}/status.source"
+        self.sender_starts = f"{self._spool_root}/sender.starts"
+        self.program_starts = f"{self._spool_root}/program.starts"
+        self.program_status = f"{self._spool_root}/status.program"
 
     async def prepare(self) -> None:
         """Make the directories that are missing."""
@@ -84,6 +92,20 @@ class SourcePlace:
                 except AlreadyExists:
                     continue  # the other process was faster
                 await where.sync_directory(path.rpartition("/")[0] or "/")
+
+    async def refuse_foreign(self) -> None:
+        """Raises ForeignLog when the spool's directory is a replica's, or another set's."""
+        volume, root = self.spool_volume, self._spool_root
+        if any(volume.exists(f"{root}/{name}") for name in ("image", "checkpoint.a")):
+            raise ForeignLog(
+                "it is the directory of a replica",
+                path=root,
+                remedy="Give the spool a directory of its own.",
+            )
+        refuse_other_set(await self._slots().load(), self.set_id, root)
+
+    def _slots(self) -> StateSlots:
+        return StateSlots(self.spool_volume, f"{self._spool_root}/source")
 
     def board(self) -> Board:
         """This process's view of the board."""
@@ -104,8 +126,9 @@ class SourcePlace:
             self.options.limit_bytes,
         )
         capture = Capture(self.runtime, self.volume, self.root, spool, self.options.policy)
-        slots = StateSlots(self.spool_volume, f"{self._spool_root}/source")
-        return HistoryKeeper(self.runtime, capture, slots, self.set_id, self.source_id, exclusive)
+        return HistoryKeeper(
+            self.runtime, capture, self._slots(), self.set_id, self.source_id, exclusive
+        )
 
     def reader(self, board: Board) -> SpoolReader:
         """The spool for the sender."""

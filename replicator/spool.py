@@ -71,6 +71,7 @@ class Spool:
         self.released_bytes = 0
         self.peak_bytes = 0
         """Most that ever waited."""
+        self._told_used_bytes = -1
         self.room = Signal()
         """Notified when segments were freed."""
 
@@ -98,6 +99,8 @@ class Spool:
         waiting = log.appended_bytes - self.released_bytes
         if waiting > self.peak_bytes:
             self.peak_bytes = waiting
+        if log.used_bytes != self._told_used_bytes:
+            self._tell_used()
 
     def outcome(self, done_bytes: int) -> None:
         """Note that the last operation failed (0) or was cut short."""
@@ -140,11 +143,17 @@ class Spool:
         """Put on the board where the history stands now."""
         self.board.intend(self.completed)
         self.board.complete(self.completed, self.log.appended_bytes, self.peak_bytes)
+        self._tell_used()
+
+    def _tell_used(self) -> None:
+        self._told_used_bytes = self.log.used_bytes
+        self.board.occupy(self._told_used_bytes)
 
     def release(self, sequence: int, total_bytes: int) -> None:
         """The replica will never ask again for what is numbered up to ``sequence``."""
         self.released_bytes = max(self.released_bytes, total_bytes)
         if self.log.free_through(sequence):
+            self._tell_used()
             self.room.notify()
 
     # -- start ---------------------------------------------------------------------

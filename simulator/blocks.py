@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 BLOCK_BYTES = 8192
+PAGE_BYTES = 4096
+"""What the kernels that were looked at keep in their cache as one piece, and write as one."""
 ZERO_BLOCK = bytes(BLOCK_BYTES)
 
 
@@ -60,7 +62,7 @@ def read_range(blocks: dict[int, bytes], offset: int, length: int) -> bytes:
         if not block:
             part = ZERO_BLOCK if take == BLOCK_BYTES else bytes(take)
         else:
-            part = block if take == len(block) else block[start : start + take]
+            part = block if take == len(block) and not start else block[start : start + take]
             if len(part) < take:
                 part = part + bytes(take - len(part))
         parts.append(part)
@@ -80,3 +82,8 @@ def patch(block: bytes | None, start: int, part: bytes) -> bytes:
     if end >= len(block):
         return block[:start] + part if start else part
     return b"".join((block[:start], part, block[end:]))
+
+
+def page_end(offset: int) -> int:
+    """The end of the page that holds the byte before the offset."""
+    return -(-offset // PAGE_BYTES) * PAGE_BYTES

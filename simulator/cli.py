@@ -10,6 +10,7 @@ that cannot be written.
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -22,10 +23,20 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from simulator.measures import RunResult, Verdict
+    from simulator.report.terminal import Report
     from simulator.run import ScenarioRun
     from simulator.scenario import Scenario
 
 PROGRAM = "simulator"
+
+
+class WorldName(StrEnum):
+    """Where a scenario is run."""
+
+    SIMULATED = "simulated"
+    LIVE = "live"
+
+
 _STANDARD_OUTPUT = Path("-")
 
 app = typer.Typer(
@@ -35,7 +46,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 pass, 1 an invariant or objective is broken, 2 inconclusive, "
-    "64 wrong usage or bad input, 70 internal error, 130 interrupted.",
+    "3 and 4 are those of the replicator, 64 wrong usage or bad input, 70 internal error, "
+    "130 interrupted.",
 )
 
 ScenarioArgument = Annotated[
@@ -77,11 +89,15 @@ def run(
         typer.Option(
             metavar="DIR",
             help="Write the machines' final files to DIR, which must be empty: spool, journal, "
-            "checkpoint, image.",
+            "checkpoint, image; of a live run its logs too.",
             show_default=False,
         ),
     ] = None,
     set_: SetOption = None,
+    world: Annotated[
+        WorldName,
+        typer.Option(help="live: with real processes on this machine, and in real time."),
+    ] = WorldName.SIMULATED,
 ) -> None:
     """Run SCENARIO and say the verdict."""
     from simulator.scenario import load_scenario
@@ -101,16 +117,22 @@ def run(
     from simulator.report.terminal import print_result, progress_on
     from simulator.run import run_scenario
 
-    ended: list[ScenarioRun] = []
-    more = {} if keep is None else {"at_end": ended.append}
-    with progress_on(Console(stderr=True), "starting") as progress:
-        result = run_scenario(loaded, seed, progress, **more)
     # With the record on standard output nothing else may stand there.
     console = Console(stderr=json == _STANDARD_OUTPUT, highlight=False)
+    ended: list[ScenarioRun] = []
+    with progress_on(Console(stderr=True), "starting", world) as progress:
+        if world is WorldName.LIVE:
+            result = _run_live(loaded, seed, progress, keep)
+        else:
+            more = {} if keep is None else {"at_end": ended.append}
+            result = run_scenario(loaded, seed, progress, **more)
     print_result(console, result)
-    _write(result, json, report, _command(scenario, result.seed, overrides), console)
-    if keep is not None:
+    _write(result, json, report, _command(scenario, result.seed, overrides, world), console)
+    if ended:
+        assert keep is not None
         _keep(ended.pop(), keep, console)
+    elif keep is not None:
+        _say_where(console, "files of the run", keep)
     raise typer.Exit(exit_code_of(result.verdict))
 
 
@@ -266,7 +288,7 @@ def _write(
 
 def _keep(run: ScenarioRun, directory: Path, console: Console) -> None:
     """Writes the machines' files, and says where they are."""
-    from replicator.cli import byte_progress
+    from replicator.cli_output import byte_progress
     from simulator.kept_files import keep_files
 
     with byte_progress("keeping files") as progress:
@@ -288,11 +310,31 @@ def _say(console: Console, line: str) -> None:
     console.print(Text(printable(line)), soft_wrap=True)
 
 
-def _command(scenario: Path, seed: int, overrides: list[str]) -> str:
+def _run_live(
+    scenario: Scenario, seed: int | None, progress: Report, keep: Path | None
+) -> RunResult:
+    """Run with real processes; a SIGTERM ends them as Ctrl-C does."""
+    import signal
+
+    from simulator.live.run import run_live
+
+    def interrupt(_number: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        return run_live(scenario, seed, progress, keep)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _command(scenario: Path, seed: int, overrides: list[str], world: WorldName) -> str:
     """The command that makes the run again."""
     import shlex
 
     words = [PROGRAM, "run", str(scenario), "--seed", str(seed)]
+    if world is not WorldName.SIMULATED:
+        words += ["--world", world.value]
     for override in overrides:
         words += ["--set", override]
     return shlex.join(words)

@@ -18,8 +18,8 @@ class DiskModel:
     """The parameters of one emulated disk and its file system.
 
     ``metadata`` says how names survive a power loss: ``"ordered"``, a prefix of all changes
-    of names on the volume (ext4, xfs, NTFS), or ``"any"``, a prefix for each directory by
-    itself (what POSIX allows).
+    of names on the volume (ext4, xfs, NTFS), or ``"any"``, a prefix for each name of each
+    directory by itself (what POSIX allows and btrfs does).
     """
 
     size_bytes: int = 1 << 40

@@ -2,18 +2,14 @@
 
 The present content lives in one block map.  Each change since the last sync is kept as a
 :class:`Change` with before-images (references, no copies), so the state on the medium is
-found by walking the changes backwards; a sync just forgets them.  A power loss walks back
-and then lets a legal subset happen again (:meth:`Inode.power_loss`).
+found by walking the changes backwards (:meth:`Inode.undo`); a sync just forgets them.  What
+of them survives a power loss is the business of :mod:`simulator.survival`.
 
-What survives a power loss, in this order (DESIGN section 6):
+Leaves out: times, access rights, holes as a property of their own, pages as the unit of the
+cache (but for what a failed sync and a cut inside of one do), delayed allocation.
 
-1. sizes: a prefix of the changes of size (a journalling file system commits them in order);
-   what was written after a truncation that did not survive is gone with it, because the
-   new blocks were never referenced;
-2. sectors: each unsynced write survives not at all, whole, or in any subset of its sectors;
-   a sector that survives shows the file as it stood right after that write, earlier
-   unsynced writes to the same sector included, because the cache holds one copy of it;
-3. zeros where the surviving size reaches beyond what was written.
+Compared, at power losses of Linux 6.18, with 5,700 states of ext4, 1,500 of xfs and 700 of
+btrfs: each is among the legal ones (``docs/ground-truth.md``).
 """
 
 from __future__ import annotations
@@ -21,15 +17,16 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable
-from itertools import chain
-from typing import Final
+from itertools import chain, islice
+from typing import Final, Protocol
 
+from replicator.errors import SyncFailed
 from simulator.blocks import BLOCK_BYTES, ZERO_BLOCK, ForkedMap, all_keys, patch, read_range
+from simulator.failed_sync import LostBytes
+from simulator.shared_page import Holder
 
 Choose = Callable[[int], int]
 """``choose(n)`` picks one of n outcomes; 0 is the greatest loss, n - 1 the smallest."""
-
-LOST, TORN, WHOLE = range(3)
 
 Replaced = list[tuple[int, bytes | None]]
 """Blocks by number as they were before a change; None for one that held nothing."""
@@ -49,6 +46,13 @@ each write and a class of its own costs several times more.
 """
 
 
+class Handle(Protocol):
+    """An open file, as far as its inode cares."""
+
+    def poison(self, error: SyncFailed) -> None:
+        """A sync has failed: every later call raises ``error``."""
+
+
 class Inode:
     """Content, size and unsynced changes of one regular file."""
 
@@ -63,10 +67,12 @@ class Inode:
         "dirty_bytes",
         "dirty_runs",
         "first_change",
+        "handles",
         "hash_sum",
         "hashes",
         "held_blocks",
         "links",
+        "lost",
         "number",
         "reserved",
         "resident",
@@ -89,6 +95,10 @@ class Inode:
         self.size = 0
         self.attributes = 0
         self.links = 0
+        self.handles: dict[Holder, set[Handle]] = {}
+        """Who has it open; processes that are dead do not count."""
+        self.lost: LostBytes | None = None
+        """What reads show and the medium lacks since a sync failed."""
         self.changes: deque[Change] = deque()
         self.first_change = 0
         """How many changes have been made durable: the number of the oldest kept one."""
@@ -128,7 +138,34 @@ class Inode:
         copy.charged_blocks = self.charged_blocks
         copy.reserved = set(self.reserved)
         copy.resident = self.resident
+        copy.lost = None if self.lost is None else self.lost.fork()
         return copy
+
+    # -- who has it open -----------------------------------------------------------
+
+    def opened(self, handle: Handle, holder: Holder) -> None:
+        """One more handle."""
+        if holder not in self.handles:
+            self.handles = {each: held for each, held in self.handles.items() if not each.dead}
+        self.handles.setdefault(holder, set()).add(handle)
+
+    def closed(self, handle: Handle, holder: Holder) -> None:
+        """A handle is not used any more; a second time does nothing."""
+        handles = self.handles.get(holder, set())
+        handles.discard(handle)
+        if not handles:
+            self.handles.pop(holder, None)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a living process holds it."""
+        return any(not holder.dead for holder in self.handles)
+
+    def poison(self, error: SyncFailed) -> None:
+        """All handles are of no use any more: Linux tells each open description once."""
+        for handles in self.handles.values():
+            for handle in handles:
+                handle.poison(error)
 
     @property
     def blocks(self) -> dict[int, bytes]:
@@ -313,6 +350,8 @@ class Inode:
     def settle(self, up_to: int) -> int:
         """Make the changes numbered below ``up_to`` durable; returns the bytes settled."""
         changes = self.changes
+        if self.lost is not None:
+            self.lost = self.lost.after(islice(changes, max(0, up_to - self.first_change)))
         if up_to >= self.first_change + len(changes):  # all of them: no need to look at each
             settled = self.dirty_bytes
             self.first_change += len(changes)
@@ -337,8 +376,8 @@ class Inode:
         self.dirty_bytes -= settled
         return settled
 
-    def power_loss(self, choose: Choose, sector_bytes: int) -> None:
-        """Lose the cache: go back to the medium, then let a legal subset survive."""
+    def undo(self) -> list[Change]:
+        """Go back to the medium, but for failed syncs; returns what is undone, oldest first."""
         _ = self.blocks
         changes = list(self.changes)
         for offset, _length, _data, before, size_before, size_after in reversed(changes):
@@ -352,52 +391,14 @@ class Inode:
             self.size = size_before
         self.changes.clear()
         self.first_change += len(changes)
-        if changes:
-            self._survive(changes, choose, sector_bytes)
+        return changes
+
+    def reboot(self) -> None:
+        """What is here now is all that is on the medium, and nothing of it is in memory."""
         self.changes.clear()
         self.dirty_bytes = self.dirty_runs = 0
         self.written_end = self.settled_end = -1
         self.reserved.clear()
+        self.handles.clear()
+        self.lost = None
         self.resident = False
-
-    def _survive(self, changes: list[Change], choose: Choose, sector_bytes: int) -> None:
-        cache = self.fork()  # replays every change: what the cache held after each one
-        resizing = [i for i, (*_, before, after) in enumerate(changes) if after != before]
-        surviving_resizes = choose(len(resizing) + 1)
-        size = self.size
-        for index in resizing[:surviving_resizes]:
-            size = changes[index][5]
-        lost_cut = len(changes)
-        for index in resizing[surviving_resizes:]:
-            if changes[index][2] is None:
-                lost_cut = index
-                break
-        for offset, length, data, _before, _size_before, size_after in changes[:lost_cut]:
-            if data is None:
-                cache.truncate(offset)
-                if size_after < self.size:
-                    self.truncate(offset)
-                continue
-            cache.write(offset, data if isinstance(data, bytes) else b"".join(data))
-            fate = choose(3)
-            if fate == LOST:
-                continue
-            first = offset // sector_bytes
-            last = (offset + length - 1) // sector_bytes
-            for start, end in self._surviving_runs(first, last + 1, fate, choose):
-                at = start * sector_bytes
-                self.write(at, cache.read(at, end * sector_bytes - at))
-        self.truncate(size)
-
-    @staticmethod
-    def _surviving_runs(first: int, end: int, fate: int, choose: Choose) -> list[tuple[int, int]]:
-        if fate == WHOLE:
-            return [(first, end)]
-        runs: list[tuple[int, int]] = []
-        for sector in range(first, end):
-            if choose(2):
-                if runs and runs[-1][1] == sector:
-                    runs[-1] = (runs[-1][0], sector + 1)
-                else:
-                    runs.append((sector, sector + 1))
-        return runs

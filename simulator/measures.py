@@ -119,6 +119,22 @@ class Samples:
     """The source's own word for its state: ``"streaming"``, ``"disconnected"`` ..."""
 
 
+@dataclass(frozen=True, slots=True)
+class LiveNotes:
+    """What must be known of a run with real processes to read its figures."""
+
+    without_counterpart: list[str]
+    """What the scenario has and this machine has not: faults and figures, in words."""
+    copies: int
+    """So often the replica was copied to be judged."""
+    longest_copy_seconds: float
+    """Most that it stood still for a copy."""
+    mount_seconds: float | None
+    """What mounting the emulated store really took; None when nothing was mounted."""
+    converged_seconds: float | None
+    """When the image was found equal to the source, byte by byte; None when it was not due."""
+
+
 @dataclass(slots=True)
 class RunResult:
     """All that is known of one run."""
@@ -152,6 +168,8 @@ class RunResult:
     wall_seconds: float
     simulated_seconds: float
     world: str = "simulated"
+    live: LiveNotes | None = None
+    """None for any other world than the live one."""
 
     @property
     def rpo_seconds(self) -> float | None:
@@ -207,4 +225,5 @@ class RunResult:
             "trace_hash": self.trace_hash,
             "wall_seconds": self.wall_seconds,
             "simulated_seconds": self.simulated_seconds,
+            "live": None if self.live is None else asdict(self.live),
         }

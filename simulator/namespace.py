@@ -3,8 +3,9 @@
 Directories hold entries by name; every change is a list of *edits* (directory, name,
 before, after) that survives or is lost as one.  A power loss undoes all unsynced changes
 and lets a legal part happen again: a prefix of the whole log when the file system commits
-its metadata in order, a prefix for each directory when it promises only what POSIX does.
-A change that touches two directories needs both; one whose directory is gone is gone too.
+its metadata in order; when it promises only what POSIX does, a prefix for each name of each
+directory, as btrfs leaves it.  A change of two names needs both.  Directories that are moved
+keep their order among themselves, or they could end up inside each other.
 """
 
 from __future__ import annotations
@@ -50,9 +51,24 @@ class _Attributes(NamedTuple):
 
 class _NameChange(NamedTuple):
     edits: tuple[Edit | _Attributes, ...]
-    directories: tuple[Directory | Inode, ...]
-    """What it touches; a file is among them when the change is one of its attributes."""
+    directories: tuple[Directory, ...]
+    """Whose sync makes it durable."""
     number: int
+
+    def ordered_by(self) -> list[tuple[int, str]]:
+        """What it touches: the changes of each of these keep their order on any file system."""
+        keys = [
+            (id(edit.node), "")
+            if isinstance(edit, _Attributes)
+            else (id(edit.directory), edit.name)
+            for edit in self.edits
+        ]
+        if len(self.directories) > 1 and isinstance(self.edits[-1].after, Directory):
+            keys.append(_DIRECTORIES_MOVED)
+        return keys
+
+
+_DIRECTORIES_MOVED = (0, "")
 
 
 def kind_of(node: Node) -> EntryKind:
@@ -60,6 +76,32 @@ def kind_of(node: Node) -> EntryKind:
     if isinstance(node, Inode):
         return EntryKind.FILE
     return EntryKind.DIRECTORY if isinstance(node, Directory) else EntryKind.SYMLINK
+
+
+NAME_LIMIT_BYTES = 255
+ATTRIBUTE_BITS = 0o777
+
+
+def check_names(path: str) -> None:
+    """Raise StorageError for a path that no file can have, on whatever disk."""
+    if not path.startswith("/"):
+        raise StorageError("a path within a volume begins with '/'", path=path)
+    for name in path.split("/"):
+        if name in (".", ".."):
+            raise StorageError("a path within a volume has no '.' or '..'", path=path)
+    try:
+        encoded = path.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise StorageError("a name holds a character that no file name has", path=path) from error
+    if b"\0" in encoded:
+        raise StorageError("a name holds a NUL character", path=path)
+
+
+def _check_new(path: str) -> None:
+    check_names(path)
+    name = split(path)[1]
+    if len(name.encode("utf-8", "surrogateescape")) > NAME_LIMIT_BYTES:
+        raise StorageError("the name is too long for this file system", path=path)
 
 
 def split(path: str) -> tuple[str, str]:
@@ -85,8 +127,9 @@ class Namespace:
         if path == "/":
             return self.root
         parent, name = split(path)
-        found = self.directory(parent).entries.get(name)
+        found = self.directory(parent).entries.get(name) if path[:1] == "/" else None
         if found is None:
+            check_names(path)
             raise NotFound("no such file or directory", path=path)
         return found
 
@@ -95,6 +138,7 @@ class Namespace:
         cached = self._cache.get(path)
         if cached is not None:
             return cached
+        check_names(path)
         here: Node = self.root
         for name in path.split("/"):
             if not name:
@@ -135,6 +179,7 @@ class Namespace:
     # -- changing ------------------------------------------------------------------
 
     def add(self, path: str, node: Node) -> None:
+        _check_new(path)
         parent, name = split(path)
         directory = self.directory(parent)
         if not name:
@@ -144,6 +189,7 @@ class Namespace:
         self._change((Edit(directory, name, None, node),), (directory,))
 
     def remove(self, path: str, directory_wanted: bool) -> Node:
+        check_names(path)
         parent, name = split(path)
         directory = self.directory(parent)
         node = directory.entries.get(name)
@@ -160,6 +206,8 @@ class Namespace:
 
     def rename(self, old: str, new: str) -> Node | None:
         """Returns what ``new`` named before."""
+        check_names(old)
+        _check_new(new)
         old_parent, old_name = split(old)
         new_parent, new_name = split(new)
         source, target = self.directory(old_parent), self.directory(new_parent)
@@ -173,7 +221,7 @@ class Namespace:
             return None
         if isinstance(replaced, Directory) or (isinstance(node, Directory) and replaced):
             raise AlreadyExists("a directory is in the way", path=new)
-        if isinstance(node, Directory) and f"{new}/".startswith(f"{old}/"):
+        if isinstance(node, Directory) and self._holds(node, new_parent):
             raise StorageError("a directory cannot be moved into itself", path=new)
         self._change(
             (Edit(source, old_name, node, None), Edit(target, new_name, replaced, node)),
@@ -181,17 +229,25 @@ class Namespace:
         )
         return replaced
 
+    def _holds(self, directory: Directory, path: str) -> bool:
+        """Whether the path is that of the directory, or leads through it."""
+        names = [name for name in path.split("/") if name]
+        return any(
+            self.directory("/" + "/".join(names[:count])) is directory
+            for count in range(len(names) + 1)
+        )
+
     def set_attributes(self, path: str, attributes: int) -> None:
         node = self.node(path)
         if isinstance(node, Symlink):
             raise StorageError("a symbolic link has no attributes", path=path)
+        if not 0 <= attributes <= ATTRIBUTE_BITS:
+            raise StorageError(f"this volume has no attributes {attributes:#o}", path=path)
         parent = self.directory(split(path)[0])
-        # A file's attributes keep their order whatever name they were set by.
-        touched = (parent, node) if isinstance(node, Inode) else (parent,)
-        self._change((_Attributes(node, node.attributes, attributes),), touched)
+        self._change((_Attributes(node, node.attributes, attributes),), (parent,))
 
     def _change(
-        self, edits: tuple[Edit | _Attributes, ...], directories: tuple[Directory | Inode, ...]
+        self, edits: tuple[Edit | _Attributes, ...], directories: tuple[Directory, ...]
     ) -> None:
         self.log.append(_NameChange(edits, directories, self.changes))
         self.changes += 1
@@ -218,16 +274,18 @@ class Namespace:
     def settle(self, directory: Directory, up_to: int, ordered: bool) -> None:
         """Make the changes numbered below ``up_to`` that touch the directory durable.
 
-        With ordered metadata all that came before them becomes durable as well.
+        With them all that must have come before: with ordered metadata each earlier change.
         """
-        wanted = {id(directory)}
+        wanted: set[tuple[int, str]] = set()
         kept: list[_NameChange] = []
-        seen = False
         for change in reversed(self.log):
-            touches = any(id(d) in wanted for d in change.directories)
-            if change.number < up_to and (touches or (ordered and seen)):
-                seen = True
-                wanted.update(id(d) for d in change.directories)
+            keys = change.ordered_by()
+            if change.number < up_to and (
+                directory in change.directories
+                or not wanted.isdisjoint(keys)
+                or (ordered and wanted)
+            ):
+                wanted.update(keys)
             else:
                 kept.append(change)
         self.log = kept[::-1]
@@ -249,28 +307,28 @@ class Namespace:
             for change in log[: choose(len(log) + 1)]:
                 self._do(change.edits)
             return
-        cuts: dict[int, int] = {}
-        totals: dict[int, int] = {}
+        cuts: dict[tuple[int, str], int] = {}
         for change in log:
-            for directory in change.directories:
-                totals[id(directory)] = totals.get(id(directory), 0) + 1
-        for key, total in totals.items():
+            for key in change.ordered_by():
+                cuts[key] = cuts.get(key, 0) + 1
+        for key, total in cuts.items():
             cuts[key] = choose(total + 1)
         for change in log:
-            if all(cuts[id(d)] > 0 for d in change.directories) and self._fits(change):
+            keys = change.ordered_by()
+            survives = all(cuts[key] > 0 for key in keys)
+            for key in keys:
+                cuts[key] = cuts[key] - 1 if survives else 0
+            if survives:
                 self._do(change.edits)
-                for directory in change.directories:
-                    cuts[id(directory)] -= 1
-            else:
-                for directory in change.directories:
-                    cuts[id(directory)] = 0
+        self._recount_links()
 
-    @staticmethod
-    def _fits(change: _NameChange) -> bool:
-        return all(
-            isinstance(edit, _Attributes) or edit.directory.entries.get(edit.name) is edit.before
-            for edit in change.edits
-        )
+    def _recount_links(self) -> None:
+        """Names in directories that did not survive are no names."""
+        files = [node for _path, node in self.walk("/") if isinstance(node, Inode)]
+        for file in files:
+            file.links = 0
+        for file in files:
+            file.links += 1
 
     def fork(self) -> Namespace:
         """A copy of the tree over forks of its inodes (content is shared, not copied)."""

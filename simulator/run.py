@@ -17,18 +17,17 @@ from replicator.failover import FailoverOptions, FailoverReport, fail_over
 from replicator.runtime import Task, sleep_ns
 from replicator.safeguards import ALL_SAFEGUARDS, ReplicaOptions, Safeguards
 from replicator.source import SourceOptions
-from replicator.units import format_bytes, format_seconds
 from simulator.faults import FaultInjector
 from simulator.host import Host, World, seeded_choice
 from simulator.link import Link
 from simulator.measures import (
-    SEVERITY,
     Check,
     RecoveryTime,
     RunResult,
     Samples,
     Verdict,
 )
+from simulator.objectives import measure_objectives, settle_verdict
 from simulator.oracle import Oracle
 from simulator.scenario import Scenario, StoreStream, TraceStream
 from simulator.systems.byte_level import (
@@ -447,54 +446,12 @@ class ScenarioRun:
             wall_seconds=wall_seconds,
             simulated_seconds=clock.now() / SECOND_NS,
         )
-        self._objectives(result)
+        measure_objectives(scenario, result)
         self._verdict(result)
         return result
 
-    def _objectives(self, result: RunResult) -> None:
-        wanted = self.scenario.objectives
-        if wanted.rpo_ns is not None:
-            result.objectives["rpo_seconds"] = (wanted.rpo_ns / SECOND_NS, result.rpo_seconds)
-        if wanted.rto_ns is not None:
-            result.objectives["rto_seconds"] = (wanted.rto_ns / SECOND_NS, result.rto_seconds)
-        if wanted.spool_peak_bytes is not None:
-            result.objectives["spool_peak_bytes"] = (
-                float(wanted.spool_peak_bytes),
-                float(result.spool_peak_bytes),
-            )
-        if wanted.catch_up_ns is not None:
-            result.objectives["catch_up_seconds"] = (
-                wanted.catch_up_ns / SECOND_NS,
-                self._catch_up_seconds(result),
-            )
-
-    def _catch_up_seconds(self, result: RunResult) -> float | None:
-        """Longest time from the end of a fault until the lag was normal again."""
-        normal = max(1.0, 2 * self.scenario.protection.heartbeat_ns / SECOND_NS)
-        worst: float | None = None
-        for fault in result.faults:
-            if fault.end_seconds is None:
-                continue
-            for at, lag in zip(
-                result.samples.time_seconds, result.samples.lag_seconds, strict=True
-            ):
-                if at >= fault.end_seconds and lag <= normal:
-                    worst = max(worst or 0.0, at - fault.end_seconds)
-                    break
-        return worst
-
     def _verdict(self, result: RunResult) -> None:
-        found: list[tuple[Verdict, str]] = []
-        for check in result.checks:
-            if not check.holds:
-                found.append(
-                    (
-                        Verdict.SAFETY,
-                        f"{check.invariant} is broken at {check.at_seconds:.1f} s "
-                        f"({check.occasion}): {check.detail}",
-                    )
-                )
-        found += [(Verdict.SAFETY, defect) for defect in self._defects]
+        found = [(Verdict.SAFETY, defect) for defect in self._defects]
         if self.world.machine(REPLICA).lost:
             found.append(
                 (Verdict.UNRECOVERABLE, "source and replica are lost: nothing is left")
@@ -526,23 +483,7 @@ class ScenarioRun:
                 )
             )
         found += [(Verdict.INCONCLUSIVE, text) for text in self.faults.never_happened]
-        for name, (wanted, measured) in result.objectives.items():
-            if measured is not None and measured > wanted:
-                found.append((Verdict.OBJECTIVE, _missed(name, measured, wanted)))
-        found.sort(key=lambda item: SEVERITY.index(item[0]))
-        if found:
-            result.verdict = found[0][0]
-        result.reasons = [reason for _verdict, reason in found]
-
-
-def _missed(name: str, measured: float, wanted: float) -> str:
-    """A missed objective in the words and units of the report."""
-    if name.endswith("_bytes"):
-        amounts = [format_bytes(int(measured)), format_bytes(int(wanted))]
-    else:
-        amounts = [format_seconds(measured), format_seconds(wanted)]
-    label = name.rsplit("_", 1)[0].replace("_", " ")
-    return f"{label}: {amounts[0]} measured, at most {amounts[1]} wanted"
+        settle_verdict(result, found)
 
 
 def run_scenario(

@@ -11,28 +11,20 @@ from collections.abc import Iterator
 from itertools import islice
 from math import exp, log
 from statistics import NormalDist
-from typing import Final, NamedTuple
+from typing import Final
 
 from replicator import units
+from replicator.toml_errors import Remark
+from replicator.toml_text import KeyPath, dotted
 from simulator.exchange.load import LoadConfig
 from simulator.exchange.small_pages import BODY_BYTES, EXTENT_PAGES, PAGE_BYTES
 from simulator.link import DAY_NS, LinkModel
 from simulator.scenario_model import Link, Loss, PowerLoss, Scenario, StoreStream
-from simulator.scenario_toml import KeyPath, dotted
 from simulator.traces import read_writes
 
 LARGEST_LOOK: Final = 500_000
 """So many writes of a trace are read to know its average rate."""
 MOST_MESSAGES_PER_SECOND: Final = 1_000_000
-
-
-class Remark(NamedTuple):
-    """One thing to say about a scenario."""
-
-    keys: tuple[KeyPath, ...]
-    """The key to blame, then the others that have a part in it."""
-    message: str
-    remedy: str
 
 
 # -- contradictions --------------------------------------------------------------------

@@ -12,15 +12,15 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from simulator.device import DiskModel
-from simulator.scenario_keys import (
-    ByteRate,
+from replicator.toml_keys import (
     Duration,
     PositiveDuration,
     PositiveSize,
     Table,
     key,
 )
+from simulator.device import DiskModel
+from simulator.scenario_keys import ByteRate
 
 # positioning = average seek + half a turn; the turn is [D], seeks and rates are the middle of
 # ranges marked [M], sizes are [A].  Flash positions in the 0.02 to 0.1 ms quoted [M].

@@ -1,91 +1,15 @@
-"""How a key of a scenario is declared: its unit, bounds, default, examples and meaning.
-
-A quantity is text with a unit in TOML and a plain number in Python, and the attribute's name
-carries the unit: the key ``rtt = "60ms"`` becomes ``rtt_ns == 60_000_000``.  One declaration
-serves the check, the JSON schema and the reference page.
-"""
+"""Kinds of values that only scenarios have; the others are in :mod:`replicator.toml_keys`."""
 
 from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any, Final
-
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from typing import Annotated, Final
 
 from replicator import units
+from replicator.toml_keys import DURATION_PATTERN, Quantity, quantity
 
-REQUIRED: Final = ...
-"""As a key's default: the scenario must give it."""
 DAY_NS: Final = 86_400 * units.NS_PER_SECOND
-
-
-class KeyProblem(ValueError):
-    """A value that a validator refuses, and what to do about it."""
-
-    def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.remedy = remedy
-
-
-class Table(BaseModel):
-    """A TOML table: unknown keys are errors, and nothing changes after loading.
-
-    ``validate_default`` lets defaults be written as in TOML, with their unit.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-def key(alias: str | None, meaning: str, default: Any = REQUIRED, **bounds: Any) -> Any:
-    """Declare a key: its name in TOML when it differs from the attribute's, and its meaning."""
-    return Field(default, alias=alias, description=meaning, **bounds)
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """Annotation of a number that TOML writes with a unit."""
-
-    kind: str
-    pattern: str
-    examples: tuple[str, ...]
-    read: Callable[[object], int | float]
-    spell: Callable[[Any], str]
-    at_least: int | float = 0
-    positive: bool = False
-    plain_number_too: bool = False
-
-    def check(self, given: object) -> int | float:
-        """Read and hold against the bounds; raises UnitError."""
-        value = self.read(given)
-        if self.positive and value <= 0:
-            raise units.UnitError(f"{given!r} must be more than nothing: write {self.examples[0]}")
-        if value < self.at_least:
-            least = self.spell(self.at_least)
-            raise units.UnitError(f"{given!r} is too little: write {least} or more")
-        return value
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(self.check, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        text: JsonSchemaValue = {
-            "type": "string",
-            "pattern": f"^{self.pattern}$",
-            "examples": list(self.examples),
-        }
-        if not self.plain_number_too:
-            return text | {"title": self.kind}
-        number = {"type": "number", "minimum": 0, "maximum": 1}
-        return {"anyOf": [text, number], "title": self.kind, "examples": list(self.examples)}
 
 
 def read_time_of_day_ns(given: object) -> int:
@@ -108,41 +32,19 @@ def spell_time_of_day(time_ns: int) -> str:
     return f"{text}:{seconds:02}" if seconds else text
 
 
-def _of(family: units.Family, spell: Callable[[Any], str], **more: Any) -> Quantity:
-    return Quantity(
-        kind=family.name,
-        pattern=more.pop("pattern", family.number_pattern),
-        examples=more.pop("examples", family.examples),
-        read=units.PARSERS[family.name],
-        spell=spell,
-        **more,
-    )
-
-
-_DURATION_PATTERN: Final = rf"({units.DURATION.number_pattern} ?)+"
-
-Size = Annotated[int, _of(units.SIZE, units.spell_size)]
-PositiveSize = Annotated[int, _of(units.SIZE, units.spell_size, positive=True)]
-SegmentSize = Annotated[int, _of(units.SIZE, units.spell_size, at_least=4096)]
-Duration = Annotated[int, _of(units.DURATION, units.spell_duration, pattern=_DURATION_PATTERN)]
-PositiveDuration = Annotated[
-    int, _of(units.DURATION, units.spell_duration, pattern=_DURATION_PATTERN, positive=True)
-]
 SamplingInterval = Annotated[
     int,
-    _of(
+    quantity(
         units.DURATION,
         units.spell_duration,
-        pattern=_DURATION_PATTERN,
+        pattern=DURATION_PATTERN,
         examples=("1s", "500ms"),
         at_least=1_000_000,
     ),
 ]
-BitRate = Annotated[int, _of(units.RATE, units.spell_rate, positive=True)]
 PositiveFrequency = Annotated[
-    float, _of(units.FREQUENCY, units.spell_frequency, positive=True, at_least=1e-9)
+    float, quantity(units.FREQUENCY, units.spell_frequency, positive=True, at_least=1e-9)
 ]
-Ratio = Annotated[float, _of(units.RATIO, units.spell_ratio, plain_number_too=True)]
 
 
 def _read_bytes_per_second(given: object) -> int:

@@ -16,27 +16,24 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from simulator.exchange.load import LoadConfig
-from simulator.exchange.small_store import SmallStoreConfig
-from simulator.link import LinkModel
-from simulator.scenario_hosts import ReplicaHost, SourceHost
-from simulator.scenario_keys import (
-    DAY_NS,
+from replicator.toml_keys import (
     REQUIRED,
     BitRate,
     Duration,
     KeyProblem,
     PositiveDuration,
-    PositiveFrequency,
     PositiveSize,
     Ratio,
-    SamplingInterval,
     SegmentSize,
     Size,
     Table,
-    TimeOfDay,
     key,
 )
+from simulator.exchange.load import LoadConfig
+from simulator.exchange.small_store import SmallStoreConfig
+from simulator.link import LinkModel
+from simulator.scenario_hosts import ReplicaHost, SourceHost
+from simulator.scenario_keys import DAY_NS, PositiveFrequency, SamplingInterval, TimeOfDay
 
 HostName = Literal["source", "replica"]
 Survival = Literal["seeded", "none", "all"]

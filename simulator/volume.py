@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import cast
 
-from replicator.errors import NoSpace, StorageError, SyncFailed
+from replicator.errors import NoSpace, NotFound, StorageError, SyncFailed
 from replicator.runtime import Completion, Crashed
 from replicator.runtime.port import Buffer, Stat
 from simulator.blocks import BLOCK_BYTES
 from simulator.disk import Disk
 from simulator.inode import Inode, Pieces
-from simulator.namespace import Directory, Symlink, kind_of
+from simulator.namespace import Directory, Symlink, check_names, kind_of
 from simulator.shared_page import Holder, PageMemory, SimSharedPage
 
 
@@ -53,7 +53,8 @@ class SimFile:
         self._holder = holder
         self.path = path
         self.inode = inode
-        self._poison: SyncFailed | None = None
+        self._poison: StorageError | None = None
+        inode.opened(self, holder)
 
     @property
     def size_bytes(self) -> int:
@@ -67,6 +68,7 @@ class SimFile:
 
     def _room(self, blocks: int, offset: int) -> None:
         disk = self._disk
+        disk.reclaim()
         if (disk.used_blocks + blocks) * BLOCK_BYTES > disk.model.size_bytes:
             raise NoSpace(f"volume {disk.name} is full", path=self.path, offset=offset)
 
@@ -103,8 +105,6 @@ class SimFile:
     def _charge(self, new_blocks: int, offset: int, length: int) -> int:
         """Blocks to charge for: those that were reserved are paid for already."""
         inode = self.inode
-        if not inode.links:
-            return 0
         reserved = inode.reserved
         if reserved:
             new_blocks -= len(reserved)
@@ -125,6 +125,7 @@ class SimFile:
     def _short_write(self, offset: int, length: int) -> int:
         """How much of a write fits on an almost full volume; raises NoSpace for nothing."""
         disk, inode = self._disk, self.inode
+        disk.reclaim()
         free = disk.model.size_bytes // BLOCK_BYTES - disk.used_blocks
         fits = 0
         while fits < length:
@@ -148,8 +149,6 @@ class SimFile:
             kept = {number for number in inode.reserved if number < end}
             gone += len(inode.reserved) - len(kept)
             inode.reserved = kept
-        if not inode.links:
-            gone = 0
         inode.charged_blocks -= gone
         self._disk.changed(inode, 0, -gone)
         self._disk.step("truncate", inode.number, size_bytes)
@@ -165,7 +164,7 @@ class SimFile:
     def allocate(self, offset: int, length: int) -> None:
         self._check()
         inode = self.inode
-        if inode.links and length > 0:
+        if length > 0:
             more = self._uncharged(offset, length)
             self._room(len(more), offset)
             inode.reserved.update(more)
@@ -203,13 +202,21 @@ class SimFile:
         if disk.boots != boot:
             raise Crashed(f"{self.path}: the power went away during a sync")
         if disk.sync_fails is not None and disk.sync_fails(self.path):
-            self._poison = SyncFailed("the sync failed", path=self.path)
-            raise self._poison
+            disk.sync_failed(inode, up_to, SyncFailed("the sync failed", path=self.path))
+            self._check()
         disk.settle(inode, up_to)
         disk.step("sync", inode.number, up_to)
 
+    def poison(self, error: SyncFailed) -> None:
+        """From now on every call raises ``error``, unless an earlier one does already."""
+        if self._poison is None:
+            self._poison = error
+
     def close(self) -> None:
-        self._poison = StorageError("the file is closed", path=self.path)  # type: ignore[assignment]
+        """Give the handle back; a second time does nothing."""
+        self._poison = StorageError("the file is closed", path=self.path)
+        self.inode.closed(self, self._holder)
+        self._disk.reclaim()
 
 
 class SimLock:
@@ -255,14 +262,14 @@ class SimVolume:
         self._check()
         replaced = self.disk.names.rename(old, new)
         if isinstance(replaced, Inode):
-            self.disk.forget_unlinked(replaced)
+            self.disk.lost_a_name(replaced)
         self.disk.name_step("rename")
 
     def unlink(self, path: str) -> None:
         self._check()
         node = self.disk.names.remove(path, directory_wanted=False)
         if isinstance(node, Inode):
-            self.disk.forget_unlinked(node)
+            self.disk.lost_a_name(node)
         self.disk.name_step("unlink")
 
     def link(self, old: str, new: str) -> None:
@@ -275,6 +282,8 @@ class SimVolume:
 
     def symlink(self, target: str, path: str) -> None:
         self._check()
+        if not target or "\0" in target:
+            raise StorageError("no symbolic link can have this target", path=path)
         number = self.disk.names.next_number
         self.disk.names.next_number += 1
         self.disk.names.add(path, Symlink(number, target))
@@ -316,6 +325,7 @@ class SimVolume:
         try:
             self.disk.names.node(path)
         except StorageError:  # no such name, or a file where a directory should be
+            check_names(path)
             return False
         return True
 
@@ -325,6 +335,10 @@ class SimVolume:
 
     def lock(self, path: str) -> SimLock:
         self._check()
+        try:
+            self.open(path).close()
+        except NotFound:
+            self.create(path).close()
         self.disk.lock(path, self._holder)
         return SimLock(self.disk, path, self._holder)
 

@@ -50,21 +50,39 @@ class Workload(Protocol):
 
 
 class StoreWorkload:
-    """The small store under the mail load, and its ledger."""
+    """The small store under the mail load, and its ledger.
 
-    def __init__(self, store: SmallStoreConfig, load: LoadConfig, runtime_random: object) -> None:
+    Arguments
+    ---------
+    store, load: the figures.
+    runtime_random: numbers in [0, 1).
+    ledger: of an earlier process whose work goes on; a new one when None.
+    first_message_id: the load uses ids from here on.
+    directory: where the store's files are.
+    """
+
+    def __init__(
+        self,
+        store: SmallStoreConfig,
+        load: LoadConfig,
+        runtime_random: object,
+        ledger: Ledger | None = None,
+        first_message_id: int = 1,
+        directory: str = STORE_DIRECTORY,
+    ) -> None:
         assert callable(runtime_random)
         self._store_config = store
-        self._ledger = Ledger()
-        self.load = MailLoad(load, self._ledger, runtime_random)
-        self._mounted_before = False
+        self._directory = directory
+        self._ledger = Ledger() if ledger is None else ledger
+        self.load = MailLoad(load, self._ledger, runtime_random, first_message_id=first_message_id)
+        self._mounted_before = self._ledger.begun > 0
         self._lost: list[Ledger] = []
         """The ledger as it was before each power loss that took transactions with it."""
         self.finished = False
 
     @property
     def root(self) -> str:
-        return STORE_DIRECTORY
+        return self._directory
 
     @property
     def ledger(self) -> Ledger | None:
@@ -72,7 +90,7 @@ class StoreWorkload:
 
     async def run(self, runtime: Runtime, volume: Volume, until_ns: int) -> None:
         store = SmallStore(
-            volume, STORE_DIRECTORY, now_ns=runtime.now_ns, config=self._store_config
+            volume, self._directory, now_ns=runtime.now_ns, config=self._store_config
         )
         report = await store.mount()
         if self._mounted_before:
@@ -112,12 +130,13 @@ class StoreWorkload:
 
 
 class TraceWorkload:
-    """A block trace played onto one large file."""
+    """A block trace played onto one large file; ``root`` is the directory that it is in."""
 
     root = "/disk"
 
-    def __init__(self, player: TracePlayer, start_ns: int = 0) -> None:
+    def __init__(self, player: TracePlayer, start_ns: int = 0, root: str = root) -> None:
         self.player = player
+        self.root = root
         self._start_ns = start_ns
 
     @property

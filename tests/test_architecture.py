@@ -1,7 +1,7 @@
 """The rules of the house, read from the syntax trees: who may import what, who may catch what.
 
 1. Imports point one way: ``replicator.ese`` <- ``replicator`` <- ``simulator``.
-2. What decides knows no world: ``replicator`` outside ``host/`` and ``cli.py`` imports no
+2. What decides knows no world: ``replicator`` outside ``host/`` and ``cli*.py`` imports no
    socket, asyncio, time, random, threading, os.
 3. No bare ``except``, none of BaseException, and no suppressing of it, outside the kernel: it
    would swallow a cancellation or a crash.
@@ -68,7 +68,7 @@ def forbidden(module: str, imported: str) -> str | None:
     if module.startswith("replicator"):
         if top == "simulator":
             return "the replicator knows nothing of the simulator"
-        worldly_part = module.startswith("replicator.host") or module == "replicator.cli"
+        worldly_part = module.startswith(("replicator.host", "replicator.cli"))
         if top in WORLDLY and not worldly_part:
             return f"only replicator.host and replicator.cli may import {top}"
     in_store_formats = f"{module}.".startswith("replicator.ese.")

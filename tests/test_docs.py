@@ -50,7 +50,7 @@ def test_commands_in_the_readme_exist() -> None:
         "replicator": get_command(replicator.cli.app),
     }
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = re.findall(r"\.venv/bin/(simulator|replicator)((?: [a-z]+)+)", text)
+    found = re.findall(r"\.venv/bin/(simulator|replicator)((?: [a-z][a-z-]*)+)", text)
     assert found
     for program, words in found:
         command = commands[program]

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replicator.errors import BadInput, ExitCode
+from replicator.toml_text import line_of, locate
 from simulator import scenario as sc
 from simulator.device import DiskModel
-from simulator.scenario_toml import line_of, locate
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART = ROOT / "scenarios" / "quickstart.toml"

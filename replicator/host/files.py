@@ -56,6 +56,9 @@ Measured: 0.9 us for 4 KiB and 8 us for 64 KiB in place, against 110 to 125 us b
 thread; at 1 MiB a thread costs 0.3 ms and leaves the loop free meanwhile.
 """
 
+SyncLanded = Callable[[Exception | None], None]
+"""Told how a sync ended, on the loop's thread or by who has its turn."""
+
 _BUFFERS_PER_CALL: Final = 512
 _KEEP_SIZE: Final = 0x01
 _ZERO_RANGE: Final = 0x10
@@ -165,6 +168,16 @@ class FileNode:
         return self._start_sync(workers, background=False)
 
     def _start_sync(self, workers: Workers, background: bool) -> Completion[None]:
+        fd, landed = self.begin_sync(background)
+        return workers.start(lambda: sync_descriptor(fd), landed)
+
+    def begin_sync(
+        self, background: bool = False
+    ) -> tuple[int, Callable[[Exception | None], None]]:
+        """A sync of what is written now is about to begin, in whatever thread.
+
+        Returns the descriptor, and what is to be called when the sync has ended.
+        """
         up_to, fd = self.written_bytes, self.fd
         self.enter()
 
@@ -176,10 +189,11 @@ class FileNode:
             self.write_back.settled(self, up_to, background)
             self.leave()
 
-        return workers.start(lambda: _sync_descriptor(fd), landed)
+        return fd, landed
 
 
-def _sync_descriptor(fd: int) -> None:
+def sync_descriptor(fd: int) -> None:
+    """fdatasync; after a failure the clean pages are dropped from the cache."""
     try:
         os.fdatasync(fd)
     except OSError:
@@ -188,8 +202,8 @@ def _sync_descriptor(fd: int) -> None:
         raise
 
 
-def _pread_all(fd: int, offset: int, length: int) -> bytes:
-    """All of a range, in a thread; short only at the end of the file."""
+def pread_all(fd: int, offset: int, length: int) -> bytes:
+    """All of a range, however long it takes; short only at the end of the file."""
     parts: list[bytes] = []
     while length > 0 and (part := os.pread(fd, length, offset)):
         parts.append(part)
@@ -326,7 +340,7 @@ class HostFile:
             fd = node.fd
             node.enter()
             data = await self._workers.run(
-                lambda: _pread_all(fd, offset, length), lambda _error: node.leave()
+                lambda: pread_all(fd, offset, length), lambda _error: node.leave()
             )
         except OSError as error:
             raise storage_error(error, self.path, offset) from error
@@ -353,6 +367,30 @@ class HostFile:
             self._check()
         with contextlib.suppress(OSError):  # the handle is poisoned with it
             await self._node.start_sync(self._workers)
+        self._check()
+
+    # -- for a thread that may block, and that enters the loop's world for an instant ------
+
+    def borrow(self) -> int:
+        """The descriptor, for reading; it stays open until :meth:`give_back`."""
+        self._check()
+        self._node.enter()
+        return self._node.fd
+
+    def give_back(self) -> None:
+        """The descriptor that was borrowed is not used any more."""
+        self._node.leave()
+
+    def begin_sync(self) -> tuple[int, SyncLanded]:
+        """As :meth:`FileNode.begin_sync`; raises what was lost before."""
+        self._check()
+        if self._node.lost is not None:
+            self._node.lose(self._node.lost)
+            self._check()
+        return self._node.begin_sync()
+
+    def check(self) -> None:
+        """Raises what a sync that failed, or the end of the handle, has left."""
         self._check()
 
     def close(self) -> None:

@@ -106,9 +106,12 @@ class BaseDirectory:
     Arguments
     ---------
     directory: its path on this machine; symbolic links on the way *to* it are followed.
+    seen_at: what every path in it begins with.  With the directory's own path, the paths in
+        the volume, and so in all messages, are those of the machine.
     """
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, seen_at: str = "") -> None:
+        self._seen_at = seen_at.rstrip("/")
         with translated(directory):
             self._fd = os.open(directory, os.O_PATH | os.O_DIRECTORY)
         self._device = os.fstat(self._fd).st_dev
@@ -156,4 +159,8 @@ class BaseDirectory:
             raise StorageError("the volume is closed", path=path)
         if not path.startswith("/"):
             raise StorageError("a path within a volume begins with '/'", path=path)
+        if self._seen_at:
+            if not f"{path}/".startswith(f"{self._seen_at}/"):
+                raise StorageError("the path is outside of this volume", path=path)
+            path = path[len(self._seen_at) :]
         return [encode_name(name, path) for name in path.split("/") if name]

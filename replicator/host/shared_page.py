@@ -31,6 +31,7 @@ _MODE: Final = 0o600
 _IN_ACCESS: Final = 0x1
 _EVENT: Final = struct.Struct("iIII")
 _EVENTS_BYTES: Final = 4096
+_BELL_BYTES: Final = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -68,15 +69,20 @@ class HostSharedPage:
         with self._base.parent(path) as (directory, name):
             fd = os.open(name, _FLAGS, _MODE, dir_fd=directory)
             # Nobody makes it shorter, so this never takes away what another process maps.
-            if os.fstat(fd).st_size < size_bytes:
-                os.ftruncate(fd, size_bytes)
-                os.posix_fallocate(fd, 0, size_bytes)  # or a store could die of a full disk
+            stat = os.fstat(fd)
+            if size_bytes == _BELL_BYTES:
+                if not stat.st_size:  # it is never written, so it needs no room
+                    os.ftruncate(fd, size_bytes)
+            elif stat.st_size < size_bytes or stat.st_blocks * 512 < size_bytes:
+                # A store into a page without room kills the process (SIGBUS), so there is no
+                # page on a full disk.  One that an earlier attempt left without is no better.
+                os.posix_fallocate(fd, 0, size_bytes)
         return fd
 
     def ring(self, bell: int) -> None:
         fd = self._ringers.get(bell)
         if fd is None:
-            fd = self._ringers[bell] = self._open(f"{self._path}.bell{bell}", 1)
+            fd = self._ringers[bell] = self._open(f"{self._path}.bell{bell}", _BELL_BYTES)
         os.pread(fd, 1, 0)
 
     def bell(self, bell: int) -> Signal:
@@ -94,7 +100,7 @@ class HostSharedPage:
             self._inotify = fd
             self._loop.add_reader(fd, self._rung)
         if bell not in self._ringers:
-            self._ringers[bell] = self._open(f"{self._path}.bell{bell}", 1)
+            self._ringers[bell] = self._open(f"{self._path}.bell{bell}", _BELL_BYTES)
         name = f"/proc/self/fd/{self._ringers[bell]}".encode()
         watch = _libc.inotify_add_watch(self._inotify, name, _IN_ACCESS)
         if watch < 0:

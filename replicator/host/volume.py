@@ -51,10 +51,20 @@ _OPEN: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
 """O_NONBLOCK only so that a pipe planted in the tree is refused instead of waited for."""
 _LOOK: Final = os.O_PATH | os.O_NOFOLLOW
 _LIST: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+LIMIT_ATTRIBUTES: Final = 64
+"""Entries of one directory that are kept open until its sync; beyond it they are synced."""
 
 
 def _plain_stat(directory: int, name: bytes) -> os.stat_result:
     return os.stat(name, dir_fd=directory, follow_symlinks=False)
+
+
+def _fsync_and_close(fd: int) -> None:
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _stat_or_none(directory: int, name: bytes) -> os.stat_result | None:
@@ -89,6 +99,8 @@ class HostVolume:
     loop: where its threads deliver.
     dirty_limit_bytes: what ``admit`` keeps the unwritten bytes below.
     limit_threads: blocking calls underway at a time.
+    seen_at: what every path in the volume begins with, see
+        :class:`~replicator.host.paths.BaseDirectory`.
     """
 
     def __init__(
@@ -98,9 +110,11 @@ class HostVolume:
         loop: asyncio.AbstractEventLoop,
         dirty_limit_bytes: int = DIRTY_LIMIT_BYTES,
         limit_threads: int = VOLUME_THREADS,
+        seen_at: str = "",
     ) -> None:
         self._name = name
-        self._base = BaseDirectory(base_directory)
+        self._root = seen_at or "/"
+        self._base = BaseDirectory(base_directory, seen_at)
         self.workers = Workers(loop, f"volume-{name}", limit_threads)
         self._write_back = WriteBack(self.workers, dirty_limit_bytes)
         self._nodes: dict[tuple[int, int], FileNode] = {}
@@ -109,6 +123,8 @@ class HostVolume:
         self._locks: dict[HostLock, None] = {}
         self._loop = loop
         self._pages: list[HostSharedPage] = []
+        self._attributes: dict[tuple[int, int], list[int]] = {}
+        """Entries whose attributes wait for the sync of their directory, open."""
 
     @property
     def name(self) -> str:
@@ -124,10 +140,13 @@ class HostVolume:
         self._write_back.close()
         for node in list(self._nodes.values()):
             node.detach_all()
-        for lock in list(self._locks):
-            lock.release()
+        self.release_locks()
         for page in self._pages:
             page.close()
+        for entries in self._attributes.values():
+            for fd in entries:
+                os.close(fd)
+        self._attributes.clear()
         self._base.close()
 
     # -- files ---------------------------------------------------------------------------
@@ -256,6 +275,7 @@ class HostVolume:
             fd = os.open(name, _LOOK, dir_fd=directory)
             try:
                 mode = os.fstat(fd).st_mode
+                self._changed_attributes(directory, name, mode)
                 if mode_bits.S_ISLNK(mode):
                     raise StorageError("a symbolic link has no attributes", path=path)
                 new = NEW_DIRECTORY_MODE if mode_bits.S_ISDIR(mode) else NEW_FILE_MODE
@@ -263,6 +283,22 @@ class HostVolume:
                 os.chmod(f"/proc/self/fd/{fd}", attributes or new)
             finally:
                 os.close(fd)
+
+    def _changed_attributes(self, directory: int, name: bytes, mode: int) -> None:
+        """Keep the entry for the next sync of its directory: attributes are the entry's own.
+
+        On ext4 the directory's fsync takes them along, on xfs and btrfs it does not.
+        """
+        if mode_bits.S_ISLNK(mode):
+            return
+        parent = os.fstat(directory)
+        waiting = self._attributes.setdefault((parent.st_dev, parent.st_ino), [])
+        if len(waiting) >= LIMIT_ATTRIBUTES:
+            for fd in waiting:
+                _fsync_and_close(fd)
+            waiting.clear()
+        # A mode may forbid reading, but not to who has the entry open already.
+        waiting.append(os.open(name, _READ, dir_fd=directory))
 
     # -- looking -------------------------------------------------------------------------
 
@@ -306,7 +342,7 @@ class HostVolume:
         return True
 
     def free_bytes(self) -> int:
-        with self._base.parent("/") as (directory, _name):
+        with self._base.parent(self._root) as (directory, _name):
             found = os.fstatvfs(directory)
         return found.f_bavail * found.f_frsize
 
@@ -336,17 +372,33 @@ class HostVolume:
             fd = os.open(name, _LIST, dir_fd=directory)
         found = os.fstat(fd)
         key = (found.st_dev, found.st_ino)
+        entries = self._attributes.pop(key, [])
+
+        def sync() -> None:
+            for entry in entries:
+                os.fsync(entry)
+            os.fsync(fd)
 
         def landed(error: Exception | None) -> None:
-            os.close(fd)
+            for each in (fd, *entries):
+                os.close(each)
             if error is not None:
                 self._lost_directories[key] = str(error)
 
         with contextlib.suppress(OSError):
-            await self.workers.start(lambda: os.fsync(fd), landed)
+            await self.workers.start(sync, landed)
         if key in self._lost_directories:
             cause = self._lost_directories[key]
             raise SyncFailed(f"the sync of the directory failed: {cause}", path=path)
 
     async def admit(self, size_bytes: int) -> None:
         await self._write_back.admit(size_bytes)
+
+    def admits(self, size_bytes: int) -> bool:
+        """Whether ``admit`` would return at once."""
+        return self._write_back.admits(size_bytes)
+
+    def release_locks(self) -> None:
+        """Give all locks back.  In a forked child this leaves the parent its locks."""
+        for lock in list(self._locks):
+            lock.release()

@@ -118,6 +118,10 @@ class HostRuntime:
     def incarnation(self) -> int:
         return self._incarnation
 
+    def started_as(self, incarnation: int) -> None:
+        """Which start of the software this is, when that could be counted only later."""
+        self._incarnation = incarnation
+
     def now_ns(self) -> int:
         return time.monotonic_ns()
 
@@ -156,10 +160,14 @@ class HostRuntime:
     # -- what the port hands over apart -----------------------------------------------------
 
     def volume(
-        self, name: str, base_directory: str, dirty_limit_bytes: int = DIRTY_LIMIT_BYTES
+        self,
+        name: str,
+        base_directory: str,
+        dirty_limit_bytes: int = DIRTY_LIMIT_BYTES,
+        seen_at: str = "",
     ) -> HostVolume:
         """A directory as a volume, closed together with this runtime."""
-        volume = HostVolume(name, base_directory, self._loop, dirty_limit_bytes)
+        volume = HostVolume(name, base_directory, self._loop, dirty_limit_bytes, seen_at=seen_at)
         self._volumes.append(volume)
         return volume
 

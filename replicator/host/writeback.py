@@ -134,6 +134,12 @@ class WriteBack:
         if self._pressing:
             self._write_back()
 
+    def admits(self, size_bytes: int) -> bool:
+        """Whether so many bytes may be written now; a plain call, for who need not wait."""
+        if self._pressing:
+            self._write_back()
+        return self._may_admit(size_bytes)
+
     def _may_admit(self, size_bytes: int) -> bool:
         if self._closed_files >= CLOSED_FILES_LIMIT:
             return False

@@ -113,6 +113,16 @@ class Ledger:
         self._transactions.append(Transaction(number, ids, tuple(removed_ids), now_ns))
         return number
 
+    def restore(self, transaction: Transaction, entries: Sequence[tuple[int, Entry]]) -> None:
+        """Note a transaction as an earlier ledger had it: the next one, not acknowledged.
+
+        ``entries`` are its messages by id.
+        """
+        for message_id in transaction.removed_ids:
+            self._entries[message_id].removed_by = transaction.number
+        self._entries.update(entries)
+        self._transactions.append(transaction)
+
     def acknowledge(self, number: int, now_ns: int) -> None:
         """Note that the store acknowledged transaction ``number``."""
         transaction = self._transactions[number - 1]

@@ -66,10 +66,17 @@ class MailLoad:
     ---------
     random: numbers in [0, 1).
     ledger: where transactions are noted.
+    seed: names the incompressible bytes of the payloads.
+    first_message_id: no id below this is given.
     """
 
     def __init__(
-        self, config: LoadConfig, ledger: Ledger, random: Callable[[], float], seed: int = 0
+        self,
+        config: LoadConfig,
+        ledger: Ledger,
+        random: Callable[[], float],
+        seed: int = 0,
+        first_message_id: int = 1,
     ) -> None:
         self.config = config
         self.ledger = ledger
@@ -78,7 +85,7 @@ class MailLoad:
         self.most_underway = 0
         self._random = random
         self._pool = PayloadPool(config.compressible_share, seed)
-        self._next_id = 1
+        self._next_id = first_message_id
         self._live: deque[tuple[int, int]] = deque()
         self._live_bytes = 0
         self._underway = 0

@@ -105,6 +105,7 @@ def _values(result: RunResult, command: str | None) -> dict[str, Any]:
         "checks_sentence": words.checks_sentence(result),
         "faults": result.faults[:_MOST_FAULTS],
         "most_rows": _MOST_ROWS,
+        "live": words.live_sentences(result),
         "command": command or words.repeat_command(result),
         "fault_end": _fault_end,
         "speed": _speed(result),
@@ -191,7 +192,7 @@ def _fault_end(fault: FaultMark) -> str:
 
 
 def _speed(result: RunResult) -> str:
-    """How much faster than the world the simulator was."""
-    if result.wall_seconds <= 0 or result.simulated_seconds <= 0:
+    """How much faster than the world the simulator was; nothing for real time."""
+    if result.live is not None or result.wall_seconds <= 0 or result.simulated_seconds <= 0:
         return ""
     return f"{format_count(result.simulated_seconds / result.wall_seconds)} times real time"

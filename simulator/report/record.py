@@ -84,6 +84,23 @@ class PrefixRecord(_Part):
     operation: int
 
 
+class LiveRecord(_Part):
+    """What must be known of a run with real processes to read its figures."""
+
+    without_counterpart: Annotated[
+        list[str],
+        Field(description="what the scenario has and the machine has not: faults and figures"),
+    ]
+    copies: Annotated[Count, Field(description="of the replica, made to be judged")]
+    longest_copy_seconds: Annotated[Seconds, Field(description="the replica stood still so long")]
+    mount_seconds: Annotated[
+        Seconds | None, Field(description="measured alone; null: nothing was mounted")
+    ]
+    converged_seconds: Annotated[
+        Seconds | None, Field(description="when image and source were compared and alike")
+    ]
+
+
 class RunRecord(_Part):
     """The result of one run of a scenario."""
 
@@ -117,9 +134,14 @@ class RunRecord(_Part):
     prefix: PrefixRecord
     checks: list[CheckRecord]
     faults: list[FaultRecord]
-    trace_hash: Annotated[str, Field(description="equal for equal plans and releases")]
+    trace_hash: Annotated[
+        str, Field(description="equal for equal plans and releases; empty: not simulated")
+    ]
     wall_seconds: Seconds
-    simulated_seconds: Seconds
+    simulated_seconds: Annotated[
+        Seconds, Field(description="time that the run covers; real time when live")
+    ]
+    live: Annotated[LiveRecord | None, Field(description="null in other worlds than the live one")]
 
 
 def result_json_schema() -> dict[str, Any]:

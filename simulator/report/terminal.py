@@ -61,13 +61,16 @@ class _SimulatedTime(ProgressColumn):
 
 
 @contextmanager
-def progress_on(console: Console, what: str) -> Iterator[Report]:
-    """Shows how far a run is; yields the function that the run reports to."""
+def progress_on(console: Console, what: str, world: str = "simulated") -> Iterator[Report]:
+    """Shows how far a run is; yields the function that the run reports to.
+
+    ``world`` says what kind of time is counted.
+    """
     if console.is_terminal:
         with _bar_on(console, what) as report:
             yield report
     else:
-        yield _lines_on(console)
+        yield _lines_on(console, world)
 
 
 @contextmanager
@@ -95,7 +98,7 @@ def _bar_on(console: Console, what: str) -> Iterator[Report]:
         yield report
 
 
-def _lines_on(console: Console) -> Report:
+def _lines_on(console: Console, world: str) -> Report:
     started = time.monotonic()
     next_line = started + QUIET_SECONDS
 
@@ -108,7 +111,7 @@ def _lines_on(console: Console) -> Report:
         share = format_percent(simulated_seconds, total_seconds)
         text = (
             f"{format_duration(simulated_seconds)} of {format_duration(total_seconds)} "
-            f"simulated ({share}) after {format_duration(now - started)}: {doing}"
+            f"{world} ({share}) after {format_duration(now - started)}: {doing}"
         )
         console.print(Text(printable(text)), soft_wrap=True)
 
@@ -147,7 +150,10 @@ def _rows(result: RunResult) -> Iterator[tuple[str, str]]:
     yield "operations", _operations(result)
     yield "checks", words.checks_sentence(result)
     yield "time", _time(result)
-    yield "trace hash", f"{result.trace_hash} (seed {result.seed})"
+    if result.live is None:
+        yield "trace hash", f"{result.trace_hash} (seed {result.seed})"
+    for text in words.live_sentences(result):
+        yield "live", text
 
 
 def _recovery_point(result: RunResult) -> str:
@@ -194,4 +200,6 @@ def _time(result: RunResult) -> str:
         format_duration(result.simulated_seconds),
         format_duration(result.wall_seconds),
     )
+    if result.live is not None:
+        return f"{simulated} with real processes, {wall} in all (seed {result.seed})"
     return f"{simulated} simulated in {wall}"

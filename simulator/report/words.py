@@ -212,6 +212,25 @@ def verdict_sentence(result: RunResult) -> str:
             return "The copy cannot be trusted: a promise that must always hold was broken."
 
 
+def live_sentences(result: RunResult) -> list[str]:
+    """What must be known of a live run to read its figures; nothing for other worlds."""
+    notes = result.live
+    if notes is None:
+        return []
+    sentences = [f"Not as in the scenario: {each}." for each in notes.without_counterpart]
+    if notes.copies:
+        sentences.append(
+            f"The replica was copied {count_of(notes.copies, 'time')} to be judged, and stood "
+            f"still for {format_duration(notes.longest_copy_seconds)} at most meanwhile."
+        )
+    if notes.converged_seconds is not None:
+        sentences.append(
+            f"After {format_duration(notes.converged_seconds)} the image and the source's "
+            "directory were alike byte by byte."
+        )
+    return sentences
+
+
 def headline(result: RunResult) -> list[str]:
     """The sentences of the report's first block."""
     sentences = [
@@ -226,4 +245,5 @@ def headline(result: RunResult) -> list[str]:
 
 def repeat_command(result: RunResult) -> str:
     """The command that makes this run again, as far as the record knows it."""
-    return f"simulator run {shlex.quote(result.scenario)} --seed {result.seed}"
+    world = "" if result.world == "simulated" else f" --world {result.world}"
+    return f"simulator run {shlex.quote(result.scenario)} --seed {result.seed}{world}"

@@ -12,31 +12,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replicator.batch import Compressor, unpack_body, verify_batch
-from replicator.blocksync import Staging, read_commit, unpack_blocks
+from replicator.block_frames import (
+    EXTENTS_PER_FRAME,
+    EXTENTS_PER_PAGE_FRAME,
+    ExtentDigests,
+    ExtentsWanted,
+    PageData,
+    PageDigests,
+    PagesWanted,
+    bits_of,
+    pack_document,
+    unpack_document,
+)
 from replicator.catalogue import Catalogue, Entry
 from replicator.connection import Connection
+from replicator.digests import DIGEST_BYTES, PAGE_BYTES, PAGES_PER_EXTENT
 from replicator.errors import ConnectionLost, DamagedLog, ProtocolViolation
 from replicator.operation import Operation, OperationKind, decode_operation
 from replicator.protocol import (
-    BLOCK_BYTES,
     MAX_PAYLOAD_BYTES,
     TRANSITIONS,
     Acknowledgement,
     BatchHeader,
-    BlockDigests,
-    BlocksWanted,
     Frame,
     FrameType,
     Heartbeat,
     Role,
-    decode_blocks,
-    encode_blocks,
     frame_header,
 )
 from replicator.readonly import run_to_end
 from replicator.records import InvalidRecord, Record, genesis
 from replicator.runtime.port import EntryKind
-from tests.tools.small_logs import EPOCH, OPERATIONS, SET, DictVolume, batch
+from replicator.staging import read_commit
+from tests.tools.small_logs import EPOCH, OPERATIONS, SET, batch
 
 U64 = st.integers(0, 2**64 - 1)
 U32 = st.integers(0, 2**32 - 1)
@@ -106,10 +114,12 @@ DECODERS = [
     BatchHeader.decode,
     Acknowledgement.decode,
     Heartbeat.decode,
-    BlockDigests.decode,
-    BlocksWanted.decode,
-    decode_blocks,
-    unpack_blocks,
+    ExtentDigests.decode,
+    ExtentsWanted.decode,
+    PageDigests.decode,
+    PagesWanted.decode,
+    PageData.decode,
+    unpack_document,
     lambda payload: unpack_body(payload, BatchHeader.decode(payload)),
     lambda payload: Frame(FrameType.HELLO, payload).document(),
 ]
@@ -162,21 +172,118 @@ def test_heartbeats_come_back(beat):
     assert Heartbeat.decode(beat.encode()) == beat
 
 
-@given(st.builds(BlockDigests, U64, U64, st.lists(LINK, max_size=1024)))
-def test_digests_come_back(digests):
-    assert BlockDigests.decode(digests.encode()) == digests
+EXTENT = st.integers(0, 2**40)
+MASK = st.integers(0, 2**PAGES_PER_EXTENT - 1)
+PACKED = st.sampled_from([None, zstandard.ZstdCompressor(1).compress])
 
 
-@given(st.builds(BlocksWanted, U64, U64, st.lists(U64, max_size=1024)))
-def test_wanted_blocks_come_back(wanted):
-    assert BlocksWanted.decode(wanted.encode()) == wanted
+def digests_of(count: int):
+    size = count * DIGEST_BYTES
+    return st.binary(min_size=size, max_size=size) | st.just(bytes(size))
 
 
-@given(U64, st.lists(st.tuples(U64, st.binary(max_size=BLOCK_BYTES)), max_size=4), st.booleans())
-def test_blocks_come_back(file_id, blocks, packed):
-    payload = encode_blocks(file_id, blocks)
-    flagged = b"\1" + zstandard.compress(payload) if packed else b"\0" + payload
-    assert unpack_blocks(flagged) == [(file_id, n, data) for n, data in blocks]
+EXTENT_DIGESTS = st.integers(1, EXTENTS_PER_FRAME * PAGES_PER_EXTENT).flatmap(
+    lambda pages: st.builds(
+        ExtentDigests,
+        U64,
+        EXTENT,
+        U64,
+        st.just(pages),
+        digests_of(-(-pages // PAGES_PER_EXTENT)),
+    )
+)
+PAGE_DIGESTS = st.builds(
+    PageDigests,
+    U64,
+    st.lists(
+        st.tuples(EXTENT, st.integers(1, PAGES_PER_EXTENT).flatmap(digests_of)),
+        min_size=1,
+        max_size=EXTENTS_PER_PAGE_FRAME,
+    ),
+)
+
+
+@given(EXTENT_DIGESTS, PACKED)
+def test_extent_digests_come_back(digests, compress):
+    assert ExtentDigests.decode(digests.encode(compress)) == digests
+
+
+@given(PAGE_DIGESTS, PACKED)
+def test_page_digests_come_back(digests, compress):
+    assert PageDigests.decode(digests.encode(compress)) == digests
+
+
+@given(st.lists(st.sampled_from(["same", "differs", "absent"]), min_size=1, max_size=128), U64)
+def test_wanted_extents_come_back(states, file_id):
+    wanted = ExtentsWanted(
+        file_id,
+        5,
+        len(states),
+        [n for n, state in enumerate(states) if state == "differs"],
+        [n for n, state in enumerate(states) if state == "absent"],
+    )
+    assert ExtentsWanted.decode(wanted.encode()) == wanted
+
+
+@given(U64, st.lists(st.tuples(EXTENT, MASK), min_size=1, max_size=EXTENTS_PER_FRAME))
+def test_wanted_pages_come_back(file_id, extents):
+    assert PagesWanted.decode(PagesWanted(file_id, extents).encode()).extents == extents
+
+
+@given(U64, EXTENT, MASK, MASK, PACKED)
+def test_pages_come_back(file_id, extent, pages, zeros, compress):
+    full = bits_of(pages & ~zeros)
+    content = b"".join(bytes([page + 1]) * PAGE_BYTES for page in full)
+    data = PageData(file_id, extent, pages, pages & zeros, content)
+    assert PageData.decode(data.encode(compress)) == data
+    seen = []
+    for first, count, piece in data.runs():
+        for page in range(first, first + count):
+            at = (page - first) * PAGE_BYTES
+            assert piece[at : at + PAGE_BYTES] in (b"", bytes([page + 1]) * PAGE_BYTES)
+            seen.append((page, bool(piece)))
+    assert seen == [(page, page in full) for page in bits_of(pages)]
+
+
+SMALL_FRAMES = [
+    ExtentDigests(1, 0, 0, 40, b"d" * 16).encode(),
+    ExtentsWanted(1, 0, 3, [0], [2]).encode(),
+    PageDigests(1, [(0, b"d" * 16), (7, b"e" * 8)]).encode(),
+    PagesWanted(1, [(0, 3), (9, 0)]).encode(),
+    PageData(1, 0, 7, 5, b"x" * PAGE_BYTES).encode(zstandard.ZstdCompressor(1).compress),
+]
+SMALL_DECODERS = [
+    each.decode for each in (ExtentDigests, ExtentsWanted, PageDigests, PagesWanted, PageData)
+]
+
+
+@pytest.mark.parametrize(
+    ("decode", "payload"),
+    list(zip(SMALL_DECODERS, SMALL_FRAMES, strict=True)),
+    ids=["extent digests", "extents wanted", "page digests", "pages wanted", "pages"],
+)
+def test_every_cut_of_a_block_frame_is_a_violation_or_a_shorter_list(decode, payload):
+    """The frame's checksum refuses them all; what its payload would say alone is bounded."""
+    whole = decode(payload)
+    for length in range(len(payload)):
+        try:
+            shorter = decode(payload[:length])
+        except ProtocolViolation:
+            continue
+        assert shorter.file_id == whole.file_id
+        assert len(shorter.extents) < len(whole.extents)
+    for place in range(8 * len(payload)):
+        changed = bytearray(payload)
+        changed[place // 8] ^= 1 << place % 8
+        try:
+            decode(bytes(changed))
+        except ProtocolViolation as violation:
+            assert violation.message
+
+
+@given(st.dictionaries(st.text(), st.integers() | st.text()))
+def test_packed_documents_come_back(document):
+    assert json.loads(unpack_document(pack_document(json.dumps(document)))) == document
 
 
 PATHS = st.lists(
@@ -286,7 +393,7 @@ def test_bombs_cost_no_memory(bomb):
     small = BatchHeader(1, 1, 1, 1, 1000, True, bytes(16), bytes(16))
     for unpack in (
         lambda: unpack_body(small.encode() + bomb, small),
-        lambda: unpack_blocks(b"\1" + bomb),
+        lambda: PageData.decode(b"\1" + bomb),
     ):
         tracemalloc.start()
         try:
@@ -323,7 +430,7 @@ ANY_JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=7)
         | st.dictionaries(
-            st.sampled_from(["entries", "next_id", "path", "bytes", "chain", "fence", "epoch"]),
+            st.sampled_from(["entries", "next_id", "path", "slots", "index", "fence", "epoch"]),
             inner,
             max_size=6,
         )
@@ -357,7 +464,7 @@ def test_any_document_is_names_or_a_value_error(document):
         assert entry.size_bytes >= 0
 
 
-@given(ANY_JSON | NEARLY_NAMES.map(lambda n: {"path": "/p", "chain": "", "catalogue": n}))
+@given(ANY_JSON | NEARLY_NAMES.map(lambda n: {"path": "/p", "slots": [[1, 2]], "catalogue": n}))
 def test_any_commit_is_read_or_damaged(document):
     packed = zstandard.compress(json.dumps(document).encode())
     for payload in (packed, packed[:-3], json.dumps(document).encode(), HUGE_DECLARED):
@@ -365,14 +472,3 @@ def test_any_commit_is_read_or_damaged(document):
             assert isinstance(read_commit(payload), dict)
         except DamagedLog as damaged:
             assert damaged.message
-
-
-def test_blocks_of_unknown_files_or_beyond_the_end_are_not_staged():
-    names = Catalogue()
-    names.add("/a", Entry(EntryKind.FILE, 1, size_bytes=BLOCK_BYTES + 1))
-    staging = Staging(DictVolume(), "/staging", EPOCH, b"", names)
-    run_to_end(staging.add([(1, 0, b"x" * BLOCK_BYTES), (1, 1, b"y")]))
-    for block in ((2, 0, b"z"), (1, 2, b"z"), (1, 2**63, b"z")):
-        with pytest.raises(ProtocolViolation):
-            run_to_end(staging.add([block]))
-    assert len(staging.index) == 2

@@ -13,13 +13,14 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replicator.blocksync import Staging, read_commit, staged_blocks
+from replicator.block_frames import PageData
 from replicator.catalogue import Catalogue, Entry
+from replicator.digests import PAGE_BYTES
 from replicator.errors import BadInput, DamagedLog
-from replicator.protocol import BLOCK_BYTES
 from replicator.readonly import run_to_end
 from replicator.runtime.port import EntryKind
 from replicator.slots import StateSlots
+from replicator.staging import check_staged, open_staging, read_commit, staged_pages
 from simulator.traces import read_writes
 from tests.tools.small_logs import EPOCH, DictVolume
 
@@ -101,37 +102,57 @@ def test_states_come_back(state):
 
 # -- staging ---------------------------------------------------------------------------
 
-BLOCKS = [(1, 0, b"a" * 100), (1, 1, b"b" * 7), (2, 0, b"")]
+PAGE = b"a" * PAGE_BYTES
+PAGES = [PageData(1, 0, 1, 0, PAGE), PageData(1, 0, 2, 2, b""), PageData(2, 0, 1, 0, PAGE)]
+STAGED = [(1, 0, PAGE_BYTES, PAGE), (1, PAGE_BYTES, PAGE_BYTES, b""), (2, 0, PAGE_BYTES, PAGE)]
 
 
 def staged() -> tuple[dict[str, bytes], dict]:
     names = Catalogue()
-    names.add("/x", Entry(EntryKind.FILE, 1, size_bytes=BLOCK_BYTES + 7))
+    names.add("/x", Entry(EntryKind.FILE, 1, size_bytes=PAGE_BYTES + 7))
     names.add("/y", Entry(EntryKind.FILE, 2, size_bytes=1))
     volume = DictVolume()
-    staging = Staging(volume, "/staging", EPOCH, b"", names)
-    run_to_end(staging.add(BLOCKS[:2]))
-    run_to_end(staging.add(BLOCKS[2:]))
-    return volume.content(), read_commit(staging.describe(9, (1, 0)))
+    staging = run_to_end(open_staging(volume, "/staging", EPOCH, b"", names, 0))
+    for pages in PAGES:
+        run_to_end(staging.add(pages, 0))
+    return volume.content(), read_commit(run_to_end(staging.describe(9, (1, 0))))
 
 
 def read_staged(files: dict[str, bytes], document: dict):
     async def collect():
-        return [block async for block in staged_blocks(DictVolume(files), document)]
+        volume = DictVolume(files)
+        await check_staged(volume, document)
+        return [found async for found in staged_pages(volume, document)]
 
     return run_to_end(collect())
 
 
-def test_every_cut_and_flipped_bit_of_a_staging_file_is_damage():
+def committed_parts(path: str, data: bytes) -> list[int]:
+    """Places of a staging file that a commit covers: slots 0, 1 and 36."""
+    size = PAGE_BYTES if path.endswith(".pages") else 16
+    slots = (0, 36) if size == PAGE_BYTES else (0, 1, 36)
+    return [place for slot in slots for place in range(slot * size, (slot + 1) * size)]
+
+
+@pytest.mark.parametrize("suffix", [".pages", ".index"])
+def test_every_cut_and_flipped_bit_of_committed_pages_is_damage(suffix):
     files, document = staged()
-    [(path, data)] = files.items()
-    whole = read_staged(files, document)
-    assert whole == [(f, n * BLOCK_BYTES, block) for f, n, block in BLOCKS]
-    for changed in mutations(data):
-        with pytest.raises(DamagedLog) as caught:
-            read_staged({path: changed}, document)
-        assert caught.value.path == path
-        assert caught.value.offset is not None
+    assert read_staged(files, document) == STAGED
+    [path] = [path for path in files if path.endswith(suffix)]
+    data = files[path]
+    places = committed_parts(path, data)
+    assert max(places) == len(data) - 1
+    for place in places[:: 41 if suffix == ".pages" else 1]:
+        changed = bytearray(data)
+        changed[place] ^= 1 << place % 8
+        for spoiled in (bytes(changed), data[:place]):
+            with pytest.raises(DamagedLog) as caught:
+                read_staged({**files, path: spoiled}, document)
+            assert caught.value.path == path
+            assert caught.value.offset is not None
+    del files[path]
+    with pytest.raises(DamagedLog, match="gone"):
+        read_staged(files, document)
 
 
 # -- traces ----------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from simulator.device import INSTANT, DiskModel
 from simulator.disk import Disk
 from simulator.inode import Choose, Inode
 from simulator.runtime import SimClock
-from simulator.volume import SimVolume
+from simulator.volume import SimFile, SimVolume
 
 T = TypeVar("T")
 
@@ -112,10 +112,11 @@ def every_choice(run: Callable[[Choose], T]) -> Iterator[T]:
         taken[-1][0] += 1
 
 
-def recount(disk: Disk) -> tuple[int, int]:
-    """Used blocks and dirty bytes, counted from the files themselves."""
-    named = {node.number: node for _path, node in disk.names.walk("/") if isinstance(node, Inode)}
-    used = sum(inode.count_blocks() + len(inode.reserved) for inode in named.values())
+def recount(disk: Disk, handles: Sequence[SimFile] = ()) -> tuple[int, int]:
+    """Used blocks and dirty bytes, counted from the files themselves: named or held open."""
+    files = {node.number: node for _path, node in disk.names.walk("/") if isinstance(node, Inode)}
+    files.update((handle.inode.number, handle.inode) for handle in handles)
+    used = sum(inode.count_blocks() + len(inode.reserved) for inode in files.values())
     for inode in disk._inodes.values():
         assert inode.dirty_bytes == sum(length for _, length, *_ in inode.changes)
         runs, end = 0, inode.settled_end

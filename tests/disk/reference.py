@@ -53,41 +53,58 @@ class FileModel:
     def sync(self) -> None:
         self.medium, self.operations = self.now(), []
 
-    def legal(self, sector: int) -> Iterator[tuple[int, list[set[bytes]]]]:
+    def legal(self, sector: int, page: int) -> Iterator[tuple[int, list[set[bytes]]]]:
         """For each size that may survive: what each sector may hold, on its own.
 
-        A prefix of the changes of size survives.  Behind the first truncation that does
-        not, nothing does.  A sector holds what the medium held, or what the file showed
-        after any one of the writes to it; surviving truncations have cut that since.
+        A prefix of the changes of size survives, and of the next, if it is a growth, perhaps
+        a part: to a page's end or the end of any operation.  A sector holds what the medium
+        held, or what the file showed after any one of the writes to it; truncations that
+        survive have cut that since.  One that does not was a write of zeros up to the end
+        of the page that it cut.
         """
         views = self.views()
         lengths = [len(self.medium), *map(len, views)]
         resizes = [i for i in range(len(views)) if lengths[i] != lengths[i + 1]]
+        ends = {offset + len(data or b"") for offset, data in self.operations}
         for count in range(len(resizes) + 1):
-            size = lengths[resizes[count - 1] + 1] if count else lengths[0]
+            sizes = {lengths[resizes[count - 1] + 1] if count else lengths[0]}
             lost = [i for i in resizes[count:] if self.operations[i][1] is None]
-            kept = self.operations[: lost[0]] if lost else self.operations
-            sectors: list[set[bytes]] = []
-            for start in range(0, size, sector):
-                end = min(start + sector, size)
-                held = {_cut(self.medium, kept, start, end)}
-                for i, (offset, data) in enumerate(kept):
-                    if data is not None and offset < start + sector and offset + len(data) > start:
-                        held.add(_cut(views[i], kept[i + 1 :], start, end))
-                sectors.append(held)
-            yield size, sectors
+            cuts = lost[0] if lost else len(views)
+            if count < len(resizes):
+                before, after = lengths[resizes[count]], lengths[resizes[count] + 1]
+                sizes |= {
+                    size for size in range(before + 1, after) if size % page == 0 or size in ends
+                }
+            writes: list[tuple[int, int, int]] = []
+            for i, (offset, data) in enumerate(self.operations):
+                if data is not None:
+                    writes.append((i, offset, offset + len(data)))
+                elif i in lost and lengths[i + 1] < lengths[i]:
+                    writes.append((i, offset, offset + -offset % page))
+            for size in sizes:
+                sectors: list[set[bytes]] = []
+                for start in range(0, size, sector):
+                    end = min(start + sector, size)
+                    held = {_cut(self.medium, self.operations[:cuts], start, end)}
+                    for i, first, last in writes:
+                        if first < start + sector and last > start:
+                            held.add(_cut(views[i], self.operations[i + 1 : cuts], start, end))
+                    sectors.append(held)
+                yield size, sectors
 
-    def legal_states(self, sector: int) -> set[bytes]:
+    def legal_states(self, sector: int, page: int = 4096) -> set[bytes]:
         return {
-            b"".join(each) for _size, sectors in self.legal(sector) for each in product(*sectors)
+            b"".join(each)
+            for _size, sectors in self.legal(sector, page)
+            for each in product(*sectors)
         }
 
-    def allows(self, state: bytes, sector: int) -> bool:
+    def allows(self, state: bytes, sector: int, page: int = 4096) -> bool:
         parts = [state[i : i + sector] for i in range(0, len(state), sector)]
         return any(
             size == len(state)
             and all(part in held for part, held in zip(parts, sectors, strict=True))
-            for size, sectors in self.legal(sector)
+            for size, sectors in self.legal(sector, page)
         )
 
 
@@ -104,10 +121,14 @@ class NameChange:
     entries: tuple[tuple[int, str, int | None], ...]
     attributes: tuple[tuple[int, int], ...] = ()
 
-    def keys(self, kinds: dict[int, str]) -> set[int]:
-        """What it touches: directories, and the file whose attributes it sets."""
-        files = {node for node, _ in self.attributes if kinds[node].startswith("FILE")}
-        return {directory for directory, _, _ in self.entries} | files
+    def keys(self, kinds: dict[int, str]) -> set[object]:
+        """What it touches: names, what gets attributes, and the place of directories."""
+        names: set[object] = {(directory, name) for directory, name, _ in self.entries}
+        parents = {directory for directory, _, _ in self.entries}
+        moved = self.entries[-1][2] if len(parents) > 1 else None
+        if moved is not None and kinds[moved] == "DIRECTORY ":
+            names.add("places of directories")
+        return names | {node for node, _ in self.attributes}
 
 
 Tree = dict[str, tuple[int, str, int]]
@@ -121,8 +142,10 @@ class NamesModel:
         self.kinds: dict[int, str] = {ROOT: "DIRECTORY "}
         self.entries: dict[int, dict[str, int]] = {ROOT: {}}
         self.attributes: dict[int, int] = {}
-        self.log: list[tuple[NameChange, frozenset[int]]] = []
-        """Each change with the numbers that it touches."""
+        self.log: list[tuple[NameChange, frozenset[object]]] = []
+        """Each change with what it touches."""
+        self.directories: list[set[int]] = []
+        """For each change the directories whose sync makes it durable."""
         self.durable: set[int] = set()
         """Indexes of changes that must survive."""
 
@@ -181,14 +204,13 @@ class NamesModel:
         self._note(NameChange(((source, old_name, None), (target, new_name, number))))
 
     def set_attributes(self, path: str, value: int) -> None:
-        number, kind, _ = self.state()[path]
-        change = NameChange((), ((number, value),))
+        number, _kind, _ = self.state()[path]
         parent, _name = self._split(path)
-        touched = {parent, number} if kind.startswith("FILE") else {parent}
-        self.log.append((change, frozenset(touched)))
+        self._note(NameChange((), ((number, value),)), {parent})
 
-    def _note(self, change: NameChange) -> None:
+    def _note(self, change: NameChange, directories: set[int] | None = None) -> None:
         self.log.append((change, frozenset(change.keys(self.kinds))))
+        self.directories.append(directories or {each for each, _, _ in change.entries})
 
     def _split(self, path: str) -> tuple[int, str]:
         parent, _, name = path.rpartition("/")
@@ -196,9 +218,8 @@ class NamesModel:
 
     def sync(self, path: str) -> None:
         """What touches the directory is durable, with all that must have come before."""
-        wanted = {
-            index for index, (_, touched) in enumerate(self.log) if self.number_of(path) in touched
-        }
+        number = self.number_of(path)
+        wanted = {index for index, each in enumerate(self.directories) if number in each}
         if self.ordered:
             self.durable |= set(range(max(wanted, default=-1) + 1))
             return
@@ -219,8 +240,8 @@ class NamesModel:
     def legal_choices(self) -> Iterator[tuple[int, ...]]:
         """All sets of changes that may survive.
 
-        Ordered: a prefix of the log.  Else: for each thing touched, a prefix of the changes
-        that touch it.
+        Ordered: a prefix of the log.  Else: for each name or other thing touched, a prefix of
+        the changes that touch it.
         """
         everything = range(len(self.log))
         if self.ordered:
@@ -247,6 +268,6 @@ class NamesModel:
         for chosen in self.legal_choices():
             if self.state(chosen) == tree:
                 self.entries, self.attributes = self._after(chosen)
-                self.log, self.durable = [], set()
+                self.log, self.directories, self.durable = [], [], set()
                 return True
         return False

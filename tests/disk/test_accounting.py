@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hypothesis import given, settings
@@ -37,6 +38,7 @@ STEP = st.tuples(
             "mkdir",
             "attributes",
             "pass time",
+            "close",
         )
     ),
     st.integers(0, 3),
@@ -74,6 +76,9 @@ def do(bench: Bench, handles: list[SimFile], step: Step) -> None:
         file.truncate(at)
     elif call == "allocate":
         file.allocate(at, length)
+    elif call == "close":
+        handles.remove(file)
+        file.close()
     else:
         bench.wait(file.sync())
 
@@ -89,11 +94,11 @@ def play(bench: Bench, handles: list[SimFile], steps: list[Step], exact: bool = 
             assert error.path is not None and error.offset is not None
         except StorageError:
             pass
-        check(bench)
+        check(bench, handles)
 
 
-def check(bench: Bench) -> None:
-    used, dirty = recount(bench.disk)
+def check(bench: Bench, handles: Sequence[SimFile] = ()) -> None:
+    used, dirty = recount(bench.disk, handles)
     assert bench.disk.used_blocks == used
     assert 0 <= used <= BLOCKS
     assert bench.disk.dirty_bytes >= dirty
@@ -123,7 +128,9 @@ def test_space_and_dirty_bytes_never_drift(
         assert bench.disk.dirty_bytes == 0
         for path, (_number, kind, _attributes) in bench.tree().items():
             if kind.startswith("FILE"):
-                bench.volume.open(path).truncate(0)
+                file = bench.volume.open(path)
+                file.truncate(0)
+                file.close()
         assert bench.disk.used_blocks == 0
 
 

@@ -75,11 +75,6 @@ def test_the_replica_holds_few_files_open(batch: int) -> None:
         world.close()
 
 
-KEEPS_STAGING = pytest.mark.xfail(
-    strict=True, reason="nobody closes the staging file of a synchronization that was committed"
-)
-
-
 @pytest.mark.parametrize("machine", [REPLICA, SOURCE])
 def test_a_synchronization_holds_few_files_open(machine: str) -> None:
     with counted_handles() as handles:
@@ -89,7 +84,7 @@ def test_a_synchronization_holds_few_files_open(machine: str) -> None:
     assert handles.peak[machine] <= OPEN_FILES_LIMIT + OTHERS, handles.peak
 
 
-@pytest.mark.parametrize("machine", [pytest.param(REPLICA, marks=KEEPS_STAGING), SOURCE])
+@pytest.mark.parametrize("machine", [REPLICA, SOURCE])
 def test_nothing_is_held_open_by_synchronizations_that_are_over(machine: str) -> None:
     """One after the other: each gives back what it opened."""
     with counted_handles() as handles:

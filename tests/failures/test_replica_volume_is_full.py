@@ -17,6 +17,7 @@ from tests.failures.worlds import (
     MIB,
     MS,
     ROOT,
+    Event,
     FailureWorld,
     blocks,
     payload,
@@ -197,12 +198,28 @@ def test_no_room_for_the_checkpoint_itself(power: bool) -> None:
 def switch_without_room(
     seed_blocks: int, free_blocks: int, segment_bytes: int = 64 * KIB
 ) -> FailureWorld:
-    """The staged blocks fit on the volume, the image that is made of them does not."""
+    """The staged pages fit on the volume; the image that is made of them does not.
+
+    Room for it was reserved, but somebody else's files take it in the instant in which it is
+    given back to be used.  With a negative ``free_blocks`` there is no room from the start.
+    """
     files = {"/big": b"".join(payload(n + 1) for n in range(seed_blocks))}
     small = {f"{REPLICA}/data": FAST} | OWN_JOURNAL
     journal = (4 * MIB, segment_bytes)
     world = FailureWorld(blocks("/db", 0, 30), disks=small, files=files, journal=journal)
-    world.resize(REPLICA, "data", (seed_blocks + free_blocks) * BLOCK)
+    if free_blocks < 0:
+        world.resize(REPLICA, "data", (seed_blocks + free_blocks) * BLOCK)
+        return world.start()
+
+    def take_room(event: Event) -> None:
+        switching = world.system.replica is not None and (
+            world.store.committed_epoch > world.store.epoch
+        )
+        if event[1:] == (REPLICA, "activity", ("resynchronize",)) and switching:
+            world.on_event = None
+            world.fill(REPLICA, "data", free_blocks - seed_blocks)  # with the reserve gone
+
+    world.on_event = take_room
     return world.start()
 
 
@@ -235,7 +252,8 @@ def test_promotion_in_the_middle_of_such_a_switch_waits_for_room() -> None:
     world.run_to(world.now_ms + 40, judge_every_ms=20)
     store, promised = world.store, world.oracle.durable[1]
     assert promised > 20
-    assert (store.stream_epoch, store.committed_epoch, store.epoch) == (2, 1, 0), "in vain"
+    assert store.stream_epoch >= 2, "no other synchronization has begun"
+    assert (store.committed_epoch, store.epoch) == (1, 0), "in vain"
     host = world.host(REPLICA)
     assert host is not None
     task = host.start(world.replica.promote(), "promote")

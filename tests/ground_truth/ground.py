@@ -7,8 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from simulator.device import INSTANT
@@ -17,7 +16,7 @@ from simulator.live.logged_file_system import LoggedFileSystem
 from simulator.live.power_loss import PowerLoss, states, story
 from simulator.live.replay import Unmountable, mounted
 from tests.ground_truth.calls import DIRECTORY, Call, Outcome
-from tests.ground_truth.legal_outcomes import RELAXED, STRICT, LegalOutcomes, Relaxation
+from tests.ground_truth.legal_outcomes import LegalOutcomes
 from tests.ground_truth.promises import Promises
 from tests.ground_truth.simulated_twin import Twin
 
@@ -79,12 +78,12 @@ def progress(log: BlockLog, cut: int) -> tuple[int, int]:
 
 
 def judge(
-    calls: Sequence[Call], log: BlockLog, chosen: Sequence[PowerLoss]
+    calls: Sequence[Call], log: BlockLog, chosen: Sequence[PowerLoss], metadata: str = "ordered"
 ) -> Iterator[tuple[PowerLoss, Outcome, list[Finding]]]:
     """Mount each state and judge what is there; states in the order of their cuts."""
-    twin = Twin(calls, INSTANT)
+    twin = Twin(calls, replace(INSTANT, metadata=metadata))
     promises: Promises | None = None
-    legal: dict[frozenset[Relaxation], LegalOutcomes] = {}
+    legal: LegalOutcomes | None = None
     last: tuple[int, int] | None = None
     try:
         for state in sorted(chosen):
@@ -95,9 +94,9 @@ def judge(
                 # A sync under way has promised nothing; anything else may have happened.
                 under_way = begun > ended and not calls[begun - 1].promises
                 twin.go_on(begun if under_way else ended)
-                legal = {relaxed: LegalOutcomes(twin.disk, relaxed) for relaxed in _RELAXATIONS}
+                legal = LegalOutcomes(twin.disk)
                 last = now
-            assert promises is not None
+            assert promises is not None and legal is not None
             outcome: Outcome = {}
             try:
                 with mounted(log, state) as directory:
@@ -106,7 +105,8 @@ def judge(
                 problems = [("kernel", str(refused))]
             else:
                 problems = [("promises", each) for each in promises.broken(outcome)]
-                problems += _put_to(legal, outcome)
+                if (reason := legal.why_not(outcome)) is not None:
+                    problems.append(("simulated disk", reason))
             where = (
                 f"{ended} calls ended, {begun} begun; last {calls[begun - 1] if begun else None}"
             )
@@ -119,21 +119,8 @@ def judge(
         twin.close()
 
 
-_RELAXATIONS = [frozenset(some) for count in range(4) for some in combinations(Relaxation, count)]
-"""From the strict rules to the most lenient, few relaxations first."""
-
-
-def _put_to(
-    legal: dict[frozenset[Relaxation], LegalOutcomes], outcome: Outcome
-) -> list[tuple[str, str]]:
-    """Problems with an outcome: which relaxations it needs, if any explain it."""
-    reason = legal[STRICT].why_not(outcome)
-    if reason is None:
-        return []
-    for relaxed in _RELAXATIONS[1:]:
-        if legal[relaxed].why_not(outcome) is None:
-            return [(each.name, reason) for each in sorted(relaxed, key=lambda each: each.name)]
-    return [("simulated disk", f"{reason}; relaxed: {legal[RELAXED].why_not(outcome)}")]
+METADATA = {"ext4": "ordered", "xfs": "ordered", "btrfs": "any"}
+"""Which order of names each file system keeps, in the emulated disk's words."""
 
 
 def search(
@@ -143,5 +130,7 @@ def search(
     with record(calls, kind, mount_options) as log:
         first = log.marked("begin 0")
         chosen = states(log, count, seed=seed, first_cut=first)
-        findings = [each for _, _, found in judge(calls, log, chosen) for each in found]
+        findings = [
+            each for _, _, found in judge(calls, log, chosen, METADATA[kind]) for each in found
+        ]
         return len(chosen), findings

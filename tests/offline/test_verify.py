@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from replicator.blocksync import Staging
+from replicator.block_frames import PageData
 from replicator.catalogue import Catalogue, Entry
+from replicator.digests import PAGE_BYTES
 from replicator.errors import ExitCode
 from replicator.journal import LogKind, SegmentedLog
 from replicator.offline_report import VERIFY_SCHEMA
@@ -21,6 +22,7 @@ from replicator.readonly import run_to_end
 from replicator.records import RecordType, decode, encode, genesis
 from replicator.runtime.port import EntryKind
 from replicator.slots import StateSlots
+from replicator.staging import open_staging
 from tests.tools.small_logs import (
     DIRECTORY,
     EPOCH,
@@ -222,11 +224,10 @@ def committed(tmp_path: Path, fence: int = 4) -> tuple[Path, Path]:
     volume = DictVolume(small_journal())
     log = SegmentedLog(volume, DIRECTORY, LogKind.JOURNAL, SET, 1024, 1 << 20)
     run_to_end(log.recover(lambda _record, _position: None))
-    staging = Staging(volume, "/staging", EPOCH + 1, b"", names)
-    run_to_end(staging.add([(1, 0, b"hello")]))
-    log.append(
-        RecordType.COMMIT, EPOCH + 1, log.sequence + 1, 0, b"", staging.describe(fence, (1, 0))
-    )
+    staging = run_to_end(open_staging(volume, "/staging", EPOCH + 1, b"", names, EPOCH))
+    run_to_end(staging.add(PageData(1, 0, 1, 0, b"hello".ljust(PAGE_BYTES, b"\0")), 0))
+    commit = run_to_end(staging.describe(fence, (1, 0)))
+    log.append(RecordType.COMMIT, EPOCH + 1, log.sequence + 1, 0, b"", commit)
     run_to_end(
         StateSlots(volume, "/checkpoint").write(
             {
@@ -245,7 +246,7 @@ def committed(tmp_path: Path, fence: int = 4) -> tuple[Path, Path]:
         place = root / path.lstrip("/").replace("log/", "journal/")
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
-    return root, next((root / "staging").iterdir())
+    return root, next((root / "staging").glob("*.pages"))
 
 
 def test_staged_blocks_of_a_commit_are_checked(tmp_path, replicator, capsys):
@@ -335,7 +336,7 @@ def test_as_a_process_of_its_own(tmp_path):
 
 def test_progress_is_a_line_now_and_then(spool, replicator, monkeypatch, capsys):
     ticks = iter(range(0, 10_000, 3))
-    monkeypatch.setattr("replicator.cli.time.monotonic", lambda: next(ticks))
+    monkeypatch.setattr("replicator.cli_output.time.monotonic", lambda: next(ticks))
     assert replicator("journal", "verify", spool) == 0
     lines = capsys.readouterr().err.splitlines()
     assert 2 < len(lines) < len(segments(spool / "segments"))

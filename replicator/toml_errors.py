@@ -1,4 +1,4 @@
-"""What is wrong with a scenario, in words: the place, the message and what to do.
+"""What is wrong with a TOML file of ours, in words: the place, the message and what to do.
 
 A place is a line of the file or the ``--set`` that gave the value.  Where two keys collide,
 the error stands at the one that was set last (a ``--set`` before the file, the file before a
@@ -7,25 +7,31 @@ default) and says where the other one comes from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic_core import ErrorDetails
 
 from replicator.errors import BadInput
-from simulator.scenario_checks import Remark
-from simulator.scenario_keys import KeyProblem
-from simulator.scenario_reference import scenario_json_schema
-from simulator.scenario_toml import KeyPath, dotted, line_of
+from replicator.toml_keys import KeyProblem, Table
+from replicator.toml_text import KeyPath, dotted, line_of
 
 
-class BadScenario(BadInput):
-    """A scenario that cannot be used; ``errors`` holds one BadInput for each thing wrong."""
+class Remark(NamedTuple):
+    """One thing to say about a document."""
 
-    default_remedy = (
-        "Correct each of them; docs/scenarios.md lists all keys with their units and defaults."
-    )
+    keys: tuple[KeyPath, ...]
+    """The key to blame, then the others that have a part in it."""
+    message: str
+    remedy: str
+
+
+class BadDocument(BadInput):
+    """A TOML file that cannot be used; ``errors`` holds one BadInput for each thing wrong."""
+
+    noun = "file"
 
     def __init__(self, errors: Sequence[BadInput]) -> None:
         self.errors = tuple(errors)
@@ -40,12 +46,36 @@ class BadScenario(BadInput):
             )
         else:
             lines = "\n".join(f"  {error}" for error in self.errors)
-            super().__init__(f"{len(self.errors)} errors in the scenario:\n{lines}")
+            super().__init__(f"{len(self.errors)} errors in the {self.noun}:\n{lines}")
 
 
-def bad(path: str, message: str, remedy: str, line: int | None = None) -> BadScenario:
-    """One thing that is wrong with the scenario as a whole."""
-    return BadScenario([BadInput(message, path=path, line=line, remedy=remedy)])
+@dataclass(frozen=True)
+class Grammar:
+    """One kind of TOML file: its keys, and what errors call it.
+
+    ``error`` is raised for all that is wrong; ``example`` is a file that is right.
+    """
+
+    model: type[Table]
+    schema: Callable[[], dict[str, Any]]
+    error: type[BadDocument]
+    example: str
+    unions: Mapping[str, int] = field(default_factory=dict)
+    """Top-level keys whose tables come in kinds, and where pydantic names the chosen one."""
+
+    @property
+    def noun(self) -> str:
+        return self.error.noun
+
+    @property
+    def name_one(self) -> str:
+        """What to do about a file that is none of this kind."""
+        article = "an" if self.noun[0] in "aeiou" else "a"
+        return f"Name {article} {self.noun} file, for instance {self.example}."
+
+    def bad(self, path: str, message: str, remedy: str, line: int | None = None) -> BadDocument:
+        """One thing that is wrong with the document as a whole."""
+        return self.error([BadInput(message, path=path, line=line, remedy=remedy)])
 
 
 def set_place(argument: str) -> str:
@@ -115,10 +145,10 @@ class Places:
 # -- what pydantic found, in our words -------------------------------------------------
 
 
-def _path_without_tags(location: Iterable[str | int]) -> KeyPath:
+def _path_without_tags(location: Iterable[str | int], unions: Mapping[str, int]) -> KeyPath:
     """Pydantic puts the chosen ``kind`` of a union into the location: take it out."""
     parts = list(location)
-    tag_at = {"stream": 1, "faults": 2}.get(str(parts[0])) if parts else None
+    tag_at = unions.get(str(parts[0])) if parts else None
     if tag_at is not None and len(parts) > tag_at:
         del parts[tag_at]
     return tuple(parts)
@@ -133,9 +163,8 @@ def _value_at(document: Any, path: KeyPath) -> Any:
     return document
 
 
-def _schema_at(path: KeyPath, document: Mapping[str, Any]) -> dict[str, Any]:
+def _schema_at(root: dict[str, Any], path: KeyPath, document: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON schema of what stands at ``path``; empty when nothing may stand there."""
-    root = scenario_json_schema()
 
     def resolve(node: dict[str, Any], value: Any) -> dict[str, Any]:
         mapping = node.get("discriminator", {}).get("mapping")
@@ -199,14 +228,17 @@ _SHAPES: Final = {
 }
 
 
-def explain(details: ErrorDetails, document: Mapping[str, Any], places: Places) -> Iterator[Remark]:
+def explain(
+    details: ErrorDetails, document: Mapping[str, Any], places: Places, grammar: Grammar
+) -> Iterator[Remark]:
     """The remarks for one finding of pydantic."""
+    schema = grammar.schema()
     kind = details["type"]
-    path = _path_without_tags(details["loc"])
+    path = _path_without_tags(details["loc"], grammar.unions)
     given = details["input"]
     context = details.get("ctx", {})
     if kind == "extra_forbidden":
-        known = sorted(_schema_at(path[:-1], document).get("properties", {}))
+        known = sorted(_schema_at(schema, path[:-1], document).get("properties", {}))
         where = f"in [{dotted(path[:-1])}]" if path[:-1] else "at the top level"
         wrong = str(path[-1])[:60]
         near = _near(wrong, known)
@@ -214,11 +246,11 @@ def explain(details: ErrorDetails, document: Mapping[str, Any], places: Places) 
         message = f"unknown key {wrong!r} {where}{_nearest(wrong, known)}"
         yield Remark((path, *_kind_set(path, places)), message, remedy)
     elif kind == "missing":
-        examples = _schema_at(path, document).get("examples")
+        examples = _schema_at(schema, path, document).get("examples")
         hint = f": write for instance {path[-1]} = {_toml(examples[0])}" if examples else ""
         where = f"to [{dotted(path[:-1])}]" if path[:-1] else "before the first table"
-        if _schema_at(path, document).get("properties") or path == ("stream",):
-            remedy = f"Add a table [{dotted(path)}]; scenarios/quickstart.toml has one."
+        if _is_table(_schema_at(schema, path, document), path, grammar):
+            remedy = f"Add a table [{dotted(path)}]; {grammar.example} has one."
         else:
             remedy = f"Add {where}: {path[-1]} = {_toml((examples or ['...'])[0])}"
         for kind_path in _kind_set(path, places):
@@ -228,11 +260,11 @@ def explain(details: ErrorDetails, document: Mapping[str, Any], places: Places) 
             return
         yield Remark((path,), f"this key is missing{hint}", remedy)
     elif kind in ("union_tag_invalid", "union_tag_not_found"):
-        yield _explain_kind(path, given)
+        yield _explain_kind(path, given, _kinds(schema, path))
     elif kind == "literal_error":
-        schema = _schema_at(path, document)
-        known = [str(choice) for choice in schema.get("enum", [])]
-        known = known or [str(schema.get("const", context["expected"]))]
+        node = _schema_at(schema, path, document)
+        known = [str(choice) for choice in node.get("enum", [])]
+        known = known or [str(node.get("const", context["expected"]))]
         message = f"{shown(given)} is not known here{_nearest(_word(given), known)}"
         yield Remark((path,), message, _choice(str(path[-1]), _word(given), known))
     elif kind == "value_error":
@@ -258,8 +290,7 @@ def _explain_refusal(path: KeyPath, error: Exception) -> Remark:
     return Remark((path,), message, remedy)
 
 
-def _explain_kind(path: KeyPath, given: object) -> Remark:
-    known = _kinds(path)
+def _explain_kind(path: KeyPath, given: object, known: list[str]) -> Remark:
     one = f"Write kind = one of: {', '.join(known)}."
     if not isinstance(given, dict):
         message, remedy = f"{shown(given)} is not a table", _SHAPES["dict"][1]
@@ -272,10 +303,13 @@ def _explain_kind(path: KeyPath, given: object) -> Remark:
     return Remark(((*path, "kind"),), message, _choice("kind", _word(wrong), known))
 
 
-def _kinds(path: KeyPath) -> list[str]:
-    properties = scenario_json_schema()["properties"]
-    node = properties["stream"] if path[0] == "stream" else properties["faults"]["items"]
-    return sorted(node["discriminator"]["mapping"])
+def _is_table(node: dict[str, Any], path: KeyPath, grammar: Grammar) -> bool:
+    return bool(node.get("properties")) or (len(path) == 1 and path[0] in grammar.unions)
+
+
+def _kinds(schema: dict[str, Any], path: KeyPath) -> list[str]:
+    node = schema["properties"][path[0]]
+    return sorted(node.get("items", node)["discriminator"]["mapping"])
 
 
 def _toml(value: object) -> str:

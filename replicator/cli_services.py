@@ -1,0 +1,101 @@
+"""``replicator source``, ``replica``, ``status`` and ``promote``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from replicator.cli_config import ConfigArgument
+from replicator.cli_output import (
+    STANDARD_OUTPUT,
+    JsonOption,
+    check_target,
+    console_for,
+    json_target,
+    say,
+    write_document,
+)
+from replicator.errors import BadInput, ExitCode
+
+
+def source(config: ConfigArgument) -> None:
+    """Run the sending end of CONFIG until SIGTERM or Ctrl-C.
+
+    Asked to stop, it first waits until everything is durable at the replica, for at most
+    source.drain: then it ends with 0, else with 3.  A second signal ends it at once.
+    """
+    from replicator.config import load_configuration
+    from replicator.host.processes import run_source
+
+    raise typer.Exit(run_source(load_configuration(config)))
+
+
+def replica(config: ConfigArgument) -> None:
+    """Run the end of CONFIG that holds the copy until SIGTERM or Ctrl-C.
+
+    Asked to stop, it first applies what is in its journal and takes a checkpoint, for at most
+    replica.drain: then it ends with 0, else with 3.  A second signal ends it at once.
+    """
+    from replicator.config import load_configuration
+    from replicator.host.processes import run_replica
+
+    raise typer.Exit(run_replica(load_configuration(config)))
+
+
+def status(config: ConfigArgument, json: JsonOption = None) -> None:
+    """Show how the ends of CONFIG that run on this machine are, also when they do not.
+
+    Ends with 0 when all is as it should be, with 1 when something needs a look.
+    """
+    check_target(json)
+    from replicator.config import load_configuration
+    from replicator.host.status_reader import read_status
+    from replicator.status_text import status_lines
+
+    view = read_status(load_configuration(config))
+    if json is not None:
+        with json_target(json) as stream:
+            write_document(stream, view.to_json())
+    if json != STANDARD_OUTPUT:
+        console = console_for(json)
+        for line in status_lines(view):
+            say(console, line)
+    raise typer.Exit(ExitCode.BROKEN if view.attention() else ExitCode.PASS)
+
+
+def promote(
+    config: ConfigArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Let the replica of CONFIG take over: its source's history ends here, durably.
+
+    There is no way back but to protect the new source anew.
+    """
+    from replicator.config import load_configuration
+    from replicator.host.promotion import look_before, promote_replica
+    from replicator.status_text import promotion_lines, question_lines
+
+    loaded = load_configuration(config)
+    console = console_for(None)
+    found = look_before(loaded)
+    if not found.promoted and not yes:
+        for line in question_lines(found):
+            say(console, line)
+        _ask()
+    for line in promotion_lines(promote_replica(loaded)):
+        say(console, line)
+
+
+def _ask() -> None:
+    """Raises BadInput unless somebody at a terminal types yes."""
+    refusal = BadInput(
+        "nothing was changed: the promotion was not confirmed",
+        remedy="Answer yes, or give --yes.",
+    )
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise refusal
+    print("Take over now? Type yes: ", end="", flush=True)
+    if sys.stdin.readline().strip().lower() != "yes":
+        raise refusal

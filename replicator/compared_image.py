@@ -1,0 +1,121 @@
+"""The replica's part of a comparison of the two images; what it claims: ``comparison.py``."""
+
+from __future__ import annotations
+
+import json
+
+from replicator.block_frames import (
+    BlockTraffic,
+    ExtentDigests,
+    ExtentsWanted,
+    PageDigests,
+    PagesWanted,
+    pack_document,
+)
+from replicator.catalogue import Catalogue, Entry
+from replicator.digests import (
+    DIGEST_BYTES,
+    DIGEST_COST_NS_PER_BYTE,
+    EXTENT_BYTES,
+    PAGE_BYTES,
+    differing,
+    digest_extents,
+    page_digests,
+)
+from replicator.errors import ProtocolViolation, StorageError
+from replicator.image_receiver import HomeFiles, Reply
+from replicator.protocol import HEADER_BYTES, Frame, FrameType
+from replicator.replica_store import ReplicaStore
+from replicator.runtime.port import EntryKind, Runtime
+from replicator.untrusted import whole_number
+
+
+class ComparedImage:
+    """The replica's part: answers about its image as it is, while operations are applied.
+
+    Arguments
+    ---------
+    store: the replica's storage; only read.
+    """
+
+    def __init__(self, runtime: Runtime, store: ReplicaStore) -> None:
+        self._runtime = runtime
+        self._store = store
+        self._home = store.image.home
+        self._files = HomeFiles(store.volume, self._home.root)
+        self._seed = 0
+        self.traffic = BlockTraffic()
+
+    async def begin(self, frame: Frame) -> Reply:
+        """Names, ids and sizes, as soon as the operation is applied that COMPARE_BEGIN names."""
+        document = frame.document()
+        try:
+            after, self._seed = whole_number(document, "after"), whole_number(document, "seed")
+        except ValueError as error:
+            raise ProtocolViolation(f"COMPARE_BEGIN cannot be understood: {error}") from None
+        self.traffic = BlockTraffic()
+        await self._applied(after)
+        names = Catalogue()
+        for path, entry in self._home.catalogue:
+            names.add(path, self._as_it_is(path, entry))
+        return FrameType.COMPARE_NAMES, pack_document(json.dumps(names.to_json()))
+
+    def _as_it_is(self, path: str, entry: Entry) -> Entry:
+        try:
+            stat = self._store.volume.stat(self._home.root + path)
+        except StorageError:  # somebody else removed it: then it has no bytes
+            return Entry(entry.kind, entry.file_id, 0, entry.target)
+        size_bytes = stat.size_bytes if stat.kind == EntryKind.FILE else 0
+        return Entry(stat.kind, entry.file_id, 0, stat.target or "", size_bytes)
+
+    async def _applied(self, operation: int) -> None:
+        store = self._store
+        while store.applied < operation:
+            await store.changed
+
+    async def take(self, frame: Frame) -> list[Reply]:
+        """What to answer to a frame of the source; raises ProtocolViolation."""
+        self.traffic.digest_bytes += HEADER_BYTES + len(frame.payload)
+        if frame.type == FrameType.EXTENT_DIGESTS:
+            answer = await self._extents(ExtentDigests.decode(frame.payload))
+            reply = (FrameType.EXTENTS_WANTED, answer.encode())
+        else:
+            wanted = await self._pages(PageDigests.decode(frame.payload))
+            reply = (FrameType.PAGES_WANTED, wanted.encode())
+        self.traffic.question_bytes += HEADER_BYTES + len(reply[1])
+        return [reply]
+
+    async def _read(self, file_id: int, offset: int, length: int) -> bytes:
+        names = self._home.catalogue.names_of(file_id)
+        file = self._files.open(file_id, names[0]) if names else None
+        return b"" if file is None else await file.read_at(offset, length)
+
+    async def _extents(self, frame: ExtentDigests) -> ExtentsWanted:
+        file_id = frame.file_id
+        await self._applied(frame.after)
+
+        async def read(offset: int, length: int) -> bytes:
+            return await self._read(file_id, offset, length)
+
+        own = await digest_extents(self._runtime, read, frame.first, frame.pages, self._seed)
+        self.traffic.compared_bytes += frame.pages * PAGE_BYTES
+        different = differing(own, frame.digests)
+        return ExtentsWanted(file_id, frame.first, frame.extents, different, [])
+
+    async def _pages(self, frame: PageDigests) -> PagesWanted:
+        wanted: list[tuple[int, int]] = []
+        for extent, digests in frame.extents:
+            pages = len(digests) // DIGEST_BYTES
+            data = await self._read(frame.file_id, extent * EXTENT_BYTES, pages * PAGE_BYTES)
+            own = await self._runtime.compute(
+                lambda data=data, pages=pages: page_digests(  # type: ignore[misc]
+                    data, pages, self._seed
+                ),
+                int(pages * PAGE_BYTES * DIGEST_COST_NS_PER_BYTE),
+            )
+            wanted.append((extent, sum(1 << page for page in differing(own, digests))))
+        return PagesWanted(frame.file_id, wanted)
+
+    def close(self) -> None:
+        """Give the handle back."""
+        self._files.close()

@@ -1,0 +1,89 @@
+"""The protected set for a program whose coroutines run on our kernel.
+
+::
+
+    async with captured_volume(runtime, load_configuration("first.toml")) as protected:
+        file = protected.volume.create(protected.root + "/database")
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final, NamedTuple
+
+from replicator.capture import Capture, CapturedVolume
+from replicator.config import LoadedConfiguration
+from replicator.host.processes import count_start, source_place
+from replicator.host.world import HostRuntime
+from replicator.runtime import group
+from replicator.status import Reporter, program_status
+from replicator.status_page import StatusPage
+
+LOCK_PATIENCE_NS: Final = 10_000_000_000
+
+
+class CapturedSet(NamedTuple):
+    """An open protected set."""
+
+    volume: CapturedVolume
+    """Changes below the root through it are captured."""
+    root: str
+    capture: Capture
+
+
+def default_patience_ns(loaded: LoadedConfiguration) -> int:
+    """How long a program waits for the capture lock: a caretaker gives it up within this."""
+    return 4 * loaded.source().heartbeat_ns + LOCK_PATIENCE_NS
+
+
+@asynccontextmanager
+async def captured_volume(
+    runtime: HostRuntime,
+    loaded: LoadedConfiguration,
+    patience_ns: int | None = None,
+    held_ns: Callable[[], int] = lambda: 0,
+) -> AsyncIterator[CapturedSet]:
+    """Open the set of a configuration and keep its history inside the block.
+
+    Arguments
+    ---------
+    runtime: the world; its incarnation is counted here.
+    patience_ns: how long to wait while another program has the set.
+    held_ns: for how long a write has been waiting for room, for the status.
+
+    Raises Locked, ForeignLog, BadConfiguration, StorageError; what ends the keeping of the
+    history (a failing disk) ends the block.
+    """
+    table = loaded.source()
+    place = source_place(runtime, loaded)
+    await place.refuse_foreign()
+    await place.prepare()
+    board = place.board()
+    patience_ns = default_patience_ns(loaded) if patience_ns is None else patience_ns
+    lock = await place.take_capture_lock(board, patience_ns)
+    try:
+        count_start(runtime, place.program_starts)
+        keeper = place.keeper(board)
+        await keeper.open()
+        capture = keeper.capture
+        reporter = Reporter(
+            runtime,
+            lambda: StatusPage(place.spool_volume, place.program_status),
+            "program",
+            loaded.set_id,
+            os.getpid(),
+            table.heartbeat_ns,
+            lambda: program_status(capture, held_ns()),
+        )
+        async with group() as g:
+            service = g.spawn(keeper.serve(), "keeper")
+            reports = g.spawn(reporter.run(), "status")
+            yield CapturedSet(CapturedVolume(capture), place.root, capture)
+            service.cancel()
+            reports.cancel()
+            reporter.report("closed")
+    finally:
+        lock.release()
+        board.capture_released()

@@ -1,0 +1,322 @@
+"""Block synchronization, the source's part: bringing an image over while programs write on.
+
+The source takes the names and sizes at the instant its epoch begins (operation 0) and then
+reads its files at leisure.  What it reads is a mixture of moments, but every change since
+operation 0 is captured: replaying operations 1 to n over pages that were read before
+operation n + 1 gives exactly the image after operation n.  So
+
+1. the source tells the digests of its extents, the replica answers which of them differ
+   (:mod:`replicator.digests`, :mod:`replicator.block_frames`);
+2. of those it tells the digests of their pages, and the replica asks for pages;
+3. the replica *stages* what it gets, its old image untouched and usable
+   (:mod:`replicator.staging`);
+4. on SYNC_END(n) it waits until operations up to n are in its journal, and commits names,
+   staged pages and operations with one journal record.
+
+The replica compares against its image *with the staged pages laid over it*.  What a broken
+attempt brought over therefore does not differ any more in the next one.
+
+At most :data:`COMPARE_WINDOW_BYTES` of the image are in question at a time, so that both ends
+read and digest at once and neither holds more than some frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import zstandard
+
+from replicator.block_frames import (
+    EXTENTS_PER_FRAME,
+    EXTENTS_PER_PAGE_FRAME,
+    BlockTraffic,
+    ExtentDigests,
+    ExtentsWanted,
+    PageData,
+    PageDigests,
+    PagesWanted,
+    bits_of,
+)
+from replicator.catalogue import Catalogue, Entry
+from replicator.digests import (
+    DIGEST_COST_NS_PER_BYTE,
+    EXTENT_BYTES,
+    PAGE_BYTES,
+    PAGES_PER_EXTENT,
+    digest_extents,
+    extents_of,
+    page_digests,
+    pages_of,
+)
+from replicator.errors import ProtocolViolation
+from replicator.protected_files import ProtectedFiles
+from replicator.protocol import HEADER_BYTES, FrameType
+from replicator.runtime import group
+from replicator.runtime.channels import Queue, Signal
+from replicator.runtime.port import Runtime
+from replicator.staging import files_of
+
+COMPARE_WINDOW_BYTES: Final = 64 << 20
+"""How much of the image may be in question, from its extents' digests to its last page."""
+QUESTIONS_UNDERWAY: Final = 64
+"""So many files may be in question at a time where they are small."""
+ANSWERS_LIMIT: Final = QUESTIONS_UNDERWAY + COMPARE_WINDOW_BYTES // EXTENT_BYTES + 1
+"""No replica has more to say at a time."""
+_PACK_COST_NS_PER_BYTE: Final = 2
+_NO_PAGE: Final = bytes(PAGE_BYTES)
+
+SendFrame = Callable[[FrameType, bytes], Awaitable[int]]
+Answer = ExtentsWanted | PagesWanted
+
+
+class Read(Protocol):
+    """Reads one of the files in question."""
+
+    async def __call__(self, file_id: int, offset: int, length: int) -> bytes: ...
+
+
+@dataclass(slots=True)
+class _Question:
+    """One EXTENT_DIGESTS underway."""
+
+    pages: int
+    open_extents: int
+
+
+class Questioner:
+    """Asks about extents of files and keeps count of what is underway.
+
+    Arguments
+    ---------
+    read: gives the files' bytes; what is missing counts as zeros.
+    send: sends one frame.
+    seed: of the digests.
+    answers: what the replica said; see :meth:`run`.
+    on_pages: called with file id, extent and one bit for each page that differs.
+    traffic: where bytes are counted.
+    compression_level: zstd level, or None.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        read: Read,
+        send: SendFrame,
+        seed: int,
+        answers: Queue[Answer | None],
+        on_pages: Callable[[int, int, int], Awaitable[None]],
+        traffic: BlockTraffic,
+        compression_level: int | None,
+    ) -> None:
+        self._runtime = runtime
+        self._read = read
+        self._send = send
+        self._seed = seed
+        self._answers = answers
+        self._on_pages = on_pages
+        self._traffic = traffic
+        self.compress = (
+            None
+            if compression_level is None
+            else zstandard.ZstdCompressor(compression_level).compress
+        )
+        self._questions: dict[tuple[int, int], _Question] = {}
+        """By file id and first extent."""
+        self._extents: dict[tuple[int, int], tuple[tuple[int, int], int]] = {}
+        """Extents that differ: to their question, and their pages."""
+        self._underway_bytes = 0
+        self._changed = Signal()
+
+    async def run(self, files: list[tuple[int, int, int]], after: int = 0) -> None:
+        """Ask about all of these; returns when all is answered and dealt with.
+
+        Arguments
+        ---------
+        files: (file id, first extent, pages) each.
+        after: operation that the replica must have applied before it compares.
+        """
+        asked = False
+
+        async def ask() -> None:
+            for file_id, first_extent, pages in files:
+                step = EXTENTS_PER_FRAME * PAGES_PER_EXTENT
+                for page in range(0, pages, step):
+                    extent = first_extent + page // PAGES_PER_EXTENT
+                    await self._ask(file_id, extent, min(step, pages - page), after)
+            await self._answers.put(None)
+
+        async with group() as g:
+            g.spawn(ask(), "questions")
+            while not asked or self._questions:
+                answer = await self._answers.get()
+                if answer is None:
+                    asked = True
+                    continue
+                self._traffic.question_bytes += HEADER_BYTES + len(answer.encode())
+                if isinstance(answer, ExtentsWanted):
+                    await self._tell_pages(answer)
+                else:
+                    await self._take_wishes(answer)
+
+    async def _ask(self, file_id: int, first: int, pages: int, after: int) -> None:
+        size_bytes = pages * PAGE_BYTES
+        while self._questions and (
+            self._underway_bytes + size_bytes > COMPARE_WINDOW_BYTES
+            or len(self._questions) >= QUESTIONS_UNDERWAY
+        ):
+            await self._changed
+        self._underway_bytes += size_bytes
+
+        async def read(offset: int, length: int) -> bytes:
+            return await self._read(file_id, offset, length)
+
+        digests = await digest_extents(self._runtime, read, first, pages, self._seed)
+        frame = ExtentDigests(file_id, first, after, pages, digests)
+        self._questions[file_id, first] = _Question(pages, -1)
+        self._traffic.compared_bytes += size_bytes
+        self._traffic.digest_bytes += await self._send(
+            FrameType.EXTENT_DIGESTS, frame.encode(self.compress)
+        )
+
+    async def _tell_pages(self, answer: ExtentsWanted) -> None:
+        """Of the extents that differ, tell the digests of their pages."""
+        key = (answer.file_id, answer.first)
+        question = self._questions.get(key)
+        fits = question is not None and extents_of(question.pages) == answer.extents
+        if question is None or not fits or question.open_extents >= 0:
+            raise ProtocolViolation("an answer to a question about extents that was not asked")
+        question.open_extents = len(answer.different) + len(answer.absent)
+        for number in (*answer.different, *answer.absent):
+            pages = min(PAGES_PER_EXTENT, question.pages - number * PAGES_PER_EXTENT)
+            self._extents[answer.file_id, answer.first + number] = (key, pages)
+        if not question.open_extents:
+            self._close(key)
+        for at in range(0, len(answer.different), EXTENTS_PER_PAGE_FRAME):
+            extents: list[tuple[int, bytes]] = []
+            for number in answer.different[at : at + EXTENTS_PER_PAGE_FRAME]:
+                extent = answer.first + number
+                pages = self._extents[answer.file_id, extent][1]
+                extents.append((extent, await self._page_digests(answer.file_id, extent, pages)))
+            frame = PageDigests(answer.file_id, extents)
+            self._traffic.digest_bytes += await self._send(
+                FrameType.PAGE_DIGESTS, frame.encode(self.compress)
+            )
+
+    async def _page_digests(self, file_id: int, extent: int, pages: int) -> bytes:
+        length = pages * PAGE_BYTES
+        data = await self._read(file_id, extent * EXTENT_BYTES, length)
+        return await self._runtime.compute(
+            lambda: page_digests(data, pages, self._seed), int(length * DIGEST_COST_NS_PER_BYTE)
+        )
+
+    async def _take_wishes(self, answer: PagesWanted) -> None:
+        for extent, mask in answer.extents:
+            key, pages = self._extents.pop((answer.file_id, extent), (None, 0))
+            if key is None or mask >> pages:
+                raise ProtocolViolation("pages are wanted that were not in question")
+            if mask:
+                await self._on_pages(answer.file_id, extent, mask)
+            question = self._questions[key]
+            question.open_extents -= 1
+            if not question.open_extents:
+                self._close(key)
+
+    def _close(self, key: tuple[int, int]) -> None:
+        self._underway_bytes -= self._questions.pop(key).pages * PAGE_BYTES
+        self._changed.notify()
+
+
+class ImageSender:
+    """Compares an image with the replica's and sends what differs.
+
+    Arguments
+    ---------
+    files: the protected files as they are now; an inode keeps its file through renames.
+    catalogue: names and sizes at operation 0.
+    history: of the epoch; seeds the digests.
+    send: sends one frame.
+    answers: the EXTENTS_WANTED and PAGES_WANTED that arrive.
+    traffic: where bytes are counted.
+    compression_level: zstd level, or None.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        files: ProtectedFiles,
+        catalogue: Catalogue,
+        history: bytes,
+        send: SendFrame,
+        answers: Queue[Answer | None],
+        traffic: BlockTraffic,
+        compression_level: int | None,
+    ) -> None:
+        self._runtime = runtime
+        self._files = files
+        self._send = send
+        self._traffic = traffic
+        self._entries: dict[int, tuple[str, Entry]] = {
+            entry.file_id: (path, entry) for path, entry in files_of(catalogue)
+        }
+        self._questioner = Questioner(
+            runtime,
+            self._read,
+            send,
+            seed_of(history),
+            answers,
+            self._send_pages,
+            traffic,
+            compression_level,
+        )
+
+    async def run(self) -> None:
+        """Compare all files and send what differs; returns when all of it has been sent."""
+        files = [
+            (file_id, 0, pages_of(entry.size_bytes))
+            for file_id, (_, entry) in self._entries.items()
+        ]
+        await self._questioner.run(files)
+
+    async def _read(self, file_id: int, offset: int, length: int) -> bytes:
+        """The bytes as they are now; nothing when the file is gone or has shrunk.
+
+        Whatever made them disappear is an operation that will be replayed.
+        """
+        path, entry = self._entries[file_id]
+        length = min(length, entry.size_bytes - offset)
+        return await self._files.read_at(path, entry.inode, offset, length)
+
+    async def _send_pages(self, file_id: int, extent: int, mask: int) -> None:
+        wanted = bits_of(mask)
+        first, last = wanted[0], wanted[-1]
+        offset, length = extent * EXTENT_BYTES, (last + 1) * PAGE_BYTES
+        if len(wanted) * 4 > last + 1 - first:
+            start = first * PAGE_BYTES
+            data = await self._read(file_id, offset + start, length - start)
+            data = data.ljust(length - start, b"\0")
+            places = [n * PAGE_BYTES - start for n in wanted]
+            pages = [data[at : at + PAGE_BYTES] for at in places]
+        else:
+            pages = [
+                (await self._read(file_id, offset + n * PAGE_BYTES, PAGE_BYTES)).ljust(
+                    PAGE_BYTES, b"\0"
+                )
+                for n in wanted
+            ]
+        zeros = sum(1 << n for n, page in zip(wanted, pages, strict=True) if page == _NO_PAGE)
+        full = [page for page in pages if page != _NO_PAGE]
+        frame = PageData(file_id, extent, mask, zeros, b"".join(full))
+        payload = await self._runtime.compute(
+            lambda: frame.encode(self._questioner.compress),
+            len(frame.data) * _PACK_COST_NS_PER_BYTE,
+        )
+        self._traffic.data_bytes += await self._send(FrameType.PAGE_DATA, payload)
+        self._traffic.data_pages += len(full)
+        self._traffic.zero_pages += len(pages) - len(full)
+
+
+def seed_of(history: bytes) -> int:
+    """The seed of the digests of a synchronization to this epoch."""
+    return int.from_bytes(history[:8].ljust(8, b"\0"), "little")

@@ -1,0 +1,446 @@
+"""Staging: pages that differ, in files of their own, until they are committed.
+
+Three files and their layout, all named after the epoch of the attempt that began them::
+
+    epoch-00000007.pages      sparse; the page in slot n at n * 8 KiB
+    epoch-00000007.index      sparse; 16 bytes for each slot: flags u8, digest 15s of the page
+    epoch-00000007.reserve    space set aside for what the image will need besides
+    epoch-00000007.layout.a   path -> first slot, number of slots; two checksummed copies (.b)
+
+The layout gives each file of the image a run of slots, by its path.  An attempt that follows a
+broken one goes on with its files: they stay until a commit, over restarts too.  Nothing in
+them is believed: a page counts only with the digest in its index entry, so that whatever a
+crash left half is just not there, and what is there is compared with the source again, as if
+it stood in the image already (the *overlay*).  No index of the image is held in memory.
+
+A page of zeros is an entry without a page.  Space is reserved page by page for those that
+have no room in the present image yet, so that a volume that is too small is found out before
+anything is committed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final
+
+import xxhash
+import zstandard
+
+from replicator.block_frames import PageData
+from replicator.catalogue import Catalogue, Entry
+from replicator.digests import PAGE_BYTES, PAGES_PER_EXTENT, READ_BYTES, pages_of
+from replicator.errors import DamagedLog, NoSpace
+from replicator.runtime.port import EntryKind, File, Volume, write_all
+from replicator.slots import StateSlots
+from replicator.untrusted import binary, inflate, json_object, whole_number
+
+ENTRY_BYTES: Final = 16
+_STAGED, _ZEROS, _NEEDS_ROOM = 1, 2, 4
+_ENTRIES_PER_READ: Final = 4096
+_COMMIT_LIMIT_BYTES: Final = 1 << 28
+_NAME: Final = re.compile(r"epoch-(\d{8,10})\.(pages|index|reserve|layout\.[ab])")
+_SLACK: Final = 2
+"""A file may grow so many times between two attempts without moving to other slots."""
+
+
+def files_of(catalogue: Catalogue) -> list[tuple[str, Entry]]:
+    """Each regular file once, by its first name."""
+    seen: set[int] = set()
+    found: list[tuple[str, Entry]] = []
+    for path, entry in catalogue:
+        if entry.kind == EntryKind.FILE and entry.file_id not in seen:
+            seen.add(entry.file_id)
+            found.append((path, entry))
+    return found
+
+
+def _generations(volume: Volume, directory: str) -> list[int]:
+    """The epochs after which staging files are named, in order."""
+    found = (_NAME.fullmatch(name) for name in volume.list(directory))
+    return sorted({int(match[1]) for match in found if match})
+
+
+def _remove(volume: Volume, directory: str, generation: int) -> None:
+    for name in volume.list(directory):
+        match = _NAME.fullmatch(name)
+        if match and int(match[1]) == generation:
+            volume.unlink(f"{directory}/{name}")
+
+
+def remove_staging(volume: Volume, directory: str, up_to_epoch: int) -> None:
+    """Remove what was staged for images up to this epoch: it is of no use any more."""
+    for generation in _generations(volume, directory):
+        if generation <= up_to_epoch:
+            _remove(volume, directory, generation)
+
+
+def _entry(flags: int, slot: int, page: memoryview | bytes) -> bytes:
+    return bytes((flags,)) + xxhash.xxh3_128_digest(page, slot)[: ENTRY_BYTES - 1]
+
+
+def _open(volume: Volume, path: str) -> File:
+    return volume.open(path) if volume.exists(path) else volume.create(path)
+
+
+class Staging:
+    """The staged pages of an attempt, and of broken ones before it; see :func:`open_staging`."""
+
+    def __init__(
+        self,
+        volume: Volume,
+        path: str,
+        slots: dict[int, int],
+        epoch: int,
+        history: bytes,
+        catalogue: Catalogue,
+    ) -> None:
+        self.path = path
+        """Of the files, without their last part."""
+        self.epoch = epoch
+        self.history = history
+        self.catalogue = catalogue
+        self.from_nothing: list[str] = []
+        """Paths whose home files are no basis: they are removed first."""
+        self.inherited_pages = 0
+        """Found there at the beginning, from broken attempts."""
+        self.staged_bytes = 0
+        """Added by this attempt."""
+        self.unsynced_bytes = 0
+        """Added since the last sync."""
+        self._volume = volume
+        self._slots = slots
+        self._pages = _open(volume, path + ".pages")
+        self._index = _open(volume, path + ".index")
+        self._reserve = _open(volume, path + ".reserve")
+        self._reserved_bytes = 0
+
+    async def inherit(self) -> None:
+        """Count what is staged already and reserve room for it; raises NoSpace."""
+        needs_room = 0
+        for _, entry in files_of(self.catalogue):
+            slot, pages = self._slots[entry.file_id], pages_of(entry.size_bytes)
+            async for _, entries in _read_index(self._index, slot, pages):
+                if entries.count(0) == len(entries):
+                    continue
+                for flags in entries[::ENTRY_BYTES]:
+                    self.inherited_pages += flags & _STAGED
+                    needs_room += bool(flags & _NEEDS_ROOM)
+        self._reserve_more(needs_room * PAGE_BYTES)
+
+    def _reserve_more(self, size_bytes: int) -> None:
+        if size_bytes:
+            try:
+                self._reserve.allocate(self._reserved_bytes, size_bytes)
+            except NoSpace:
+                self.give_up_reserve()
+                raise
+            self._reserved_bytes += size_bytes
+
+    def give_up_reserve(self) -> None:
+        """Let go of the space that was set aside; what is staged stays."""
+        self._reserve.close()
+        if self._volume.exists(self.path + ".reserve"):
+            self._volume.unlink(self.path + ".reserve")
+
+    async def add(self, data: PageData, new: int) -> None:
+        """Stage pages of one extent.
+
+        Arguments
+        ---------
+        data: the pages; those staged before in their place are replaced.
+        new: one bit for each page that has no room in the present image.
+
+        Raises NoSpace when the volume cannot hold the pages, or not the image that they lead to.
+        """
+        slot = self._slots[data.file_id] + data.extent * PAGES_PER_EXTENT
+        await self._volume.admit(len(data.data))
+        try:
+            self._reserve_more((data.pages & ~data.zeros & new).bit_count() * PAGE_BYTES)
+            for first, count, content in data.runs():
+                self._write(slot, first, count, content, new)
+        except NoSpace:
+            self.give_up_reserve()
+            raise
+        self.staged_bytes += len(data.data)
+        self.unsynced_bytes += len(data.data)
+
+    def _write(self, slot: int, first: int, count: int, content: bytes, new: int) -> None:
+        if content:
+            write_all(self._pages, (slot + first) * PAGE_BYTES, content)
+        view = memoryview(content)
+        entries: list[bytes] = []
+        for page in range(count):
+            flags = _STAGED if content else _STAGED | _ZEROS
+            if content and new >> (first + page) & 1:
+                flags |= _NEEDS_ROOM
+            at = page * PAGE_BYTES
+            entries.append(_entry(flags, slot + first + page, view[at : at + PAGE_BYTES]))
+        write_all(self._index, (slot + first) * ENTRY_BYTES, b"".join(entries))
+
+    async def overlay(self, file_id: int, offset: int, length: int, below: bytes) -> bytes:
+        """What the image would show in a range once the staged pages are committed.
+
+        Arguments
+        ---------
+        offset, length: the range; it begins at a page.
+        below: what it shows now.
+        """
+        if not self.inherited_pages:
+            return below  # an extent is compared once, before its pages come
+        slot, count = self._slots[file_id] + offset // PAGE_BYTES, pages_of(length)
+        entries = await _read(self._index, slot * ENTRY_BYTES, count * ENTRY_BYTES)
+        if entries.count(0) == len(entries):
+            return below
+        staged = memoryview(
+            await _read(self._pages, slot * PAGE_BYTES, count * PAGE_BYTES),
+        )
+        shown = bytearray(below.ljust(count * PAGE_BYTES, b"\0"))
+        for page in range(count):
+            entry = entries[page * ENTRY_BYTES : (page + 1) * ENTRY_BYTES]
+            if not entry[0] & _STAGED:
+                continue
+            at = page * PAGE_BYTES
+            content = b"" if entry[0] & _ZEROS else staged[at : at + PAGE_BYTES]
+            if entry != _entry(entry[0], slot + page, content):
+                # A crash came between, or the disk lost it: it was never staged.
+                write_all(self._index, (slot + page) * ENTRY_BYTES, bytes(ENTRY_BYTES))
+                continue
+            shown[at : at + PAGE_BYTES] = content or bytes(PAGE_BYTES)
+        return bytes(shown[:length])
+
+    async def sync(self) -> None:
+        """What was staged before this call survives a power loss."""
+        unsynced_bytes = self.unsynced_bytes
+        await self._pages.sync()
+        await self._index.sync()
+        await self._volume.sync_directory(self.path.rpartition("/")[0])
+        self.unsynced_bytes -= unsynced_bytes
+
+    async def describe(self, fence: int, first_record: tuple[int, int]) -> bytes:
+        """The payload of the COMMIT record.
+
+        Arguments
+        ---------
+        fence: operation from which on the image is that of an instant.
+        first_record: where in the journal the operations of this attempt begin.
+        """
+        slots = [
+            [entry.file_id, self._slots[entry.file_id]]
+            for _, entry in files_of(self.catalogue)
+            if entry.size_bytes
+        ]
+        document = {
+            "epoch": self.epoch,
+            "history": self.history.hex(),
+            "fence": fence,
+            "path": self.path,
+            "slots": slots,
+            "index": (await _index_digest(self._index, self.catalogue, slots)).hex(),
+            "catalogue": self.catalogue.to_json(),
+            "from_nothing": self.from_nothing,
+            "first_record": list(first_record),
+        }
+        return zstandard.compress(json.dumps(document).encode(), 1)
+
+    def close(self) -> None:
+        """Give the handles back; the files stay."""
+        for file in (self._pages, self._index, self._reserve):
+            file.close()
+
+
+async def open_staging(
+    volume: Volume,
+    directory: str,
+    epoch: int,
+    history: bytes,
+    catalogue: Catalogue,
+    committed_epoch: int,
+) -> Staging:
+    """The staging of an attempt, with what broken ones before it left there.
+
+    Arguments
+    ---------
+    directory: where the files are.
+    epoch, history, catalogue: of the new image.
+    committed_epoch: what was staged for images up to this one is not touched: it may be on its
+        way to become the image.
+
+    Returns when the layout survives a power loss.  Raises NoSpace.
+    """
+    generation, state = epoch, None
+    for found in reversed(_generations(volume, directory)):
+        if found <= committed_epoch:
+            continue
+        if state is None:
+            generation, state = found, await _layout(volume, f"{directory}/epoch-{found:08d}")
+        if state is None or found != generation:
+            _remove(volume, directory, found)
+    if state is None:
+        generation = epoch
+    path = f"{directory}/epoch-{generation:08d}"
+    files: dict[str, list[int]] = {} if state is None else state["files"]
+    slots, changed = _lay_out(files, catalogue)
+    staging = Staging(volume, path, slots, epoch, history, catalogue)
+    if changed or state is None:
+        keeper = StateSlots(volume, path + ".layout")
+        await keeper.load()
+        await keeper.write({"files": files})
+    if state is not None:
+        await staging.inherit()
+    return staging
+
+
+async def _layout(volume: Volume, path: str) -> dict[str, Any] | None:
+    """The layout of a broken attempt; None when it is of no use."""
+    try:
+        state = await StateSlots(volume, path + ".layout").load()
+    except DamagedLog:
+        return None
+    return state
+
+
+def _lay_out(files: dict[str, list[int]], catalogue: Catalogue) -> tuple[dict[int, int], bool]:
+    """Give each file its slots; returns them by file id, and whether the layout changed."""
+    end = max((first + count for first, count in files.values()), default=0)
+    slots: dict[int, int] = {}
+    changed = False
+    for path, entry in files_of(catalogue):
+        pages = pages_of(entry.size_bytes)
+        if path not in files or files[path][1] < pages:
+            files[path] = [end, _SLACK * pages + PAGES_PER_EXTENT]
+            end += files[path][1]
+            changed = True
+        slots[entry.file_id] = files[path][0]
+    return slots, changed
+
+
+async def _read(file: File, offset: int, length: int) -> bytes:
+    """A range; what lies beyond the end of the file is zeros."""
+    return (await file.read_at(offset, length)).ljust(length, b"\0")
+
+
+async def _read_index(file: File, slot: int, pages: int) -> AsyncIterator[tuple[int, bytes]]:
+    """(first page, entries) of a file's pages, some thousands at a time."""
+    for first in range(0, pages, _ENTRIES_PER_READ):
+        count = min(_ENTRIES_PER_READ, pages - first)
+        yield first, await _read(file, (slot + first) * ENTRY_BYTES, count * ENTRY_BYTES)
+
+
+async def _index_digest(file: File, catalogue: Catalogue, slots: list[list[int]]) -> bytes:
+    """A checksum of which pages are staged, and of theirs."""
+    digest = xxhash.xxh3_128()
+    for slot, pages in _committed_runs(catalogue, slots):
+        async for _, entries in _read_index(file, slot[1], pages):
+            digest.update(entries)
+    return digest.digest()
+
+
+def _committed_runs(
+    catalogue: Catalogue, slots: list[list[int]]
+) -> Iterator[tuple[list[int], int]]:
+    """([file id, first slot], pages) of the files of a commit."""
+    sizes = {entry.file_id: entry.size_bytes for _, entry in files_of(catalogue)}
+    for slot in slots:
+        yield slot, pages_of(sizes.get(slot[0], 0))
+
+
+# -- what was committed ----------------------------------------------------------------
+
+
+def read_commit(payload: bytes) -> dict[str, Any]:
+    """The document of a COMMIT record; raises DamagedLog."""
+    try:
+        document = json_object(inflate(payload, _COMMIT_LIMIT_BYTES))
+        for key in ("epoch", "fence"):
+            whole_number(document, key)
+        binary(document, "history")
+        binary(document, "index")
+        if not isinstance(document.get("path"), str):
+            raise ValueError("'path' is no text")
+        slots = document.get("slots")
+        if not isinstance(slots, list) or not all(
+            isinstance(each, list)
+            and len(each) == 2
+            and all(type(n) is int and 0 <= n < 1 << 49 for n in each)
+            for each in slots
+        ):
+            raise ValueError("'slots' is no list of pairs of numbers")
+        Catalogue.from_json(document.get("catalogue"))
+    except ValueError as error:
+        raise DamagedLog(f"a commit cannot be understood: {error}") from None
+    return document
+
+
+async def check_staged(volume: Volume, document: dict[str, Any]) -> None:
+    """Raises DamagedLog when it is not known any more which pages were committed."""
+    path = document["path"]
+    for each in (path + ".index", path + ".pages"):
+        if not volume.exists(each):
+            raise DamagedLog("the staged pages are gone", path=each)
+    index = volume.open(path + ".index")
+    catalogue = Catalogue.from_json(document["catalogue"])
+    digest = await _index_digest(index, catalogue, document["slots"])
+    index.close()
+    if digest.hex() != document["index"]:
+        raise DamagedLog(
+            "the index of the staged pages is not as committed", path=path + ".index", offset=0
+        )
+
+
+async def staged_pages(
+    volume: Volume, document: dict[str, Any]
+) -> AsyncIterator[tuple[int, int, int, bytes]]:
+    """(file id, byte offset, length, data) of all committed pages, verified; zeros: no data.
+
+    Raises DamagedLog when a page is not what was committed.  What :func:`check_staged` checks
+    is taken for granted.
+    """
+    path = document["path"]
+    pages_file, index = volume.open(path + ".pages"), volume.open(path + ".index")
+    catalogue = Catalogue.from_json(document["catalogue"])
+    for (file_id, slot), pages in _committed_runs(catalogue, document["slots"]):
+        async for first, entries in _read_index(index, slot, pages):
+            for start, count, zeros in _runs(entries):
+                offset, length = (first + start) * PAGE_BYTES, count * PAGE_BYTES
+                if zeros:
+                    yield file_id, offset, length, b""
+                    continue
+                at = slot + first + start
+                data = await pages_file.read_at(at * PAGE_BYTES, length)
+                for page in range(count):
+                    own = entries[(start + page) * ENTRY_BYTES :][:ENTRY_BYTES]
+                    content = memoryview(data)[page * PAGE_BYTES : (page + 1) * PAGE_BYTES]
+                    if own != _entry(own[0], at + page, content):
+                        raise DamagedLog(
+                            "a staged page is not as committed",
+                            path=path + ".pages",
+                            offset=(at + page) * PAGE_BYTES,
+                        )
+                yield file_id, offset, length, data
+    pages_file.close()
+    index.close()
+
+
+def _runs(entries: bytes) -> Iterator[tuple[int, int, bool]]:
+    """(first, count, all zeros) of adjacent staged pages that are read in one piece."""
+    flags = entries[::ENTRY_BYTES]
+    page = 0
+    while page < len(flags):
+        if not flags[page] & _STAGED:
+            page += 1
+            continue
+        zeros, end = bool(flags[page] & _ZEROS), page + 1
+        limit = len(flags) if zeros else min(len(flags), page + READ_BYTES // PAGE_BYTES)
+        while end < limit and flags[end] & _STAGED and bool(flags[end] & _ZEROS) == zeros:
+            end += 1
+        yield page, end - page, zeros
+        page = end
+
+
+def discard_committed(volume: Volume, document: dict[str, Any]) -> None:
+    """Remove the staging of a commit that was carried out."""
+    for suffix in (".pages", ".index", ".reserve", ".layout.a", ".layout.b"):
+        if volume.exists(document["path"] + suffix):
+            volume.unlink(document["path"] + suffix)

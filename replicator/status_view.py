@@ -1,0 +1,187 @@
+"""How a reader judges what the processes have said of themselves.
+
+A report counts as *current* for one heartbeat.  After that its figures are unknown, and what is
+shown is what was known last, with its age.  Whether the process is there at all is told by its
+lock, not by its report::
+
+    lock free                                    not running (or never started)
+    lock held, a report of this process, fresh   running
+    lock held, no news for one heartbeat         late
+    lock held, no news for three                 hung
+    lock held, the report is of an earlier one   starting
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from replicator.status import FORMAT
+
+HUNG_HEARTBEATS: Final = 3
+
+
+class Condition(StrEnum):
+    """Whether a process is there."""
+
+    RUNNING = "running"
+    LATE = "late"
+    HUNG = "hung"
+    STARTING = "starting"
+    DOWN = "not running"
+    NEVER = "never started"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessView:
+    """One process as it can be judged now; times in nanoseconds."""
+
+    condition: Condition
+    pid: int | None
+    age_ns: int | None
+    """Since its last report; None when there is none of this boot."""
+    as_of_wall_ns: int | None
+    """When that report was made."""
+    started_wall_ns: int | None
+    since_wall_ns: int | None
+    """Since when the state and its cause are the same."""
+    ended: str
+    """What it said when it ended; empty while it runs, or when it was killed."""
+    status: dict[str, Any] | None
+    """The figures, if they are current; None when they are unknown."""
+    last_known: dict[str, Any] | None
+    """The figures of the last report, however old."""
+
+    @property
+    def state(self) -> str:
+        """The state that counts now; ``unknown`` when there is no current report."""
+        return "unknown" if self.status is None else str(self.status["state"])
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolView:
+    """The spool as its keeper notes it, whether or not the sender runs."""
+
+    epoch: int
+    capturing: bool
+    capture_stopped: str
+    completed: int
+    waiting_bytes: int
+    used_bytes: int
+    limit_bytes: int
+
+
+def judge(document: dict[str, Any] | None, locked: bool, now_ns: int, boot_id: int) -> ProcessView:
+    """What to make of a report.
+
+    Arguments
+    ---------
+    document: what stands on the page, if anything.
+    locked: whether a process holds the lock.
+    now_ns, boot_id: of this machine.
+    """
+    if document is None or document.get("format") != FORMAT:
+        condition = Condition.STARTING if locked else Condition.NEVER
+        return ProcessView(condition, None, None, None, None, None, "", None, None)
+    this_boot = document["boot_id"] == boot_id
+    age_ns = max(0, now_ns - document["written_ns"]) if this_boot else None
+    ended, heartbeat_ns = document["ended"], document["heartbeat_ns"]
+    if not locked:
+        condition = Condition.DOWN
+    elif age_ns is None or ended:
+        condition = Condition.STARTING
+    elif age_ns <= heartbeat_ns:
+        condition = Condition.RUNNING
+    elif age_ns <= HUNG_HEARTBEATS * heartbeat_ns:
+        condition = Condition.LATE
+    else:
+        condition = Condition.HUNG
+    there = condition in (Condition.RUNNING, Condition.LATE, Condition.HUNG)
+    return ProcessView(
+        condition=condition,
+        pid=document["pid"] if there else None,
+        age_ns=age_ns,
+        as_of_wall_ns=document["written_wall_ns"],
+        started_wall_ns=document["started_wall_ns"] if there else None,
+        since_wall_ns=document["since_wall_ns"],
+        ended=ended,
+        status=document["status"] if condition == Condition.RUNNING else None,
+        last_known=document["status"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """All that one configuration's ends say, as of one instant."""
+
+    set: str
+    checked_wall_ns: int
+    source: ProcessView | None
+    program: ProcessView | None
+    """Whoever captures, when that is a program and not the sender itself."""
+    spool: SpoolView | None
+    replica: ProcessView | None
+
+    def attention(self) -> list[str]:
+        """What an operator should look at, in words; empty when all is as it should be."""
+        found: list[str] = []
+        if self.source is not None:
+            found += _of_source(self.source, self.spool)
+        if self.program is not None:
+            found += _of_program(self.program)
+        if self.replica is not None:
+            found += _of_replica(self.replica)
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of ``replicator status --json``; see ``docs/status.schema.json``."""
+        return {
+            "format": FORMAT,
+            "set": self.set,
+            "checked_wall_ns": self.checked_wall_ns,
+            "source": _shown(self.source),
+            "program": _shown(self.program),
+            "spool": None if self.spool is None else asdict(self.spool),
+            "replica": _shown(self.replica),
+            "attention": self.attention(),
+        }
+
+
+def _shown(view: ProcessView | None) -> dict[str, Any] | None:
+    return None if view is None else asdict(view) | {"state": view.state}
+
+
+def _of_source(view: ProcessView, spool: SpoolView | None) -> Iterator[str]:
+    stopped = "" if spool is None or spool.capturing else spool.capture_stopped
+    if view.condition != Condition.RUNNING:
+        yield f"the source's sender is {view.condition}"
+    elif view.status is not None:
+        status = view.status
+        if status["state"] not in ("streaming", "synchronizing"):
+            yield f"the source is {status['state']}: {status['cause'] or 'no cause given'}"
+        if status["replica_stalled"]:
+            yield f"the replica stands still: {status['replica_stalled']}"
+        if spool is None:
+            stopped = status["capture_stopped"]
+    if stopped:
+        yield f"capture stopped: {stopped}"
+
+
+def _of_program(view: ProcessView) -> Iterator[str]:
+    if view.condition in (Condition.LATE, Condition.HUNG):
+        yield f"the program that captures is {view.condition}"
+    elif view.status is not None and view.status["state"] == "held":
+        yield view.status["cause"]
+
+
+def _of_replica(view: ProcessView) -> Iterator[str]:
+    if view.condition != Condition.RUNNING:
+        yield f"the replica is {view.condition}"
+    elif view.status is not None:
+        status = view.status
+        if status["state"] in ("waiting", "recovering", "stalled"):
+            yield f"the replica is {status['state']}: {status['cause'] or 'no cause given'}"
+        if status["damage"]:
+            yield f"the image is in doubt: {status['damage']}"

@@ -1,0 +1,150 @@
+"""Comparing the two images: differences are found, what is being written is none."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from replicator.comparison import ComparisonReport, FileDifference
+from replicator.digests import EXTENT_BYTES, PAGE_BYTES
+from simulator.systems.byte_level import REPLICA
+from tests.synchronization.worlds import MS, Bench, Writer
+
+DATA = random.Random(1).randbytes(6 * EXTENT_BYTES + 1000)
+
+
+def write(path: str, offset: int, number: int):
+    def step(volume) -> None:
+        file = volume.open("/data" + path)
+        file.write_at(offset, random.Random(number).randbytes(PAGE_BYTES))
+        file.close()
+
+    return step
+
+
+def compare(bench: Bench) -> ComparisonReport:
+    comparison = bench.system.source.request_comparison()
+    assert bench.system.source.request_comparison() is comparison
+    bench.run(lambda: comparison.done)
+    report = comparison.report
+    assert report is not None
+    assert ComparisonReport.from_json(report.to_json()) == report
+    bench.run(lambda: bench.system.replica.comparison is not None)
+    assert bench.system.replica.comparison == report.summary()
+    return report
+
+
+def spoil(bench: Bench, path: str, offset: int, data: bytes) -> None:
+    """Change the replica's file behind the replicator's back."""
+    node = bench.world.machine(REPLICA).disks["data"].names.node("/replica/image" + path)
+    node.write(offset, data)
+
+
+def test_equal_images_are_identical():
+    bench = Bench({"/db": DATA, "/empty": b""}, {})
+    bench.converge()
+    report = compare(bench)
+    assert report.identical
+    assert [(f.path, f.compared_bytes) for f in report.files] == [
+        ("/db", len(DATA)),
+        ("/empty", 0),
+    ]
+    assert report.traffic.data_bytes == 0
+    bench.close()
+
+
+def test_differences_are_found_and_nothing_is_changed():
+    bench = Bench({"/db": DATA, "/log": DATA[:100], "/only": b"x"}, {})
+    bench.converge()
+    spoil(bench, "/db", 5 * PAGE_BYTES + 17, b"?")
+    spoil(bench, "/db", 6 * EXTENT_BYTES + 5, b"?")
+    spoil(bench, "/log", 100, b"more")
+    names = bench.world.machine(REPLICA).disks["data"].names
+    names.remove("/replica/image/only", directory_wanted=False)
+    spoiled = bench.file(REPLICA, "/db")
+    resynchronizations = bench.system.resynchronizations
+    report = compare(bench)
+    assert not report.identical
+    found = {each.path: each for each in report.files}
+    assert found["/db"].different_bytes == PAGE_BYTES + 1000
+    assert found["/db"].first_different_offset == 5 * PAGE_BYTES
+    assert found["/log"].sizes_differ
+    assert (found["/log"].source_bytes, found["/log"].replica_bytes) == (100, 104)
+    assert report.changed_bytes == 0
+    assert bench.file(REPLICA, "/db") == spoiled
+    assert bench.system.resynchronizations == resynchronizations
+    bench.close()
+
+
+@pytest.mark.parametrize("sync_ms", [1, 40])
+@pytest.mark.parametrize("spoiled", [False, True])
+def test_what_is_written_meanwhile_is_no_difference(sync_ms, spoiled):
+    """With slow syncs, the replica applies long after the source has read."""
+    pages = random.Random(3)
+    steps = [
+        write("/db", pages.randrange(0, 5 * EXTENT_BYTES // PAGE_BYTES) * PAGE_BYTES, number)
+        for number in range(2000)
+    ]
+    steps[500:500] = [
+        lambda volume: volume.create("/data/new").close(),
+        lambda volume: volume.rename("/data/a", "/data/b"),
+        lambda volume: volume.unlink("/data/log"),
+    ]
+    files = {"/db": DATA, "/a": DATA[:9000], "/log": DATA[:100]}
+    bench = Bench(files, files, Writer(steps), sync_ns=sync_ms * MS)
+    bench.run(lambda: bool(bench.system.source and bench.system.source.committed))
+    if spoiled:
+        bench.run(lambda: bench.system.replica.store.applied > 300)
+        spoil(bench, "/db", 6 * EXTENT_BYTES + 7, b"?")
+    changed_bytes = 0
+    for _ in range(20):
+        bench.system.replica.comparison = None
+        report = compare(bench)
+        changed_bytes += report.changed_bytes
+        assert report.identical != spoiled, report
+        assert report.different_bytes == (1000 if spoiled else 0)
+        assert report.from_operation <= report.to_operation
+    assert changed_bytes or sync_ms == 1, "the comparison never met a write"
+    bench.converge()
+    bench.close()
+
+
+def test_a_broken_connection_begins_it_anew():
+    bench = Bench({"/db": DATA}, {}, rtt_ns=20 * MS)
+    bench.converge()
+    comparison = bench.system.source.request_comparison()
+    bench.run(lambda: comparison.attempts == 1)
+    bench.world.clock.run_until(bench.world.clock.now() + 15 * MS)
+    assert not comparison.done
+    bench.link.reset()
+    bench.run(lambda: comparison.done)
+    assert comparison.attempts == 2
+    assert comparison.report is not None
+    assert comparison.report.identical
+    bench.close()
+
+
+REPORTS = st.builds(
+    ComparisonReport,
+    st.integers(0, 9),
+    st.integers(0, 9),
+    files=st.lists(
+        st.builds(FileDifference, st.text(), st.integers(0), st.integers(0), st.integers(0)),
+        max_size=2,
+    ),
+    only_at_source=st.lists(st.text(), max_size=2),
+)
+
+
+@given(REPORTS)
+def test_reports_come_back(report):
+    assert ComparisonReport.from_json(report.to_json()) == report
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": "comparison/1"}'])
+def test_what_is_no_report_is_refused(text):
+    with pytest.raises(ValueError, match=r".+"):
+        ComparisonReport.from_json(text)

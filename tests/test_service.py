@@ -1,0 +1,175 @@
+"""The services over the emulated world: drained, not drained, promoted, fenced, reported."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from replicator.capture import CapturedVolume
+from replicator.replica import Replica
+from replicator.replica_store import ReplicaStore
+from replicator.runtime import Completion, sleep_ns
+from replicator.safeguards import ReplicaOptions
+from replicator.service import (
+    Ending,
+    request_promotion,
+    serve_replica,
+    serve_source,
+)
+from replicator.source import Source, SourceOptions
+from replicator.source_place import SourcePlace, SpoolOptions
+from replicator.status import Reporter, SpoolTrend, replica_status, source_status
+from replicator.status_page import StatusPage
+from simulator.device import DiskModel
+from simulator.host import Host, World
+from simulator.link import Link, LinkModel
+
+MS, SECOND = 1_000_000, 1_000_000_000
+DISK = DiskModel(
+    size_bytes=256 << 20, bytes_per_second=100_000_000, positioning_ns=MS, sync_overhead_ns=MS
+)
+
+
+@dataclass
+class Worlds:
+    """Two machines and a link of 8 Mbit/s; what the services ended with."""
+
+    world: World = field(default_factory=lambda: World(seed=1))
+    endings: dict[str, Ending] = field(default_factory=dict)
+    stops: dict[str, Completion[str]] = field(default_factory=dict)
+    documents: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    store: ReplicaStore | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("source", "replica"):
+            self.world.machine(name).add_disk("data", DISK)
+        assert self.world.network is not None
+        model = LinkModel(bits_per_second=8_000_000, rtt_ns=20 * MS)
+        self.link = self.world.network.add_link(Link(self.world.clock, "source", "replica", model))
+
+    def reporter(self, host: Host, name: str, look: Callable[[], Any]) -> Reporter:
+        page = StatusPage(host.volume("data"), f"/status.{name}")
+        self.documents[name] = page.get
+        return Reporter(host, lambda: page, name, "set", 0, 200 * MS, look)
+
+    def place(self, host: Host) -> SourcePlace:
+        volume = host.volume("data")
+        options = SpoolOptions(16 << 20, 1 << 20)
+        return SourcePlace(host, volume, "/data", volume, "/spool", "set", "source", options)
+
+    def start_source(self, drain_ns: int) -> None:
+        host = self.world.machine("source").start("sender")
+        stop = self.stops["source"] = Completion()
+
+        async def main() -> None:
+            place = self.place(host)
+            await place.prepare()
+            board = place.board()
+            options = SourceOptions("set", "source", "replica:7000", heartbeat_ns=200 * MS)
+            source = Source(host, place.reader(board), place.files(), options)
+            trend = SpoolTrend()
+            reporter = self.reporter(host, "source", lambda: source_status(source, False, trend))
+
+            async def wait() -> str:
+                return await stop
+
+            self.endings["source"] = await serve_source(
+                host, place, source, reporter, wait, drain_ns, lambda _keeps: None
+            )
+
+        host.start(main(), "sender")
+
+    def start_replica(self, drain_ns: int) -> None:
+        host = self.world.machine("replica").start("replica")
+        stop = self.stops["replica"] = Completion()
+
+        async def main() -> None:
+            volume = host.volume("data")
+            store = self.store = ReplicaStore(
+                host, volume, "/replica", volume, "/replica", ReplicaOptions("set", "replica")
+            )
+            replica = Replica(host, store, "replica:7000", 200 * MS)
+            reporter = self.reporter(host, "replica", lambda: replica_status(store, replica))
+
+            async def wait() -> str:
+                return await stop
+
+            self.endings["replica"] = await serve_replica(
+                host, store, replica, reporter, wait, drain_ns, lambda: None
+            )
+
+        host.start(main(), "replica")
+
+    def start_program(self, writes: int, pause_ns: int) -> None:
+        host = self.world.machine("source").start("program", networked=False)
+
+        async def main() -> None:
+            place = self.place(host)
+            await place.prepare()
+            board = place.board()
+            lock = await place.take_capture_lock(board, 10 * SECOND)
+            keeper = place.keeper(board)
+            await keeper.open()
+            volume = CapturedVolume(keeper.capture)
+            file, numbers = volume.create("/data/file"), random.Random(1)
+            for number in range(writes):
+                file.write_at(number * 8192, numbers.randbytes(8192))
+                await sleep_ns(pause_ns)
+            lock.release()
+
+        host.start(main(), "program")
+
+    def run(self, until_ns: int) -> None:
+        self.world.clock.run_until(until_ns)
+
+    def status(self, name: str) -> dict[str, Any]:
+        document = self.documents[name]()
+        assert document is not None
+        return dict(document["status"])
+
+
+@pytest.fixture
+def worlds() -> Iterator[Worlds]:
+    made = Worlds()
+    yield made
+    made.world.close()
+
+
+@pytest.mark.parametrize("drain_ns", [60 * SECOND, 200 * MS])
+def test_the_source_drains_or_says_that_it_did_not(worlds: Worlds, drain_ns: int) -> None:
+    worlds.start_replica(SECOND)
+    worlds.start_source(drain_ns)
+    worlds.run(3 * SECOND)
+    worlds.start_program(300, 0)
+    worlds.run(3 * SECOND + 600 * MS)
+    assert worlds.status("source")["lag_operations"] > 0
+    worlds.stops["source"].set("SIGTERM")
+    worlds.run(60 * SECOND)
+    expected = Ending.DRAINED if drain_ns > SECOND else Ending.NOT_DRAINED
+    assert worlds.endings["source"] == expected
+    assert (worlds.status("source")["lag_operations"] == 0) == (expected == Ending.DRAINED)
+    assert worlds.documents["source"]()["ended"] == expected.value
+    worlds.stops["replica"].set("SIGTERM")
+    worlds.run(120 * SECOND)
+    assert worlds.endings["replica"] == Ending.DRAINED
+    status = worlds.status("replica")
+    assert status["applied"] == status["durable"] == status["checkpointed"]
+
+
+def test_a_promotion_fences_the_source(worlds: Worlds) -> None:
+    worlds.start_replica(SECOND)
+    worlds.start_source(SECOND)
+    worlds.start_program(50, MS)
+    worlds.run(5 * SECOND)
+    assert worlds.status("replica")["state"] == "streaming"
+    assert worlds.store is not None
+    asking = worlds.world.machine("replica").processes["replica"]
+    asking.kernel.run_task(request_promotion(worlds.store), "operator")
+    worlds.run(30 * SECOND)
+    assert worlds.status("replica")["state"] == "promoted"
+    assert worlds.endings["source"] == Ending.FENCED
+    assert worlds.status("source")["state"] == "fenced"
