@@ -12,8 +12,8 @@ import struct
 from typing import Final
 
 import xxhash
-import zstandard
 
+from replicator.compression import Contexts
 from replicator.errors import ProtocolViolation
 from replicator.operation import (
     OUTCOME,
@@ -48,18 +48,18 @@ class Compressor:
     """
 
     def __init__(self, level: int | None, probe_every: int = 8) -> None:
-        self._context = None if level is None else zstandard.ZstdCompressor(level=level)
+        self._contexts = None if level is None else Contexts(level)
         self._probe_every = probe_every
         self._plain_left = 0
 
     def __call__(self, data: bytes) -> tuple[bytes, bool]:
         """The bytes to send and whether they are compressed."""
-        if self._context is None:
+        if self._contexts is None:
             return data, False
         if self._plain_left:
             self._plain_left -= 1
             return data, False
-        packed = self._context.compress(data)
+        packed = self._contexts.compress(data)
         if len(packed) * 20 >= len(data) * 19:
             self._plain_left = self._probe_every
             return data, False

@@ -26,8 +26,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-import zstandard
-
 from replicator.block_frames import (
     EXTENTS_PER_FRAME,
     EXTENTS_PER_PAGE_FRAME,
@@ -40,6 +38,7 @@ from replicator.block_frames import (
     bits_of,
 )
 from replicator.catalogue import Catalogue, Entry
+from replicator.compression import Contexts
 from replicator.digests import (
     DIGEST_COST_NS_PER_BYTE,
     EXTENT_BYTES,
@@ -117,11 +116,7 @@ class Questioner:
         self._answers = answers
         self._on_pages = on_pages
         self._traffic = traffic
-        self.compress = (
-            None
-            if compression_level is None
-            else zstandard.ZstdCompressor(compression_level).compress
-        )
+        self.compress = None if compression_level is None else Contexts(compression_level).compress
         self._questions: dict[tuple[int, int], _Question] = {}
         """By file id and first extent."""
         self._extents: dict[tuple[int, int], tuple[tuple[int, int], int]] = {}
