@@ -1,6 +1,6 @@
 """The truth: what the source's programs did, seen at their storage calls, above capture.
 
-:class:`TruthVolume` is the volume that programs write through.  It hands each call on and
+Programs write through :class:`simulator.witness.WitnessedVolume`.  It hands each call on and
 then looks, by itself, at what the file system below shows: the bytes written must be there,
 and the image digest after the call is noted, with its time, under the number that capture
 gave the operation.  So a change that capture missed shows as two digests for one number,
@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from replicator.capture import Capture
 from replicator.errors import StorageError
 from replicator.runtime import Crashed
-from replicator.runtime.port import Buffer, File, Lock, SharedPage, Stat, Volume
+from replicator.runtime.port import Buffer, File
 from simulator.blocks import BLOCK_BYTES, read_range
 from simulator.digest import MASK, file_term, image_digest, path_key, refresh, size_term
 from simulator.disk import Disk
@@ -140,6 +140,12 @@ class Truth:
             if node is inode:
                 key += path_key(path[prefix:])
         self._terms[inode.number] = (file_term(inode), key)
+
+    def watched(self, file: File, path: str) -> TruthFile:
+        """The file, with its changes noted here."""
+        node = self.disk.names.node(path)
+        assert isinstance(node, Inode)
+        return TruthFile(self, file, node)
 
     def names_changed(self) -> None:
         self._terms.clear()
@@ -311,93 +317,3 @@ class TruthFile:
 
     def close(self) -> None:
         self._file.close()
-
-
-class TruthVolume:
-    """The source's programs write through this; ``below`` is the capturing volume."""
-
-    def __init__(self, truth: Truth, below: Volume) -> None:
-        self._truth = truth
-        self._below = below
-
-    @property
-    def name(self) -> str:
-        return self._below.name
-
-    def _inode(self, path: str) -> Inode:
-        node = self._truth.disk.names.node(path)
-        assert isinstance(node, Inode)
-        return node
-
-    def _inside(self, *paths: str) -> bool:
-        return all(path.startswith(self._truth.root + "/") for path in paths)
-
-    def _names(self, call: str, paths: Iterable[str], *arguments: Any) -> Any:
-        if not self._inside(*paths):
-            return getattr(self._below, call)(*arguments)
-        try:
-            answer = getattr(self._below, call)(*arguments)
-        except Crashed:
-            self._truth.crashed_in(call, *arguments)
-            raise
-        except StorageError:
-            self._truth.nothing_changed()
-            raise
-        self._truth.names_changed()
-        return answer
-
-    def create(self, path: str) -> File:
-        file = self._names("create", (path,), path)
-        return TruthFile(self._truth, file, self._inode(path)) if self._inside(path) else file
-
-    def open(self, path: str) -> File:
-        file = self._below.open(path)
-        return TruthFile(self._truth, file, self._inode(path)) if self._inside(path) else file
-
-    def rename(self, old: str, new: str) -> None:
-        self._names("rename", (old, new), old, new)
-
-    def unlink(self, path: str) -> None:
-        self._names("unlink", (path,), path)
-
-    def link(self, old: str, new: str) -> None:
-        self._names("link", (old, new), old, new)
-
-    def symlink(self, target: str, path: str) -> None:
-        self._names("symlink", (path,), target, path)
-
-    def mkdir(self, path: str) -> None:
-        self._names("mkdir", (path,), path)
-
-    def rmdir(self, path: str) -> None:
-        self._names("rmdir", (path,), path)
-
-    def set_attributes(self, path: str, attributes: int) -> None:
-        self._names("set_attributes", (path,), path, attributes)
-
-    def list(self, path: str) -> list[str]:
-        return self._below.list(path)
-
-    def stat(self, path: str) -> Stat:
-        return self._below.stat(path)
-
-    def exists(self, path: str) -> bool:
-        return self._below.exists(path)
-
-    def shared_page(self, path: str, size_bytes: int) -> SharedPage:
-        return self._below.shared_page(path, size_bytes)
-
-    def free_bytes(self) -> int:
-        return self._below.free_bytes()
-
-    def lock(self, path: str) -> Lock:
-        return self._below.lock(path)
-
-    async def sync_directory(self, path: str) -> None:
-        await self._below.sync_directory(path)
-
-    async def admit(self, size_bytes: int) -> None:
-        await self._below.admit(size_bytes)
-
-
-__all__ = ["Truth", "TruthFile", "TruthVolume"]

@@ -15,14 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replicator.board import Board
-from replicator.capture import Capture, CapturedVolume, SpoolPolicy
+from replicator.capture import Capture, SpoolPolicy
+from replicator.captured_volume import CapturedVolume
 from replicator.errors import StorageError
 from replicator.runtime.port import Buffer, File, Volume
 from replicator.spool import Spool
 from simulator.device import DiskModel
 from simulator.digest import image_digest
 from simulator.host import World
-from simulator.truth import Truth, TruthVolume
+from simulator.truth import Truth
+from simulator.witness import WitnessedVolume
 from tests.disk.bench import Bench, Choices
 
 ROOT = "/set"
@@ -295,7 +297,7 @@ class Source:
         self.truth.capture = self.capture
         self.begin_epoch(1)
         captured = CapturedVolume(self.capture)
-        self.volume = TruthVolume(self.truth, above(captured, self.raw))
+        self.volume = WitnessedVolume(self.truth, above(captured, self.raw))
         self.bench = Bench(disk=disk)
 
     def begin_epoch(self, epoch: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from replicator.capture import CapturedVolume
+from replicator.captured_volume import CapturedVolume
 from replicator.replica import Replica
 from replicator.replica_store import ReplicaStore
 from replicator.runtime import Completion, sleep_ns

@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
-from replicator.capture import Capture, CapturedVolume
+from replicator.capture import Capture
+from replicator.captured_volume import CapturedVolume
 from replicator.config import LoadedConfiguration
 from replicator.host.processes import count_start, source_place
 from replicator.host.world import HostRuntime

@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from replicator.capture import CapturedFile
+from replicator.captured_volume import CapturedFile
 from replicator.errors import StorageError
 from replicator.host.files import HostFile, pread_all, sync_descriptor
 from replicator.host.paths import translated

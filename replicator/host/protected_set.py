@@ -32,7 +32,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from replicator.capture import CapturedVolume
+from replicator.captured_volume import CapturedVolume
 from replicator.config import load_configuration
 from replicator.errors import CaptureBroken, ReplicatorError, SpoolFull
 from replicator.host.captured_volume import CapturedSet, captured_volume

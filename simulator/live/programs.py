@@ -29,9 +29,10 @@ from simulator.exchange.ledger import Ledger
 from simulator.exchange.load import LoadConfig
 from simulator.exchange.small_store import SmallStoreConfig
 from simulator.live.ledger_file import RecordedLedger
-from simulator.live.truth_volume import LiveTruth, LiveTruthVolume
+from simulator.live.truth_volume import LiveTruth
 from simulator.scenario_model import StoreStream, TraceStream
 from simulator.traces import TracePlayer, read_writes
+from simulator.witness import WitnessedVolume
 from simulator.workload import StoreWorkload, TraceWorkload, Workload
 
 READY: Final = "ready"
@@ -130,7 +131,7 @@ def run_programs(specification: ProgramsSpecification, zero_ns: int) -> None:
     async def main(runtime: HostRuntime) -> None:
         async with captured_volume(runtime, loaded) as protected:
             truth.capture = protected.capture
-            volume = LiveTruthVolume(truth, protected.volume)
+            volume = WitnessedVolume(truth, protected.volume)
             await workload().run(runtime, volume, zero_ns + specification.duration_ns)
 
     run_on_host(main, name="programs", incarnation=0, emit=emit)

@@ -1,9 +1,9 @@
 """The volume through which the programs of a live run write: it notes what really happened.
 
-As :class:`simulator.truth.TruthVolume`, over real files: each call is handed on to the captured
-volume, and then the file system itself is asked, by a descriptor of our own: the bytes written
-must be there, and the image digest after the call is noted under the number that capture gave
-the operation (:mod:`simulator.live.truth_file`).
+As :class:`simulator.witness.WitnessedVolume`, over real files: each call is handed on to the
+captured volume, and then the file system itself is asked, by a descriptor of our own: the bytes
+written must be there, and the image digest after the call is noted under the number that capture
+gave the operation (:mod:`simulator.live.truth_file`).
 
 A program that was killed in the middle of a call leaves it open whether it happened.  At the
 next start the history says how many operations it has: as many as are noted, and then the image
@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from replicator.capture import Capture
 from replicator.errors import StorageError
-from replicator.runtime.port import Buffer, File, Lock, SharedPage, Stat, Volume
+from replicator.runtime.port import Buffer, File
 from simulator.live.real_tree import TreeDigest
 from simulator.live.truth_file import EPOCH, OPERATION, UNCAPTURED, TruthReader, TruthWriter
 
@@ -94,6 +93,14 @@ class LiveTruth:
         """A file was cut, grown or zeroed."""
         self.tree.content_changed(fd, offset, length, zeroed=True)
         self._note(0)
+
+    def watched(self, file: File, path: str) -> LiveTruthFile:
+        """The file, with its changes noted here."""
+        return LiveTruthFile(self, file, path)
+
+    def crashed_in(self, call: str, *_arguments: Any) -> None:
+        """Nothing of a real process runs on after its crash."""
+        raise AssertionError(f"crashed in {call}, and still here")
 
     def names_changed(self) -> None:
         """A name came, went or changed."""
@@ -186,83 +193,3 @@ class LiveTruthFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-
-class LiveTruthVolume:
-    """The programs write through this; ``below`` is the captured volume, with real paths."""
-
-    def __init__(self, truth: LiveTruth, below: Volume) -> None:
-        self._truth = truth
-        self._below = below
-
-    @property
-    def name(self) -> str:
-        return self._below.name
-
-    def _inside(self, *paths: str) -> bool:
-        return all(path.startswith(self._truth.root + "/") for path in paths)
-
-    def _names(self, call: str, paths: Iterable[str], *arguments: Any) -> Any:
-        if not self._inside(*paths):
-            return getattr(self._below, call)(*arguments)
-        try:
-            answer = getattr(self._below, call)(*arguments)
-        except StorageError:
-            self._truth.nothing_changed()
-            raise
-        self._truth.names_changed()
-        return answer
-
-    def _file(self, file: File, path: str) -> File:
-        return LiveTruthFile(self._truth, file, path) if self._inside(path) else file
-
-    def create(self, path: str) -> File:
-        return self._file(self._names("create", (path,), path), path)
-
-    def open(self, path: str) -> File:
-        return self._file(self._below.open(path), path)
-
-    def rename(self, old: str, new: str) -> None:
-        self._names("rename", (old, new), old, new)
-
-    def unlink(self, path: str) -> None:
-        self._names("unlink", (path,), path)
-
-    def link(self, old: str, new: str) -> None:
-        self._names("link", (old, new), old, new)
-
-    def symlink(self, target: str, path: str) -> None:
-        self._names("symlink", (path,), target, path)
-
-    def mkdir(self, path: str) -> None:
-        self._names("mkdir", (path,), path)
-
-    def rmdir(self, path: str) -> None:
-        self._names("rmdir", (path,), path)
-
-    def set_attributes(self, path: str, attributes: int) -> None:
-        self._names("set_attributes", (path,), path, attributes)
-
-    def list(self, path: str) -> list[str]:
-        return self._below.list(path)
-
-    def stat(self, path: str) -> Stat:
-        return self._below.stat(path)
-
-    def exists(self, path: str) -> bool:
-        return self._below.exists(path)
-
-    def shared_page(self, path: str, size_bytes: int) -> SharedPage:
-        return self._below.shared_page(path, size_bytes)
-
-    def free_bytes(self) -> int:
-        return self._below.free_bytes()
-
-    def lock(self, path: str) -> Lock:
-        return self._below.lock(path)
-
-    async def sync_directory(self, path: str) -> None:
-        await self._below.sync_directory(path)
-
-    async def admit(self, size_bytes: int) -> None:
-        await self._below.admit(size_bytes)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from replicator.board import Board
-from replicator.capture import Capture, CapturedVolume, SpoolPolicy
+from replicator.capture import Capture, SpoolPolicy
+from replicator.captured_volume import CapturedVolume
 from replicator.history import HistoryKeeper, keep_while_nobody_captures
 from replicator.replica import Replica
 from replicator.replica_store import ReplicaStore
@@ -21,7 +22,8 @@ from replicator.safeguards import ALL_SAFEGUARDS, ReplicaOptions, Safeguards
 from replicator.source import Source, SourceOptions, SourceState
 from replicator.source_place import SourcePlace, SpoolOptions
 from simulator.host import Host, Machine, World
-from simulator.truth import Truth, TruthVolume
+from simulator.truth import Truth
+from simulator.witness import WitnessedVolume
 from simulator.workload import Workload
 
 SOURCE, REPLICA = "source", "replica"
@@ -164,7 +166,7 @@ class ByteLevelSystem:
         lock = await place.take_capture_lock(board, patience_ns)
         keeper = self._keeper(place, board)
         await keeper.open()
-        programs = TruthVolume(self.truth, CapturedVolume(keeper.capture))
+        programs = WitnessedVolume(self.truth, CapturedVolume(keeper.capture))
         async with group() as g:
             service = g.spawn(keeper.serve(), "keeper")
             await self.workload.run(host, programs, self.until_ns)

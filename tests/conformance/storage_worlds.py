@@ -23,7 +23,8 @@ from unittest import mock
 import pytest
 
 from replicator.board import Board
-from replicator.capture import Capture, CapturedVolume, SpoolPolicy
+from replicator.capture import Capture, SpoolPolicy
+from replicator.captured_volume import CapturedVolume
 from replicator.host.volume import HostVolume
 from replicator.host.world import HostRuntime
 from replicator.runtime.port import Volume

@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from replicator.capture import Capture, CapturedVolume
+from replicator.capture import Capture
+from replicator.captured_volume import CapturedVolume
 from replicator.host.world import HostRuntime, run_on_host
 from replicator.runtime import TimedOut, deadline, group, sleep_ns
 from replicator.runtime.port import Volume

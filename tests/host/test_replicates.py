@@ -6,7 +6,7 @@ import os
 import random
 from pathlib import Path
 
-from replicator.capture import CapturedVolume
+from replicator.captured_volume import CapturedVolume
 from replicator.host.world import HostRuntime, run_on_host
 from replicator.replica import Replica
 from replicator.replica_store import ReplicaStore

@@ -1,0 +1,272 @@
+"""The volume through which the source's programs write: each change becomes an operation.
+
+Append its intent with the data to the spool, change the file, raise the completed mark: plain
+calls, so nothing can come between (:mod:`replicator.capture`).  Reads and everything outside
+the protected root go straight through.
+"""
+
+from __future__ import annotations
+
+from replicator.capture import Capture
+from replicator.catalogue import Entry
+from replicator.errors import StorageError
+from replicator.operation import Operation, OperationKind, write_prefix
+from replicator.runtime.port import MAX_WRITE_BYTES, Buffer, File
+from replicator.runtime.volume_over import VolumeOver
+
+
+class CapturedFile:
+    """A file of the protected set; changes through it are captured."""
+
+    __slots__ = ("_capture", "_file", "file_id")
+
+    def __init__(self, capture: Capture, file: File, file_id: int) -> None:
+        self._capture = capture
+        self._file = file
+        self.file_id = file_id
+
+    @property
+    def path(self) -> str:
+        return self._file.path
+
+    @property
+    def file(self) -> File:
+        """The file below, which nothing captures."""
+        return self._file
+
+    @property
+    def size_bytes(self) -> int:
+        return self._file.size_bytes
+
+    def write_at(self, offset: int, *buffers: Buffer) -> int:
+        data = buffers[0] if len(buffers) == 1 else b"".join(buffers)
+        if type(data) is not bytes:
+            data = bytes(data)
+        length = len(data)
+        if length > MAX_WRITE_BYTES:
+            raise StorageError(
+                f"one write of {length} bytes is too large to be captured",
+                path=self._file.path,
+                offset=offset,
+                remedy=f"Write at most {MAX_WRITE_BYTES} bytes at a time.",
+            )
+        capture = self._capture
+        prefix = write_prefix(self.file_id, offset, length, capture.runtime.wall_ns())
+        captured = capture.intend(prefix, data, self._file.path)
+        try:
+            written = self._file.write_at(offset, data)
+        except StorageError:
+            if captured:
+                capture.spool.outcome(0)
+                capture.spool.complete()
+            raise
+        if captured:
+            if written != length:
+                capture.spool.outcome(written)
+            capture.spool.complete()
+        return written
+
+    def truncate(self, size_bytes: int) -> None:
+        self._change(OperationKind.TRUNCATE, size_bytes, 0)
+
+    def zero_range(self, offset: int, length: int) -> None:
+        self._change(OperationKind.ZERO_RANGE, offset, length)
+
+    def _change(self, kind: OperationKind, offset: int, length: int) -> None:
+        capture = self._capture
+        operation = capture.names_operation(
+            Operation(kind, file_id=self.file_id, offset=offset, length=length)
+        )
+        captured = capture.intend(operation.encode_prefix(), b"", self.path)
+        try:
+            if kind == OperationKind.TRUNCATE:
+                self._file.truncate(offset)
+            else:
+                self._file.zero_range(offset, length)
+        except StorageError:
+            if captured:
+                capture.spool.outcome(0)
+                capture.spool.complete()
+            raise
+        if captured:
+            capture.spool.complete()
+
+    def allocate(self, offset: int, length: int) -> None:
+        self._file.allocate(offset, length)
+
+    async def read_at(self, offset: int, length: int) -> bytes:
+        return await self._file.read_at(offset, length)
+
+    async def sync(self) -> None:
+        await self._file.sync()
+        self.note_synced()
+
+    def note_synced(self) -> None:
+        """Capture that all that was written before is on the disk."""
+        capture = self._capture
+        operation = capture.names_operation(Operation(OperationKind.SYNC, file_id=self.file_id))
+        if capture.intend(operation.encode_prefix(), b"", self.path):
+            capture.spool.complete()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class CapturedVolume(VolumeOver):
+    """The storage port for the source's programs.
+
+    Arguments
+    ---------
+    capture: of the protected set; what lies outside of its root goes straight through.
+    """
+
+    def __init__(self, capture: Capture) -> None:
+        super().__init__(capture.volume)
+        self._capture = capture
+
+    def _inside(self, path: str) -> bool:
+        return path.startswith(self._capture.root + "/")
+
+    def _relative(self, path: str) -> str:
+        return path[len(self._capture.root) :]
+
+    def _do(self, operation: Operation, path: str) -> None:
+        """Capture and carry out one change of names below the root."""
+        capture, volume = self._capture, self.below
+        operation = capture.names_operation(operation)
+        captured = capture.intend(operation.encode_prefix(), b"", path)
+        root, kind = capture.root, operation.kind
+        name, name2 = root + operation.name, root + operation.name2
+        try:
+            if kind == OperationKind.CREATE:
+                volume.create(name).close()
+            elif kind == OperationKind.RENAME:
+                volume.rename(name, name2)
+            elif kind == OperationKind.UNLINK:
+                volume.unlink(name)
+            elif kind == OperationKind.LINK:
+                volume.link(name, name2)
+            elif kind == OperationKind.SYMLINK:
+                volume.symlink(operation.name2, name)
+            elif kind == OperationKind.MKDIR:
+                volume.mkdir(name)
+            elif kind == OperationKind.RMDIR:
+                volume.rmdir(name)
+            else:
+                volume.set_attributes(name, operation.offset)
+        except StorageError:
+            if captured:
+                capture.spool.outcome(0)
+                capture.spool.complete()
+            raise
+        capture.spool.catalogue.apply(operation)
+        if captured:
+            capture.spool.complete()
+
+    def _entry(self, path: str) -> Entry:
+        entry = self._capture.spool.catalogue.entries.get(self._relative(path))
+        if entry is None:
+            # Not in the catalogue: let the volume say what is wrong with the path.
+            self.below.stat(path)
+            raise StorageError("the name is not known to capture", path=path)
+        return entry
+
+    def _same_side(self, old: str, new: str) -> bool:
+        inside = self._inside(old)
+        if inside != self._inside(new):
+            raise StorageError(
+                "a name cannot move across the border of the protected set",
+                path=old,
+                remedy="Copy the file instead.",
+            )
+        if f"{self._capture.root}/".startswith(f"{old}/"):
+            raise StorageError(
+                "the root of the protected set cannot be moved while it is captured",
+                path=old,
+                remedy="End the protection first.",
+            )
+        return inside
+
+    def create(self, path: str) -> File:
+        if not self._inside(path):
+            return super().create(path)
+        file_id = self._capture.spool.catalogue.next_id
+        if self.below.exists(path):
+            return super().create(path)  # raises: the name is taken
+        self._do(Operation(OperationKind.CREATE, file_id=file_id, name=self._relative(path)), path)
+        return CapturedFile(self._capture, self.below.open(path), file_id)
+
+    def open(self, path: str) -> File:
+        file = self.below.open(path)
+        if not self._inside(path):
+            return file
+        return CapturedFile(self._capture, file, self._entry(path).file_id)
+
+    def rename(self, old: str, new: str) -> None:
+        if not self._same_side(old, new):
+            super().rename(old, new)
+            return
+        operation = Operation(
+            OperationKind.RENAME,
+            file_id=self._entry(old).file_id,
+            name=self._relative(old),
+            name2=self._relative(new),
+        )
+        self._do(operation, old)
+
+    def unlink(self, path: str) -> None:
+        if not self._inside(path):
+            super().unlink(path)
+            return
+        file_id = self._entry(path).file_id
+        self._do(Operation(OperationKind.UNLINK, file_id=file_id, name=self._relative(path)), path)
+
+    def link(self, old: str, new: str) -> None:
+        if not self._same_side(old, new):
+            super().link(old, new)
+            return
+        operation = Operation(
+            OperationKind.LINK,
+            file_id=self._entry(old).file_id,
+            name=self._relative(old),
+            name2=self._relative(new),
+        )
+        self._do(operation, old)
+
+    def symlink(self, target: str, path: str) -> None:
+        if not self._inside(path):
+            super().symlink(target, path)
+            return
+        self._do(self._new(OperationKind.SYMLINK, path, target), path)
+
+    def mkdir(self, path: str) -> None:
+        if not self._inside(path):
+            super().mkdir(path)
+            return
+        self._do(self._new(OperationKind.MKDIR, path), path)
+
+    def _new(self, kind: OperationKind, path: str, name2: str = "") -> Operation:
+        file_id = self._capture.spool.catalogue.next_id
+        return Operation(kind, file_id=file_id, name=self._relative(path), name2=name2)
+
+    def rmdir(self, path: str) -> None:
+        if not self._inside(path):
+            super().rmdir(path)
+            return
+        file_id = self._entry(path).file_id
+        self._do(Operation(OperationKind.RMDIR, file_id=file_id, name=self._relative(path)), path)
+
+    def set_attributes(self, path: str, attributes: int) -> None:
+        if not self._inside(path):
+            super().set_attributes(path, attributes)
+            return
+        operation = Operation(
+            OperationKind.SET_ATTRIBUTES,
+            file_id=self._entry(path).file_id,
+            offset=attributes,
+            name=self._relative(path),
+        )
+        self._do(operation, path)
+
+    async def admit(self, size_bytes: int) -> None:
+        await self._capture.admit(size_bytes)
