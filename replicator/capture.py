@@ -33,6 +33,7 @@ from replicator.runtime.port import (
     EntryKind,
     Runtime,
     Volume,
+    write_all,
 )
 from replicator.spool import Spool
 from replicator.units import spell_size
@@ -80,9 +81,25 @@ class Capture:
         """Start a history whose operation 0 is the image as it is now; plain calls only.
 
         ``history`` is what tells it from any other of the same number (see ``genesis``).
+        Raises SpoolFull, StorageError; then nothing is captured, and the board says why.
         """
+        try:
+            self._announce(0, False, "a new epoch is being begun")
+            self.spool.begin_epoch(epoch, self._image_now(), history)
+        except (SpoolFull, StorageError) as error:
+            self.capturing = False
+            self.stop_reason = f"no epoch can be begun: {error}"
+            self.spool.room.notify()  # nobody waits for room in a history that is over
+            self._announce(0, False, self.stop_reason)
+            raise
+        self.capturing = True
+        self.stop_reason = ""
+        self.runtime.emit("epoch", epoch)
+        self._announce(epoch, True, "")
+
+    def _image_now(self) -> Catalogue:
+        """The names below the root with the sizes and inodes that they have now."""
         names = self.spool.catalogue
-        self._announce(0, False, "a new epoch is being begun")
         if not self.capturing and not names.entries:
             names = scan(self.volume, self.root)
         fresh = Catalogue()
@@ -93,11 +110,7 @@ class Capture:
                 size, inode = stat.size_bytes, stat.inode
             fresh.add(path, replace(entry, size_bytes=size, inode=inode))
         fresh.next_id = max(fresh.next_id, names.next_id)
-        self.spool.begin_epoch(epoch, fresh, history)
-        self.capturing = True
-        self.stop_reason = ""
-        self.runtime.emit("epoch", epoch)
-        self._announce(epoch, True, "")
+        return fresh
 
     def continue_epoch(self) -> None:
         """Go on with the history that the spool holds."""
@@ -150,7 +163,7 @@ class Capture:
             file = volume.open(root + names[0])
             if kind == OperationKind.WRITE:
                 await volume.admit(operation.length)
-                file.write_at(operation.offset, operation.data)
+                write_all(file, operation.offset, operation.data)
             elif kind == OperationKind.TRUNCATE:
                 file.truncate(operation.offset)
             else:

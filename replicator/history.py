@@ -18,8 +18,8 @@ of the next epoch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 import xxhash
@@ -33,6 +33,8 @@ from replicator.slots import StateSlots
 
 ASK_AGAIN_NS = 50_000_000
 """How often a program that waits for the capture lock tries again."""
+LOOK_AGAIN_NS = 1_000_000_000
+"""How often a keeper looks at the board when no bell rings: a lost ring costs this much."""
 FULL_VOLUME_NS = 5_000_000_000
 """How long to wait before a volume that was full is tried again."""
 
@@ -69,6 +71,8 @@ class HistoryKeeper:
         self._random = runtime.random("history")
         self._highest = 0
         """The highest epoch ever begun or heard of here."""
+        self._unbegun = ""
+        """Why an epoch was needed that could not be begun; empty for none."""
 
     # -- start ---------------------------------------------------------------------
 
@@ -104,6 +108,7 @@ class HistoryKeeper:
     async def _begin_epoch(self, floor: int, reason: str) -> None:
         """Durably claim the next epoch, then make the image now its operation 0."""
         runtime = self._runtime
+        self._unbegun = reason
         self._highest = max(self._highest, floor) + 1
         origin = (
             f"{self._source_id}/{runtime.boot_id}/{runtime.incarnation}/"
@@ -121,12 +126,19 @@ class HistoryKeeper:
         runtime.emit("epoch_reason", reason)
         with self._exclusive():
             self.capture.begin_epoch(self._highest, history)
+        self._unbegun = ""
+
+    def close(self) -> None:
+        """Close what is open of the spool; nothing can be captured any more."""
+        with self._exclusive():
+            self.capture.capturing = False
+            self.capture.stop_reason = "the history is kept by another process now"
+            self.capture.spool.close()
 
     # -- the sender's wishes -------------------------------------------------------
 
     async def serve(self) -> None:
         """Do what the sender asks for, until cancelled."""
-        bell = self._board.bell(KEEPER)
         while True:
             try:
                 await self.heed()
@@ -135,13 +147,15 @@ class HistoryKeeper:
                 self._runtime.emit("history_stalled", str(full))
                 await sleep_ns(FULL_VOLUME_NS)
                 continue
-            await bell
+            await _ring(self._board, KEEPER, LOOK_AGAIN_NS)
 
     async def heed(self) -> None:
         """Do what the sender asks for now."""
         self._take_releases()
         notice, spool = self._board.sender_notice(), self.capture.spool
-        if notice.end_epoch == spool.epoch and spool.epoch:
+        if self._unbegun:
+            await self._begin_epoch(notice.floor, self._unbegun)
+        elif notice.end_epoch == spool.epoch and spool.epoch:
             reason = notice.reason
             if not self.capture.capturing:
                 reason = self.capture.stop_reason
@@ -152,6 +166,22 @@ class HistoryKeeper:
         if notice.epoch == spool.epoch and notice.released_bytes > spool.released_bytes:
             with self._exclusive():
                 spool.release(notice.released, notice.released_bytes)
+
+
+@asynccontextmanager
+async def kept(keeper: HistoryKeeper) -> AsyncIterator[Capture]:
+    """Keep the history inside the block; who holds the capture lock may enter.
+
+    Raises what :meth:`HistoryKeeper.open` does; what ends the keeping ends the block.
+    """
+    try:
+        await keeper.open()
+        async with group() as g:
+            service = g.spawn(keeper.serve(), "keeper")
+            yield keeper.capture
+            service.cancel()
+    finally:
+        keeper.close()
 
 
 def refuse_other_set(state: dict[str, Any] | None, set_id: str, where: str) -> None:
@@ -231,22 +261,21 @@ async def keep_while_nobody_captures(
             await sleep_ns(max(look_again_ns, 3 * ASK_AGAIN_NS))
             board.want_capture(False)
             continue
+        stalled = False
         try:
             tell(True)
-            keeper = make_keeper()
             runtime.emit("caretaker", "begin")
-            await keeper.open()
-            async with group() as g:
-                service = g.spawn(keeper.serve(), "keeper")
+            async with kept(make_keeper()):
                 while not board.capture_wanted:
-                    await board.bell(KEEPER)
-                service.cancel()
+                    await _ring(board, KEEPER, LOOK_AGAIN_NS)
         except NoSpace as full:
             # Nobody writes, so nothing is lost by waiting; the operator is told why.
             runtime.emit("caretaker_stalled", str(full))
-            await sleep_ns(FULL_VOLUME_NS)
+            stalled = True
         finally:
             tell(False)
             lock.release()
             board.capture_released()
         runtime.emit("caretaker", "end")
+        if stalled:
+            await sleep_ns(FULL_VOLUME_NS)

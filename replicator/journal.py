@@ -278,6 +278,12 @@ class SegmentedLog:
             self._unsynced.remove(segment)
         return segment.reserved_bytes
 
+    def close(self) -> None:
+        """Close the segments' files; the log is of no use any more."""
+        for segment in self.segments:
+            segment.file.close()
+        self.segments.clear()
+
     # -- reading -------------------------------------------------------------------
 
     def segment(self, number: int) -> Segment:

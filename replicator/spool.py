@@ -16,11 +16,13 @@ from dataclasses import dataclass
 
 from replicator.board import Board
 from replicator.catalogue import Catalogue
-from replicator.journal import LogKind, Position, SegmentedLog
+from replicator.errors import SpoolFull
+from replicator.journal import LogFull, LogKind, Position, SegmentedLog
 from replicator.operation import OUTCOME, Operation, decode_operation
 from replicator.records import InvalidRecord, Record, RecordType, genesis
 from replicator.runtime.channels import Signal
 from replicator.runtime.port import Volume
+from replicator.units import spell_size
 from replicator.untrusted import json_object
 
 
@@ -129,12 +131,22 @@ class Spool:
         self.log.append(RecordType.END, self.epoch, self.log.sequence, self.completed, b"")
 
     def begin_epoch(self, epoch: int, catalogue: Catalogue, history: bytes = b"") -> None:
-        """Throw the history away and begin another: the image now is its operation 0."""
+        """Throw the history away and begin another: the image now is its operation 0.
+
+        Raises SpoolFull, StorageError; then there is no history until another is begun.
+        """
         self.epoch, self.history = epoch, history
         self.catalogue = catalogue
         self.completed = 0
         self.log.clear(genesis(self.set_id, epoch, history), 0)
-        self.log.roll(epoch, 1, 0)
+        try:
+            self.log.roll(epoch, 1, 0)
+        except LogFull:
+            raise SpoolFull(
+                f"the limit of {spell_size(self.log.limit_bytes)} does not hold one segment",
+                path=self.log.directory,
+                remedy="Give the spool a larger limit, or smaller segments.",
+            ) from None
         self.released_bytes = 0
         self.post_marks()
         self.room.notify()
@@ -148,6 +160,10 @@ class Spool:
     def _tell_used(self) -> None:
         self._told_used_bytes = self.log.used_bytes
         self.board.occupy(self._told_used_bytes)
+
+    def close(self) -> None:
+        """Close the segments' files: another process, or another keeper, may go on."""
+        self.log.close()
 
     def release(self, sequence: int, total_bytes: int) -> None:
         """The replica will never ask again for what is numbered up to ``sequence``."""

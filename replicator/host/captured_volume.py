@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from replicator.capture import Capture
 from replicator.captured_volume import CapturedVolume
 from replicator.config import LoadedConfiguration
+from replicator.history import kept
 from replicator.host.processes import count_start, source_place
 from replicator.host.world import HostRuntime
 from replicator.runtime import group
@@ -66,25 +67,21 @@ async def captured_volume(
     lock = await place.take_capture_lock(board, patience_ns)
     try:
         count_start(runtime, place.program_starts)
-        keeper = place.keeper(board)
-        await keeper.open()
-        capture = keeper.capture
-        reporter = Reporter(
-            runtime,
-            lambda: StatusPage(place.spool_volume, place.program_status),
-            "program",
-            loaded.set_id,
-            os.getpid(),
-            table.heartbeat_ns,
-            lambda: program_status(capture, held_ns()),
-        )
-        async with group() as g:
-            service = g.spawn(keeper.serve(), "keeper")
+        async with kept(place.keeper(board)) as capture, group() as g:
+            reporter = Reporter(
+                runtime,
+                lambda: StatusPage(place.spool_volume, place.program_status),
+                "program",
+                loaded.set_id,
+                os.getpid(),
+                table.heartbeat_ns,
+                lambda: program_status(capture, held_ns()),
+            )
             reports = g.spawn(reporter.run(), "status")
             yield CapturedSet(CapturedVolume(capture), place.root, capture)
-            service.cancel()
             reports.cancel()
             reporter.report("closed")
     finally:
         lock.release()
         board.capture_released()
+        board.close()

@@ -14,7 +14,7 @@ from typing import Any
 from replicator.board import Board
 from replicator.capture import Capture, SpoolPolicy
 from replicator.captured_volume import CapturedVolume
-from replicator.history import HistoryKeeper, keep_while_nobody_captures
+from replicator.history import HistoryKeeper, keep_while_nobody_captures, kept
 from replicator.replica import Replica
 from replicator.replica_store import ReplicaStore
 from replicator.runtime import group
@@ -164,14 +164,10 @@ class ByteLevelSystem:
         board = place.board()
         patience_ns = 4 * self.options.source.heartbeat_ns + _LOCK_PATIENCE_NS
         lock = await place.take_capture_lock(board, patience_ns)
-        keeper = self._keeper(place, board)
-        await keeper.open()
-        programs = WitnessedVolume(self.truth, CapturedVolume(keeper.capture))
-        async with group() as g:
-            service = g.spawn(keeper.serve(), "keeper")
+        async with kept(self._keeper(place, board)) as capture:
+            programs = WitnessedVolume(self.truth, CapturedVolume(capture))
             await self.workload.run(host, programs, self.until_ns)
             host.emit("programs_done")
-            service.cancel()
         lock.release()
 
     def _keeper(self, place: SourcePlace, board: Board) -> HistoryKeeper:

@@ -33,7 +33,7 @@ def many_files() -> dict[str, bytes]:
 
 def touch_all(turns: int = 2, pause_every: int = 50) -> Steps:
     async def steps(world: FailureWorld, _runtime: Runtime, volume: Volume) -> None:
-        volume = volume._below  # type: ignore[attr-defined]  # the truth is slow with so many
+        volume = volume.below  # type: ignore[attr-defined]  # the truth is slow with so many
         while not (world.system.source and world.source.committed):
             await sleep_ns(MS)
         for turn in range(turns):
