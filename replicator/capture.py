@@ -18,19 +18,17 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from replicator.board import KeeperNotice
 from replicator.catalogue import Catalogue, scan
-from replicator.errors import SpoolFull, StorageError
+from replicator.errors import NoSpace, SpoolFull, StorageError
 from replicator.journal import LogFull
 from replicator.operation import CONTENT_KINDS, Operation, OperationKind
 from replicator.records import HEADER_BYTES
-from replicator.redo import redo_names
+from replicator.redo import NAMES_BEFORE, redo_names
 from replicator.runtime.port import (
-    EntryKind,
     Runtime,
     Volume,
     write_all,
@@ -99,18 +97,8 @@ class Capture:
 
     def _image_now(self) -> Catalogue:
         """The names below the root with the sizes and inodes that they have now."""
-        names = self.spool.catalogue
-        if not self.capturing and not names.entries:
-            names = scan(self.volume, self.root)
-        fresh = Catalogue()
-        for path, entry in names:
-            size = inode = 0
-            if entry.kind == EntryKind.FILE:
-                stat = self.volume.stat(self.root + path)
-                size, inode = stat.size_bytes, stat.inode
-            fresh.add(path, replace(entry, size_bytes=size, inode=inode))
-        fresh.next_id = max(fresh.next_id, names.next_id)
-        return fresh
+        # What is there counts, not what was followed: somebody may have come in beside capture.
+        return scan(self.volume, self.root, self.spool.catalogue)
 
     def continue_epoch(self) -> None:
         """Go on with the history that the spool holds."""
@@ -153,14 +141,19 @@ class Capture:
             self._announce(self.spool.epoch, False, reason)
 
     async def roll_forward(self, operation: Operation) -> None:
-        """Carry out an unfinished intent, whatever part of it had happened already."""
-        volume, root = self.volume, self.root
+        """Carry out an unfinished intent, whatever part of it had happened already.
+
+        A change of names that the file system refuses had been refused before, and is noted as
+        failed.  Raises StorageError, LogFull: then the history cannot be continued.
+        """
+        volume, root, names = self.volume, self.root, self.spool.catalogue
         kind = operation.kind
-        if kind in CONTENT_KINDS:
-            names = self.spool.catalogue.names_of(operation.file_id)
-            if not names or kind == OperationKind.SYNC:
+        if kind not in CONTENT_KINDS:
+            if not self._redone(operation):
+                self.spool.outcome(0)
                 return
-            file = volume.open(root + names[0])
+        elif kind != OperationKind.SYNC and names.names_of(operation.file_id):
+            file = volume.open(root + names.names_of(operation.file_id)[0])
             if kind == OperationKind.WRITE:
                 await volume.admit(operation.length)
                 write_all(file, operation.offset, operation.data)
@@ -169,8 +162,22 @@ class Capture:
             else:
                 file.zero_range(operation.offset, operation.length)
             file.close()
-        else:
-            redo_names(volume, root, operation)
+        names.apply(operation)
+
+    def _redone(self, operation: Operation) -> bool:
+        """Whether a change of names is there now; False when it cannot ever have happened."""
+        known = self.spool.catalogue.entries
+        for path, must_exist in NAMES_BEFORE[operation.kind](operation):
+            if (path in known) != must_exist:
+                return False
+        try:
+            redo_names(self.volume, self.root, operation)
+        except NoSpace:
+            raise
+        except StorageError as refusal:
+            self.runtime.emit("refused_before", str(refusal))
+            return False
+        return True
 
     # -- one operation (plain calls) -----------------------------------------------
 

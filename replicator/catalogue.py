@@ -169,8 +169,11 @@ def scan(volume: Volume, root: str, known: Catalogue | None = None) -> Catalogue
                     file_id = catalogue.next_id
                     catalogue.next_id += 1
                 by_inode[stat.inode] = file_id
-            size = stat.size_bytes if stat.kind == EntryKind.FILE else 0
-            catalogue.add(path, Entry(stat.kind, file_id, stat.attributes, stat.target or "", size))
+            size = inode = 0
+            if stat.kind == EntryKind.FILE:
+                size, inode = stat.size_bytes, stat.inode
+            target = stat.target or ""
+            catalogue.add(path, Entry(stat.kind, file_id, stat.attributes, target, size, inode))
             if stat.kind == EntryKind.DIRECTORY:
                 stack.append(path)
     return catalogue

@@ -26,7 +26,9 @@ import xxhash
 
 from replicator.board import KEEPER, LOCK, Board
 from replicator.capture import Capture
-from replicator.errors import ForeignLog, Locked, NoSpace
+from replicator.errors import ForeignLog, Locked, NoSpace, SpoolFull, StorageError
+from replicator.journal import LogFull
+from replicator.operation import Operation
 from replicator.runtime import Deadline, TimedOut, deadline, group, sleep_ns
 from replicator.runtime.port import Lock, Runtime, Volume
 from replicator.slots import StateSlots
@@ -92,18 +94,25 @@ class HistoryKeeper:
             if state["boot_id"] != self._runtime.boot_id:
                 reason = "the machine was restarted without an orderly stop"
             else:
-                found = await spool.recover(self._highest)
                 spool.history = bytes.fromhex(state["history"])
-                reason = found.gap
+                found = await spool.recover(self._highest)
+                reason = found.gap or await self._roll_forward(found.unfinished)
                 if not reason:
-                    if found.unfinished is not None:
-                        await capture.roll_forward(found.unfinished)
                     self._take_releases()
                     capture.continue_epoch()
                     self._runtime.emit("continue", spool.epoch, spool.completed)
                     return
             capture.rescan()
         await self._begin_epoch(self._highest, reason)
+
+    async def _roll_forward(self, unfinished: Operation | None) -> str:
+        """Finish the operation that was under way; says why that cannot be, else nothing."""
+        if unfinished is not None:
+            try:
+                await self.capture.roll_forward(unfinished)
+            except (LogFull, StorageError) as error:
+                return f"the operation that was under way cannot be finished: {error}"
+        return ""
 
     async def _begin_epoch(self, floor: int, reason: str) -> None:
         """Durably claim the next epoch, then make the image now its operation 0."""
@@ -142,9 +151,9 @@ class HistoryKeeper:
         while True:
             try:
                 await self.heed()
-            except NoSpace as full:
+            except (SpoolFull, StorageError) as error:
                 # The programs go on, and nothing is captured: no reason to end them.
-                self._runtime.emit("history_stalled", str(full))
+                self._runtime.emit("history_stalled", str(error))
                 await sleep_ns(FULL_VOLUME_NS)
                 continue
             await _ring(self._board, KEEPER, LOOK_AGAIN_NS)

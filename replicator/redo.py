@@ -6,8 +6,23 @@ doing it twice is the same as doing it once, as long as no other change of names
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 from replicator.operation import Operation, OperationKind
 from replicator.runtime.port import Volume
+
+NAMES_BEFORE: Final[dict[int, Callable[[Operation], list[tuple[str, bool]]]]] = {
+    OperationKind.CREATE: lambda operation: [(operation.name, False)],
+    OperationKind.MKDIR: lambda operation: [(operation.name, False)],
+    OperationKind.SYMLINK: lambda operation: [(operation.name, False)],
+    OperationKind.LINK: lambda operation: [(operation.name, True), (operation.name2, False)],
+    OperationKind.RENAME: lambda operation: [(operation.name, True)],
+    OperationKind.UNLINK: lambda operation: [(operation.name, True)],
+    OperationKind.RMDIR: lambda operation: [(operation.name, True)],
+    OperationKind.SET_ATTRIBUTES: lambda operation: [(operation.name, True)],
+}
+"""Which names must have been there, and which not: any file system refuses the change else."""
 
 
 def redo_names(volume: Volume, root: str, operation: Operation) -> None:

@@ -395,7 +395,10 @@ class Source:
             traffic,
             self.options.compression_level,
         )
-        await sender.run()
+        try:
+            await sender.run()
+        finally:
+            self._files.close()  # a file that is removed meanwhile gives its space back
         # What was read may show a part of the operation that was under way at that moment,
         # never of one after it.  With it applied, the image is that of an instant: the fence.
         fence = spool.board.intended
@@ -428,7 +431,10 @@ class Source:
                 names,
                 self.options.compression_level,
             )
-            report = await comparer.run()
+            try:
+                report = await comparer.run()
+            finally:
+                self._files.close()
             self._comparison = None
             self.runtime.emit("compared", report.different_bytes, int(report.identical))
             comparison.finish(report)

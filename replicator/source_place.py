@@ -102,7 +102,7 @@ class SourcePlace:
                 path=root,
                 remedy="Give the spool a directory of its own.",
             )
-        refuse_other_set(await self._slots().load(), self.set_id, root)
+        refuse_other_set(await self._slots().look(), self.set_id, root)
 
     def _slots(self) -> StateSlots:
         return StateSlots(self.spool_volume, f"{self._spool_root}/source")

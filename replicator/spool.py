@@ -35,7 +35,10 @@ class RecoveredSpool:
     gap: str
     """Why the history cannot be continued; empty when it can."""
     unfinished: Operation | None
-    """The last intent, to be rolled forward: nobody knows whether it reached the file."""
+    """The last intent, to be rolled forward: nobody knows whether it reached the file.
+
+    The catalogue is as it was before it.
+    """
 
 
 class Spool:
@@ -122,9 +125,12 @@ class Spool:
         self.board.complete(self.completed, log.appended_bytes, self.peak_bytes)
 
     def abandon(self) -> None:
-        """Make the history unusable when not even its end can be noted: a gap that shows."""
-        if self.log.segments:
-            self.volume.unlink(self.log.segments[-1].path)
+        """Make the history unusable when not even its end can be noted: a gap that shows.
+
+        All segments go: the older ones alone would be a sound history that ends earlier.
+        """
+        for segment in reversed(self.log.segments):
+            self.volume.unlink(segment.path)
 
     def end_history(self) -> None:
         """Note that capture stops here; a restart will know that the history has a gap."""
@@ -143,7 +149,8 @@ class Spool:
             self.log.roll(epoch, 1, 0)
         except LogFull:
             raise SpoolFull(
-                f"the limit of {spell_size(self.log.limit_bytes)} does not hold one segment",
+                f"the limit of {spell_size(self.log.limit_bytes)} does not hold one segment "
+                f"with the names of {len(catalogue.entries)} files",
                 path=self.log.directory,
                 remedy="Give the spool a larger limit, or smaller segments.",
             ) from None
@@ -177,7 +184,8 @@ class Spool:
     async def recover(self, epoch: int) -> RecoveredSpool:
         """Open the spool that an earlier process of the same boot left.
 
-        ``epoch`` is what the source's own state says; a spool of another epoch is a gap.
+        ``epoch`` is what the source's own state says; a spool of another epoch is a gap, and
+        so is one that ends before the completed mark that the board still shows.
         Raises ForeignLog.
         """
         pending: Operation | None = None
@@ -221,8 +229,25 @@ class Spool:
             gap = str(damage.error())
         # An outcome, whatever it says, was written when the operation had ended.
         unfinished = last if last is not None and not settled else None
-        settle()
+        if unfinished is None:
+            settle()
         self.epoch = epoch
         self.completed = self.log.sequence
         self.released_bytes = self.log.segments[0].base_bytes if self.log.segments else 0
+        gap = gap or self._gap_by_the_board(epoch)
         return RecoveredSpool(epoch, gap, None if gap else unfinished)
+
+    def _gap_by_the_board(self, epoch: int) -> str:
+        """What the board, which outlives processes, knows of this history and the disk does not."""
+        notice = self.board.keeper_notice()
+        if notice.epoch != epoch or bytes.fromhex(notice.history) != self.history:
+            return ""
+        if not notice.capturing:
+            return f"capture had stopped: {notice.stop_reason}"
+        completed, appended_bytes = self.board.completed, self.board.statistics[0]
+        if completed > self.log.sequence or appended_bytes > self.log.appended_bytes:
+            return (
+                f"the spool ends at operation {self.log.sequence}, "
+                f"although {completed} operations were completed"
+            )
+        return ""

@@ -366,7 +366,14 @@ class SpoolReader:
             raise
         while len(self._files) >= OPEN_SEGMENTS_LIMIT:
             self._files.pop(next(iter(self._files))).file.close()
-        found = await self._read_head(file, path)
+        try:
+            found = await self._read_head(file, path)
+        except BaseException:
+            file.close()
+            raise
+        if number in self._files:  # another task was faster
+            file.close()
+            return self._files[number]
         self._files[number] = found
         return found
 

@@ -23,7 +23,7 @@ from replicator.errors import (
 )
 from replicator.host.captured_volume import captured_volume
 from replicator.host.world import HostRuntime, run_on_host
-from tests.processes.trial import Trial
+from tests.processes.trial import Status, Trial
 
 
 def test_every_call_does_what_it_says_and_is_replicated(trial: Trial) -> None:
@@ -224,3 +224,43 @@ def test_what_ends_the_history_is_told_to_the_program(
         while time.monotonic() < deadline:
             files.list("/")
     files.close()
+
+
+def caretaker(status: Status) -> bool:
+    return bool((status["source"]["status"] or {}).get("caretaker"))
+
+
+def streaming(status: Status) -> bool:
+    return (status["source"]["status"] or {}).get("state") == "streaming"
+
+
+def handles(pid: int | str) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def test_each_hand_over_of_the_history_leaves_no_handle_open(trial: Trial) -> None:
+    sender = trial.start("source")
+    counts: list[tuple[int, int]] = []
+    for number in range(5):
+        trial.wait(caretaker, "the sender keeps the history")
+        before = handles("self")
+        files = protect(str(trial.config))
+        file = files.create(f"/{number}")
+        file.write_at(0, bytes(100_000))
+        file.close()
+        files.close()
+        trial.wait(caretaker, "the sender keeps the history")
+        counts.append((handles("self") - before, handles(sender.pid)))
+    assert [ours for ours, _ in counts] == [0] * 5
+    assert counts[-1][1] == counts[1][1], counts
+
+
+def test_a_removed_file_gives_its_space_back_although_the_sender_had_read_it(
+    trial: Trial,
+) -> None:
+    (trial.data / "old.edb").write_bytes(bytes(range(256)) * 4096)
+    trial.start("replica")
+    sender = trial.start("source")
+    trial.wait(streaming, "synchronized")
+    open_files = {os.readlink(link) for link in Path(f"/proc/{sender.pid}/fd").iterdir()}
+    assert not {path for path in open_files if "old.edb" in path}
