@@ -366,16 +366,13 @@ class SpoolReader:
             raise
         while len(self._files) >= OPEN_SEGMENTS_LIMIT:
             self._files.pop(next(iter(self._files))).file.close()
+        found: _OpenSegment | None = None
         try:
             found = await self._read_head(file, path)
-        except BaseException:
-            file.close()
-            raise
-        if number in self._files:  # another task was faster
-            file.close()
-            return self._files[number]
-        self._files[number] = found
-        return found
+        finally:
+            if found is None or number in self._files:  # useless, or another task was faster
+                file.close()
+        return self._files.setdefault(number, found)
 
     async def _read_head(self, file: File, path: str) -> _OpenSegment:
         head = await file.read_at(0, _HEAD_BYTES)
