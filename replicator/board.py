@@ -37,6 +37,7 @@ from typing import Any, Final
 
 import xxhash
 
+from replicator.runtime import TimedOut, deadline
 from replicator.runtime.channels import Signal
 from replicator.runtime.port import Volume
 from replicator.untrusted import json_object
@@ -211,6 +212,14 @@ class Board:
     def bell(self, bell: int) -> Signal:
         """Notified at each ring of one of the bells."""
         return self._page.bell(bell)
+
+    async def wait_for(self, bell: int, at_most_ns: int) -> None:
+        """Return at the next ring, or late: a ring may be lost, so who waits looks again."""
+        try:
+            async with deadline(at_most_ns):
+                await self.bell(bell)
+        except TimedOut:
+            return
 
     def close(self) -> None:
         self._page.close()

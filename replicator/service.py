@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Final
 
+from replicator.capture_lock import keep_while_nobody_captures
 from replicator.errors import ExitCode, Locked
-from replicator.history import keep_while_nobody_captures
 from replicator.replica import Replica
 from replicator.replica_store import ReplicaStore
 from replicator.runtime import Completion, TimedOut, deadline, first, group, sleep_ns

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 
 from replicator.board import Board
 from replicator.capture import Capture, SpoolPolicy
+from replicator.capture_lock import take_capture_lock
 from replicator.errors import AlreadyExists, ForeignLog
-from replicator.history import HistoryKeeper, refuse_other_set, take_capture_lock
+from replicator.history import HistoryKeeper, refuse_other_set
 from replicator.protected_files import ProtectedFiles
 from replicator.runtime.port import Lock, Runtime, Volume
 from replicator.slots import StateSlots

@@ -25,7 +25,6 @@ from replicator.records import (
     decode,
     genesis,
 )
-from replicator.runtime import TimedOut, deadline
 from replicator.runtime.channels import Signal
 from replicator.runtime.port import File, Volume
 from replicator.segments import (
@@ -159,11 +158,7 @@ class SpoolReader:
 
     async def wait_for_notice(self, at_most_ns: int) -> None:
         """Return when the keeper's notice changed, or late."""
-        try:
-            async with deadline(at_most_ns):
-                await self.board.bell(NOTICE)
-        except TimedOut:
-            return
+        await self.board.wait_for(NOTICE, at_most_ns)
 
     def progress(self) -> Signal:
         """Notified at the next completed operation or change of the history.
@@ -355,9 +350,9 @@ class SpoolReader:
         cursor.segment, cursor.offset = number, segment.data_start
 
     async def _open(self, number: int) -> _OpenSegment:
-        found = self._files.get(number)
-        if found is not None:
-            return found
+        known = self._files.get(number)
+        if known is not None:
+            return known
         path = f"{self._directory}/{segment_name(number)}"
         try:
             file = self._volume.open(path)

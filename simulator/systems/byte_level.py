@@ -13,8 +13,9 @@ from typing import Any
 
 from replicator.board import Board
 from replicator.capture import Capture, SpoolPolicy
+from replicator.capture_lock import keep_while_nobody_captures
 from replicator.captured_volume import CapturedVolume
-from replicator.history import HistoryKeeper, keep_while_nobody_captures, kept
+from replicator.history import HistoryKeeper, kept
 from replicator.replica import Replica
 from replicator.replica_store import ReplicaStore
 from replicator.runtime import group
