@@ -50,9 +50,10 @@ clean: ## remove what the other commands made, .venv included
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What the tests on real file systems (tests/ground_truth) need of the system: the C library of
-# FUSE, and mkfs of each kind.  As root on Debian it is installed; elsewhere one line says what
-# is missing, and those tests are skipped with that reason.
-LIVE_PACKAGES := fuse3 e2fsprogs xfsprogs btrfs-progs
+# FUSE, and mkfs of each kind; and rsync, beside which a benchmark measures.  As root on Debian
+# it is installed; elsewhere one line says what is missing: those tests are skipped with that
+# reason, and that benchmark fails with it.
+LIVE_PACKAGES := fuse3 e2fsprogs xfsprogs btrfs-progs rsync
 
 # Debian and Ubuntu ship python3 without what "python3 -m venv" needs: as root it is installed,
 # otherwise one line says what to install.
@@ -72,7 +73,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  { test "$$(id -u)" = 0 && test -e /etc/debian_version && \
 	    echo "Installing the system packages $(LIVE_PACKAGES)" && \
 	    { apt-get update -qq; apt-get install -y -qq $(LIVE_PACKAGES) >/dev/null 2>&1; }; } || \
-	  echo "Some tests on real file systems will be skipped: install $(LIVE_PACKAGES)"
+	  echo "Some tests and a benchmark cannot be run here: install $(LIVE_PACKAGES)"
 	@echo "Installing the pinned packages into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --constraint constraints.txt --editable '.[test,dev,live]'

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json as json_format
 import platform
+import signal
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -18,14 +20,18 @@ from replicator.command_line import run_app
 from replicator.errors import BadInput
 from tests.benchmarks import (
     digests,
+    durable,
     kernels,
+    memory,
     prefix,
     replication,
     shares,
+    synchronization,
     trace,
     transactions,
 )
 from tests.benchmarks.calibration import calibrate
+from tests.benchmarks.live import Progress, Setting
 
 PROGRAM = "python -m tests.benchmarks"
 BENCHMARKS = {
@@ -37,6 +43,9 @@ BENCHMARKS = {
     "trace": trace.table,
     "store": transactions.table,
 }
+LIVE = {"durable": durable, "synchronization": synchronization, "memory": memory}
+"""Benchmarks of real processes and files; each says at once when it cannot be run here."""
+NAMES = [*BENCHMARKS, *LIVE]
 
 app = typer.Typer(name=PROGRAM, add_completion=False, rich_markup_mode=None)
 
@@ -45,18 +54,32 @@ app = typer.Typer(name=PROGRAM, add_completion=False, rich_markup_mode=None)
 def main(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help=f"Which: {', '.join(BENCHMARKS)}; all if none."),
+        typer.Argument(metavar="[NAME]...", help=f"Which: {', '.join(NAMES)}; all if none."),
     ] = None,
     quick: Annotated[bool, typer.Option(help="Fewer repetitions and smaller sizes.")] = False,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the tables as JSON as well.")
     ] = None,
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIRECTORY",
+            help=f"Where {', '.join(LIVE)} work, on the volume to be measured; "
+            "default: that of temporary files.",
+        ),
+    ] = None,
 ) -> None:
     """Measure and print."""
-    chosen = names or list(BENCHMARKS)
+    chosen = names or NAMES
     for name in chosen:
-        if name not in BENCHMARKS:
-            raise BadInput(f"there is no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
+        if name not in NAMES:
+            raise BadInput(f"there is no benchmark {name!r}; there are {', '.join(NAMES)}")
+    setting = Setting(directory or Path(tempfile.gettempdir()), quick, Progress())
+    for name in chosen:
+        if name in LIVE:
+            LIVE[name].check(setting)
+    # Asked to end, it ends what it has started and removes its files.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=150)
@@ -65,7 +88,7 @@ def main(
     document: dict[str, object] = {"machine": machine, "quick": quick}
     for name in chosen:
         calibration = calibrate()
-        table = BENCHMARKS[name](quick)
+        table = LIVE[name].table(setting) if name in LIVE else BENCHMARKS[name](quick)
         table.notes.insert(0, calibration.line())
         table.show(console)
         console.print()
