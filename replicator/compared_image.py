@@ -14,16 +14,12 @@ from replicator.block_frames import (
 )
 from replicator.catalogue import Catalogue, Entry
 from replicator.digests import (
-    DIGEST_BYTES,
-    DIGEST_COST_NS_PER_BYTE,
-    EXTENT_BYTES,
     PAGE_BYTES,
     differing,
-    digest_extents,
-    page_digests,
+    digest_range,
 )
 from replicator.errors import ProtocolViolation, StorageError
-from replicator.image_receiver import HomeFiles, Reply
+from replicator.image_receiver import IN_QUESTION_LIMIT, HomeFiles, Reply
 from replicator.protocol import HEADER_BYTES, Frame, FrameType
 from replicator.replica_store import ReplicaStore
 from replicator.runtime.port import EntryKind, Runtime
@@ -45,6 +41,8 @@ class ComparedImage:
         self._files = HomeFiles(store.volume, self._home.root)
         self._seed = 0
         self.traffic = BlockTraffic()
+        self._different: dict[tuple[int, int], bytes] = {}
+        """Extents that differ, with the digests of their pages, until the source tells its own."""
 
     async def begin(self, frame: Frame) -> Reply:
         """Names, ids and sizes, as soon as the operation is applied that COMPARE_BEGIN names."""
@@ -54,6 +52,7 @@ class ComparedImage:
         except ValueError as error:
             raise ProtocolViolation(f"COMPARE_BEGIN cannot be understood: {error}") from None
         self.traffic = BlockTraffic()
+        self._different.clear()
         await self._applied(after)
         names = Catalogue()
         for path, entry in self._home.catalogue:
@@ -80,7 +79,7 @@ class ComparedImage:
             answer = await self._extents(ExtentDigests.decode(frame.payload))
             reply = (FrameType.EXTENTS_WANTED, answer.encode())
         else:
-            wanted = await self._pages(PageDigests.decode(frame.payload))
+            wanted = self._pages(PageDigests.decode(frame.payload))
             reply = (FrameType.PAGES_WANTED, wanted.encode())
         self.traffic.question_bytes += HEADER_BYTES + len(reply[1])
         return [reply]
@@ -97,22 +96,21 @@ class ComparedImage:
         async def read(offset: int, length: int) -> bytes:
             return await self._read(file_id, offset, length)
 
-        own = await digest_extents(self._runtime, read, frame.first, frame.pages, self._seed)
+        if len(self._different) > IN_QUESTION_LIMIT:
+            raise ProtocolViolation("more is in question than any source asks at a time")
+        own = await digest_range(self._runtime, read, frame.first, frame.pages, self._seed)
         self.traffic.compared_bytes += frame.pages * PAGE_BYTES
-        different = differing(own, frame.digests)
+        different = differing(own.extents, frame.digests)
+        for number in different:
+            self._different[file_id, frame.first + number] = own.pages_of_extent(number)
         return ExtentsWanted(file_id, frame.first, frame.extents, different, [])
 
-    async def _pages(self, frame: PageDigests) -> PagesWanted:
+    def _pages(self, frame: PageDigests) -> PagesWanted:
         wanted: list[tuple[int, int]] = []
         for extent, digests in frame.extents:
-            pages = len(digests) // DIGEST_BYTES
-            data = await self._read(frame.file_id, extent * EXTENT_BYTES, pages * PAGE_BYTES)
-            own = await self._runtime.compute(
-                lambda data=data, pages=pages: page_digests(  # type: ignore[misc]
-                    data, pages, self._seed
-                ),
-                int(pages * PAGE_BYTES * DIGEST_COST_NS_PER_BYTE),
-            )
+            own = self._different.pop((frame.file_id, extent), b"")
+            if len(own) != len(digests):
+                raise ProtocolViolation("page digests came that were not asked for")
             wanted.append((extent, sum(1 << page for page in differing(own, digests))))
         return PagesWanted(frame.file_id, wanted)
 

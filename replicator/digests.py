@@ -1,13 +1,14 @@
 """Digests of two sizes, by which two images are compared without sending them.
 
-A file is cut into *extents* of 256 KiB and these into *pages* of 8 KiB.  Extents are compared
-first, and only of those that differ the pages: where nothing differs, a digest of 8 bytes
-stands for 256 KiB and one call computes it.
+A file is cut into *extents* of 256 KiB and these into *pages* of 8 KiB.  The digest of an extent
+is that of its pages' digests, so that one reading gives both.  Extents are compared first, and
+only of those that differ the pages: where nothing differs, 8 bytes stand for 256 KiB.
 
 Why 8 bytes are enough: two different contents have the same digest of b bits with probability
 2**-b, and only digests of the *same place* at both ends are ever held against each other, so
-that n comparisons miss a difference with probability at most n * 2**-b.  In an image of
-2**40 bytes, all of it different, these are 2**22 extents and 2**27 pages:
+that n comparisons miss a difference with probability at most n * 2**-b.  An extent's digest
+fails with its pages' digests, or by itself.  In an image of 2**40 bytes, all of it different,
+these are 2**22 extents and 2**27 pages:
 
     (2**22 + 2**27) * 2**-64  <  2**-36, about 1 in 7 * 10**10
 
@@ -18,7 +19,7 @@ finds.  The digest is none against forgery: who may speak to the replica may sen
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import xxhash
 
@@ -30,6 +31,7 @@ PAGE_BYTES: Final = 8192
 PAGES_PER_EXTENT: Final = 32
 EXTENT_BYTES: Final = PAGE_BYTES * PAGES_PER_EXTENT
 DIGEST_BYTES: Final = 8
+_ROW_BYTES: Final = PAGES_PER_EXTENT * DIGEST_BYTES
 READ_BYTES: Final = 1 << 20
 """What is read and digested in one piece, while the next one is read."""
 DIGEST_COST_NS_PER_BYTE: Final = 0.1
@@ -49,34 +51,43 @@ def extents_of(pages: int) -> int:
     return -(-pages // PAGES_PER_EXTENT)
 
 
-def _digests(data: bytes, pages: int, seed: int, step_bytes: int) -> bytes:
-    """Digests of the steps of ``pages`` pages; what ``data`` lacks at its end is zeros."""
-    digest = xxhash.xxh3_64_digest
-    end = pages * PAGE_BYTES
-    view = memoryview(data)
-    whole = min(len(data), end) // step_bytes * step_bytes
-    found = [digest(view[at : at + step_bytes], seed) for at in range(0, whole, step_bytes)]
-    for at in range(whole, end, step_bytes):
-        wanted = min(step_bytes, end - at)
-        piece = bytes(view[at : at + wanted])
-        found.append(digest(piece.ljust(wanted, b"\0"), seed))
-    return b"".join(found)
-
-
-def extent_digests(data: bytes, pages: int, seed: int) -> bytes:
-    """The digests of the extents of so many pages, one after the other.
+def page_digests(data: bytes, pages: int, seed: int) -> bytes:
+    """The digests of so many pages, one after the other.
 
     Arguments
     ---------
     data: the bytes from the first page on; what is missing at the end counts as zeros.
     seed: of this attempt, 64 bits.
     """
-    return _digests(data, pages, seed, EXTENT_BYTES)
+    digest = xxhash.xxh3_64_digest
+    view = memoryview(data)
+    whole = min(len(data) // PAGE_BYTES, pages)
+    found = [digest(view[at : at + PAGE_BYTES], seed) for at in _starts(0, whole)]
+    for at in _starts(whole, pages):
+        found.append(digest(bytes(view[at : at + PAGE_BYTES]).ljust(PAGE_BYTES, b"\0"), seed))
+    return b"".join(found)
 
 
-def page_digests(data: bytes, pages: int, seed: int) -> bytes:
-    """The digests of so many pages; see :func:`extent_digests`."""
-    return _digests(data, pages, seed, PAGE_BYTES)
+def _starts(first_page: int, end_page: int) -> range:
+    return range(first_page * PAGE_BYTES, end_page * PAGE_BYTES, PAGE_BYTES)
+
+
+class RangeDigests(NamedTuple):
+    """The digests of a range that begins at an extent."""
+
+    extents: bytes
+    pages: bytes
+
+    def pages_of_extent(self, number: int) -> bytes:
+        """The digests of the pages of one of the extents, counted from the first."""
+        return self.pages[number * _ROW_BYTES : (number + 1) * _ROW_BYTES]
+
+
+def with_extents(pages: bytes, seed: int) -> RangeDigests:
+    """Add the extents' digests to those of their pages."""
+    digest = xxhash.xxh3_64_digest
+    rows = range(0, len(pages), _ROW_BYTES)
+    return RangeDigests(b"".join(digest(pages[at : at + _ROW_BYTES], seed) for at in rows), pages)
 
 
 def differing(own: bytes, theirs: bytes) -> list[int]:
@@ -91,10 +102,10 @@ def differing(own: bytes, theirs: bytes) -> list[int]:
     ]
 
 
-async def digest_extents(
+async def digest_range(
     runtime: Runtime, read: Read, first_extent: int, pages: int, seed: int
-) -> bytes:
-    """Read and digest the extents of a range; reading is one piece ahead.
+) -> RangeDigests:
+    """Read and digest the pages of a range; reading is one piece ahead.
 
     Arguments
     ---------
@@ -116,10 +127,10 @@ async def digest_extents(
             length = min(READ_BYTES, end - offset)
             digests.append(
                 await runtime.compute(
-                    lambda data=data, length=length: extent_digests(  # type: ignore[misc]
+                    lambda data=data, length=length: page_digests(  # type: ignore[misc]
                         data, length // PAGE_BYTES, seed
                     ),
                     int(length * DIGEST_COST_NS_PER_BYTE),
                 )
             )
-    return b"".join(digests)
+    return with_extents(b"".join(digests), seed)

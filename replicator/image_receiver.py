@@ -22,14 +22,11 @@ from replicator.block_frames import (
 )
 from replicator.catalogue import Entry
 from replicator.digests import (
-    DIGEST_BYTES,
-    DIGEST_COST_NS_PER_BYTE,
     EXTENT_BYTES,
     PAGE_BYTES,
     PAGES_PER_EXTENT,
     differing,
-    digest_extents,
-    page_digests,
+    digest_range,
     pages_of,
 )
 from replicator.errors import ProtocolViolation, StorageError
@@ -115,8 +112,8 @@ class ImageReceiver:
         }
         self._unusable = shared_paths(volume, root, staging.catalogue)
         staging.from_nothing = sorted(self._unusable)
-        self._compare: dict[tuple[int, int], None] = {}
-        """Extents whose page digests are to come."""
+        self._compare: dict[tuple[int, int], bytes] = {}
+        """Extents that differ, with the digests of their pages, until the source tells its own."""
         self._held: deque[tuple[int, int, int]] = deque()
         """(file id, extent, pages) that are not asked for yet."""
         self._asked: dict[tuple[int, int], int] = {}
@@ -132,7 +129,7 @@ class ImageReceiver:
             replies.append((FrameType.EXTENTS_WANTED, answer.encode()))
         elif frame.type == FrameType.PAGE_DIGESTS:
             self._traffic.digest_bytes += size
-            await self._compare_pages(PageDigests.decode(frame.payload))
+            self._compare_pages(PageDigests.decode(frame.payload))
         else:
             self._traffic.data_bytes += size
             await self._stage(PageData.decode(frame.payload))
@@ -171,11 +168,11 @@ class ImageReceiver:
         async def read(offset: int, length: int) -> bytes:
             return await self._read(file_id, offset, length)
 
-        own = await digest_extents(self._runtime, read, first, frame.pages, self._seed)
+        own = await digest_range(self._runtime, read, first, frame.pages, self._seed)
         self._traffic.compared_bytes += frame.pages * PAGE_BYTES
         file = self._home(file_id)
         end = file.size_bytes if file is not None else 0
-        differ = differing(own, frame.digests)
+        differ = differing(own.extents, frame.digests)
         # Where nothing was there before, all there is will be wanted: no need to look closer.
         absent = [
             number
@@ -184,29 +181,19 @@ class ImageReceiver:
         ]
         different = [number for number in differ if number not in set(absent)]
         for number in different:
-            self._compare[file_id, first + number] = None
+            self._compare[file_id, first + number] = own.pages_of_extent(number)
         for number in absent:
             pages = min(PAGES_PER_EXTENT, frame.pages - number * PAGES_PER_EXTENT)
             self._held.append((file_id, first + number, (1 << pages) - 1))
         return ExtentsWanted(file_id, first, frame.extents, different, absent)
 
-    async def _compare_pages(self, frame: PageDigests) -> None:
-        file_id = frame.file_id
+    def _compare_pages(self, frame: PageDigests) -> None:
         for extent, digests in frame.extents:
-            pages = len(digests) // DIGEST_BYTES
-            if (file_id, extent) not in self._compare:
+            own = self._compare.pop((frame.file_id, extent), b"")
+            if len(own) != len(digests):
                 raise ProtocolViolation("page digests came that were not asked for")
-            del self._compare[file_id, extent]
-            self._entry(file_id, extent * PAGES_PER_EXTENT, pages)
-            data = await self._read(file_id, extent * EXTENT_BYTES, pages * PAGE_BYTES)
-            own = await self._runtime.compute(
-                lambda data=data, pages=pages: page_digests(  # type: ignore[misc]
-                    data, pages, self._seed
-                ),
-                int(pages * PAGE_BYTES * DIGEST_COST_NS_PER_BYTE),
-            )
             mask = sum(1 << page for page in differing(own, digests))
-            self._held.append((file_id, extent, mask))
+            self._held.append((frame.file_id, extent, mask))
 
     # -- asking and staging --------------------------------------------------------
 

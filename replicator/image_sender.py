@@ -40,13 +40,12 @@ from replicator.block_frames import (
 from replicator.catalogue import Catalogue, Entry
 from replicator.compression import Contexts
 from replicator.digests import (
-    DIGEST_COST_NS_PER_BYTE,
     EXTENT_BYTES,
     PAGE_BYTES,
     PAGES_PER_EXTENT,
-    digest_extents,
+    RangeDigests,
+    digest_range,
     extents_of,
-    page_digests,
     pages_of,
 )
 from replicator.errors import ProtocolViolation
@@ -81,7 +80,9 @@ class _Question:
     """One EXTENT_DIGESTS underway."""
 
     pages: int
-    open_extents: int
+    digests: RangeDigests
+    open_extents: int = -1
+    """Those that differ and are not dealt with yet; -1 before the answer."""
 
 
 class Questioner:
@@ -167,9 +168,9 @@ class Questioner:
         async def read(offset: int, length: int) -> bytes:
             return await self._read(file_id, offset, length)
 
-        digests = await digest_extents(self._runtime, read, first, pages, self._seed)
-        frame = ExtentDigests(file_id, first, after, pages, digests)
-        self._questions[file_id, first] = _Question(pages, -1)
+        digests = await digest_range(self._runtime, read, first, pages, self._seed)
+        frame = ExtentDigests(file_id, first, after, pages, digests.extents)
+        self._questions[file_id, first] = _Question(pages, digests)
         self._traffic.compared_bytes += size_bytes
         self._traffic.digest_bytes += await self._send(
             FrameType.EXTENT_DIGESTS, frame.encode(self.compress)
@@ -189,22 +190,14 @@ class Questioner:
         if not question.open_extents:
             self._close(key)
         for at in range(0, len(answer.different), EXTENTS_PER_PAGE_FRAME):
-            extents: list[tuple[int, bytes]] = []
-            for number in answer.different[at : at + EXTENTS_PER_PAGE_FRAME]:
-                extent = answer.first + number
-                pages = self._extents[answer.file_id, extent][1]
-                extents.append((extent, await self._page_digests(answer.file_id, extent, pages)))
+            extents = [
+                (answer.first + number, question.digests.pages_of_extent(number))
+                for number in answer.different[at : at + EXTENTS_PER_PAGE_FRAME]
+            ]
             frame = PageDigests(answer.file_id, extents)
             self._traffic.digest_bytes += await self._send(
                 FrameType.PAGE_DIGESTS, frame.encode(self.compress)
             )
-
-    async def _page_digests(self, file_id: int, extent: int, pages: int) -> bytes:
-        length = pages * PAGE_BYTES
-        data = await self._read(file_id, extent * EXTENT_BYTES, length)
-        return await self._runtime.compute(
-            lambda: page_digests(data, pages, self._seed), int(length * DIGEST_COST_NS_PER_BYTE)
-        )
 
     async def _take_wishes(self, answer: PagesWanted) -> None:
         for extent, mask in answer.extents:

@@ -15,9 +15,9 @@ from replicator.digests import (
     PAGE_BYTES,
     PAGES_PER_EXTENT,
     differing,
-    extent_digests,
     page_digests,
     pages_of,
+    with_extents,
 )
 from replicator.errors import ConnectionLost, DamagedLog
 from simulator.host import keep_everything, lose_everything, seeded_choice
@@ -44,19 +44,27 @@ TREES = st.dictionaries(st.sampled_from(["/a", "/b", "/c"]), FILES, max_size=3)
 @given(FILES, FILES, st.integers(0, 2**64 - 1))
 def test_digests_differ_exactly_where_the_padded_bytes_do(one, other, seed):
     pages = pages_of(max(len(one), len(other)))
-    for digests, step in ((extent_digests, EXTENT_BYTES), (page_digests, PAGE_BYTES)):
-        size = pages * PAGE_BYTES
-        a, b = one.ljust(size, b"\0"), other.ljust(size, b"\0")
+    own = with_extents(page_digests(one, pages, seed), seed)
+    theirs = with_extents(page_digests(other, pages, seed), seed)
+    size = pages * PAGE_BYTES
+    a, b = one.ljust(size, b"\0"), other.ljust(size, b"\0")
+    for ours, others, step in (
+        (own.extents, theirs.extents, EXTENT_BYTES),
+        (own.pages, theirs.pages, PAGE_BYTES),
+    ):
         wanted = [
             n for n in range(-(-size // step)) if a[n * step :][:step] != b[n * step :][:step]
         ]
-        own, theirs = digests(one, pages, seed), digests(other, pages, seed)
-        assert len(own) == DIGEST_BYTES * -(-size // step)
-        assert differing(own, theirs) == wanted
+        assert len(ours) == DIGEST_BYTES * -(-size // step)
+        assert differing(ours, others) == wanted
+    rows = [own.pages_of_extent(n) for n in range(len(own.extents) // DIGEST_BYTES)]
+    assert b"".join(rows) == own.pages
 
 
 def test_another_seed_is_another_digest():
-    assert extent_digests(b"x", 1, 1) != extent_digests(b"x", 1, 2)
+    one, other = (with_extents(page_digests(b"x", 1, seed), seed) for seed in (1, 2))
+    assert one.extents != other.extents
+    assert one.pages != other.pages
 
 
 @given(TREES, TREES)
