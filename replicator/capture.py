@@ -285,7 +285,7 @@ def protect(config: str, patience_ns: int | None = None) -> ProtectedSet:
     patience_ns: how long to wait while another program has the set; a default follows from
         the heartbeat.
 
-    Raises Locked, ForeignLog, BadConfiguration, StorageError.
+    Raises Locked, ForeignLog, SourceFenced, BadConfiguration, StorageError.
     """
     from replicator.host.protected_set import ProtectedSet
 

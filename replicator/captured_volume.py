@@ -7,12 +7,78 @@ the protected root go straight through.
 
 from __future__ import annotations
 
+from typing import Final
+
 from replicator.capture import Capture
 from replicator.catalogue import Entry
 from replicator.errors import StorageError
-from replicator.operation import Operation, OperationKind, write_prefix
+from replicator.operation import (
+    LARGEST_OFFSET,
+    LONGEST_NAME_BYTES,
+    Operation,
+    OperationKind,
+    encode_path,
+    is_inside,
+    is_range,
+    is_target,
+    write_prefix,
+)
 from replicator.runtime.port import MAX_WRITE_BYTES, Buffer, File
 from replicator.runtime.volume_over import VolumeOver
+from replicator.segments import LogFull
+
+_HOW_PATHS_ARE: Final = (
+    "Begin the path with '/' and let each name be separated by one '/'; '.', '..' and NUL are no "
+    "names."
+)
+
+
+def path_below(root: str, path: str, directory: bool = False) -> str:
+    """The path in the volume of one that is relative to the protected root.
+
+    ``directory``: "/", the root itself, is meant as well.  Raises StorageError for a path that
+    would lead elsewhere.
+    """
+    if directory and path == "/":
+        return root
+    if not is_inside(path):
+        raise StorageError("not a path of the protected set", path=path, remedy=_HOW_PATHS_ARE)
+    return root + path
+
+
+def _check_range(path: str, offset: int, length: int) -> None:
+    if not is_range(offset, length):
+        raise StorageError(
+            f"no file can have {length} bytes there",
+            path=path,
+            offset=offset,
+            remedy=f"Offsets and sizes go from 0 to {LARGEST_OFFSET}.",
+        )
+
+
+def _check_length(text: str, path: str) -> None:
+    size_bytes = len(encode_path(text))
+    if size_bytes > LONGEST_NAME_BYTES:
+        raise StorageError(
+            f"{size_bytes} bytes are too long to be captured",
+            path=path if len(path) <= 100 else f"{path[:100]}...",
+            remedy=f"Paths and targets of links have at most {LONGEST_NAME_BYTES} bytes.",
+        )
+
+
+def _note_outcome(capture: Capture, done_bytes: int) -> None:
+    """The last intent failed (0), or was cut short.
+
+    When that cannot be noted the history ends: with the intent alone it would say that all of
+    it was done.  The caller goes on with what happened to the file.
+    """
+    try:
+        capture.spool.outcome(done_bytes)
+    except (LogFull, StorageError) as error:
+        why = "the spool is full" if isinstance(error, LogFull) else str(error)
+        capture.stop(f"how an operation ended cannot be noted: {why}")
+    else:
+        capture.spool.complete()
 
 
 class CapturedFile:
@@ -41,7 +107,7 @@ class CapturedFile:
     def write_at(self, offset: int, *buffers: Buffer) -> int:
         data = buffers[0] if len(buffers) == 1 else b"".join(buffers)
         if type(data) is not bytes:
-            data = bytes(data)
+            data = bytes(memoryview(data))  # of a number, bytes() would make so many zeros
         length = len(data)
         if length > MAX_WRITE_BYTES:
             raise StorageError(
@@ -50,6 +116,7 @@ class CapturedFile:
                 offset=offset,
                 remedy=f"Write at most {MAX_WRITE_BYTES} bytes at a time.",
             )
+        _check_range(self._file.path, offset, length)
         capture = self._capture
         prefix = write_prefix(self.file_id, offset, length, capture.runtime.wall_ns())
         captured = capture.intend(prefix, data, self._file.path)
@@ -57,13 +124,13 @@ class CapturedFile:
             written = self._file.write_at(offset, data)
         except StorageError:
             if captured:
-                capture.spool.outcome(0)
-                capture.spool.complete()
+                _note_outcome(capture, 0)
             raise
         if captured:
             if written != length:
-                capture.spool.outcome(written)
-            capture.spool.complete()
+                _note_outcome(capture, written)
+            else:
+                capture.spool.complete()
         return written
 
     def truncate(self, size_bytes: int) -> None:
@@ -73,6 +140,7 @@ class CapturedFile:
         self._change(OperationKind.ZERO_RANGE, offset, length)
 
     def _change(self, kind: OperationKind, offset: int, length: int) -> None:
+        _check_range(self._file.path, offset, length)
         capture = self._capture
         operation = capture.names_operation(
             Operation(kind, file_id=self.file_id, offset=offset, length=length)
@@ -85,8 +153,7 @@ class CapturedFile:
                 self._file.zero_range(offset, length)
         except StorageError:
             if captured:
-                capture.spool.outcome(0)
-                capture.spool.complete()
+                _note_outcome(capture, 0)
             raise
         if captured:
             capture.spool.complete()
@@ -125,6 +192,13 @@ class CapturedVolume(VolumeOver):
         self._capture = capture
 
     def _inside(self, path: str) -> bool:
+        """Whether this is a path of the protected set; raises StorageError for none at all.
+
+        The disk takes "/set//file" and "//set/file" for what they are not here.
+        """
+        if not is_inside(path):
+            raise StorageError("not a path", path=path, remedy=_HOW_PATHS_ARE)
+        _check_length(path, path)
         return path.startswith(self._capture.root + "/")
 
     def _relative(self, path: str) -> str:
@@ -156,8 +230,7 @@ class CapturedVolume(VolumeOver):
                 volume.set_attributes(name, operation.offset)
         except StorageError:
             if captured:
-                capture.spool.outcome(0)
-                capture.spool.complete()
+                _note_outcome(capture, 0)
             raise
         capture.spool.catalogue.apply(operation)
         if captured:
@@ -197,10 +270,14 @@ class CapturedVolume(VolumeOver):
         return CapturedFile(self._capture, self.below.open(path), file_id)
 
     def open(self, path: str) -> File:
-        file = self.below.open(path)
         if not self._inside(path):
-            return file
-        return CapturedFile(self._capture, file, self._entry(path).file_id)
+            return super().open(path)
+        file = self.below.open(path)
+        try:
+            return CapturedFile(self._capture, file, self._entry(path).file_id)
+        except StorageError:
+            file.close()
+            raise
 
     def rename(self, old: str, new: str) -> None:
         if not self._same_side(old, new):
@@ -237,6 +314,9 @@ class CapturedVolume(VolumeOver):
         if not self._inside(path):
             super().symlink(target, path)
             return
+        if not is_target(target):
+            raise StorageError("no symbolic link can have this target", path=path)
+        _check_length(target, path)
         self._do(self._new(OperationKind.SYMLINK, path, target), path)
 
     def mkdir(self, path: str) -> None:
@@ -260,6 +340,8 @@ class CapturedVolume(VolumeOver):
         if not self._inside(path):
             super().set_attributes(path, attributes)
             return
+        if not 0 <= attributes <= LARGEST_OFFSET:
+            raise StorageError(f"no entry has attributes {attributes}", path=path)
         operation = Operation(
             OperationKind.SET_ATTRIBUTES,
             file_id=self._entry(path).file_id,

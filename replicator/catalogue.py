@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from replicator.errors import DamagedLog
-from replicator.operation import Operation, OperationKind, is_inside
+from replicator.operation import Operation, OperationKind, is_inside, is_target
 from replicator.runtime.port import EntryKind, Volume
 from replicator.untrusted import whole_number
 
@@ -53,6 +53,7 @@ class Catalogue:
         return self._names.get(file_id, [])
 
     def add(self, path: str, entry: Entry) -> None:
+        assert is_inside(path), path  # what could not be read again is never written
         self.remove(path)
         self.entries[path] = entry
         self._names.setdefault(entry.file_id, []).append(path)
@@ -138,6 +139,8 @@ class Catalogue:
                 raise ValueError("a name that is no text")
             if not is_inside(path):
                 raise ValueError(f"not a path inside the protected root: {path!r}")
+            if kind == EntryKind.SYMLINK and not is_target(target):
+                raise ValueError(f"no symbolic link has this target: {target!r}")
             found = Entry(EntryKind(kind), file_id, attributes, target, size, *rest)
             catalogue.add(path, found)
         catalogue.next_id = max(catalogue.next_id, whole_number(document, "next_id"))

@@ -13,8 +13,8 @@ import typer
 
 from replicator.cli_config import check_config, schema
 from replicator.cli_journal import journal
-from replicator.cli_services import promote, replica, source, status
-from replicator.command_line import run_app
+from replicator.cli_services import promote, replica, source, status, unfence
+from replicator.command_line import release_name, run_app
 
 PROGRAM = "replicator"
 
@@ -32,6 +32,7 @@ app.command()(source)
 app.command()(replica)
 app.command()(status)
 app.command()(promote)
+app.command()(unfence)
 app.command("check-config")(check_config)
 app.command()(schema)
 app.add_typer(journal, name="journal")
@@ -39,13 +40,7 @@ app.add_typer(journal, name="journal")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            number = version("exchange-replication-bench")
-        except PackageNotFoundError:  # run from a source tree that was never installed
-            number = "of the source tree"
-        print(f"{PROGRAM} {number}")
+        print(f"{PROGRAM} {release_name()}")
         raise typer.Exit
 
 

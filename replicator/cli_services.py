@@ -1,4 +1,4 @@
-"""``replicator source``, ``replica``, ``status`` and ``promote``."""
+"""``replicator source``, ``replica``, ``status``, ``promote`` and ``unfence``."""
 
 from __future__ import annotations
 
@@ -83,19 +83,47 @@ def promote(
     if not found.promoted and not yes:
         for line in question_lines(found):
             say(console, line)
-        _ask()
+        _ask("Take over now?", "the promotion")
     for line in promotion_lines(promote_replica(loaded)):
         say(console, line)
 
 
-def _ask() -> None:
+def unfence(
+    config: ConfigArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Open the source of CONFIG again, after a takeover that is not to count.
+
+    Needs a replica whose directory is new: one that has taken over closes the source again.
+    What was written where it took over does not come back.
+    """
+    from replicator.config import load_configuration
+    from replicator.host.processes import unfence_source
+    from replicator.host.status_reader import read_status
+
+    loaded = load_configuration(config)
+    loaded.source()
+    console = console_for(None)
+    cause = read_status(loaded).fence
+    if not cause:
+        say(console, "not fenced: nothing was changed")
+        return
+    say(console, f"fenced      {cause}")
+    if not yes:
+        say(console, "What was written where the replica took over is not brought back.")
+        _ask("Open this source again?", "the opening")
+    unfence_source(loaded)
+    say(console, "unfenced: the source and its programs may be started")
+
+
+def _ask(question: str, what: str) -> None:
     """Raises BadInput unless somebody at a terminal types yes."""
     refusal = BadInput(
-        "nothing was changed: the promotion was not confirmed",
+        f"nothing was changed: {what} was not confirmed",
         remedy="Answer yes, or give --yes.",
     )
     if sys.stdin is None or not sys.stdin.isatty():
         raise refusal
-    print("Take over now? Type yes: ", end="", flush=True)
+    print(f"{question} Type yes: ", end="", flush=True)
     if sys.stdin.readline().strip().lower() != "yes":
         raise refusal

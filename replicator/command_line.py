@@ -56,6 +56,16 @@ def printable(text: str) -> str:
     )
 
 
+def release_name() -> str:
+    """The installed release, for people."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("exchange-replication-bench")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "of the source tree"
+
+
 def _say(line: str) -> None:
     """One line on standard error; a closed or broken standard error is nobody's concern."""
     if sys.stderr is None:

@@ -177,7 +177,18 @@ class CannotListen(ReplicatorError):
 
     exit_code = ExitCode.USAGE
     default_remedy = (
-        "End what uses the address, or give replica.listen another one (and source.replica too)."
+        "Give replica.listen an address of this machine (':7000' is all of them) that nothing "
+        "else uses; source.replica must name it too."
+    )
+
+
+class SourceFenced(ReplicatorError):
+    """The replica has taken over: nothing more may be written at this source."""
+
+    exit_code = ExitCode.FENCED
+    default_remedy = (
+        "Write where the replica took over.  To use this source again, see 'After a takeover' in "
+        "docs/operating.md."
     )
 
 

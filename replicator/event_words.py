@@ -51,6 +51,9 @@ _WORDS: Final[Mapping[str, Callable[[Values], Said]]] = {
     "start_not_counted": _line(WARNING, "this start is not counted: {0}"),
     # the source
     "source_state": _state,
+    "fence_not_kept": _line(
+        WARNING, "that the replica has taken over cannot be kept for the programs here: {0}"
+    ),
     "epoch": _line(INFO, "epoch {0} begins"),
     "epoch_reason": _line(INFO, "a new epoch is needed: {0}"),
     "continue": _line(INFO, "epoch {0} goes on after operation {1}"),

@@ -247,6 +247,10 @@ def _explain_spool(found: Examination, reading: LogReading) -> list[str]:
     epoch, number = reading.survey.newest_operation
     source = found.state("source")
     known = source.number("epoch") if source is not None else 0
+    if any(f.broken and Path(f.path).is_relative_to(reading.directory) for f in found.findings):
+        return [
+            "The spool is damaged: the next start begins a new epoch and synchronizes the replica."
+        ]
     if reading.survey.ended:
         return [
             "The spool was full and capture had stopped there: the next start begins a new "

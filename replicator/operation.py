@@ -24,6 +24,10 @@ from replicator.records import InvalidRecord, Record
 
 PREFIX: Final = struct.Struct("<BBHHHQQQQ")
 PREFIX_BYTES: Final = PREFIX.size
+LARGEST_OFFSET: Final = (1 << 63) - 1
+"""No file of any system ends beyond it."""
+LONGEST_NAME_BYTES: Final = (1 << 16) - 1
+"""What a record has room for."""
 
 
 class OperationKind(IntEnum):
@@ -55,6 +59,8 @@ CONTENT_KINDS: Final = frozenset(
 )
 """Operations that leave names alone; all others are barriers at the replica."""
 
+_TWO_PATHS: Final = frozenset({OperationKind.RENAME, OperationKind.LINK})
+
 
 class Operation(NamedTuple):
     """One change.  ``name`` and ``name2`` are paths relative to the protected root.
@@ -73,7 +79,9 @@ class Operation(NamedTuple):
 
     def encode_prefix(self) -> bytes:
         """The record's prefix; the payload is ``data``."""
-        name, name2 = self.name.encode(), self.name2.encode()
+        # What could not be read again is never written: it would end the history for good.
+        assert not self.senseless(), self
+        name, name2 = encode_path(self.name), encode_path(self.name2)
         return (
             PREFIX.pack(
                 self.kind,
@@ -90,14 +98,58 @@ class Operation(NamedTuple):
             + name2
         )
 
+    def senseless(self) -> str:
+        """Why no protected set can have had this operation; empty when one can."""
+        kind, name, name2 = self.kind, self.name, self.name2
+        if not is_range(self.offset, self.length):
+            return f"no file has {self.length} bytes at {self.offset}"
+        if kind in CONTENT_KINDS:
+            return "a change of content that names a path" if name or name2 else ""
+        if kind == OperationKind.SYMLINK:
+            if not is_target(name2):
+                return f"no symbolic link has this target: {name2!r}"
+        elif kind in _TWO_PATHS:
+            if not is_inside(name2):
+                return f"a path that leads out of the protected root: {name2!r}"
+        elif name2:
+            return f"a second path where there is one: {name2!r}"
+        return "" if is_inside(name) else f"a path that leads out of the protected root: {name!r}"
+
 
 def is_inside(path: str) -> bool:
     """Whether a path stays below the protected root: ``/a/b``, nothing empty, no dots, no NUL."""
     return (
         path.startswith("/")
-        and "\0" not in path
         and not ({"", ".", ".."} & set(path[1:].split("/")))
+        and is_target(path)
     )
+
+
+def is_target(text: str) -> bool:
+    """Whether a file system can hold this text and give it back as it is.
+
+    Bytes that are no UTF-8 are lone surrogates here; others, or bytes that would come back as
+    another character, are nobody's name.
+    """
+    try:
+        return bool(text) and "\0" not in text and decode_path(encode_path(text)) == text
+    except UnicodeEncodeError:
+        return False
+
+
+def encode_path(path: str) -> bytes:
+    """The bytes of a path, or of a symbolic link's target."""
+    return path.encode("utf-8", "surrogateescape")
+
+
+def decode_path(path: bytes) -> str:
+    """The inverse of :func:`encode_path`, for any bytes."""
+    return path.decode("utf-8", "surrogateescape")
+
+
+def is_range(offset: int, length: int) -> bool:
+    """Whether a file can have these bytes."""
+    return offset >= 0 and length >= 0 and offset + length <= LARGEST_OFFSET
 
 
 def write_prefix(file_id: int, offset: int, length: int, captured_ns: int) -> bytes:
@@ -114,17 +166,24 @@ def decode_operation(record: Record) -> Operation:
     if flags or reserved or len(prefix) != PREFIX_BYTES + n1 + n2:
         raise InvalidRecord(0, "the operation's lengths do not fit")
     try:
-        name = prefix[PREFIX_BYTES : PREFIX_BYTES + n1].decode()
-        name2 = prefix[PREFIX_BYTES + n1 :].decode()
         operation_kind = OperationKind(kind)
     except ValueError as error:
         raise InvalidRecord(0, f"not an operation: {error}") from None
-    paths = (name,) if operation_kind == OperationKind.SYMLINK else (name, name2)
-    if not all(path == "" or is_inside(path) for path in paths):
-        raise InvalidRecord(0, f"a path that leads out of the protected root: {name!r} {name2!r}")
     if operation_kind == OperationKind.WRITE and length != len(record.payload):
         raise InvalidRecord(0, "a write whose length is not that of its data")
-    return Operation(operation_kind, file_id, offset, length, name, name2, record.payload, captured)
+    operation = Operation(
+        operation_kind,
+        file_id,
+        offset,
+        length,
+        decode_path(prefix[PREFIX_BYTES : PREFIX_BYTES + n1]),
+        decode_path(prefix[PREFIX_BYTES + n1 :]),
+        record.payload,
+        captured,
+    )
+    if objection := operation.senseless():
+        raise InvalidRecord(0, objection)
+    return operation
 
 
 OUTCOME: Final = struct.Struct("<QQ")

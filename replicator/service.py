@@ -17,14 +17,15 @@ from typing import Final
 
 from replicator.capture_lock import keep_while_nobody_captures
 from replicator.errors import ExitCode, Locked
+from replicator.fence import fence_of, raise_fence
 from replicator.replica import Replica
 from replicator.replica_store import ReplicaStore
 from replicator.runtime import Completion, TimedOut, deadline, first, group, sleep_ns
 from replicator.runtime.port import Lock, Runtime, Volume
 from replicator.runtime.scopes import UNFINISHED
-from replicator.source import Source
+from replicator.source import Source, SourceState
 from replicator.source_place import SourcePlace
-from replicator.status import Reporter
+from replicator.status import Reporter, last_word
 
 LOCK_PATIENCE_NS: Final = 500_000_000
 """Who asks for the status holds a lock for an instant: that is no other process."""
@@ -82,11 +83,20 @@ async def serve_source(
     drain_ns: int,
     tell_caretaker: Callable[[bool], None],
 ) -> Ending:
-    """Send until asked to stop, or until the replica has taken over."""
+    """Send until asked to stop, or until the replica has taken over.
+
+    After that the source is fenced for good, to its programs as well.
+    """
+    if cause := await fence_of(place.spool_volume, place.fence):
+        source.state, source.cause = SourceState.FENCED, cause
+        runtime.emit("source_state", source.state.value, cause)
+        reporter.report(Ending.FENCED.value)
+        return Ending.FENCED
     ended: Completion[Ending] = Completion()
 
     async def send() -> None:
         await source.run()
+        await raise_fence(runtime, place.spool_volume, place.fence, place.set_id, source.cause)
         ended.set(Ending.FENCED)
 
     async def heed() -> None:
@@ -100,7 +110,7 @@ async def serve_source(
             ended.set(Ending.NOT_DRAINED)
 
     board = source.spool.board
-    async with group() as g:
+    async with last_word(reporter), group() as g:
         g.spawn(reporter.run(), "status")
         g.spawn(
             keep_while_nobody_captures(
@@ -151,7 +161,7 @@ async def serve_replica(
 
     ``opened`` is called between the two.  Raises ForeignLog, CannotListen.
     """
-    async with group() as g:
+    async with last_word(reporter), group() as g:
         reporting = g.spawn(reporter.run(), "status")
         opening, _ = await first(store.open(), _as_coroutine(wait_for_stop))
         if opening is UNFINISHED:

@@ -9,6 +9,7 @@ Below the spool's root::
     sender.lock      held by who sends
     status.source    how the sender is, and
     status.program   how the program that captures is: memory, see replicator/status_page.py
+    fence.a .b       that the replica has taken over, see replicator/fence.py
     sender.starts    how often each was started
     program.starts
 """
@@ -75,6 +76,7 @@ class SourcePlace:
         self._segments = f"{self._spool_root}/segments"
         self.capture_lock = f"{self._spool_root}/capture.lock"
         self.sender_lock = f"{self._spool_root}/sender.lock"
+        self.fence = f"{self._spool_root}/fence"
         self.sender_status = f"{self._spool_root}/status.source"
         self.sender_starts = f"{self._spool_root}/sender.starts"
         self.program_starts = f"{self._spool_root}/program.starts"

@@ -11,12 +11,13 @@ bounds.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from replicator.capture import Capture
-from replicator.errors import NoSpace
+from replicator.errors import NoSpace, ReplicatorError
 from replicator.replica import Replica
 from replicator.replica_store import ReplicaStore
 from replicator.runtime import sleep_ns
@@ -290,3 +291,14 @@ class Reporter:
         while True:
             self.report()
             await sleep_ns(self._heartbeat_ns // 2)
+
+
+@asynccontextmanager
+async def last_word(reporter: Reporter) -> AsyncIterator[None]:
+    """An error that ends the block is the process's last report: it was not killed."""
+    try:
+        yield
+    except Exception as error:
+        with suppress(ReplicatorError, ValueError):
+            reporter.report(f"with an error: {error}")
+        raise

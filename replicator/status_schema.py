@@ -62,6 +62,7 @@ def status_json_schema() -> dict[str, Any]:
         "program": _process("ProgramStatus"),
         "spool": _or_null(_record(SpoolView)),
         "replica": _process("ReplicaStatus"),
+        "fence": {"type": "string"},
         "attention": {"type": "array", "items": {"type": "string"}},
     }
     return {

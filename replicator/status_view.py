@@ -71,6 +71,8 @@ class SpoolView:
     waiting_bytes: int
     used_bytes: int
     limit_bytes: int
+    holds: bool = False
+    """Whether a program that writes now would be held: policy hold, and no room."""
 
 
 def judge(document: dict[str, Any] | None, locked: bool, now_ns: int, boot_id: int) -> ProcessView:
@@ -123,14 +125,18 @@ class StatusView:
     """Whoever captures, when that is a program and not the sender itself."""
     spool: SpoolView | None
     replica: ProcessView | None
+    fence: str = ""
+    """Why this source is closed for good; empty while it is open."""
 
     def attention(self) -> list[str]:
         """What an operator should look at, in words; empty when all is as it should be."""
         found: list[str] = []
         if self.source is not None:
-            found += _of_source(self.source, self.spool)
+            found += _of_source(self.source, self.spool, self.fence)
         if self.program is not None:
             found += _of_program(self.program)
+        if self.spool is not None and self.spool.holds and not _is_held(self.program):
+            found.append("the spool is full: a program that writes is held until there is room")
         if self.replica is not None:
             found += _of_replica(self.replica)
         return found
@@ -145,6 +151,7 @@ class StatusView:
             "program": _shown(self.program),
             "spool": None if self.spool is None else asdict(self.spool),
             "replica": _shown(self.replica),
+            "fence": self.fence,
             "attention": self.attention(),
         }
 
@@ -153,7 +160,10 @@ def _shown(view: ProcessView | None) -> dict[str, Any] | None:
     return None if view is None else asdict(view) | {"state": view.state}
 
 
-def _of_source(view: ProcessView, spool: SpoolView | None) -> Iterator[str]:
+def _of_source(view: ProcessView, spool: SpoolView | None, fence: str) -> Iterator[str]:
+    if fence:
+        yield f"source fenced: {fence}"
+        return  # nothing else matters here any more
     stopped = "" if spool is None or spool.capturing else spool.capture_stopped
     if view.condition != Condition.RUNNING:
         yield f"the source's sender is {view.condition}"
@@ -167,6 +177,10 @@ def _of_source(view: ProcessView, spool: SpoolView | None) -> Iterator[str]:
             stopped = status["capture_stopped"]
     if stopped:
         yield f"capture stopped: {stopped}"
+
+
+def _is_held(view: ProcessView | None) -> bool:
+    return view is not None and view.state == "held"
 
 
 def _of_program(view: ProcessView) -> Iterator[str]:

@@ -22,6 +22,8 @@ M = TypeVar("M", bound=Table)
 
 LARGEST_FILE_BYTES: Final = 1 << 20
 """No file of ours is that long: refuse an image or a trace given by mistake."""
+_BYTE_ORDER_MARK: Final = "\ufeff"
+"""Some editors begin every file with it; TOML knows nothing of it."""
 _TOML_REMEDY: Final = (
     "Correct the line: text stands in quotes, one key = value a line, each key once in its table."
 )
@@ -89,9 +91,9 @@ def _decode(content: bytes | str, origin: str, grammar: Grammar) -> str:
         too_long = f"is larger than 1 MiB: this is no {grammar.noun}"
         raise grammar.bad(origin, too_long, grammar.name_one)
     if isinstance(content, str):
-        return content
+        return content.removeprefix(_BYTE_ORDER_MARK)
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8").removeprefix(_BYTE_ORDER_MARK)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         column = error.start - content.rfind(b"\n", 0, error.start)

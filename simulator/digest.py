@@ -17,6 +17,7 @@ from functools import lru_cache
 
 import xxhash
 
+from replicator.operation import encode_path
 from simulator.blocks import BLOCK_BYTES, ZERO_BLOCK
 from simulator.disk import Disk
 from simulator.inode import Inode
@@ -39,7 +40,7 @@ def block_hash(number: int, block: bytes | None) -> int:
 @lru_cache(maxsize=65536)
 def path_key(path: str) -> int:
     """K(path), odd so that it can be divided by."""
-    return _h(path.encode(), 0x4B) | 1
+    return _h(encode_path(path), 0x4B) | 1
 
 
 @lru_cache(maxsize=4096)
@@ -50,13 +51,13 @@ def size_term(size_bytes: int) -> int:
 
 def attribute_term(path: str, attributes: int) -> int:
     """One term for the attribute bits of a name; nothing when there are none."""
-    return _h(b"%d\0" % attributes + path.encode(), 0x41) if attributes else 0
+    return _h(b"%d\0" % attributes + encode_path(path), 0x41) if attributes else 0
 
 
 def entry_term(path: str, node: Node) -> int:
     """The term of a directory or symbolic link."""
     if isinstance(node, Symlink):
-        return _h(node.target.encode() + b"\0" + path.encode(), 0x4C)
+        return _h(encode_path(node.target) + b"\0" + encode_path(path), 0x4C)
     return path_key(path + "/")
 
 

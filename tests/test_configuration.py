@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -182,6 +184,63 @@ def test_check_says_all_that_the_machine_objects_to(
     )
     assert finish(cli.app, "replicator", ["check-config", str(config)]) == 64
     assert "lies inside of source.directory" in capsys.readouterr().err
+
+
+def checked(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """What check-config, which must refuse it, says of a configuration."""
+    for name in ("data", "spool", "replica"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        text = text.replace(f"<{name}>", str(tmp_path / name))
+    config = tmp_path / "first.toml"
+    config.write_text(text)
+    assert finish(cli.app, "replicator", ["check-config", str(config)]) == 64
+    return capsys.readouterr().err
+
+
+ON_THIS_MACHINE = SMALL.replace("/srv/exchange", "<data>").replace("/var/spool/first", "<spool>")
+
+
+def test_check_finds_what_cannot_be_replicated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data" / "deep").mkdir(parents=True)
+    os.mkfifo(tmp_path / "data" / "deep" / "pipe")
+    said = checked(tmp_path, ON_THIS_MACHINE, capsys)
+    assert f"source.directory: {tmp_path}/data/deep/pipe is neither a file" in said
+    assert "what to do: Remove it: sockets, pipes and devices cannot be replicated." in said
+
+
+def test_check_of_a_single_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "database").write_bytes(b"")
+    text = ON_THIS_MACHINE.replace("<data>", str(tmp_path / "database"))
+    said = checked(tmp_path, text, capsys)
+    assert "database is no directory" in said
+    assert "what to do: Name a directory; a single file is protected by the one" in said
+
+
+def test_check_of_an_address_that_is_not_of_this_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replica = 'set = "first"\n[replica]\ndirectory = "<replica>"\nlisten = "{}"\n'
+    said = checked(tmp_path, replica.format("192.0.2.1:7000"), capsys)
+    assert "replica.listen: 192.0.2.1:7000 is not an address of this machine" in said
+    assert "what to do: Give replica.listen an address of this machine (':7000'" in said
+    with socket.socket() as taken:  # by the replica itself, as like as not
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = "{}:{}".format(*taken.getsockname())
+        (tmp_path / "first.toml").write_text(
+            replica.format(address).replace("<replica>", str(tmp_path / "replica"))
+        )
+        assert finish(cli.app, "replicator", ["check-config", str(tmp_path / "first.toml")]) == 0
+
+
+@pytest.mark.parametrize("mark", ["\ufeff", b"\xef\xbb\xbf"])
+def test_a_byte_order_mark_is_no_part_of_the_text(mark: str | bytes) -> None:
+    text = mark + (SMALL if isinstance(mark, str) else SMALL.encode())
+    loaded = parse_configuration(text)
+    assert loaded.set_id == "first"
+    assert loaded.places.lines[("set",)] == 1
 
 
 def test_check_of_a_limit_that_the_volume_cannot_hold(

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from replicator.captured_volume import CapturedVolume
+from replicator.errors import NoSpace, SourceFenced, StorageError, SyncFailed
+from replicator.fence import fence_of, heed_fence, lift_fence, refuse_fenced
 from replicator.replica import Replica
 from replicator.replica_store import ReplicaStore
-from replicator.runtime import Completion, sleep_ns
+from replicator.runtime import Completion, TimedOut, deadline, sleep_ns
+from replicator.runtime.volume_over import VolumeOver
 from replicator.safeguards import ReplicaOptions
 from replicator.service import (
     Ending,
@@ -20,12 +23,13 @@ from replicator.service import (
     serve_replica,
     serve_source,
 )
+from replicator.slots import StateSlots
 from replicator.source import Source, SourceOptions
 from replicator.source_place import SourcePlace, SpoolOptions
 from replicator.status import Reporter, SpoolTrend, replica_status, source_status
 from replicator.status_page import StatusPage
 from simulator.device import DiskModel
-from simulator.host import Host, World
+from simulator.host import Host, World, lose_everything
 from simulator.link import Link, LinkModel
 
 MS, SECOND = 1_000_000, 1_000_000_000
@@ -173,3 +177,94 @@ def test_a_promotion_fences_the_source(worlds: Worlds) -> None:
     assert worlds.status("replica")["state"] == "promoted"
     assert worlds.endings["source"] == Ending.FENCED
     assert worlds.status("source")["state"] == "fenced"
+    # It outlives the machine's power, and closes the source to whoever comes next.
+    machine = worlds.world.machine("source")
+    machine.lose_power(lose_everything)
+    seen: list[object] = []
+    program = machine.start("program", networked=False)
+
+    async def opens() -> None:
+        place = worlds.place(program)
+        with pytest.raises(SourceFenced, match="taken over"):
+            await refuse_fenced(place.spool_volume, place.fence)
+        with pytest.raises(SourceFenced):
+            await heed_fence(place.spool_volume, place.fence)
+        seen.append(await fence_of(place.spool_volume, place.fence))
+
+    program.start(opens(), "program")
+    worlds.endings.clear()
+    worlds.link.partition()  # it need not ask the replica
+    worlds.start_source(SECOND)
+    worlds.run(40 * SECOND)
+    assert len(seen) == 1 and seen[0]
+    assert worlds.endings["source"] == Ending.FENCED
+    assert worlds.documents["source"]()["ended"] == Ending.FENCED.value
+    assert worlds.status("source")["cause"] == seen[0]
+
+    async def opens_again() -> None:
+        place = worlds.place(program)
+        await lift_fence(place.spool_volume, place.fence)
+        await refuse_fenced(place.spool_volume, place.fence)
+        seen.append("open")
+
+    program.start(opens_again(), "operator")
+    worlds.run(41 * SECOND)
+    assert seen[1:] == ["open"]
+
+
+def test_a_fence_that_cannot_be_kept_ends_the_sender_all_the_same(
+    worlds: Worlds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(_slots: StateSlots, _state: dict[str, Any]) -> None:
+        raise NoSpace("the volume is full", path="/spool")
+
+    worlds.start_replica(SECOND)
+    worlds.start_source(SECOND)
+    worlds.start_program(5, MS)
+    worlds.run(5 * SECOND)
+    monkeypatch.setattr("replicator.fence.StateSlots.write", full)
+    said: list[str] = []
+    worlds.world.observers.append(lambda _machine, name, _values: said.append(name))
+    assert worlds.store is not None
+    worlds.store.promoted = True
+    worlds.link.reset()
+    worlds.run(30 * SECOND)
+    assert worlds.endings["source"] == Ending.FENCED
+    assert "fence_not_kept" in said
+
+
+def test_an_error_that_ends_a_service_is_its_last_word(
+    worlds: Worlds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def breaks(_self: object) -> None:
+        await sleep_ns(SECOND)
+        raise SyncFailed("the sync failed: input/output error", path="/data/x")
+
+    monkeypatch.setattr(Source, "run", breaks)
+    monkeypatch.setattr(ReplicaStore, "run", breaks)
+    worlds.start_replica(SECOND)
+    worlds.start_source(SECOND)
+    worlds.run(5 * SECOND)
+    assert not worlds.endings
+    for name in ("source", "replica"):
+        ended = worlds.documents[name]()["ended"]
+        assert ended == "with an error: /data/x: the sync failed: input/output error"
+
+
+def test_a_spool_that_cannot_be_read_closes_nobody(worlds: Worlds) -> None:
+    class Sick(VolumeOver):
+        def exists(self, path: str) -> bool:
+            raise StorageError("the device reported an input/output error", path=path)
+
+    host = worlds.world.machine("source").start("program", networked=False)
+    seen: list[str] = []
+
+    async def main() -> None:
+        with pytest.raises(TimedOut):
+            async with deadline(5 * SECOND):
+                await heed_fence(Sick(host.volume("data")), "/spool/fence")
+        seen.append("goes on")
+
+    host.start(main(), "program")
+    worlds.run(6 * SECOND)
+    assert seen == ["goes on"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +169,22 @@ def view(**changes: Any) -> StatusView:
         "replica": running(REPLICA),
     }
     return StatusView(**(parts | changes))
+
+
+def test_what_ended_with_a_takeover_says_so_and_nothing_else() -> None:
+    down = judge(report(SOURCE, "the replica has taken over"), False, 5_000_000, 7)
+    assert view(source=down, fence="promoted").attention() == ["source fenced: promoted"]
+    never = judge(None, False, 0, 8)  # the machine was restarted
+    assert view(source=never, fence="promoted").attention() == ["source fenced: promoted"]
+    assert view(source=down).attention() == ["the source's sender is not running"]
+
+
+def test_a_full_spool_that_would_hold_a_program_needs_a_look() -> None:
+    spool = SpoolView(3, True, "", 120, 300_000, 64 << 20, 64 << 20, holds=True)
+    [attention] = view(spool=spool, program=None).attention()
+    assert attention.startswith("the spool is full: a program that writes is held")
+    held = judge(report(replace(PROGRAM, state="held", cause="a write waits")), True, 0, 7)
+    assert view(spool=spool, program=held).attention() == ["a write waits"]
 
 
 def check(value: Any, schema: dict[str, Any], root: dict[str, Any], where: str) -> None:

@@ -16,11 +16,12 @@ from typing import Final, NamedTuple
 from replicator.capture import Capture
 from replicator.captured_volume import CapturedVolume
 from replicator.config import LoadedConfiguration
+from replicator.fence import heed_fence, refuse_fenced
 from replicator.history import kept
 from replicator.host.processes import count_start, source_place
 from replicator.host.world import HostRuntime
 from replicator.runtime import group
-from replicator.status import Reporter, program_status
+from replicator.status import Reporter, last_word, program_status
 from replicator.status_page import StatusPage
 
 LOCK_PATIENCE_NS: Final = 10_000_000_000
@@ -55,32 +56,35 @@ async def captured_volume(
     patience_ns: how long to wait while another program has the set.
     held_ns: for how long a write has been waiting for room, for the status.
 
-    Raises Locked, ForeignLog, BadConfiguration, StorageError; what ends the keeping of the
-    history (a failing disk) ends the block.
+    Raises Locked, ForeignLog, SourceFenced, BadConfiguration, StorageError; what ends the
+    keeping of the history (a failing disk, a takeover) ends the block.
     """
     table = loaded.source()
     place = source_place(runtime, loaded)
     await place.refuse_foreign()
+    await refuse_fenced(place.spool_volume, place.fence)
     await place.prepare()
     board = place.board()
     patience_ns = default_patience_ns(loaded) if patience_ns is None else patience_ns
     lock = await place.take_capture_lock(board, patience_ns)
     try:
         count_start(runtime, place.program_starts)
-        async with kept(place.keeper(board)) as capture, group() as g:
-            reporter = Reporter(
-                runtime,
-                lambda: StatusPage(place.spool_volume, place.program_status),
-                "program",
-                loaded.set_id,
-                os.getpid(),
-                table.heartbeat_ns,
-                lambda: program_status(capture, held_ns()),
-            )
-            reports = g.spawn(reporter.run(), "status")
+        keeper = place.keeper(board)
+        reporter = Reporter(
+            runtime,
+            lambda: StatusPage(place.spool_volume, place.program_status),
+            "program",
+            loaded.set_id,
+            os.getpid(),
+            table.heartbeat_ns,
+            lambda: program_status(keeper.capture, held_ns()),
+        )
+        async with last_word(reporter), kept(keeper) as capture, group() as g:
+            g.spawn(reporter.run(), "status")
+            g.spawn(heed_fence(place.spool_volume, place.fence), "fence")
             yield CapturedSet(CapturedVolume(capture), place.root, capture)
-            reports.cancel()
             reporter.report("closed")
+            g.cancel()
     finally:
         lock.release()
         board.capture_released()

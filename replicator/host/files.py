@@ -46,6 +46,7 @@ from replicator.host.paths import storage_error
 from replicator.host.turns import Turns
 from replicator.host.workers import Workers
 from replicator.host.writeback import WriteBack
+from replicator.operation import is_range
 from replicator.runtime import Completion
 from replicator.runtime.port import Buffer
 
@@ -71,6 +72,8 @@ _libc_fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c
 
 
 def _fallocate(fd: int, mode: int, offset: int, length: int) -> None:
+    if not is_range(offset, length):
+        raise OverflowError  # ctypes would take what is left in 64 bits
     while _libc_fallocate(fd, mode, offset, length) != 0:
         number = ctypes.get_errno()
         if number != errno.EINTR:
@@ -253,12 +256,14 @@ class HostFile:
         total, written = sum(map(len, buffers)), 0
         rest = list(buffers)
         try:
+            if offset < 0:
+                raise OverflowError  # -1 would be the position of the descriptor
             while written < total:
                 count = os.pwritev(node.fd, rest[:_BUFFERS_PER_CALL], offset + written)
                 written += count
                 if written < total:
                     rest = _behind(rest, count)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             failure = storage_error(error, self.path, offset + written)
             if not (written and isinstance(failure, NoSpace)):
                 raise failure from error
@@ -270,7 +275,7 @@ class HostFile:
         self._check()
         try:
             os.ftruncate(self._node.fd, size_bytes)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             raise storage_error(error, self.path, size_bytes) from error
 
     def zero_range(self, offset: int, length: int) -> None:
@@ -287,7 +292,7 @@ class HostFile:
                 if error.errno not in _UNSUPPORTED:
                     raise
                 self._write_zeros(offset, length)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             failure = storage_error(error, self.path, offset)
             if isinstance(failure, NoSpace) and os.fstat(fd).st_size > size_before:
                 os.ftruncate(fd, size_before)  # a refused call changes nothing
@@ -322,7 +327,7 @@ class HostFile:
         if length > 0:
             try:
                 self._reserve(offset, length)
-            except OSError as error:
+            except (OSError, OverflowError) as error:
                 raise storage_error(error, self.path, offset) from error
 
     async def read_at(self, offset: int, length: int) -> bytes:
@@ -330,6 +335,8 @@ class HostFile:
         self._check()
         node = self._node
         try:
+            if offset < 0:
+                raise OverflowError
             length = min(length, os.fstat(node.fd).st_size - offset)
             if length <= 0:
                 return b""
@@ -342,7 +349,7 @@ class HostFile:
             data = await self._workers.run(
                 lambda: pread_all(fd, offset, length), lambda _error: node.leave()
             )
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             raise storage_error(error, self.path, offset) from error
         self._check()
         return data

@@ -14,6 +14,7 @@ from replicator.host.paths import translated
 from replicator.host.volume import HostVolume
 from replicator.host.world import HostRuntime
 
+NO_DIRECTORY: Final = "Name a directory; a single file is protected by the one that it is in."
 _ABSENT: Final = "Create it, or mount the volume that it is on, and start again."
 
 
@@ -34,7 +35,7 @@ def real_directory(directory: str, key: str) -> str:
         if not os.path.exists(path):
             raise BadInput(f"{key}: there is no such directory", path=directory, remedy=_ABSENT)
         if not os.path.isdir(path):
-            raise BadInput(f"{key}: this is no directory", path=directory)
+            raise BadInput(f"{key}: this is no directory", path=directory, remedy=NO_DIRECTORY)
     return path
 
 

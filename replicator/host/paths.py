@@ -64,8 +64,15 @@ _ERRORS: Final[dict[int, tuple[type[StorageError], str, str | None]]] = {
 }
 
 
-def storage_error(error: OSError, path: str, offset: int | None = None) -> StorageError:
-    """The port's error for what the kernel said; for the caller to raise ``from error``."""
+def storage_error(
+    error: OSError | OverflowError, path: str, offset: int | None = None
+) -> StorageError:
+    """The port's error for what the kernel said; for the caller to raise ``from error``.
+
+    An offset that is no 64-bit number does not even get there.
+    """
+    if isinstance(error, OverflowError):
+        error = OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     number = error.errno or 0
     kind, message, remedy = _ERRORS.get(
         number, (StorageError, error.strerror or f"error {number}", None)
@@ -78,7 +85,7 @@ def translated(path: str, offset: int | None = None) -> Iterator[None]:
     """Turn an OSError of the block into the port's error for ``path``."""
     try:
         yield
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise storage_error(error, path, offset) from error
 
 

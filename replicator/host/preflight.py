@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from replicator.config import LoadedConfiguration
 from replicator.config_checks import directories, overlaps
-from replicator.errors import BadInput
+from replicator.errors import BadInput, CannotListen, SourceFenced
+from replicator.fence import fence_cause
+from replicator.host.machine_volumes import NO_DIRECTORY
+from replicator.host.network import split_address
+from replicator.host.volume import REMOVE_IT
 from replicator.slots import newest_of
 from replicator.toml_errors import Remark
 from replicator.toml_text import KeyPath
@@ -41,6 +47,9 @@ class Preflight:
                 real[path] = os.path.realpath(directory)
         self.errors += map(loaded.places.error, overlaps(real))
         self.errors += map(loaded.places.error, self._strangers(real))
+        self.errors += map(loaded.places.error, self._fence(real))
+        self.errors += map(loaded.places.error, self._odd_entries(real))
+        self.errors += map(loaded.places.error, self._address())
         self.warnings += map(loaded.places.error, self._room(real))
 
     def _strangers(self, real: dict[KeyPath, str]) -> Iterator[Remark]:
@@ -67,6 +76,30 @@ class Preflight:
                     f"{directory} holds {what} of the protected set {state.get('set')!r}",
                     "Name the directory that belongs to this protected set, or an empty one.",
                 )
+
+    def _fence(self, real: dict[KeyPath, str]) -> Iterator[Remark]:
+        """A source whose replica has taken over."""
+        path: KeyPath = ("source", "spool", "directory")
+        if path in real:
+            cause = fence_cause(newest_of(_contents(real[path], ("fence.a", "fence.b"))))
+            if cause:
+                yield Remark((path,), f"the source is fenced: {cause}", SourceFenced.default_remedy)
+
+    def _odd_entries(self, real: dict[KeyPath, str]) -> Iterator[Remark]:
+        """What lies in the protected set and cannot be replicated."""
+        path: KeyPath = ("source", "directory")
+        odd = next(_odd_below(real[path]), None) if path in real else None
+        if odd is not None:
+            yield Remark(
+                (path,), f"{odd} is neither a file, a directory nor a symbolic link", REMOVE_IT
+            )
+
+    def _address(self) -> Iterator[Remark]:
+        """An address that the replica cannot listen on; one in use may be its own."""
+        table = self._loaded.configuration.replica
+        refusal = why_no_listener(table.listen) if table is not None else ""
+        if refusal:
+            yield Remark((("replica", "listen"),), refusal, CannotListen.default_remedy)
 
     def _room(self, real: dict[KeyPath, str]) -> Iterator[Remark]:
         """Limits that the volumes cannot hold."""
@@ -105,7 +138,7 @@ def _problem(path: KeyPath, directory: str) -> Remark | None:
             (path,), f"there is no directory {directory}", "Create it, or mount its volume."
         )
     if not os.path.isdir(directory):
-        return Remark((path,), f"{directory} is no directory", "Name a directory.")
+        return Remark((path,), f"{directory} is no directory", NO_DIRECTORY)
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
         return Remark(
             (path,),
@@ -113,6 +146,42 @@ def _problem(path: KeyPath, directory: str) -> Remark | None:
             "Give the replicator's user the directory, or run it as another one.",
         )
     return None
+
+
+def _odd_below(directory: str) -> Iterator[str]:
+    waiting = [directory]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif not (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
+                        yield entry.path
+        except OSError:
+            continue  # its own error comes at the start
+
+
+def why_no_listener(address: str) -> str:
+    """Why nothing could listen on an address; empty when something could, or does already."""
+    host, port = split_address(address)
+    try:
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, _type, _protocol, _name, place = found[0]
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(place)
+    except (OSError, UnicodeError) as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number == errno.EADDRINUSE:
+            return ""
+        if number == errno.EADDRNOTAVAIL:
+            return f"{address} is not an address of this machine"
+        reason = error.strerror if isinstance(error, OSError) else "it names no host"
+        return f"cannot listen on {address}: {reason}"
+    return ""
 
 
 def _contents(directory: str, names: tuple[str, ...]) -> Iterator[bytes]:

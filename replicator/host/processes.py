@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Coroutine
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
+from replicator.command_line import release_name
 from replicator.config import LoadedConfiguration
 from replicator.config_checks import overlaps
 from replicator.errors import ExitCode, NoSpace
+from replicator.fence import lift_fence
 from replicator.host.event_log import EventLog
 from replicator.host.identity import next_incarnation
 from replicator.host.machine_volumes import MachineVolumes, Place
@@ -28,14 +29,6 @@ from replicator.status_page import StatusPage
 
 REPLICA_LOCK = "replica.lock"
 REPLICA_STATUS = "status.replica"
-
-
-def release_name() -> str:
-    """The installed release, for people."""
-    try:
-        return version("exchange-replication-bench")
-    except PackageNotFoundError:  # run from a source tree that was never installed
-        return "of the source tree"
 
 
 def run_source(loaded: LoadedConfiguration) -> ExitCode:
@@ -138,6 +131,19 @@ async def _source(runtime: HostRuntime, loaded: LoadedConfiguration) -> Ending:
     return ending
 
 
+def unfence_source(loaded: LoadedConfiguration) -> None:
+    """Open a source again whose replica had taken over.  Raises Locked while the sender runs."""
+
+    async def main(runtime: HostRuntime) -> None:
+        place = source_place(runtime, loaded)
+        await place.refuse_foreign()
+        where = loaded.source().spool.directory
+        await take_lock(place.spool_volume, place.sender_lock, "sender", where)
+        await lift_fence(place.spool_volume, place.fence)
+
+    run_on_host(main, name="unfence", incarnation=0, emit=lambda _event, _values: None)
+
+
 # -- the replica -----------------------------------------------------------------------
 
 
@@ -220,4 +226,5 @@ __all__ = [
     "run_replica",
     "run_source",
     "source_place",
+    "unfence_source",
 ]

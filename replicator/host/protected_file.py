@@ -6,6 +6,7 @@ outside of the turn; what is captured is done with the turn held.
 
 from __future__ import annotations
 
+import os
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ class ProtectedFile:
         Raises SpoolFull (policy hold, after the patience), NoSpace, SyncFailed, CaptureBroken.
         """
         if type(data) is not bytes:
-            data = bytes(data)
+            data = bytes(memoryview(data))  # of a number, bytes() would make so many zeros
         owner, size_bytes = self._owner, len(data)
         while True:
             with owner.turn:
@@ -62,7 +63,7 @@ class ProtectedFile:
 
     def append(self, data: bytes | bytearray | memoryview) -> int:
         """Write ``data`` at the end of the file, in one step; returns where that was."""
-        data = bytes(data)
+        data = bytes(memoryview(data))
 
         def write() -> int:
             end = self._captured.size_bytes
@@ -81,7 +82,8 @@ class ProtectedFile:
         fd = owner.look(raw.borrow)
         try:
             with translated(self.path, offset):
-                return pread_all(fd, offset, length)
+                # No more than is there: memory is taken for what is asked.
+                return pread_all(fd, offset, min(length, os.fstat(fd).st_size - offset))
         finally:
             with owner.turn:
                 raw.give_back()

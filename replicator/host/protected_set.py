@@ -16,6 +16,7 @@ whoever opens the set next carries out what was underway.
 
 * With the policy ``hold`` a call waits for room, for at most ``source.spool.patience``, then
   SpoolFull is raised and nothing was changed.
+* When the replica has taken over, every call raises SourceFenced.
 * A child made by fork must open the set anew, when its parent has closed it: CaptureBroken.
 * A call that was broken off by an exception from outside (Ctrl-C) leaves it open whether it
   was carried out; then all further calls raise CaptureBroken, and opening the set anew settles
@@ -32,9 +33,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from replicator.captured_volume import CapturedVolume
+from replicator.captured_volume import CapturedVolume, path_below
 from replicator.config import load_configuration
-from replicator.errors import CaptureBroken, ReplicatorError, SpoolFull
+from replicator.errors import CaptureBroken, ReplicatorError, SourceFenced, SpoolFull
 from replicator.host.captured_volume import CapturedSet, captured_volume
 from replicator.host.clock import AsyncioClock
 from replicator.host.event_log import EventLog
@@ -101,7 +102,9 @@ class ProtectedSet:
         self._loop.run()
         with self.turn:
             failure = self._task.error
-            if isinstance(failure, Exception):
+            if isinstance(failure, SourceFenced):
+                self.refusal = failure
+            elif isinstance(failure, Exception):
                 self.refusal = CaptureBroken(f"the protected set was given up: {failure}")
             elif self.refusal is None:
                 self.refusal = CaptureBroken("the protected set is closed", remedy="")
@@ -142,7 +145,10 @@ class ProtectedSet:
         )
 
     def settle(self) -> None:
-        """After a call that raised: is it known what became of it?"""
+        """After a call that raised: is it known what became of it?
+
+        It is, whatever the disks said; only an exception from outside (Ctrl-C) comes between.
+        """
         spool = self.capture.spool
         if spool.sequence != spool.completed and self.capture.capturing:
             self.break_off("a call was broken off, and nobody knows whether it was carried out")
@@ -221,54 +227,57 @@ class ProtectedSet:
 
     # -- files and names -------------------------------------------------------------------
 
+    def _at(self, path: str, directory: bool = False) -> str:
+        return path_below(self.root, path, directory)
+
     def create(self, path: str) -> ProtectedFile:
         """Create an empty file and open it; raises AlreadyExists."""
-        return ProtectedFile(self, self.change(lambda: self.captured.create(self.root + path)))
+        return ProtectedFile(self, self.change(lambda: self.captured.create(self._at(path))))
 
     def open(self, path: str) -> ProtectedFile:
         """Open an existing file; raises NotFound."""
-        return ProtectedFile(self, self.look(lambda: self.captured.open(self.root + path)))
+        return ProtectedFile(self, self.look(lambda: self.captured.open(self._at(path))))
 
     def rename(self, old: str, new: str) -> None:
         """Give an entry another name; a file that has it is replaced."""
-        self.change(lambda: self.captured.rename(self.root + old, self.root + new))
+        self.change(lambda: self.captured.rename(self._at(old), self._at(new)))
 
     def unlink(self, path: str) -> None:
         """Remove a name of a file or symbolic link."""
-        self.change(lambda: self.captured.unlink(self.root + path))
+        self.change(lambda: self.captured.unlink(self._at(path)))
 
     def link(self, old: str, new: str) -> None:
         """Give an existing file a second name."""
-        self.change(lambda: self.captured.link(self.root + old, self.root + new))
+        self.change(lambda: self.captured.link(self._at(old), self._at(new)))
 
     def symlink(self, target: str, path: str) -> None:
         """Create a symbolic link at ``path``."""
-        self.change(lambda: self.captured.symlink(target, self.root + path))
+        self.change(lambda: self.captured.symlink(target, self._at(path)))
 
     def mkdir(self, path: str) -> None:
-        self.change(lambda: self.captured.mkdir(self.root + path))
+        self.change(lambda: self.captured.mkdir(self._at(path)))
 
     def rmdir(self, path: str) -> None:
-        self.change(lambda: self.captured.rmdir(self.root + path))
+        self.change(lambda: self.captured.rmdir(self._at(path)))
 
     def set_attributes(self, path: str, attributes: int) -> None:
         """Set the nine permission bits."""
-        self.change(lambda: self.captured.set_attributes(self.root + path, attributes))
+        self.change(lambda: self.captured.set_attributes(self._at(path), attributes))
 
     def list(self, path: str) -> list[str]:
         """The names in a directory, sorted."""
-        return self.look(lambda: self.captured.list(self.root + path))
+        return self.look(lambda: self.captured.list(self._at(path, True)))
 
     def stat(self, path: str) -> Stat:
         """What a name stands for; raises NotFound."""
-        return self.look(lambda: self.captured.stat(self.root + path))
+        return self.look(lambda: self.captured.stat(self._at(path, True)))
 
     def exists(self, path: str) -> bool:
-        return self.look(lambda: self.captured.exists(self.root + path))
+        return self.look(lambda: self.captured.exists(self._at(path, True)))
 
     def sync_directory(self, path: str) -> None:
         """Make the names in a directory survive a power loss."""
-        self.wait_for(lambda: self.captured.sync_directory(self.root + path))
+        self.wait_for(lambda: self.captured.sync_directory(self._at(path, True)))
 
     # -- the end -----------------------------------------------------------------------------
 

@@ -14,11 +14,14 @@ from typing import Any, cast
 
 from replicator.board import PAGE_BYTES, Board
 from replicator.config import LoadedConfiguration
+from replicator.config_model import SpoolTable
+from replicator.fence import fence_cause
 from replicator.host.identity import boot_id
 from replicator.host.machine_volumes import real_directory
 from replicator.host.paths import translated
 from replicator.host.processes import REPLICA_LOCK, REPLICA_STATUS
 from replicator.runtime.port import Volume
+from replicator.slots import newest_of
 from replicator.status_page import newest_document
 from replicator.status_view import ProcessView, SpoolView, StatusView, judge
 
@@ -28,6 +31,7 @@ def read_status(loaded: LoadedConfiguration) -> StatusView:
     configuration, boot = loaded.configuration, boot_id()
     source = program = replica = None
     spool: SpoolView | None = None
+    fence = ""
     if configuration.source is not None:
         table = configuration.source
         root = Path(real_directory(table.spool.directory, "source.spool.directory"))
@@ -37,11 +41,13 @@ def read_status(loaded: LoadedConfiguration) -> StatusView:
             program = _judge(root / "status.program", root / "capture.lock", loaded.set_id, boot)
             if program.last_known is None:
                 program = None
-        spool = _spool(root / "board", boot, table.spool.limit_bytes)
+        spool = _spool(root / "board", boot, table.spool)
+        slots = (_bytes(root / f"fence.{slot}") for slot in "ab")
+        fence = fence_cause(newest_of(each for each in slots if each is not None))
     if configuration.replica is not None:
         root = Path(real_directory(configuration.replica.directory, "replica.directory"))
         replica = _judge(root / REPLICA_STATUS, root / REPLICA_LOCK, loaded.set_id, boot)
-    return StatusView(loaded.set_id, time.time_ns(), source, program, spool, replica)
+    return StatusView(loaded.set_id, time.time_ns(), source, program, spool, replica, fence)
 
 
 def _judge(page: Path, lock: Path, set_id: str, boot: int) -> ProcessView:
@@ -91,7 +97,7 @@ class _StillPage:
         return self
 
 
-def _spool(path: Path, boot: int, limit_bytes: int) -> SpoolView | None:
+def _spool(path: Path, boot: int, table: SpoolTable) -> SpoolView | None:
     memory = _bytes(path)
     if memory is None or len(memory) < PAGE_BYTES:
         return None
@@ -107,5 +113,8 @@ def _spool(path: Path, boot: int, limit_bytes: int) -> SpoolView | None:
         board.completed,
         max(0, board.statistics[0] - released_bytes),
         board.used_bytes,
-        limit_bytes,
+        table.limit_bytes,
+        keeper.capturing
+        and table.policy == "hold"
+        and board.used_bytes + table.segment_size_bytes > table.limit_bytes,
     )

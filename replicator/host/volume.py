@@ -41,6 +41,7 @@ from replicator.host.paths import BaseDirectory, decode_name
 from replicator.host.shared_page import HostSharedPage
 from replicator.host.workers import VOLUME_THREADS, Workers
 from replicator.host.writeback import DIRTY_LIMIT_BYTES, WriteBack
+from replicator.operation import encode_path, is_target
 from replicator.runtime.port import EntryKind, Stat
 
 ATTRIBUTE_BITS: Final = 0o777
@@ -52,6 +53,7 @@ _OPEN: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
 _LOOK: Final = os.O_PATH | os.O_NOFOLLOW
 _LIST: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+REMOVE_IT: Final = "Remove it: sockets, pipes and devices cannot be replicated."
 LIMIT_ATTRIBUTES: Final = 64
 """Entries of one directory that are kept open until its sync; beyond it they are synced."""
 
@@ -255,9 +257,9 @@ class HostVolume:
         with self._base.parent(path) as (directory, name):
             if name == b".":
                 raise StorageError("not a name", path=path)
-            if not target or "\0" in target:
+            if not is_target(target):
                 raise StorageError("no symbolic link can have this target", path=path)
-            os.symlink(target.encode("utf-8", "surrogateescape"), name, dir_fd=directory)
+            os.symlink(encode_path(target), name, dir_fd=directory)
 
     def mkdir(self, path: str) -> None:
         with self._base.parent(path) as (directory, name):
@@ -323,7 +325,9 @@ class HostVolume:
             attributes = 0 if bits == NEW_DIRECTORY_MODE else bits & ATTRIBUTE_BITS
             return Stat(EntryKind.DIRECTORY, 0, found.st_ino, attributes)
         if not mode_bits.S_ISREG(mode):
-            raise StorageError("neither a file, a directory nor a symbolic link", path=path)
+            raise StorageError(
+                "neither a file, a directory nor a symbolic link", path=path, remedy=REMOVE_IT
+            )
         attributes = 0 if bits == NEW_FILE_MODE else bits & ATTRIBUTE_BITS
         return Stat(EntryKind.FILE, found.st_size, found.st_ino, attributes)
 

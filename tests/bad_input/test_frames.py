@@ -28,7 +28,16 @@ from replicator.catalogue import Catalogue, Entry
 from replicator.connection import Connection
 from replicator.digests import DIGEST_BYTES, PAGE_BYTES, PAGES_PER_EXTENT
 from replicator.errors import ConnectionLost, DamagedLog, ProtocolViolation
-from replicator.operation import Operation, OperationKind, decode_operation
+from replicator.operation import (
+    CONTENT_KINDS,
+    LARGEST_OFFSET,
+    PREFIX,
+    Operation,
+    OperationKind,
+    decode_operation,
+    decode_path,
+    encode_path,
+)
 from replicator.protocol import (
     MAX_PAYLOAD_BYTES,
     TRANSITIONS,
@@ -286,31 +295,82 @@ def test_packed_documents_come_back(document):
     assert json.loads(unpack_document(pack_document(json.dumps(document)))) == document
 
 
-PATHS = st.lists(
-    st.text(
-        st.characters(blacklist_characters="/\0", codec="utf-8"), min_size=1, max_size=8
-    ).filter(lambda part: part not in (".", "..")),
-    min_size=1,
-    max_size=3,
-).map(lambda parts: "/" + "/".join(parts))
+ONE_NAME = st.binary(min_size=1, max_size=8).filter(
+    lambda name: name not in (b".", b"..") and not {0, ord("/")} & set(name)
+)
+PATHS = st.lists(ONE_NAME, min_size=1, max_size=3).map(
+    lambda names: decode_path(b"/" + b"/".join(names))
+)
+TARGETS = st.binary(min_size=1, max_size=20).filter(lambda target: 0 not in target).map(decode_path)
+NOTHING = st.just("")
+U63 = st.integers(0, LARGEST_OFFSET)
 
 
-@given(
-    st.builds(
+def operations_of(kind):
+    """Whatever a protected set can have had of one kind; of bytes that are UTF-8 or not."""
+    name2 = {
+        OperationKind.RENAME: PATHS,
+        OperationKind.LINK: PATHS,
+        OperationKind.SYMLINK: TARGETS,
+    }.get(kind, NOTHING)
+    return st.builds(
         Operation,
-        st.sampled_from([k for k in OperationKind if k != OperationKind.WRITE]),
+        st.just(kind),
         U64,
-        U64,
-        U64,
-        PATHS | st.just(""),
-        PATHS | st.just(""),
+        U63,
+        st.just(0),
+        NOTHING if kind in CONTENT_KINDS else PATHS,
+        name2,
         st.just(b""),
         U64,
     )
+
+
+@given(
+    st.sampled_from([k for k in OperationKind if k != OperationKind.WRITE]).flatmap(operations_of)
 )
 def test_operations_come_back(operation):
     record = Record(1, 1, 1, 0, b"", b"", operation.encode_prefix(), b"", 0)
     assert decode_operation(record) == operation
+
+
+def sealed(kind, offset=0, length=0, name="", name2=""):
+    """A record that no encoder of ours would make."""
+    names = [encode_path(each) for each in (name, name2)]
+    prefix = PREFIX.pack(kind, 0, *map(len, names), 0, 1, offset, length, 0)
+    payload = bytes(length) if kind == OperationKind.WRITE else b""
+    return Record(1, 1, 1, 0, b"", b"", prefix + b"".join(names), payload, 0)
+
+
+@pytest.mark.parametrize(
+    "kind, offset, length",
+    [
+        (OperationKind.WRITE, 1 << 63, 1),
+        (OperationKind.WRITE, LARGEST_OFFSET, 1),
+        (OperationKind.TRUNCATE, 1 << 63, 0),
+        (OperationKind.ZERO_RANGE, 1, LARGEST_OFFSET),
+        (OperationKind.ZERO_RANGE, (1 << 64) - 1, (1 << 64) - 1),
+    ],
+)
+def test_no_operation_is_beyond_the_end_of_every_file(kind, offset, length):
+    with pytest.raises(InvalidRecord, match="no file has"):
+        decode_operation(sealed(kind, offset, length))
+
+
+@pytest.mark.parametrize(
+    "kind, name, name2",
+    [
+        (OperationKind.CREATE, "", ""),
+        (OperationKind.RENAME, "/a", ""),
+        (OperationKind.MKDIR, "/a", "/b"),
+        (OperationKind.SYMLINK, "/a", ""),
+        (OperationKind.SYMLINK, "/a", "b\0c"),
+        (OperationKind.SYNC, "/a", ""),
+    ],
+)
+def test_each_kind_has_the_paths_that_it_needs(kind, name, name2):
+    with pytest.raises(InvalidRecord):
+        decode_operation(sealed(kind, name=name, name2=name2))
 
 
 @given(st.binary(max_size=80), st.binary(max_size=10))
@@ -326,13 +386,13 @@ def test_any_prefix_is_an_operation_or_invalid(prefix, payload):
 )
 @pytest.mark.parametrize("kind", [OperationKind.CREATE, OperationKind.RENAME])
 def test_no_operation_leads_out_of_the_protected_root(kind, path):
-    for operation in (
-        Operation(kind, 1, name=path, name2="/b"),
-        Operation(kind, 1, name="/b", name2=path),
-    ):
-        record = Record(1, 1, 1, 0, b"", b"", operation.encode_prefix(), b"", 0)
+    pairs = [(path, ""), (path, "/b"), ("/b", path)]
+    for name, name2 in pairs[:1] if kind == OperationKind.CREATE else pairs[1:]:
         with pytest.raises(InvalidRecord, match="protected root"):
-            decode_operation(record)
+            decode_operation(sealed(kind, name=name, name2=name2))
+        # What cannot be read is never written either.
+        with pytest.raises(AssertionError):
+            Operation(kind, 1, name=name, name2=name2).encode_prefix()
 
 
 # -- batches ---------------------------------------------------------------------------
@@ -423,6 +483,24 @@ def test_names_come_back(names):
     again = Catalogue.from_json(json.loads(json.dumps(catalogue.to_json())))
     assert again.entries == catalogue.entries
     assert again.next_id == catalogue.next_id
+
+
+@pytest.mark.parametrize(
+    "path, kind, target",
+    [
+        ("/a//b", EntryKind.FILE, ""),
+        ("/\ud800", EntryKind.FILE, ""),
+        ("/link", EntryKind.SYMLINK, ""),
+        ("/link", EntryKind.SYMLINK, "a\0b"),
+        ("/link", EntryKind.SYMLINK, "\ud800"),
+    ],
+)
+def test_names_that_no_file_system_can_have(path, kind, target):
+    with pytest.raises(ValueError):
+        Catalogue.from_json({"entries": [[path, int(kind), 1, 0, target, 0]], "next_id": 2})
+    if kind != EntryKind.SYMLINK:
+        with pytest.raises(AssertionError):
+            Catalogue().add(path, Entry(kind, 1))
 
 
 ANY_JSON = st.recursive(

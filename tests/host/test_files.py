@@ -422,3 +422,34 @@ def test_two_readers_one_of_them_cancelled(real: RealLoop, volume: HostVolume) -
 
     with hanging("pread") as go_on:
         assert real.run(program())() == b"x" * (1 << 20)
+
+
+# -- offsets that no file has ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("offset", [-1, (1 << 63) - 1, 1 << 63, 1 << 64, 1 << 100])
+def test_an_offset_that_is_no_64_bit_number_is_a_storage_error(
+    volume: HostVolume, offset: int
+) -> None:
+    file = volume.create("/f")
+    file.write_at(0, b"content")
+    calls: list[Callable[[], object]] = [
+        lambda: file.write_at(offset, b"x"),
+        lambda: file.truncate(offset),
+        lambda: file.zero_range(offset, 7),
+        lambda: file.allocate(offset, 7),
+    ]
+    for call in calls:
+        with pytest.raises(StorageError):
+            call()
+    assert file.size_bytes == 7
+    file.close()
+
+
+def test_a_read_before_the_beginning_is_refused(real: RealLoop, volume: HostVolume) -> None:
+    """The kernel's calls with flags take -1 for the position of the descriptor."""
+    file = volume.create("/f")
+    file.write_at(0, b"content")
+    with pytest.raises(StorageError):
+        real.run(file.read_at(-1, 3))
+    file.close()

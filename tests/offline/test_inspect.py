@@ -98,6 +98,8 @@ def test_damage_is_shown_and_ends_with_1(spool, replicator, capsys):
     out = capsys.readouterr().out
     assert "damage: " in out
     assert "what to do: " in out
+    assert "The spool is damaged: the next start begins a new epoch" in out
+    assert "would carry out" not in out
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,13 @@ def test_an_address_in_use(trial: Trial) -> None:
         refused(trial.start("replica"), f"address 127.0.0.1:{trial.port} is in use")
 
 
+def test_an_address_of_another_machine(trial: Trial) -> None:
+    config = trial.configure("far.toml", replica='listen = "192.0.2.1:7000"')
+    process = trial.start("replica", config)
+    refused(process, "192.0.2.1:7000 is not an address of this machine")
+    assert "Give replica.listen an address of this machine" in process.log
+
+
 def hello_of_version(version: int) -> bytes:
     """A frame as another release would send it."""
     payload = json.dumps({"protocol": version}).encode()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from replicator.capture import protect
+from replicator.errors import StorageError
 from tests.processes.trial import Trial
+from tests.processes.trial import trial as trial_of
 
 
 def test_before_anything_was_started(trial: Trial) -> None:
@@ -116,6 +121,29 @@ def test_a_program_that_captures_and_one_that_hangs(trial: Trial) -> None:
     assert any("the program that captures is hung" in text for text in status["attention"])
     writer.signal(signal.SIGCONT)
     trial.wait_for("capturing", "program")
+
+
+def test_who_ended_with_an_error_was_not_killed(trial: Trial) -> None:
+    os.mkfifo(trial.data / "pipe")
+    assert trial.start("source").ends() == 1
+    status = trial.status()["source"]
+    assert status["condition"] == "not running"
+    assert status["ended"].startswith(f"with an error: {trial.data}/pipe: neither a file")
+    with pytest.raises(StorageError) as caught:
+        protect(str(trial.config))
+    assert "sockets, pipes and devices" in caught.value.remedy
+    assert "with an error" in trial.status()["program"]["ended"]
+
+
+def test_a_full_spool_needs_a_look_though_no_program_runs(tmp_path: Path) -> None:
+    with trial_of(tmp_path, spool='limit = "4MiB"\npolicy = "hold"\npatience = "300ms"') as trial:
+        trial.start("source")
+        assert trial.write(1, 2_000).ends() != 0  # SpoolFull: it was held for too long
+        trial.wait(
+            lambda s: any("the spool is full" in text for text in s["attention"]), "attention"
+        )
+        trial.start("replica")
+        trial.wait(lambda s: not s["attention"], "quiet")
 
 
 def test_capture_that_stopped_says_why_and_goes_on_by_itself(tmp_path: Path) -> None:
