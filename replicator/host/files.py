@@ -264,9 +264,8 @@ class HostFile:
                 if written < total:
                     rest = _behind(rest, count)
         except (OSError, OverflowError) as error:
-            failure = storage_error(error, self.path, offset + written)
-            if not (written and isinstance(failure, NoSpace)):
-                raise failure from error
+            if not written:  # else the call was cut short, and the next one says why
+                raise storage_error(error, self.path, offset) from error
         finally:
             node.write_back.wrote(node, written)
         return written

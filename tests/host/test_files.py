@@ -243,12 +243,14 @@ def test_a_write_cut_short_says_how_far_it_came(real: RealLoop, volume: HostVolu
     assert volume.dirty_bytes == 100
 
 
-def test_a_write_that_fails_half_way_is_no_short_write(volume: HostVolume) -> None:
+def test_a_write_that_fails_half_way_says_how_far_it_came(volume: HostVolume) -> None:
+    """Whoever keeps the history must know what of it is in the file."""
     file = volume.create("/f")
-    answers = [4, failing(errno.EIO)]
-    broken = mock.patch.object(os, "pwritev", side_effect=answers)
-    with broken, pytest.raises(StorageError, match="input/output") as caught:
-        file.write_at(0, b"12345678")
+    answers = [4, failing(errno.EIO), failing(errno.EIO)]
+    with mock.patch.object(os, "pwritev", side_effect=answers):
+        assert file.write_at(0, b"12345678") == 4
+        with pytest.raises(StorageError, match="input/output") as caught:
+            file.write_at(4, b"5678")
     assert caught.value.offset == 4
 
 
