@@ -7,15 +7,16 @@ of one device, dirty limit with back-pressure, a full volume, locks between proc
 syncs that fail or lie on request.  Each plain call and each end of a sync is one *step*
 at which a crash can be asked for.
 
-Leaves out: eviction (what was read or written since boot stays in memory), read-ahead,
-delayed allocation other than zeros beyond what was written, quotas, access rights, holes
-as a property of their own, names longer than a directory block, a file system that refuses
-to mount (a torn superblock).
+Leaves out: EIO on read and write (only syncs fail), eviction (what was read or written since
+boot stays in memory), read-ahead, delayed allocation other than zeros beyond what was written,
+quotas, access rights, holes as a property of their own, names longer than a directory block, a
+file system that refuses to mount (a torn superblock).
 
 Harsher than real: sizes and data survive independently of each other, file by file; an
 fsync of a file never makes its name durable.  Kinder than real: write-back of old data is
 taken to reach the medium (a drive whose cache lies is a fault to be asked for); within a
-sector, bytes never mix; a sync of the parent makes attributes durable.
+sector, bytes never mix; a sync of the parent makes attributes durable; after a failed sync of a
+directory the file system goes on, where a real one may turn read-only.
 
 Compared with Linux 6.18 over logged block devices, cut at any point (``tests/ground_truth``):
 5,700 states of ext4 and 1,500 of xfs (both ``ordered``), 700 of btrfs (``any``); each is among
@@ -80,7 +81,12 @@ class Disk:
         self.on_crash: Callable[[], None] | None = None
         """Called when the step asked for is reached, before Crashed is raised."""
         self.sync_fails: Callable[[str], bool] | None = None
-        """Fault: says for a path whether this sync fails; see :meth:`sync_failed`."""
+        """Fault: says for the path of a file or directory whether this sync of it fails.
+
+        For a file see :meth:`sync_failed`.  Of a directory no name becomes durable by it; for
+        this process it fails for ever, and what another process syncs of it, or the file system
+        commits by itself, is durable as ever: names live in a journal, not in clean pages.
+        """
         self.sync_lies = False
         """Fault: syncs return at once and make nothing durable."""
         self.boots = 0

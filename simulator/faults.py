@@ -1,21 +1,31 @@
 """Faults made to happen: the scenario's list, injected into the emulated world.
 
-Each fault leaves a :class:`~simulator.measures.FaultMark` of when it really happened.  A
-power loss that waits for an activity strikes inside of it: at one of the next storage steps
-after the host says what it is doing, so that plain calls are cut in the middle.
+Each fault leaves a mark of when it really happened (:mod:`simulator.fault_marks`).  A power
+loss that waits for an activity strikes inside of it: at one of the next storage steps after the
+host says what it is doing, so that plain calls are cut in the middle.
 
-Models the faults of links and hosts.  Leaves out, until the bench of a later step draws
-whole plans: disks that lie, rot or fill, clocks that jump, operators who err.
+Loss and power loss are the machine's: they happen also while none of its processes runs, and
+what was to start those again does not.  A process crash, or a pause, of a host that is down
+cannot happen, and is said so.
+
+Models the faults of links and hosts, and syncs that fail: the process that gives up because of
+one is started again after the host's restart time.  Leaves out, until the bench of a later step
+draws whole plans: disks that lie, rot or fill, clocks that jump, operators who err.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
+from replicator.errors import BadInput, ReplicatorError
+from replicator.units import spell_duration
+from simulator.fault_marks import Fault, FaultMarks, why_not
 from simulator.host import Machine, World, keep_everything, lose_everything, seeded_choice
 from simulator.inode import Choose
-from simulator.link import Link
+from simulator.link import Directions, Link
 from simulator.measures import FaultMark
 from simulator.scenario import (
     LinkBandwidth,
@@ -25,22 +35,23 @@ from simulator.scenario import (
     Pause,
     PowerLoss,
     ProcessCrash,
+    SyncFailure,
 )
 
-SECOND_NS = 1_000_000_000
 STEPS_INTO_ACTIVITY = 24
 """A power loss that waits for an activity strikes within so many storage steps of it."""
 
-Fault = LinkOutage | LinkReset | LinkBandwidth | PowerLoss | ProcessCrash | Pause | Loss
+_DIRECTIONS: Final[dict[str, Directions]] = {
+    "both": "both",
+    "to_replica": "to_b",
+    "to_source": "to_a",
+}
 
 
-@dataclass(slots=True)
-class _Mark:
-    kind: str
-    where: str
-    start_ns: int
-    end_ns: int | None = None
-    note: str = ""
+@dataclass(slots=True, eq=False)
+class _FailingSyncs:
+    fault: SyncFailure
+    left: int
 
 
 class FaultInjector:
@@ -65,114 +76,125 @@ class FaultInjector:
         self._world = world
         self._link = link
         self._restart_ns = restart_ns
-        self._start = start
         self._struck = struck
-        self._marks: list[_Mark] = []
+        self._marks = FaultMarks(world.clock, start, struck)
         self._waiting: list[tuple[PowerLoss, int]] = []
-        self._armed: list[PowerLoss] = []
-        self._outages = 0
+        self._armed: list[tuple[PowerLoss, int]] = []
+        self._failing: list[_FailingSyncs] = []
+        self._unanswered: set[str] = set()
+        """Hosts of which a sync has failed since their software was last started again."""
         self._count = 0
-        self._pending = 0
         world.observers.append(self._observe)
 
     @property
-    def quiet(self) -> bool:
-        """Whether no fault is still to come or under way.
-
-        A lost machine is over; so is a fault that waits for something that may never be.
-        """
-        return self._pending == len(self._waiting) + len(self._armed)
+    def awaited(self) -> bool:
+        """Whether the run must go on for a fault; see :attr:`FaultMarks.awaited`."""
+        return self._marks.awaited
 
     @property
     def never_happened(self) -> list[str]:
-        """Faults that still wait for their activity, in words."""
-        return [
+        """Faults that could not happen, and those that still wait for theirs, in words."""
+        never = [
             f"the power loss of the {fault.host} in the middle of '{fault.when}' never "
             "happened, because it never got there"
-            for fault in [*(fault for fault, _number in self._waiting), *self._armed]
+            for fault, _number in [*self._waiting, *self._armed]
         ]
+        never += [
+            f"{each.left} of {each.fault.count} failing syncs of the {each.fault.host} from "
+            f"{spell_duration(each.fault.at_ns)} on never happened: it synced no more than that"
+            for each in self._failing
+            if each.left
+        ]
+        return self._marks.never_happened + never
 
     def marks(self) -> list[FaultMark]:
         """The faults as they happened so far."""
-        return [
-            FaultMark(
-                mark.kind,
-                mark.where,
-                mark.start_ns / SECOND_NS,
-                None if mark.end_ns is None else mark.end_ns / SECOND_NS,
-                mark.note,
-            )
-            for mark in self._marks
-        ]
+        return self._marks.marks()
 
     def schedule(self, faults: tuple[Fault, ...]) -> None:
         """Let each fault happen at its time."""
-        for fault in faults:
-            self._pending += 1
-            self._world.clock.at(fault.at_ns, lambda fault=fault: self._begin(fault))  # type: ignore[misc]
+        self._marks.schedule(faults, self._begin)
 
     # -- one fault -----------------------------------------------------------------
 
     def _begin(self, fault: Fault) -> None:
         if isinstance(fault, LinkOutage):
             self._outage(fault)
-        elif isinstance(fault, LinkReset):
-            self._note("link_reset", "link", 0)
+            return
+        if isinstance(fault, LinkReset):
+            self._marks.instant("link_reset", "link")
             self._link.reset()
-            self._pending -= 1
-        elif isinstance(fault, LinkBandwidth):
-            mark = self._note("link_bandwidth", "link", fault.duration_ns)
-            self._link.set_bandwidth(fault.bits_per_second)
-            self._after(fault.duration_ns, mark, lambda: self._link.set_bandwidth(None))
-        elif isinstance(fault, Pause):
-            machine = self._world.machine(fault.host)
-            mark = self._note("pause", fault.host, fault.duration_ns)
-            machine.pause()
-            self._after(fault.duration_ns, mark, machine.resume)
-        elif isinstance(fault, PowerLoss) and fault.when is not None:
+            return
+        if isinstance(fault, LinkBandwidth):
+            end = self._link.override_bandwidth(fault.bits_per_second)
+            self._marks.lasting("link_bandwidth", "link", fault.duration_ns, end)
+            return
+        if isinstance(fault, PowerLoss) and fault.when is not None:
             self._count += 1
             self._waiting.append((fault, self._count))
-        elif not self._world.machine(fault.host).running:
-            self._pending -= 1  # it is down already: nothing more can happen to it
+            return
+        machine = self._world.machine(fault.host)
+        why = why_not(fault, lost=machine.lost, powered=machine.powered, running=machine.running)
+        if why:
+            self._marks.impossible(fault, why)
+        elif isinstance(fault, Pause):
+            self._marks.lasting("pause", fault.host, fault.duration_ns, machine.pause())
         elif isinstance(fault, PowerLoss):
             self._count += 1
             self._power_loss(fault, self._count)
         elif isinstance(fault, ProcessCrash):
-            self._world.machine(fault.host).crash_process()
-            self._down("process_crash", fault.host, self._restart_ns[fault.host], "")
+            self._disarm(machine)
+            machine.crash_process()
+            self._marks.down("process_crash", fault.host, self._restart_ns[fault.host])
+        elif isinstance(fault, SyncFailure):
+            self._failing.append(_FailingSyncs(fault, fault.count))
+            for disk in machine.disks.values():
+                disk.sync_fails = partial(self._sync_fails, fault.host)
         else:
-            self._world.machine(fault.host).lose()
-            self._marks.append(_Mark("loss", fault.host, self._world.clock.now()))
-            self._pending -= 1
-            self._struck("loss", fault.host)
+            assert isinstance(fault, Loss)
+            self._disarm(machine)
+            machine.lose()
+            self._marks.gone(fault.host)
 
     def _outage(self, fault: LinkOutage) -> None:
-        direction = {"both": "both", "to_replica": "to_b", "to_source": "to_a"}[fault.direction]
-        mark = self._note("link_outage", "link", fault.duration_ns)
-        self._outages += 1
-        self._link.partition(direction)  # type: ignore[arg-type]
+        direction = _DIRECTIONS[fault.direction]
+        self._link.partition(direction)
 
         def heal() -> None:
             self._struck("link_outage", "link")  # what would have been lost until now?
-            self._outages -= 1
-            if self._outages == 0:
-                self._link.heal()
+            self._link.heal(direction)
 
-        self._after(fault.duration_ns, mark, heal)
+        self._marks.lasting("link_outage", "link", fault.duration_ns, heal)
 
-    def _note(self, kind: str, where: str, duration_ns: int) -> _Mark:
-        now_ns = self._world.clock.now()
-        mark = _Mark(kind, where, now_ns, now_ns + duration_ns)
-        self._marks.append(mark)
-        return mark
+    # -- syncs that fail -----------------------------------------------------------
 
-    def _after(self, duration_ns: int, mark: _Mark, end: Callable[[], None]) -> None:
-        def over() -> None:
-            mark.end_ns = self._world.clock.now()
-            self._pending -= 1
-            end()
+    def _sync_fails(self, host: str, path: str) -> bool:
+        """Whether this sync of a host is one that has to fail."""
+        for each in self._failing:
+            if each.fault.host == host and each.left:
+                each.left -= 1
+                self._unanswered.add(host)
+                self._marks.instant("sync_failure", host, f"of {path}")
+                return True
+        return False
 
-        self._world.clock.at(self._world.clock.now() + duration_ns, over)
+    def answers_for(self, host: str) -> bool:
+        """A host's software has given up: is it because of a sync that failed here?
+
+        If so the processes that gave up are dead now, and are started again.
+        """
+        machine = self._world.machine(host)
+        failure = machine.failure
+        if isinstance(failure, BadInput) or not isinstance(failure, ReplicatorError):
+            return False
+        if host not in self._unanswered:
+            return False
+        self._unanswered.discard(host)
+        gave_up = [name for name, each in machine.processes.items() if each.failure is not None]
+        machine.crash_process(*gave_up)
+        note = f"{' and '.join(gave_up)} gave up after a sync that failed"
+        self._marks.down("process_crash", host, self._restart_ns[host], note)
+        return True
 
     # -- hosts ---------------------------------------------------------------------
 
@@ -185,22 +207,10 @@ class FaultInjector:
 
     def _power_loss(self, fault: PowerLoss, number: int, note: str = "") -> None:
         machine = self._world.machine(fault.host)
+        self._disarm(machine)
         machine.lose_power(self._choose(fault, number))
         restart_ns = fault.restart_ns or self._restart_ns[fault.host]
-        self._down("power_loss", fault.host, restart_ns, note)
-
-    def _down(self, kind: str, name: str, restart_ns: int, note: str) -> None:
-        mark = _Mark(kind, name, self._world.clock.now(), note=note)
-        self._marks.append(mark)
-        self._struck(kind, name)
-
-        def restart() -> None:
-            mark.end_ns = self._world.clock.now()
-            self._pending -= 1
-            if not self._world.machine(name).lost:
-                self._start(name)
-
-        self._world.clock.at(self._world.clock.now() + restart_ns, restart)
+        self._marks.down("power_loss", fault.host, restart_ns, note)
 
     def _observe(self, name: str, event: str, values: tuple[int | str, ...]) -> None:
         """A host says what it is doing: is a fault waiting for just that?"""
@@ -219,10 +229,17 @@ class FaultInjector:
         disk = machine.disks["data"]
         draw = seeded_choice(f"{self._world.seed}/power loss step/{number}")
         disk.crash_at_step = disk.steps + 1 + draw(STEPS_INTO_ACTIVITY)
-        self._armed.append(fault)
+        self._armed.append((fault, number))
 
         def strike() -> None:
-            self._armed.remove(fault)
+            self._armed.remove((fault, number))
             self._power_loss(fault, number, f"in {fault.when}")
 
         disk.on_crash = strike
+
+    def _disarm(self, machine: Machine) -> None:
+        """The machine goes down by something else: what was about to strike waits again."""
+        for fault, number in [each for each in self._armed if each[0].host == machine.name]:
+            self._armed.remove((fault, number))
+            self._waiting.append((fault, number))
+            machine.disks["data"].crash_at_step = machine.disks["data"].on_crash = None

@@ -4,7 +4,7 @@ A *machine* has a name, disks and a power switch.  Each process that runs on it 
 :class:`Host`: one incarnation with a kernel of its own.  Killing it sets a flag; nothing of
 it is stepped again, and every call it still tries raises Crashed.
 
-Models: process crash (page cache survives, the peer's connections are reset), power loss
+Models: process crash (page cache survives, the kernel ends the connections), power loss
 (cache lost, silence), pause and resume, restart after a delay, loss for ever; one processor
 per host, whose time is booked with ``charge_ns``; wall clocks with an offset.
 
@@ -53,14 +53,29 @@ class Host:
         if networked and machine.world.network is not None:
             self._attachment = machine.world.network.attach(machine.name, lambda: not self.dead)
         self.failure: BaseException | None = None
+        self._pauses = 0
+        self._volumes: dict[str, SimVolume] = {}
+
+    def pause(self) -> None:
+        """Freeze this process; connections stay open.  Pauses may overlap."""
+        self._pauses += 1
+        self.kernel.pause()
+
+    def resume(self) -> None:
+        """A pause is over; with the last one the process goes on."""
+        self._pauses -= 1
+        if not self._pauses and not self.dead:
+            self.kernel.resume()
 
     def __repr__(self) -> str:
         where = f"{self.machine.name}/{self.process}"
         return f"Host({where}, boot {self._boot_id}, {self._incarnation})"
 
     def volume(self, name: str) -> SimVolume:
-        """One of the machine's disks, mounted by this incarnation."""
-        return SimVolume(self.machine.disks[name], self)
+        """One of the machine's disks, mounted by this incarnation; the same each time."""
+        if name not in self._volumes:
+            self._volumes[name] = SimVolume(self.machine.disks[name], self)
+        return self._volumes[name]
 
     def start(self, main: Coroutine[Any, Any, None], name: str) -> Task[None]:
         """Run ``main`` as the host's root task; its failure is kept in ``failure``."""
@@ -176,31 +191,42 @@ class Machine:
 
     def lose_power(self, choose: Choose) -> None:
         """The power fails: ``choose`` decides what of the unsynced data survives."""
-        for process in tuple(self.processes):
-            self._kill(process, vanish=True)
-        self.powered = False
+        self._power_down()
         for disk in self.disks.values():
             disk.power_loss(choose)
         self.world.trace.record(f"{self.name} power")
 
     def lose(self) -> None:
         """The machine is gone, disks and all."""
-        for process in tuple(self.processes):
-            self._kill(process, vanish=True)
-        self.powered = False
+        self._power_down()
         self.lost = True
         self.world.trace.record(f"{self.name} lost")
 
-    def pause(self, *processes: str) -> None:
-        """Freeze these processes (all, if none is named); their connections stay open."""
-        for process in processes or tuple(self.processes):
-            if process in self.processes:
-                self.processes[process].kernel.pause()
+    def _power_down(self) -> None:
+        for process in tuple(self.processes):
+            self._kill(process, vanish=True)
+        self.powered = False
+        if self.world.network is not None:
+            self.world.network.machine_down(self.name)
 
-    def resume(self) -> None:
-        """Thaw all."""
-        for host in self.processes.values():
-            host.kernel.resume()
+    def pause(self, *processes: str) -> Callable[[], None]:
+        """Freeze these processes (all, if none is named); returns what ends this pause.
+
+        A process that is started meanwhile is another one: it runs.
+        """
+        frozen = [
+            self.processes[name]
+            for name in processes or tuple(self.processes)
+            if name in self.processes
+        ]
+        for host in frozen:
+            host.pause()
+
+        def resume() -> None:
+            for host in frozen:
+                host.resume()
+
+        return resume
 
     def _kill(self, process: str, vanish: bool) -> None:
         host = self.processes.pop(process, None)
@@ -210,11 +236,8 @@ class Machine:
         host.kernel.kill()
         self._corpses.append(host)
         network = self.world.network
-        if host._attachment is not None and network is not None:
-            if vanish:
-                network.host_vanished(host._attachment)
-            else:
-                network.process_died(host._attachment)
+        if host._attachment is not None and network is not None and not vanish:
+            network.process_died(host._attachment)
 
     def bury(self) -> None:
         """Close the coroutines that dead incarnations left behind."""

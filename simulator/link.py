@@ -18,10 +18,12 @@ Models
   C, b and RTO are parameters of :class:`LinkModel`.
 * A chunk arrives one-way latency (half of RTT) plus jitter after its last byte was sent,
   never before an earlier chunk of its connection.
-* The bandwidth follows a schedule by time of day; :meth:`Link.set_bandwidth` overrides it.
+* The bandwidth follows a schedule by time of day; :meth:`Link.override_bandwidth` stands over
+  it for a while.  Of several the one that began last counts.
 * A partition, of one direction or both: what would arrive waits, and comes in order one
-  round trip after the heal.  Acknowledgements travel the other way, so a connection whose
-  acknowledgements are cut off sends one more window and then stops.
+  round trip after the heal.  Several may overlap: a direction is open when each has ended.
+  Acknowledgements travel the other way, so a connection whose acknowledgements are cut off
+  sends one more window and then stops.
 
 Leaves out: slow start and its restart after idleness, the exponential back-off of
 retransmission after a partition (TCP may wait seconds longer than one round trip), queues
@@ -56,6 +58,7 @@ CHUNK_LEAST_TIME_NS = 20_000
 """A chunk need not be shorter than this: finer than what any reader could tell apart."""
 
 Direction = Literal["to_a", "to_b"]
+Directions = Literal["both", "to_a", "to_b"]
 CorruptHook = Callable[[int, bytes], bytes]
 """Called with the running number of a chunk and its bytes; returns as many bytes."""
 
@@ -172,6 +175,7 @@ class Line:
         self.name = name
         self.latency_ns = model.rtt_ns // 2
         self.partitioned = False
+        self._cuts = 0
         self.sent_bytes = 0
         self.chunks = 0
         self.bandwidth: float | None = None
@@ -296,8 +300,15 @@ class Line:
         else:
             self.clock.at(self._settled_ns, partial(self.arrive, fn))
 
+    def cut(self) -> None:
+        """A partition begins; it may overlap with others."""
+        self._cuts += 1
+        self.partitioned = True
+
     def heal(self) -> None:
-        if self.partitioned:
+        """A partition ends; with the last of them what was held back comes."""
+        self._cuts = max(0, self._cuts - 1)
+        if self.partitioned and not self._cuts:
             self.partitioned = False
             self._settled_ns = self.clock.now() + self.model.rtt_ns
             held, self._held = self._held, []
@@ -311,6 +322,34 @@ class Line:
         self._ready.clear()
         for flow in flows:
             flow.lost(cause)
+
+
+class Overrides:
+    """Bandwidths that stand over the schedule's for a while, one on top of the other.
+
+    Arguments
+    ---------
+    changed: called with the rate that counts from now on; None for the schedule's.
+    """
+
+    def __init__(self, changed: Callable[[float | None], None]) -> None:
+        self._changed = changed
+        self._rates: dict[object, float] = {}
+
+    def begin(self, bits_per_second: float) -> Callable[[], None]:
+        """Put a rate on top; returns what takes it out again, wherever it then lies."""
+        token = object()
+        self._rates[token] = bits_per_second
+        self._tell()
+
+        def end() -> None:
+            self._rates.pop(token, None)
+            self._tell()
+
+        return end
+
+    def _tell(self) -> None:
+        self._changed(next(reversed(self._rates.values()), None))
 
 
 def _no_random() -> float:
@@ -342,6 +381,7 @@ class Link:
         self.to_a = Line(clock, model, f"{b_name}->{a_name}", random)
         self.to_b = Line(clock, model, f"{a_name}->{b_name}", random)
         self._clock = clock
+        self._overrides = Overrides(self._set_bandwidth)
 
     def line(self, direction: Direction) -> Line:
         return self.to_a if direction == "to_a" else self.to_b
@@ -352,25 +392,32 @@ class Link:
             return self.to_b, self.to_a
         return self.to_a, self.to_b
 
-    def partition(self, direction: Literal["both", "to_a", "to_b"] = "both") -> None:
-        """Cut one or both directions until :meth:`heal`."""
-        if direction != "to_b":
-            self.to_a.partitioned = True
-        if direction != "to_a":
-            self.to_b.partitioned = True
+    def partition(self, direction: Directions = "both") -> None:
+        """Cut one or both directions until :meth:`heal`; partitions may overlap."""
+        for line in self._lines(direction):
+            line.cut()
 
-    def heal(self) -> None:
-        """End all partitions: what was underway arrives after one round trip."""
-        self.to_a.heal()
-        self.to_b.heal()
+    def heal(self, direction: Directions = "both") -> None:
+        """End one partition of one or both directions.
+
+        Where it was the last, what was underway arrives after one round trip.
+        """
+        for line in self._lines(direction):
+            line.heal()
+
+    def _lines(self, direction: Directions) -> tuple[Line, ...]:
+        return (self.to_a, self.to_b) if direction == "both" else (self.line(direction),)
 
     def reset(self) -> None:
         """Break all connections: both ends see ConnectionLost, data in flight is lost."""
         self.to_a.drop_all("reset by the network")
         self.to_b.drop_all("reset by the network")
 
-    def set_bandwidth(self, bits_per_second: float | None) -> None:
-        """Override the schedule in both directions (0 stops the link); None ends that."""
+    def override_bandwidth(self, bits_per_second: float) -> Callable[[], None]:
+        """Override the schedule in both directions (0 stops the link); returns what ends that."""
+        return self._overrides.begin(bits_per_second)
+
+    def _set_bandwidth(self, bits_per_second: float | None) -> None:
         for line in (self.to_a, self.to_b):
             line.bandwidth = bits_per_second
             line.serve()

@@ -5,9 +5,10 @@ Models
 * A connection costs one round trip.  It is refused when the machine is up and nobody
   listens; it hangs while the machine is down or the way is cut, and goes through one round
   trip after the machine is back or the cut is healed.
-* Death of a process (:meth:`Network.process_died`): its machine resets every connection;
-  the peers see that after the one-way latency.
-* Loss of a machine (:meth:`Network.host_vanished`): the peers hear nothing.  When the
+* Death of a process (:meth:`Network.process_died`): its machine ends every connection, with
+  what its kernel still holds of it, or resets it (:mod:`simulator.stream`).
+* Loss of a machine (:meth:`Network.machine_down`): the peers hear nothing, also of what dead
+  processes had left to it.  When the
   machine is up again, the first bytes that reach it for an old connection, or those that
   reached it in vain while it was down, come back as a reset.
 * One :class:`Attachment` for each incarnation of a host: what a dead one left behind never
@@ -17,8 +18,8 @@ Leaves out: names other than the hosts' own, routing over several links, the tim
 repeated connection attempts (a real one retries after 1, 3, 7 ... seconds), a full backlog
 other than by refusal, connections of a host to itself.
 
-Compared with: Linux TCP sockets for refusal, reset after a process's death, silence after a
-power loss, and reset by a rebooted machine.
+Compared with: Linux TCP sockets for refusal, the end or reset after a process's death, silence
+after a power loss, and reset by a rebooted machine.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class Machine:
         self.name = name
         self.up = False
         self.process: Attachment | None = None
+        self.orphans: dict[SimStream, None] = {}
+        """Connections of dead processes that are still being ended in good order."""
         self._clock = clock
         self._unanswered: dict[SimStream, None] = {}
         self._callers: list[tuple[Callable[[], None], int]] = []
@@ -62,6 +65,14 @@ class Machine:
         callers, self._callers = self._callers, []
         for call, rtt_ns in callers:
             self._clock.at(now + rtt_ns, call)
+
+    def power_down(self) -> None:
+        """It says nothing any more, neither for the living nor for the dead."""
+        self.up = False
+        if self.process is not None:
+            self.process.detach(vanish=True)
+        for stream in list(self.orphans):
+            stream.die(vanish=True)
 
     def reached_unknown(self, stream: SimStream) -> None:
         """Bytes have come for a connection of an earlier boot."""
@@ -90,7 +101,9 @@ class SimListener:
             if self._closed:
                 raise ConnectionLost("the listener is closed")
             await self._arrived
-        return self._backlog.popleft()
+        stream = self._backlog.popleft()
+        stream.taken = True
+        return stream
 
     def close(self) -> None:
         """Accept nothing more; connections nobody has accepted are reset."""
@@ -177,6 +190,7 @@ class _Attempt:
             if stream.failure is not None:
                 self.result.fail(ConnectionLost(stream.failure))
             else:
+                stream.taken = True
                 self.result.set(stream)
 
 
@@ -228,13 +242,12 @@ class Network:
             machine.power_up()
 
     def process_died(self, host: Attachment) -> None:
-        """The process is gone, its machine lives on and resets what the process had open."""
+        """The process is gone, its machine lives on and ends what the process had open."""
         host.detach(vanish=False)
 
-    def host_vanished(self, host: Attachment) -> None:
+    def machine_down(self, name: str) -> None:
         """The machine is gone without a word (power loss, or lost for ever)."""
-        host.machine.up = False
-        host.detach(vanish=True)
+        self._machine(name).power_down()
 
     async def connect(self, host: Attachment, address: str) -> SimStream:
         """Open a connection; hangs while the way or the machine is down (use a deadline)."""

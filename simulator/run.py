@@ -213,7 +213,8 @@ class ScenarioRun:
         if event == "programs_done":
             self._programs_done = True
         elif event == "failed":
-            self._software_failed(machine)
+            if not self.faults.answers_for(machine):
+                self._software_failed(machine)
         elif event in ("store_lost_acknowledged", "replica_went_back"):
             self._defects.append(f"{event.replace('_', ' ')}: {values}")
 
@@ -314,7 +315,7 @@ class ScenarioRun:
             return self._failover is not None or self.world.machine(REPLICA).lost
         return (
             self._programs_done
-            and self.faults.quiet
+            and not self.faults.awaited
             and (self.system.converged or self.world.machine(REPLICA).lost)
         )
 

@@ -42,6 +42,7 @@ from simulator.scenario_model import (
     ScheduleEntry,
     StoreStream,
     Stream,
+    SyncFailure,
     TraceStream,
 )
 from simulator.scenario_reference import scenario_json_schema, scenario_reference_markdown
@@ -69,6 +70,7 @@ __all__ = [
     "SourceHost",
     "StoreStream",
     "Stream",
+    "SyncFailure",
     "TraceStream",
     "check_scenario",
     "load_scenario",

@@ -19,7 +19,15 @@ from replicator.toml_text import KeyPath, dotted
 from simulator.exchange.load import LoadConfig
 from simulator.exchange.small_pages import BODY_BYTES, EXTENT_PAGES, PAGE_BYTES
 from simulator.link import DAY_NS, LinkModel
-from simulator.scenario_model import Link, Loss, PowerLoss, Scenario, StoreStream
+from simulator.scenario_model import (
+    Link,
+    Loss,
+    Pause,
+    PowerLoss,
+    ProcessCrash,
+    Scenario,
+    StoreStream,
+)
 from simulator.traces import read_writes
 
 LARGEST_LOOK: Final = 500_000
@@ -173,10 +181,54 @@ def doubts(scenario: Scenario) -> Iterator[Remark]:
 
     Reads the beginning of a trace; raises BadInput when it cannot be right.
     """
+    yield from _fault_doubts(scenario)
     yield from _heartbeat_doubts(scenario)
     yield from _rate_doubts(scenario)
     if isinstance(scenario.stream, StoreStream):
         yield from _room_doubts(scenario, scenario.stream)
+
+
+def _fault_doubts(scenario: Scenario) -> Iterator[Remark]:
+    """Faults of a host that is down at their time, as far as that is known beforehand."""
+    down: dict[str, tuple[int, int, bool]] = {}  # until when, by which fault, without power
+    for index, fault in sorted(enumerate(scenario.faults), key=lambda pair: pair[1].at_ns):
+        if not isinstance(fault, Loss | Pause | PowerLoss | ProcessCrash):
+            continue
+        if isinstance(fault, PowerLoss) and fault.when is not None:
+            continue  # it waits until the host is up, and strikes nobody knows when
+        host, at_ns = fault.host, fault.at_ns
+        until_ns, by, dark = down.get(host, (0, 0, False))
+        is_power = isinstance(fault, PowerLoss)
+        happens = True
+        if at_ns < until_ns:
+            happens = isinstance(fault, Loss) or (is_power and not dark)
+            yield _remark_of_overlap(fault, index, until_ns, by, happens)
+        if happens and isinstance(fault, PowerLoss | ProcessCrash):
+            restart_ns = getattr(fault, "restart_ns", None) or getattr(scenario, host).restart_ns
+            down[host] = (at_ns + restart_ns, index, is_power)
+
+
+def _remark_of_overlap(
+    fault: Loss | Pause | PowerLoss | ProcessCrash,
+    index: int,
+    until_ns: int,
+    by: int,
+    happens: bool,
+) -> Remark:
+    at, until = units.spell_duration(fault.at_ns), units.spell_duration(until_ns)
+    what = fault.kind.replace("_", " ")
+    effect = (
+        f"the {what} strikes a machine of which no process runs, and it does not come back by then"
+        if happens
+        else f"the {what} cannot happen, and the run will be inconclusive"
+    )
+    here = ("faults", index, "at")
+    return Remark(
+        (here, ("faults", by, "at"), (fault.host, "restart")),
+        f"at {at} the {fault.host} is down until {until}: {effect}",
+        f"Set {dotted(here)} to {until} or more"
+        + ("; or keep it, if that is the question." if happens else ", or take the fault out."),
+    )
 
 
 def _heartbeat_doubts(scenario: Scenario) -> Iterator[Remark]:

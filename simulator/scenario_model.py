@@ -274,8 +274,17 @@ class Loss(Table):
     host: HostName = key(None, "Which host.", REQUIRED)
 
 
+class SyncFailure(Table):
+    """Syncs fail; a process that gives up because of it restarts, its host's page cache stays."""
+
+    kind: Literal["sync_failure"] = key(None, "Syncs of a host's disks fail.", REQUIRED)
+    at_ns: Duration = key("at", "From when on, after the start.", REQUIRED)
+    host: HostName = key(None, "Which host.", REQUIRED)
+    count: int = key(None, "So many syncs, one after the other.", 1, ge=1, le=1_000)
+
+
 Fault = Annotated[
-    LinkOutage | LinkReset | LinkBandwidth | PowerLoss | ProcessCrash | Pause | Loss,
+    LinkOutage | LinkReset | LinkBandwidth | PowerLoss | ProcessCrash | Pause | Loss | SyncFailure,
     Field(discriminator="kind"),
 ]
 

@@ -65,6 +65,7 @@ _SECTIONS: Final = (
     ('[[faults]] with kind = "process_crash"', "ProcessCrash", ""),
     ('[[faults]] with kind = "pause"', "Pause", ""),
     ('[[faults]] with kind = "loss"', "Loss", ""),
+    ('[[faults]] with kind = "sync_failure"', "SyncFailure", ""),
     ("[failover]", "Failover", ""),
     ("[objectives]", "Objectives", "All may be left out."),
 )

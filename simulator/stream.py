@@ -7,18 +7,26 @@ Models
 * The receive window: what is on the wire or unread never exceeds the link's
   ``tcp_window_bytes``, so a reader that does not read stops the writer.  A window that
   was shut opens again one latency after enough of it was read.
-* ``close`` ends in good order, behind the data.  ``abort`` and the death of a process
-  reset the connection: the peer gets what was sent before the reset, if it reads it
-  before the reset arrives; the rest is lost.
+* ``close`` ends in good order, behind the data.  ``abort`` resets the connection: the peer
+  gets what was sent before the reset, if it reads it before the reset arrives; the rest is
+  lost.
+* The death of a process resets as well when bytes had come that it had not read, or when it
+  had not taken the connection yet.  Otherwise its machine goes on with the connection: what
+  the kernel has taken (``send_buffer_bytes`` of what is not on the wire) still arrives, then
+  the end, wherever in a message that is; bytes that come for the dead are answered with a
+  reset.
 * An end that vanished with its machine answers nothing.  Bytes that reach the machine
   when it is up again are answered with a reset.
 
 Leaves out: half-closed connections (an end that has closed drops what still comes and the
 peer's next send fails), urgent data, keep-alive, retransmission timeouts that abort a
-connection: over a partition it survives for ever unless a reader's deadline ends it.
+connection: over a partition it survives for ever unless a reader's deadline ends it, and so
+does what a dead process left to its machine.
 
-Compared with: blocking and closing as on Linux TCP sockets.  On a reset Linux lets the
-reader drain what has arrived; here it is lost, the worse case, as on Windows.
+Compared with: blocking and closing as on Linux TCP sockets, and what a process leaves behind
+that is killed with and without unread bytes (``tests/conformance/test_dead_peers.py``).  On a
+reset Linux lets the reader drain what has arrived; here it is lost, the worse case, as on
+Windows.
 
 Bytes are never copied on their way: a chunk is a list of slices of what ``send`` was given.
 """
@@ -82,6 +90,10 @@ class SimStream:
         self.peer: SimStream = self  # set by connect_ends
         self.failure: str | None = None
         self.vanished = False
+        self.taken = False
+        """Whether a process has it: it was accepted, or the answer to its call has come."""
+        self.orphaned = False
+        """Whether its process is dead and the machine ends the connection in good order."""
         self.ready_ns = 0
         self.arrival_ns = 0
         self._line, self._line_back = lines
@@ -171,7 +183,7 @@ class SimStream:
 
     def abort(self) -> None:
         """Drop the connection at once; the peer sees a reset."""
-        if self.failure is None:
+        if self.failure is None and not self.orphaned:
             self._send_reset()
             self._closed = True
             self.fail("aborted by this end")
@@ -230,7 +242,7 @@ class SimStream:
     def _arrive(self, item: Chunk | Mark) -> None:
         if self.vanished:
             self.host.machine.reached_unknown(self)
-        elif self.failure is not None or not self.host.alive:
+        elif self.failure is not None:
             return
         elif item is Mark.END:
             self._peer_closed = True
@@ -241,12 +253,16 @@ class SimStream:
             self.fail("reset by the peer")
         elif isinstance(item, Chunk):
             self._trace("network.chunk", self.number, self.side, item.offset, item.size)
-            if self._closed:
+            if self.orphaned:
+                self._send_reset()
+                self.fail("the process is dead")
+            elif self._closed:
                 self._credit(item.size)
-                return
-            self._inbox.extend(item.pieces)
-            self._inbox_bytes += item.size
-            self._arrived.notify()
+            else:
+                self._inbox.extend(item.pieces)
+                self._inbox_bytes += item.size
+                if self.host.alive:
+                    self._arrived.notify()
 
     async def _readable(self) -> bool:
         """Wait until something has arrived; False when the peer has closed instead."""
@@ -318,13 +334,27 @@ class SimStream:
 
     def die(self, *, vanish: bool) -> None:
         """The process of this end is gone; ``vanish``: with the machine, so nobody resets."""
-        if self.failure is None:
-            if vanish:
-                self.vanished = True
-            else:
-                self._send_reset()
-            self.failure = "this process is dead"
-            self._forget()
+        if self.failure is not None:
+            return
+        if not vanish and self.taken and not self._inbox:
+            self._leave_to_machine()
+            return
+        if vanish:
+            self.vanished = True
+        else:
+            self._send_reset()
+        self.failure = "this process is dead"
+        self._forget()
+
+    def _leave_to_machine(self) -> None:
+        """The process closed nothing and read everything: its kernel ends the connection."""
+        self.orphaned = self._closed = True
+        self.host.streams.pop(self, None)
+        self.host.machine.orphans[self] = None
+        kept = min(self._queued_bytes, self._send_buffer_bytes)
+        self._queue = deque(_cut(self._queue, kept))
+        self._queued_bytes = kept
+        self._offer()
 
     def _send_reset(self) -> None:
         self._wire.append(Mark.RESET)
@@ -366,6 +396,7 @@ class SimStream:
         self._inbox_bytes = 0
         self._line.flows.pop(self, None)
         self.host.streams.pop(self, None)
+        self.host.machine.orphans.pop(self, None)
 
 
 def connect_ends(client: SimStream, server: SimStream) -> None:

@@ -203,6 +203,7 @@ class SimFile:
             raise Crashed(f"{self.path}: the power went away during a sync")
         if disk.sync_fails is not None and disk.sync_fails(self.path):
             disk.sync_failed(inode, up_to, SyncFailed("the sync failed", path=self.path))
+            disk.step("fail", inode.number)
             self._check()
         disk.settle(inode, up_to)
         disk.step("sync", inode.number, up_to)
@@ -236,6 +237,8 @@ class SimVolume:
     def __init__(self, disk: Disk, holder: Holder) -> None:
         self.disk = disk
         self._holder = holder
+        self._lost_directories: set[int] = set()
+        """Whose sync has failed: in this process it fails for ever."""
 
     @property
     def name(self) -> str:
@@ -365,6 +368,11 @@ class SimVolume:
         self._check()
         if disk.boots != boot:
             raise Crashed(f"{path}: the power went away during a sync")
+        if disk.sync_fails is not None and disk.sync_fails(path):
+            self._lost_directories.add(directory.number)
+            disk.step("fail", directory.number)
+        if directory.number in self._lost_directories:
+            raise SyncFailed("the sync of the directory failed", path=path)
         disk.names.settle(directory, up_to, disk.model.metadata == "ordered")
         disk.collect_unlinked()
         disk.step("syncdir", directory.number)

@@ -442,6 +442,47 @@ def test_doubts(tmp_path: Path, overrides: list[str], says: str) -> None:
     assert all(says in warning and "--set" in warning for warning in found)
 
 
+CRASH = '[[faults]]\nkind = "process_crash"\nhost = "{host}"\nat = "{at}"\n'
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (CRASH.format(host="replica", at="5m44s"), "the process crash cannot happen"),
+        (CRASH.format(host="replica", at="5m45s"), ""),
+        (CRASH.format(host="replica", at="4m59s"), "faults.1.at: at 5m the replica is down until"),
+        (CRASH.format(host="source", at="5m10s"), ""),
+        (CRASH.format(host="replica", at="5m10s").replace("process_crash", "loss"), "no process"),
+        (
+            CRASH.format(host="replica", at="5m10s").replace("process_crash", "power_loss"),
+            "the power loss cannot happen, and the run will be inconclusive",
+        ),
+        (
+            CRASH.format(host="replica", at="5m10s").replace("process_crash", "pause")
+            + 'duration = "1s"\n',
+            "the pause cannot happen",
+        ),
+        (
+            CRASH.format(host="source", at="1m")
+            + CRASH.format(host="source", at="1m30s").replace("process_crash", "power_loss")
+            + CRASH.format(host="source", at="2m14s"),
+            "at 2m14s the source is down until 2m15s",  # the power loss has put the restart off
+        ),
+    ],
+)
+def test_faults_of_a_host_that_is_down_are_doubted(tmp_path: Path, more: str, says: str) -> None:
+    found = warnings_of(tmp_path, SMALL + more)
+    assert bool(says) == bool(found), found
+    assert not says or says in found[-1]
+
+
+def test_a_power_loss_that_waits_for_its_moment_is_not_doubted(tmp_path: Path) -> None:
+    text = SMALL + 'when = "apply"\n' + CRASH.format(host="replica", at="5m10s")
+    assert warnings_of(tmp_path, text) == []
+    text = SMALL + 'restart = "5s"\n' + CRASH.format(host="replica", at="5m10s")
+    assert warnings_of(tmp_path, text) == []
+
+
 def test_the_schedule_counts_into_the_average(tmp_path: Path) -> None:
     entry = '{from = "00:00", to = "00:05", bandwidth = "100kbit/s"}'
     half = f"link.schedule=[{entry}]"

@@ -54,7 +54,7 @@ class Child:
         self.log = log
         self.started_ns = time.monotonic_ns()
         self.killed = False
-        self.paused = False
+        self._pauses = 0
         self._answers = b""
         with log.open("ab") as errors:
             self._popen = subprocess.Popen(
@@ -116,15 +116,20 @@ class Child:
         last = f": {words[-1][:300]}" if words else ""
         return ChildFailed(f"the {self.name} {what}{last}", path=str(self.log))
 
+    @property
+    def paused(self) -> bool:
+        """Whether it stands still, or is about to."""
+        return self._pauses > 0
+
     # -- stopping and ending ---------------------------------------------------------------
 
     def pause(self) -> None:
-        """Freeze it; returns when all its threads stand still."""
+        """Freeze it; returns when all its threads stand still.  Pauses may overlap."""
+        self._pauses += 1
         os.kill(self.pid, signal.SIGSTOP)
         end = time.monotonic() + _STOP_SECONDS
         while time.monotonic() < end and not self._stands_still():
             time.sleep(0.001)
-        self.paused = True
 
     def _stands_still(self) -> bool:
         try:
@@ -135,10 +140,10 @@ class Child:
         return all(field[0] in "TtZX" for field in fields)
 
     def resume(self) -> None:
-        """Let it go on."""
-        if self.runs:
+        """A pause is over; with the last one it goes on."""
+        self._pauses = max(0, self._pauses - 1)
+        if self.runs and not self._pauses:
             os.kill(self.pid, signal.SIGCONT)
-        self.paused = False
 
     def kill(self) -> None:
         """End it at once, and wait until it is gone."""
@@ -151,7 +156,8 @@ class Child:
     def end(self, within_seconds: float) -> int | None:
         """Ask it to end; returns its exit code, None when it had to be killed."""
         if self.runs:
-            self.resume()
+            while self.paused:
+                self.resume()
             self._popen.terminate()
             try:
                 self._popen.wait(within_seconds)

@@ -13,15 +13,19 @@ power_loss       **has no counterpart**: what a process wrote stays in this mach
                  run says so: the fault is shown as a ``process_crash`` with a note, and
                  listed among what was left out.  It strikes at its time, not in the
                  middle of an activity.
+sync_failure     **has no counterpart**: no sync of this machine's disk is made to fail
 ===============  =======================================================================
+
+Faults that fall together are told apart as in :mod:`simulator.faults`: see
+:mod:`simulator.fault_marks`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
+from simulator.fault_marks import SECOND_NS, Fault, FaultMarks, Timeline, why_not
 from simulator.live.machines import LiveLink, Machines
 from simulator.measures import FaultMark
 from simulator.scenario import (
@@ -32,29 +36,11 @@ from simulator.scenario import (
     Pause,
     PowerLoss,
     ProcessCrash,
+    SyncFailure,
 )
 from simulator.systems.byte_level import SOURCE
 
-SECOND_NS: Final = 1_000_000_000
-
-Fault = LinkOutage | LinkReset | LinkBandwidth | PowerLoss | ProcessCrash | Pause | Loss
-
-
-class Timeline(Protocol):
-    """When things happen; nanoseconds since the start of the run."""
-
-    def now(self) -> int: ...
-
-    def at(self, time_ns: int, fn: Callable[[], None]) -> None: ...
-
-
-@dataclass(slots=True)
-class _Mark:
-    kind: str
-    where: str
-    start_ns: int
-    end_ns: int | None = None
-    note: str = ""
+_STAND_IN: Final = "kill -9 in place of a power loss"
 
 
 class LiveFaults:
@@ -79,120 +65,101 @@ class LiveFaults:
         start: Callable[[str], None],
         struck: Callable[[str, str], None],
     ) -> None:
-        self._timeline = timeline
         self._machines = machines
         self._link = link
         self._restart_ns = restart_ns
         self._start = start
         self._struck = struck
-        self._marks: list[_Mark] = []
-        self._pending = 0
-        self._down: set[str] = set()
+        self._marks = FaultMarks(timeline, self._restart, struck)
+        self._without_power: set[str] = set()
         self.without_counterpart: list[str] = []
         """Faults that could not happen as the scenario says, in words."""
 
     @property
-    def quiet(self) -> bool:
-        """Whether no fault is still to come or under way."""
-        return self._pending == 0
+    def awaited(self) -> bool:
+        """Whether the run must go on for a fault; see :attr:`FaultMarks.awaited`."""
+        return self._marks.awaited
+
+    @property
+    def never_happened(self) -> list[str]:
+        """Faults that could not happen, in words."""
+        return self._marks.never_happened
 
     def marks(self) -> list[FaultMark]:
         """The faults as they happened so far."""
-        return [
-            FaultMark(
-                mark.kind,
-                mark.where,
-                mark.start_ns / SECOND_NS,
-                None if mark.end_ns is None else mark.end_ns / SECOND_NS,
-                mark.note,
-            )
-            for mark in self._marks
-        ]
+        return self._marks.marks()
 
     def schedule(self, faults: tuple[Fault, ...]) -> None:
         """Let each fault happen at its time."""
-        for fault in faults:
-            self._pending += 1
-            self._timeline.at(fault.at_ns, lambda fault=fault: self._begin(fault))  # type: ignore[misc]
+        self._marks.schedule(faults, self._begin)
 
     # -- one fault -----------------------------------------------------------------------
 
     def _begin(self, fault: Fault) -> None:
         if isinstance(fault, LinkOutage):
-            self._link.cut(fault.direction)
-            self._while("link_outage", "link", fault.duration_ns, self._heal)
-        elif isinstance(fault, LinkReset):
+            self._outage(fault)
+            return
+        if isinstance(fault, LinkReset):
             self._link.reset()
-            now_ns = self._timeline.now()
-            self._marks.append(_Mark("link_reset", "link", now_ns, now_ns))
-            self._pending -= 1
-        elif isinstance(fault, LinkBandwidth):
-            self._link.set_bandwidth(fault.bits_per_second)
-            self._while(
-                "link_bandwidth", "link", fault.duration_ns, lambda: self._link.set_bandwidth(None)
-            )
-        elif fault.host in self._down or fault.host in self._machines.lost:
-            self._pending -= 1  # it is down already: nothing more can happen to it
+            self._marks.instant("link_reset", "link")
+            return
+        if isinstance(fault, LinkBandwidth):
+            end = self._link.override_bandwidth(fault.bits_per_second)
+            self._marks.lasting("link_bandwidth", "link", fault.duration_ns, end)
+            return
+        host = fault.host
+        why = why_not(
+            fault,
+            lost=host in self._machines.lost,
+            powered=host not in self._without_power,
+            running=bool(self._machines.of(host)),
+        )
+        if why:
+            self._marks.impossible(fault, why)
         elif isinstance(fault, Pause):
-            host = fault.host
-            self._machines.pause(host)
-            self._while("pause", host, fault.duration_ns, lambda: self._machines.resume(host))
+            end = self._machines.pause(host)
+            self._marks.lasting("pause", host, fault.duration_ns, end)
         elif isinstance(fault, Loss):
             self._lose(fault)
+        elif isinstance(fault, SyncFailure):
+            self.without_counterpart.append(
+                f"sync_failure of {host} at {fault.at_ns / SECOND_NS:g} s: no sync was made to fail"
+            )
         else:
             self._crash(fault)
 
-    def _while(self, kind: str, where: str, duration_ns: int, end: Callable[[], None]) -> None:
-        now_ns = self._timeline.now()
-        mark = _Mark(kind, where, now_ns, now_ns + duration_ns)
-        self._marks.append(mark)
+    def _outage(self, fault: LinkOutage) -> None:
+        self._link.cut(fault.direction)
 
-        def over() -> None:
-            end()
-            mark.end_ns = self._timeline.now()
-            self._pending -= 1
+        def heal() -> None:
+            self._struck("link_outage", "link")  # what would have been lost until now?
+            self._link.heal(fault.direction)
 
-        self._timeline.at(now_ns + duration_ns, over)
-
-    def _heal(self) -> None:
-        self._struck("link_outage", "link")  # what would have been lost until now?
-        self._link.heal()
+        self._marks.lasting("link_outage", "link", fault.duration_ns, heal)
 
     def _lose(self, fault: Loss) -> None:
         if fault.host == SOURCE:
             self._link.mute()
         self._machines.lose(fault.host)
-        self._marks.append(_Mark("loss", fault.host, self._timeline.now()))
-        self._pending -= 1
-        self._struck("loss", fault.host)
+        self._marks.gone(fault.host)
 
     def _crash(self, fault: ProcessCrash | PowerLoss) -> None:
         host, restart_ns = fault.host, self._restart_ns[fault.host]
         note = ""
         if isinstance(fault, PowerLoss):
             restart_ns = fault.restart_ns or restart_ns
-            note = "kill -9 in place of a power loss"
+            note = _STAND_IN
             aimed = f", not in the middle of '{fault.when}'" if fault.when else ""
             self.without_counterpart.append(
                 f"power_loss of {host} at {fault.at_ns / SECOND_NS:g} s: a kill -9 stood in for "
                 f"it{aimed}; no unsynced write was lost"
             )
+            self._without_power.add(host)
         self._machines.kill(host)
-        mark = _Mark("process_crash", host, self._timeline.now(), note=note)
-        self._marks.append(mark)
-        self._down.add(host)
-        self._struck("process_crash", host)
-
-        def restart() -> None:
-            self._down.discard(host)
-            if host not in self._machines.lost:
-                self._start(host)
-
-        def serves() -> None:
-            mark.end_ns = self._timeline.now()
-            self._pending -= 1
-
         # The scenario's time lasts until the service is there, the start of processes included.
         early_ns = self._machines.start_ns[host]
-        self._timeline.at(mark.start_ns + max(0, restart_ns - early_ns), restart)
-        self._timeline.at(mark.start_ns + restart_ns, serves)
+        self._marks.down("process_crash", host, restart_ns, note, early_ns)
+
+    def _restart(self, host: str) -> None:
+        self._without_power.discard(host)
+        self._start(host)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any, Final
 
 from replicator.config import LoadedConfiguration, load_configuration
 from replicator.host.status_reader import read_status
 from replicator.status_view import StatusView
+from simulator.link import Overrides
 from simulator.live.children import Child, ChildFailed
 from simulator.live.layout import Layout
 from simulator.live.programs import READY, ProgramsSpecification, stream_figures
@@ -41,6 +42,7 @@ class LiveLink:
     def __init__(self, scenario: Scenario, layout: Layout, seed: int) -> None:
         self._model = scenario.link_model
         self._bits_per_second: float | None = None
+        self._overrides = Overrides(self._set_bandwidth)
         self._cuts: list[str] = []
         specification = layout.root / "relay.json"
         target = f"127.0.0.1:{layout.replica_port}"
@@ -64,18 +66,20 @@ class LiveLink:
         self._cuts.append(direction)
         self.child.ask({"do": "cut", "direction": direction})
 
-    def heal(self) -> None:
-        """An outage is over; with the last one everything passes again."""
-        self._cuts.pop()
-        if not self._cuts:
-            self.child.ask({"do": "heal"})
+    def heal(self, direction: str) -> None:
+        """An outage is over; with the last one of a direction everything passes there again."""
+        self._cuts.remove(direction)
+        self.child.ask({"do": "heal", "direction": direction})
 
     def reset(self) -> None:
         """Reset all connections."""
         self.child.ask({"do": "reset"})
 
-    def set_bandwidth(self, bits_per_second: float | None) -> None:
-        """Another rate than the schedule's; None for the schedule's."""
+    def override_bandwidth(self, bits_per_second: float) -> Callable[[], None]:
+        """Another rate than the schedule's; returns what ends that."""
+        return self._overrides.begin(bits_per_second)
+
+    def _set_bandwidth(self, bits_per_second: float | None) -> None:
         self._bits_per_second = bits_per_second
         self.child.ask({"do": "bandwidth", "bits_per_second": bits_per_second})
 
@@ -203,15 +207,17 @@ class Machines:
             child.kill()
             del self.children[child.name]
 
-    def pause(self, machine: str) -> None:
-        """Freeze all that the machine runs."""
-        for child in self.of(machine):
+    def pause(self, machine: str) -> Callable[[], None]:
+        """Freeze all that the machine runs; returns what ends this pause."""
+        frozen = self.of(machine)
+        for child in frozen:
             child.pause()
 
-    def resume(self, machine: str) -> None:
-        """Let it go on."""
-        for child in self.of(machine):
-            child.resume()
+        def resume() -> None:
+            for child in frozen:
+                child.resume()
+
+        return resume
 
     def lose(self, machine: str) -> None:
         """kill -9, and the machine's files are taken away."""

@@ -72,31 +72,31 @@ class Line:
         self.latency_ns = model.rtt_ns // 2
         self._draw = draw
         self._stream_rate = model.stream_bytes_per_second()
-        self._cut = False
+        self._cuts = 0
         self._settled_ns = 0
         self._free_ns = 0
         self._turn = asyncio.Lock()
 
     def cut(self) -> None:
-        """From now on nothing passes."""
-        self._cut = True
+        """From now on nothing passes; outages may overlap."""
+        self._cuts += 1
 
     def heal(self) -> None:
-        """What waits comes one round trip from now."""
-        if self._cut:
-            self._cut = False
+        """An outage is over; after the last one what waits comes, one round trip from now."""
+        self._cuts -= 1
+        if not self._cuts:
             self._settled_ns = time.monotonic_ns() + self.model.rtt_ns
 
     async def passable(self) -> None:
         """Return when what has arrived may be seen."""
-        while self._cut or time.monotonic_ns() < self._settled_ns:
-            await asyncio.sleep(_CLOSED_LOOK_S if self._cut else _TIMER_NS / SECOND_NS)
+        while self._cuts or time.monotonic_ns() < self._settled_ns:
+            await asyncio.sleep(_CLOSED_LOOK_S if self._cuts else _TIMER_NS / SECOND_NS)
 
     def _rate(self) -> float:
         bits = self.bits_per_second
         if bits is None:
             bits = self.model.scheduled_bits_per_second(time.monotonic_ns() - self.zero_ns)
-        return 0.0 if self._cut else bits * self.model.payload_share / 8
+        return 0.0 if self._cuts else bits * self.model.payload_share / 8
 
     def chunk_bytes(self) -> int:
         """How much is sent at a time."""
@@ -270,19 +270,21 @@ class Relay:
         for task in list(self._tasks):
             task.cancel()
 
+    def _lines(self, direction: str) -> list[Line]:
+        found = {"to_replica": [self.forward], "to_source": [self.backward]}
+        return found.get(direction, [self.forward, self.backward])
+
     def obey(self, command: dict[str, Any]) -> dict[str, int]:
         """Carry out one command; returns the counts."""
         do = command["do"]
         if do == "start":
             self.forward.zero_ns = self.backward.zero_ns = command["zero_ns"]
         elif do == "cut":
-            if command["direction"] != "to_source":
-                self.forward.cut()
-            if command["direction"] != "to_replica":
-                self.backward.cut()
+            for line in self._lines(command["direction"]):
+                line.cut()
         elif do == "heal":
-            self.forward.heal()
-            self.backward.heal()
+            for line in self._lines(command["direction"]):
+                line.heal()
         elif do == "bandwidth":
             bits = command["bits_per_second"]
             self.forward.bits_per_second = self.backward.bits_per_second = bits

@@ -178,7 +178,7 @@ class LiveRun:
             return takeover is not None and bool(takeover.recovery or takeover.defect)
         return (
             self.machines.programs_done
-            and self.faults.quiet
+            and not self.faults.awaited
             and (REPLICA in self.machines.lost or self._converged())
         )
 
@@ -319,7 +319,8 @@ class LiveRun:
         )
         measure_objectives(scenario, result)
         defects = [(Verdict.SAFETY, defect) for defect in self._defects]
-        settle_verdict(result, defects + self._unfinished())
+        never = [(Verdict.INCONCLUSIVE, text) for text in self.faults.never_happened]
+        settle_verdict(result, defects + self._unfinished() + never)
         return result
 
     def _ledger(self) -> Ledger | None:

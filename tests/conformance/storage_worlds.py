@@ -67,7 +67,7 @@ class StorageWorld:
         raise NotImplementedError
 
     def fail_syncs(self, fail: bool) -> None:
-        """Whether syncs of files fail from now on."""
+        """Whether syncs of files and directories fail from now on."""
         raise NotImplementedError
 
     def dirty_bytes(self) -> int:
@@ -193,7 +193,10 @@ class HostWorld(StorageWorld):
         self._loop = RealLoop(self.hops)
         self._volumes: list[HostVolume] = []
         self._runtimes: list[HostRuntime] = []
-        self._failing = mock.patch.object(os, "fdatasync", side_effect=_input_output_error)
+        self._failing = [
+            mock.patch.object(os, name, side_effect=_input_output_error)
+            for name in ("fdatasync", "fsync")
+        ]
         self._fails = False
         self._prepare()
         self.start_process()
@@ -220,10 +223,11 @@ class HostWorld(StorageWorld):
         self._volumes.append(self._volume)
 
     def fail_syncs(self, fail: bool) -> None:
-        if fail and not self._fails:
-            self._failing.start()
-        elif self._fails and not fail:
-            self._failing.stop()
+        for each in self._failing:
+            if fail and not self._fails:
+                each.start()
+            elif self._fails and not fail:
+                each.stop()
         self._fails = fail
 
     def dirty_bytes(self) -> int:

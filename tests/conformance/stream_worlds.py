@@ -8,17 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from replicator.host.network import HostNetwork
+from replicator.host.network import HostNetwork, split_address
 from replicator.runtime import Task
 from replicator.runtime.port import Listener, Stream
 from simulator.link import LinkModel
 from tests.kernel.worlds import seeded_hops
 from tests.network.wires import ADDRESS, MILLISECOND_NS, Wire
 from tests.real_loop import RealLoop
+
+Survivor = Callable[[Stream], Coroutine[Any, Any, Any]]
+
+_CALLER = """
+import socket, sys, time
+host, port, unread = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+end = socket.create_connection((host, port))
+if unread:
+    end.recv(unread, socket.MSG_PEEK | socket.MSG_WAITALL)
+end.setblocking(False)
+taken = 0
+try:
+    while True:
+        taken += end.send(bytes(65536))
+except BlockingIOError:
+    print(taken, flush=True)
+time.sleep(600)
+"""
+"""Fills its connection, says how much that was, and waits to be killed."""
 
 
 class StreamWorld:
@@ -43,6 +64,18 @@ class StreamWorld:
 
     def run(self, serve: Coroutine[Any, Any, Any], call: Coroutine[Any, Any, Any]) -> Any:
         """Run both ends to their ends; returns both results."""
+        raise NotImplementedError
+
+    def outlive(self, unread: bytes, survive: Survivor) -> tuple[int, Any]:
+        """Serve a process that calls, sends more than is read, and is killed.
+
+        Arguments
+        ---------
+        unread: sent to it, and there before its death; it never reads them.
+        survive: gets the serving end when the caller is dead.
+
+        Returns how many bytes the caller's kernel had taken, and what ``survive`` returned.
+        """
         raise NotImplementedError
 
     def close(self) -> None:
@@ -71,6 +104,19 @@ class SimulatedStreams(StreamWorld):
         tasks = self._wire.spawn("replica", serve), self._wire.spawn("source", call)
         self._wire.clock.run_until_idle()
         return _results(tasks)
+
+    def outlive(self, unread: bytes, survive: Survivor) -> tuple[int, Any]:
+        wire, size_bytes = self._wire, 200_000
+        client, server = wire.pair()
+        wire.spawn("source", client.send(bytes(size_bytes)))
+        wire.spawn("replica", server.send(unread))
+        wire.clock.run_until(wire.clock.now() + 3 * MILLISECOND_NS)
+        assert wire.link.sent_bytes("to_b") < size_bytes, "most of it is still with its kernel"
+        wire.kernels["source"].kill()
+        wire.network.process_died(wire.source)
+        survivor = wire.spawn("replica", survive(server))
+        wire.clock.run_until_idle()
+        return size_bytes, survivor.result()
 
 
 class LoopbackStreams(StreamWorld):
@@ -104,6 +150,27 @@ class LoopbackStreams(StreamWorld):
         tasks = self._loop.start(serve, "serve"), self._loop.start(call, "call")
         self._loop.run_until(lambda: all(task.done for task in tasks))
         return _results(tasks)
+
+    def outlive(self, unread: bytes, survive: Survivor) -> tuple[int, Any]:
+        listener = self._loop.run(self.network.listen(self.serve_at))
+        host, port = split_address(listener.address)
+        caller = subprocess.Popen(
+            [sys.executable, "-c", _CALLER, host, str(port), str(len(unread))],
+            stdout=subprocess.PIPE,
+        )
+        with caller:
+            try:
+                stream = self._loop.run(listener.accept())
+                self._loop.run(stream.send(unread))
+                assert caller.stdout is not None
+                taken = int(caller.stdout.readline())
+            finally:
+                caller.kill()
+        listener.close()
+        try:
+            return taken, self._loop.run(survive(stream))
+        finally:
+            stream.close()
 
     def close(self) -> None:
         self._loop.run_until(lambda: not self.network.lingers)

@@ -13,7 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replicator.errors import ReplicatorError, StorageError
-from replicator.runtime.port import EntryKind, Stat, Volume
+from replicator.runtime.port import Stat, Volume
+from tests.conformance.random_programs import (
+    AWAITED,
+    FILE_CALLS,
+    Step,
+    arguments,
+    portrait,
+    seen,
+    steps,
+)
 from tests.conformance.storage_worlds import (
     CapturedWorld,
     HoldingWorld,
@@ -22,72 +31,14 @@ from tests.conformance.storage_worlds import (
 )
 
 PATHS = tuple("/set" + path for path in ("/a", "/b", "/d", "/d/a", "/e", "/a/x"))
-CALLS = (
-    "create",
-    "create",
-    "open",
-    "mkdir",
-    "symlink",
-    "unlink",
-    "rmdir",
-    "rename",
-    "rename",
-    "link",
-    "set_attributes",
-    "list",
-    "stat",
-    "exists",
-    "free_bytes",
-    "sync_directory",
-    "admit",
-)
-FILE_CALLS = (
-    "write_at",
-    "write_at",
-    "truncate",
-    "zero_range",
-    "allocate",
-    "read_at",
-    "sync",
-    "close",
-)
-NUMBERS = st.one_of(
-    st.integers(0, 60_000), st.sampled_from((0, 1, 8191, 8192, 8193, 120_000, 200_000))
-)
-STEP = st.tuples(
-    st.sampled_from(CALLS + FILE_CALLS),
-    st.sampled_from(PATHS),
-    st.sampled_from(PATHS),
-    NUMBERS,
-    NUMBERS,
-)
-Step = tuple[str, str, str, int, int]
+STEP = steps(PATHS, "free_bytes")
 
 
-def arguments(step: Step) -> tuple[Any, ...]:
-    call, path, other, at, length = step
-    if call in ("rename", "link"):
-        return (path, other)
-    if call == "symlink":
-        return (f"target {at}", path)
-    if call == "set_attributes":
-        return (path, at)
-    if call == "write_at":
-        return (at, bytes([at % 255 + 1]) * (length // 3), b"z" * (length // 2))
-    if call in ("zero_range", "allocate", "read_at"):
-        return (at, length)
-    if call == "truncate":
-        return (at,)
-    if call in ("sync", "close", "free_bytes"):
-        return ()
-    return (length,) if call == "admit" else (path,)
-
-
-async def answers(volume: Volume, steps: list[Step]) -> list[object]:
+async def answers(volume: Volume, program: list[Step]) -> list[object]:
     """What each call of the program gave; files stay open."""
     files: list[Any] = []
     given_back: list[object] = []
-    for step in steps:
+    for step in program:
         call = step[0]
         target: Any = volume
         if call in FILE_CALLS:
@@ -96,13 +47,13 @@ async def answers(volume: Volume, steps: list[Step]) -> list[object]:
             target = files[step[3] % len(files)]
         try:
             answer = getattr(target, call)(*arguments(step))
-            if call in ("sync", "sync_directory", "admit", "read_at"):
+            if call in AWAITED:
                 answer = await answer
             if call in ("create", "open"):
                 files.append(answer)
                 answer = (answer.path, answer.size_bytes)
             elif isinstance(answer, Stat):
-                answer = (answer.kind, answer.size_bytes, answer.attributes, answer.target)
+                answer = seen(answer)
             given_back.append(answer)
         except ReplicatorError as error:
             assert error.path is not None
@@ -113,29 +64,15 @@ async def answers(volume: Volume, steps: list[Step]) -> list[object]:
     return given_back
 
 
-async def portrait(volume: Volume, directory: str) -> dict[str, object]:
-    """All names below a directory with what is behind them."""
-    shown: dict[str, object] = {}
-    for name in volume.list(directory):
-        path = f"{directory}/{name}"
-        stat = volume.stat(path)
-        shown[path] = (stat.kind, stat.size_bytes, stat.attributes, stat.target)
-        if stat.kind == EntryKind.DIRECTORY:
-            shown.update(await portrait(volume, path))
-        elif stat.kind == EntryKind.FILE:
-            shown[path + " content"] = await volume.open(path).read_at(0, stat.size_bytes)
-    return shown
-
-
 @pytest.mark.parametrize("kind", [CapturedWorld, HoldingWorld, StoppedCaptureWorld])
 @given(st.lists(STEP, max_size=25))
 def test_a_program_cannot_tell_whether_it_is_captured(
-    kind: type[SimulatedWorld], steps: list[Step]
+    kind: type[SimulatedWorld], program: list[Step]
 ) -> None:
     plain, captured = SimulatedWorld(size_bytes=40 * 8192), kind(size_bytes=40 * 8192)
     try:
-        expected = plain.run(lambda volume: answers(volume, steps))
-        assert captured.run(lambda volume: answers(volume, steps)) == expected
+        expected = plain.run(lambda volume: answers(volume, program))
+        assert captured.run(lambda volume: answers(volume, program)) == expected
     finally:
         plain.close()
         captured.close()

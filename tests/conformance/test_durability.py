@@ -122,6 +122,27 @@ def test_a_failed_sync_poisons_the_handle_for_ever(failing_world: StorageWorld) 
     world.run(program)
 
 
+def test_a_directory_whose_sync_failed_fails_for_ever(failing_world: StorageWorld) -> None:
+    world = failing_world
+    path = world.root + "/d"
+
+    async def program(volume: Volume) -> None:
+        volume.mkdir(path)
+        await volume.sync_directory(world.root)
+        volume.create(path + "/f").close()
+        world.fail_syncs(True)
+        with pytest.raises(SyncFailed) as caught:
+            await volume.sync_directory(path)
+        assert caught.value.path == path
+        world.fail_syncs(False)
+        with pytest.raises(SyncFailed):
+            await volume.sync_directory(path)
+        await volume.sync_directory(world.root)  # of others nothing is known
+        assert volume.list(path) == ["f"]
+
+    world.run(program)
+
+
 # -- space -------------------------------------------------------------------------
 
 

@@ -209,6 +209,8 @@ class Plan:
     survival: str = "none"
     keeps: float = 1.0
     second_crash_after: int = 0
+    second_takes_power: bool = False
+    """The second crash is a power loss, whatever the first is."""
     safeguards: Safeguards = ALL_SAFEGUARDS
     metadata: str = "ordered"
     meddle: Callable[[ByteLevelSystem, Link], None] | None = None
@@ -301,7 +303,7 @@ def run(plan: Plan) -> Outcome:
         activities.add(activity[name])
         crashes.append(world.clock.now())
         note_acknowledged()
-        if plan.power:
+        if plan.power or (plan.second_takes_power and len(crashes) > 1):
             machine.lose_power(choose(plan.survival))
         else:
             machine.crash_process()

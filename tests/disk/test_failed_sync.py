@@ -57,6 +57,36 @@ def test_reads_show_the_bytes_and_a_new_handle_syncs_without_writing_them() -> N
     assert bench.content("/f") == b"old"
 
 
+def test_names_whose_sync_failed_are_seen_and_not_durable() -> None:
+    bench = Bench()
+    file = bench.volume.create("/f")
+    bench.wait(file.sync())
+    bench.disk.sync_fails = lambda path: path == "/"
+    with pytest.raises(SyncFailed):
+        bench.wait(bench.volume.sync_directory("/"))
+    bench.disk.sync_fails = None
+    with pytest.raises(SyncFailed):
+        bench.wait(bench.volume.sync_directory("/"))
+    assert bench.volume.list("/") == ["f"]
+    lost = bench.fork()
+    lost.lose_power(lose_everything)
+    assert not lost.tree()
+
+
+def test_another_process_syncs_the_names_that_this_one_could_not() -> None:
+    bench = Bench()
+    file = bench.volume.create("/f")
+    bench.wait(file.sync())
+    bench.disk.sync_fails = lambda _path: True
+    with pytest.raises(SyncFailed):
+        bench.wait(bench.volume.sync_directory("/"))
+    bench.disk.sync_fails = None
+    bench.restart()
+    bench.wait(bench.volume.sync_directory("/"))
+    bench.lose_power(lose_everything)
+    assert list(bench.tree()) == ["/f"]
+
+
 def test_all_handles_that_were_open_hear_of_it() -> None:
     bench = Bench()
     one = bench.volume.create("/f")

@@ -350,8 +350,8 @@ def test_a_pause_of_either_end_changes_nothing() -> None:
     for name in ("source", REPLICA):
         for instant in grid(20, 250, 15):
             world = slow_journal()
-            world.at(instant, world.world.machine(name).pause)
-            world.at(instant + 150, world.world.machine(name).resume)
+            machine = world.world.machine(name)
+            world.at(instant, lambda w=world, m=machine, t=instant: w.at(t + 150, m.pause()))
             world.converge(5000, judge_every_ms=60)
             hits += len(world.said("session_begin")) >= 2
             world.close()

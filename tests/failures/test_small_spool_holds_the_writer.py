@@ -226,7 +226,7 @@ def test_a_writer_is_held_during_a_synchronization_and_released_by_its_commit() 
         spool=(2 * SEGMENT, SEGMENT),
         files=files | {"/db": b""},
     )
-    world.link.set_bandwidth(100_000_000)
+    world.link.override_bandwidth(100_000_000)
     world.start()
     world.run_until(lambda: bool(world.said("writer_held")), 200, judge_every_ms=10)
     assert not world.source.committed, "it is held by the synchronization"

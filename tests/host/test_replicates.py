@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from pathlib import Path
 
@@ -15,21 +14,10 @@ from replicator.runtime.port import Volume
 from replicator.safeguards import ReplicaOptions
 from replicator.source import Source, SourceOptions
 from replicator.source_place import SourcePlace, SpoolOptions
+from tests.real_tree import tree
 
 MILLISECOND_NS = 1_000_000
 PATIENCE_NS = 30_000 * MILLISECOND_NS
-
-
-def tree(directory: Path) -> dict[str, bytes | str | None]:
-    """All below a directory: content of files, targets of links, None for directories."""
-    found: dict[str, bytes | str | None] = {}
-    for path in sorted(directory.rglob("*")):
-        name = str(path.relative_to(directory))
-        if path.is_symlink():
-            found[name] = os.readlink(path)
-        else:
-            found[name] = None if path.is_dir() else path.read_bytes()
-    return found
 
 
 async def programs(volume: Volume, seed: int, operations: int) -> None:

@@ -193,6 +193,11 @@ def test_a_paused_child_stands_still_and_goes_on(tmp_path: Path) -> None:
     child.say("two")
     with pytest.raises(ChildFailed, match="does not answer"):
         child.answer(0.2)
+    child.pause()
+    child.resume()
+    assert child.paused
+    with pytest.raises(ChildFailed, match="does not answer"):
+        child.answer(0.2)  # of two pauses one is left
     child.resume()
     assert child.answer() == "two"
     child.kill()
@@ -310,10 +315,28 @@ def test_an_outage_holds_bytes_and_connections(tmp_path: Path) -> None:
         far.settimeout(0.3)
         with pytest.raises(TimeoutError):
             far.recv(4)
-        made.child.ask({"do": "heal"})
+        made.child.ask({"do": "heal", "direction": "to_replica"})
         far.settimeout(20)
         assert receive_exactly(far, 4) == b"held"
         assert receive_exactly(made.accept(), 4) == b"late"
+
+
+def test_each_direction_is_open_when_all_its_outages_are_over(tmp_path: Path) -> None:
+    with rig(LinkModel(8_000_000, 10_000_000), tmp_path) as made:
+        near, far = made.connect()
+        for direction in ("both", "to_replica", "to_source"):
+            made.child.ask({"do": "cut", "direction": direction})
+        near.sendall(b"there")
+        far.sendall(b"back")
+        for direction, end in (("to_source", near), ("to_replica", far)):
+            made.child.ask({"do": "heal", "direction": direction})
+            end.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                end.recv(1)
+            end.settimeout(20)
+        made.child.ask({"do": "heal", "direction": "both"})
+        assert receive_exactly(far, 5) == b"there"
+        assert receive_exactly(near, 4) == b"back"
 
 
 def test_a_reset_reaches_both_ends_and_the_next_connection_works(tmp_path: Path) -> None:

@@ -144,20 +144,51 @@ def test_a_reset_of_the_link_breaks_every_connection_and_loses_what_was_underway
     assert sink.data == b"the link works again"
 
 
-def test_death_of_a_process_is_seen_as_a_reset_after_the_latency() -> None:
+@pytest.mark.parametrize(
+    ("one_way", "until_s", "other_until_s"), [("to_b", 15, 42), ("to_a", 42, 15)]
+)
+def test_overlapping_partitions_last_as_long_as_each(
+    one_way: Literal["to_a", "to_b"], until_s: int, other_until_s: int
+) -> None:
     wire = Wire(WAN)
-    client, server = wire.pair()
-    Sink(wire, server)
-    writer = wire.spawn("source", push_for_ever(client))
+    other: Literal["to_a", "to_b"] = "to_a" if one_way == "to_b" else "to_b"
+    wire.link.partition(one_way)
+    wire.link.partition(other)
+    for now_s in sorted((until_s, other_until_s)):
+        wire.run_to(now_s)
+        wire.link.heal(one_way if now_s == until_s else other)
+        assert wire.link.line(one_way).partitioned == (now_s < until_s)
+        assert wire.link.line(other).partitioned == (now_s < other_until_s)
+
+
+def test_a_direction_that_was_cut_twice_is_open_after_both() -> None:
+    wire = Wire(WAN)
+    wire.link.partition()
+    wire.link.partition("to_b")
+    wire.link.heal()
+    assert wire.link.to_b.partitioned and not wire.link.to_a.partitioned
+    wire.link.heal("to_b")
+    assert not wire.link.to_b.partitioned
+
+
+def kill(wire: Wire, name: str) -> None:
+    """The process dies; its machine lives on."""
+    wire.kernels[name].kill()
+    wire.network.process_died(wire.replica if name == "replica" else wire.source)
+
+
+def test_death_of_a_process_with_unread_bytes_is_a_reset_after_the_latency() -> None:
+    wire = Wire(WAN)
+    client, _server = wire.pair()
+    sink = Sink(wire, client, "source")
+    wire.spawn("source", client.send(b"never read"))
     wire.run_to(1)
-    steps = wire.kernels["replica"].steps
-    wire.kernels["replica"].kill()
-    wire.network.process_died(wire.replica)
+    kill(wire, "replica")
     wire.run_to(1 + RTT_S * 0.49)
-    assert not writer.done
+    assert not sink.task.done
     wire.run_to(1 + RTT_S * 0.6)
-    assert isinstance(writer.error, ConnectionLost) and "reset by the peer" in str(writer.error)
-    assert wire.kernels["replica"].steps == steps
+    assert isinstance(sink.task.error, ConnectionLost)
+    assert "reset by the peer" in str(sink.task.error)
 
     async def call() -> None:
         await wire.source.connect(ADDRESS)
@@ -169,19 +200,127 @@ def test_death_of_a_process_is_seen_as_a_reset_after_the_latency() -> None:
     wire.pair()
 
 
+def test_what_a_dead_process_had_sent_arrives_and_then_the_end() -> None:
+    """It had read everything: its kernel sends what it has taken, however long that takes."""
+    wire = Wire(WAN)
+    client, server = wire.pair()
+    sink = Sink(wire, server)
+    data = bytes(range(256)) * 1000
+    wire.spawn("source", client.send(data))
+    wire.run_to(0.2)
+    kill(wire, "source")
+    on_the_wire = wire.link.sent_bytes("to_b")
+    assert on_the_wire < len(data)
+    wire.run_to(10)
+    assert sink.data == data and sink.task.done and sink.task.error is None
+    wire.spawn("replica", _closing(server))
+    wire.run_to(11)
+    assert not wire.link.to_a.flows and not wire.link.to_b.flows, "nothing is left of it"
+
+
+async def _closing(stream: SimStream) -> None:
+    stream.close()
+
+
+def test_what_the_kernel_had_not_taken_dies_with_the_process() -> None:
+    """The end is clean, and in the middle of what was one send."""
+    wire = Wire(WAN, send_buffer_bytes=50_000)
+    client, server = wire.pair()
+    sink = Sink(wire, server)
+    data = bytes(range(256)) * 10_000
+    wire.spawn("source", client.send(data))
+    wire.run_to(0.2)
+    sent = wire.link.sent_bytes("to_b")
+    kill(wire, "source")
+    wire.run_to(20)
+    assert sink.data == data[: sent + 50_000]
+    assert sink.task.done and sink.task.error is None
+
+
+def test_bytes_that_come_for_a_dead_process_are_answered_with_a_reset() -> None:
+    wire = Wire(WAN)
+    client, server = wire.pair()
+    Sink(wire, server)
+    writer = wire.spawn("source", push_for_ever(client))
+    wire.run_to(1)
+    steps = wire.kernels["replica"].steps
+    kill(wire, "replica")
+    wire.run_to(1 + RTT_S * 0.49)
+    assert not writer.done
+    wire.run_to(2)
+    assert isinstance(writer.error, ConnectionLost)
+    assert client.failure == "reset by the peer", "its queue is not sent for ever"
+    assert wire.kernels["replica"].steps == steps
+    assert not wire.link.to_a.flows and not wire.link.to_b.flows
+
+
+def test_a_connection_that_was_not_accepted_yet_is_reset() -> None:
+    wire = Wire(WAN)
+    wire.pair()  # somebody listens
+    caller = wire.spawn("source", wire.source.connect(ADDRESS))
+    wire.run_to(1)
+    sink = Sink(wire, caller.result(), "source")
+    kill(wire, "replica")
+    wire.run_to(2)
+    assert "reset by the peer" in str(sink.task.error)
+
+
+def test_a_power_loss_silences_what_a_dead_process_had_left_behind() -> None:
+    wire = Wire(WAN)
+    client, server = wire.pair()
+    sink = Sink(wire, server)
+    wire.spawn("source", client.send(bytes(250_000)))
+    wire.run_to(0.2)
+    kill(wire, "source")
+    wire.network.machine_down("source")
+    sent = wire.link.sent_bytes("to_b")
+    wire.run_to(100)
+    assert len(sink.data) == sent < 250_000 and not sink.task.done, "no end, no reset: silence"
+    wire.source = wire.boot("source")
+    wire.spawn("replica", server.send(b"anybody there?"))
+    wire.run_to(101)
+    assert "knows no such connection" in str(sink.task.error)
+
+
+def test_a_machine_without_a_process_can_go_down() -> None:
+    wire = Wire(WAN)
+    kill(wire, "replica")
+    wire.network.machine_down("replica")
+    caller = wire.spawn("source", wire.source.connect(ADDRESS))
+    wire.run_to(50)
+    assert not caller.done, "nobody refuses"
+    wire.replica = wire.boot("replica")
+    wire.run_to(51)
+    assert "refused" in str(caller.error)
+
+
 def test_a_reset_that_meets_a_partition_comes_after_the_heal() -> None:
     wire = Wire(WAN)
     client, server = wire.pair()
     sink = Sink(wire, client, "source")
+    wire.spawn("source", client.send(b"never read"))
+    wire.run_to(1)
     wire.link.partition()
-    wire.kernels["replica"].kill()
-    wire.network.process_died(wire.replica)
+    kill(wire, "replica")
     wire.run_to(10)
     assert not sink.task.done
     wire.link.heal()
     wire.run_to(10 + 1.1 * RTT_S)
     assert "reset" in str(sink.task.error)
     assert server.failure is not None
+
+
+def test_an_end_that_meets_a_partition_comes_after_the_heal() -> None:
+    wire = Wire(WAN)
+    client, _server = wire.pair()
+    sink = Sink(wire, client, "source")
+    wire.link.partition()
+    kill(wire, "replica")
+    wire.run_to(10)
+    assert not sink.task.done
+    wire.link.heal()
+    wire.run_to(10 + 1.1 * RTT_S)
+    assert sink.task.done and sink.task.error is None
 
 
 def test_a_vanished_machine_is_silent_and_resets_when_it_is_back() -> None:
@@ -193,7 +332,7 @@ def test_a_vanished_machine_is_silent_and_resets_when_it_is_back() -> None:
     writer = wire.spawn("source", push_for_ever(client))
     wire.run_to(1)
     wire.kernels["replica"].kill()
-    wire.network.host_vanished(wire.replica)
+    wire.network.machine_down("replica")
     sent = wire.link.sent_bytes("to_b")
     wire.run_to(100)
     assert not writer.done and not listener.task.done
@@ -214,7 +353,7 @@ def test_a_vanished_machine_is_silent_and_resets_when_it_is_back() -> None:
 def test_connect_to_a_vanished_machine_waits_for_it() -> None:
     wire = Wire(WAN)
     wire.kernels["replica"].kill()
-    wire.network.host_vanished(wire.replica)
+    wire.network.machine_down("replica")
 
     async def impatient() -> None:
         async with deadline(SECOND_NS):
@@ -244,7 +383,7 @@ def test_a_dead_hosts_streams_wake_nothing_of_it() -> None:
     assert len(sink.data) == got and wire.kernels["replica"].steps == steps
     wire.network.process_died(wire.replica)
     wire.kernels["source"].kill()
-    wire.network.host_vanished(wire.source)
+    wire.network.machine_down("source")
     wire.run_to(10)
     assert not wire.source.streams and not wire.replica.streams
 
@@ -256,7 +395,7 @@ def test_what_a_vanished_host_had_sent_still_arrives() -> None:
     wire.spawn("source", client.send(b"last words"))
     wire.clock.run_until(wire.clock.now() + MILLISECOND_NS)
     wire.kernels["source"].kill()
-    wire.network.host_vanished(wire.source)
+    wire.network.machine_down("source")
     wire.run_to(10)
     assert sink.data == b"last words" and not sink.task.done
 

@@ -153,23 +153,43 @@ def test_a_connection_follows_the_schedule_and_waits_while_it_is_closed() -> Non
     assert sink.last_s == pytest.approx(39, abs=0.1)
 
 
-def test_set_bandwidth_overrides_stops_and_ends() -> None:
+def test_an_override_of_the_bandwidth_slows_stops_and_ends() -> None:
     wire = Wire(LinkModel(8e6, 0))
     client, server = wire.pair()
     sink = Sink(wire, server)
     wire.spawn("source", send_all(client, bytes(10_000_000)))
     wire.run_to(1)
-    wire.link.set_bandwidth(8e5)
+    go_on = wire.link.override_bandwidth(8e5)
     assert wire.link.capacity_bytes_per_second(wire.clock.now()) == 1e5
     wire.run_to(2)
     assert len(sink.data) == pytest.approx(1.1e6, rel=0.03)
-    wire.link.set_bandwidth(0)
+    go_on()
+    stop = wire.link.override_bandwidth(0)
     wire.run_to(5)
     assert len(sink.data) == pytest.approx(1.1e6, rel=0.03)
-    wire.link.set_bandwidth(None)
+    stop()
     wire.run_to(20)
     assert len(sink.data) == 10_000_000
     assert sink.last_s == pytest.approx(5 + 8.9, abs=0.1)
+
+
+def test_of_several_overrides_the_one_that_began_last_counts() -> None:
+    link = Wire(LinkModel(8e6, 0)).link
+
+    def rate() -> float:
+        return 8 * link.capacity_bytes_per_second(0)
+
+    first = link.override_bandwidth(4e6)
+    second = link.override_bandwidth(2e6)
+    third = link.override_bandwidth(1e6)
+    second()
+    assert rate() == 1e6, "an end in the middle does not touch the one on top"
+    third()
+    assert rate() == 4e6, "the schedule does not come back while one is left"
+    third()
+    assert rate() == 4e6
+    first()
+    assert rate() == 8e6
 
 
 def test_cost_is_linear_in_bytes_and_events_are_few() -> None:

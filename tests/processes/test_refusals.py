@@ -13,7 +13,8 @@ import xxhash
 
 from replicator.errors import ExitCode
 from replicator.protocol import HEADER, MAGIC
-from tests.processes.trial import ENVIRONMENT, Process, Trial, tree
+from tests.processes.trial import ENVIRONMENT, Process, Trial
+from tests.real_tree import tree
 
 
 def refused(process: Process, says: str, code: int = ExitCode.USAGE) -> None:

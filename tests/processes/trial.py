@@ -21,6 +21,7 @@ from typing import Any
 
 from replicator.config import load_configuration
 from replicator.host.status_reader import read_status
+from tests.real_tree import tree
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 30.0
@@ -35,18 +36,6 @@ def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
-
-
-def tree(directory: Path) -> dict[str, bytes | str | None]:
-    """All below a directory: content of files, targets of links, None for directories."""
-    found: dict[str, bytes | str | None] = {}
-    for path in sorted(directory.rglob("*")):
-        name = str(path.relative_to(directory))
-        if path.is_symlink():
-            found[name] = os.readlink(path)
-        else:
-            found[name] = None if path.is_dir() else path.read_bytes()
-    return found
 
 
 class Process:
