@@ -10,7 +10,7 @@ through the scenario's disk profiles.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,14 @@ class DiskModel:
 
 INSTANT = DiskModel(bytes_per_second=10**15, positioning_ns=0, sync_overhead_ns=0)
 """A disk that takes no time: for enumerations and for offline recovery by oracles."""
+
+
+def without_time(model: DiskModel) -> DiskModel:
+    """A disk of which a power loss leaves the same, that takes no time and has room enough.
+
+    Room, because offline nobody would ever free any: recovery would wait for ever.
+    """
+    return replace(INSTANT, sector_bytes=model.sector_bytes, metadata=model.metadata)
 
 
 class Device:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from replicator.runtime import Kernel, Task
 from replicator.runtime.port import Listener, Stream
-from simulator.device import INSTANT, DiskModel
+from simulator.device import DiskModel, without_time
 from simulator.disk import Disk
 from simulator.event_trace import EventTrace
 from simulator.inode import Choose
@@ -311,6 +311,8 @@ def run_offline(
 ) -> T:
     """Run ``main`` to its end on copy-on-write overlays of ``disks``, in no time.
 
+    The overlays lose in a power loss what the disks would lose.
+
     Arguments
     ---------
     disks: the disks by name; they stay untouched.
@@ -321,7 +323,7 @@ def run_offline(
     world = World(network=False)
     machine = world.machine(name)
     for disk_name, disk in disks.items():
-        machine.disks[disk_name] = disk.fork(world.clock, INSTANT)
+        machine.disks[disk_name] = disk.fork(world.clock, without_time(disk.model))
     host = machine.start()
     task = host.kernel.run_task(main(host), name)
     world.clock.run_until_idle()

@@ -12,6 +12,8 @@ from enum import StrEnum
 from typing import Any
 
 RESULT_SCHEMA = "simulator-run/1"
+LOSS_OF_SOURCE = "loss of source"
+"""The failure that the headline quotes when it happened."""
 
 
 class Verdict(StrEnum):
@@ -21,11 +23,12 @@ class Verdict(StrEnum):
     OBJECTIVE = "objective"
     """The invariants hold, an objective of the scenario is missed."""
     INCONCLUSIVE = "inconclusive"
-    """The run ended before the question could be answered."""
+    """The run ended before the question could be answered, or an objective could be measured."""
     UNRECOVERABLE = "unrecoverable"
     """Bytes are gone that no design could keep under these faults; they are named."""
     LIVENESS = "liveness"
-    """After all faults were healed the replica did not converge within the bound."""
+    """After all faults were healed the replica did not converge within the bound, or a process
+    gave up by itself without a fault that explains it."""
     SAFETY = "safety"
     """An invariant is broken: a wrong image, a lost acknowledged operation, a lie."""
 
@@ -180,7 +183,7 @@ class RunResult:
     @property
     def worst_loss(self) -> LossMeasure | None:
         """The loss that the headline quotes."""
-        final = [loss for loss in self.losses if loss.failure == "loss of source"]
+        final = [loss for loss in self.losses if loss.failure == LOSS_OF_SOURCE]
         candidates = final or self.losses
         return max(candidates, key=lambda loss: (loss.seconds, loss.bytes), default=None)
 

@@ -2,44 +2,100 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 from replicator.units import format_bytes, format_seconds
 from simulator.measures import SEVERITY, RunResult, Verdict
 from simulator.scenario import Scenario
+from simulator.systems.byte_level import SOURCE
 
 SECOND_NS = 1_000_000_000
 
 
-def measure_objectives(scenario: Scenario, result: RunResult) -> None:
-    """Put each objective that the scenario has into the record, with what was measured."""
+def measure_objectives(scenario: Scenario, result: RunResult) -> list[tuple[Verdict, str]]:
+    """Put each objective that the scenario has into the record, with what was measured.
+
+    Returns the objectives that this run left open.
+    """
     wanted = scenario.objectives
+    unanswered: list[str] = []
     if wanted.rpo_ns is not None:
         result.objectives["rpo_seconds"] = (wanted.rpo_ns / SECOND_NS, result.rpo_seconds)
     if wanted.rto_ns is not None:
         result.objectives["rto_seconds"] = (wanted.rto_ns / SECOND_NS, result.rto_seconds)
+        if result.recovery is None and loses_its_source(scenario):
+            unanswered.append("rto: not measured, for no failover came to its end")
     if wanted.spool_peak_bytes is not None:
         result.objectives["spool_peak_bytes"] = (
             float(wanted.spool_peak_bytes),
             float(result.spool_peak_bytes),
         )
     if wanted.catch_up_ns is not None:
-        result.objectives["catch_up_seconds"] = (
-            wanted.catch_up_ns / SECOND_NS,
-            catch_up_seconds(scenario, result),
-        )
+        limit = wanted.catch_up_ns / SECOND_NS
+        found = catch_up(scenario, result)
+        measured = found.seconds
+        if found.at_least is not None:
+            bound = max(found.at_least, found.seconds or 0.0)
+            # More than was wanted is more than was wanted, however long it would have lasted.
+            measured = bound if bound > limit else None
+            if measured is None:
+                unanswered.append(
+                    f"catch up: not over after {format_seconds(found.at_least)}, "
+                    "when there was nothing more to see"
+                )
+        result.objectives["catch_up_seconds"] = (limit, measured)
+    return [(Verdict.INCONCLUSIVE, text) for text in unanswered]
+
+
+def loses_its_source(scenario: Scenario) -> bool:
+    """Whether the scenario asks for a failover."""
+    return any(fault.kind == "loss" and fault.host == SOURCE for fault in scenario.faults)
+
+
+@dataclass(frozen=True, slots=True)
+class CatchUp:
+    """How long the replica took to catch up after faults."""
+
+    seconds: float | None
+    """The longest that was seen to its end; None when there was none."""
+    at_least: float | None
+    """The longest that was not seen to its end, as far as it was seen; None when all were."""
+
+
+def catch_up(scenario: Scenario, result: RunResult) -> CatchUp:
+    """Longest time from the end of a fault until the lag was normal again.
+
+    A machine that is lost ends the question: nobody catches up with it, or without it.
+    """
+    normal = max(1.0, 2 * scenario.protection.heartbeat_ns / SECOND_NS)
+    lost = [fault.start_seconds for fault in result.faults if fault.kind == "loss"]
+    over = min(lost, default=math.inf)
+    samples = result.samples
+    curve = [
+        (at, lag)
+        for at, lag in zip(samples.time_seconds, samples.lag_seconds, strict=True)
+        if at < over
+    ]
+    last = over if lost else max((at for at, _lag in curve), default=0.0)
+    seen: list[float] = []
+    unseen: list[float] = []
+    for fault in result.faults:
+        end = fault.end_seconds
+        if end is None or end >= over:
+            continue
+        caught_up = next((at for at, lag in curve if at >= end and lag <= normal), None)
+        if caught_up is None:
+            unseen.append(max(0.0, last - end))
+        else:
+            seen.append(caught_up - end)
+    return CatchUp(max(seen, default=None), max(unseen, default=None))
 
 
 def catch_up_seconds(scenario: Scenario, result: RunResult) -> float | None:
-    """Longest time from the end of a fault until the lag was normal again."""
-    normal = max(1.0, 2 * scenario.protection.heartbeat_ns / SECOND_NS)
-    worst: float | None = None
-    for fault in result.faults:
-        if fault.end_seconds is None:
-            continue
-        for at, lag in zip(result.samples.time_seconds, result.samples.lag_seconds, strict=True):
-            if at >= fault.end_seconds and lag <= normal:
-                worst = max(worst or 0.0, at - fault.end_seconds)
-                break
-    return worst
+    """The longest time to catch up; None when it is not known."""
+    found = catch_up(scenario, result)
+    return found.seconds if found.at_least is None else None
 
 
 def missed_objectives(result: RunResult) -> list[str]:

@@ -1,10 +1,14 @@
 """The oracle: is the replica's image, as if it died now, one that the source really had?
 
 It works on copies: the replica's disks are forked as they are (after a crash), or forked
-and robbed of their unsynced data (at any other moment), the replica's own recovery runs on
-the fork in no time, and the image that results is compared by digest with the truth at the
-operation that recovery *claims*.  The store's own recovery then runs on that image, and
-the independent ledger judges the mailboxes.
+and robbed of their unsynced data (whenever that is still in a cache), the replica's own
+recovery runs on the fork in no time, and the image that results is compared by digest with
+the truth at the operation that recovery *claims*.  The store's own recovery then runs on
+that image, and the independent ledger judges the mailboxes: all that was acknowledged
+before the next operation must be there.
+
+An image that has taken over is judged where it stands, before the store opens it.  The
+rules themselves are in :mod:`simulator.judgement`, which the live world shares.
 """
 
 from __future__ import annotations
@@ -13,17 +17,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from replicator.replica_store import RecoveryReport, ReplicaStore
-from simulator.device import INSTANT
+from simulator.device import without_time
 from simulator.digest import image_digest
 from simulator.disk import Disk
 from simulator.exchange.ledger import LedgerVerdict
 from simulator.host import Host, run_offline
 from simulator.inode import Choose
+from simulator.judgement import (
+    SECOND_NS,
+    Claim,
+    Found,
+    complete_before_ns,
+    durable_check,
+    kept_check,
+    loss_measure,
+    prefix_check,
+)
 from simulator.measures import Check, LossMeasure
 from simulator.truth import Truth
 from simulator.workload import Workload
-
-SECOND_NS = 1_000_000_000
 
 StoreFactory = Callable[[Host], ReplicaStore]
 
@@ -32,15 +44,23 @@ StoreFactory = Callable[[Host], ReplicaStore]
 class ImageVerdict:
     """What one examination found."""
 
-    epoch: int
-    operation: int
+    claim: Claim
     prefix: bool
     detail: str
-    damage: str
     mounted: LedgerVerdict | None
     """None when the workload has nothing to mount, or nothing has been synchronized yet."""
-    synchronized: bool
-    """False before the first synchronization: then there is no image to judge."""
+
+    @property
+    def epoch(self) -> int:
+        return self.claim.epoch
+
+    @property
+    def operation(self) -> int:
+        return self.claim.operation
+
+    @property
+    def damage(self) -> str:
+        return self.claim.damage
 
 
 class Oracle:
@@ -73,7 +93,10 @@ class Oracle:
         self.losses: list[LossMeasure] = []
 
     def acknowledged(self, epoch: int, operation: int) -> None:
-        """The source was told that an operation is durable at the replica."""
+        """The source was told that an operation is durable at the replica.
+
+        Operation 0: that the replica's image is of that epoch.
+        """
         if operation > self.durable.get(epoch, -1):
             self.durable[epoch] = operation
 
@@ -84,7 +107,7 @@ class Oracle:
 
         Arguments
         ---------
-        choose: what survives if the power went now; None when the disks have crashed already.
+        choose: what survives if the power went now; None to have the cache as it is.
         mount: whether the store's recovery shall run as well.
         """
         # Fold what was written since the last time into the base's hashes: then the copy has
@@ -93,47 +116,34 @@ class Oracle:
         if choose is not None:
             crashed: dict[str, Disk] = {}
             for name, disk in disks.items():
-                crashed[name] = disk.fork(disk.clock, INSTANT)
+                crashed[name] = disk.fork(disk.clock, without_time(disk.model))
                 crashed[name].power_loss(choose)
             disks = crashed
         found: list[tuple[RecoveryReport, int]] = []
         mounted: list[LedgerVerdict | None] = []
 
         async def recover(host: Host) -> None:
-            store = self._open_store(host)
-            report = await store.open()
+            report = await self._open_store(host).open()
             home = host.machine.disks[self._home_disk]
             found.append((report, image_digest(home, self._home_root)))
             if mount and report.epoch and not report.damage:
-                volume = host.volume(self._home_disk)
-                stale = report.epoch != max(self.truth.epochs)
-                mounted.append(await self.workload.mounts(host, volume, self._home_root, stale))
+                mounted.append(await self.mount(host, report.epoch, report.operation))
 
         run_offline(disks, recover)
         report, digest = found[0]
-        prefix, detail = self._compare(report, digest)
-        return ImageVerdict(
-            report.epoch,
-            report.operation,
-            prefix,
-            detail,
-            report.damage,
-            mounted[0] if mounted else None,
-            report.epoch > 0,
-        )
+        claim = Claim(report.epoch, report.operation, digest, report.damage)
+        prefix, detail = prefix_check(claim, self.truth)
+        return ImageVerdict(claim, prefix, detail, mounted[0] if mounted else None)
 
-    def _compare(self, report: RecoveryReport, digest: int) -> tuple[bool, str]:
-        claimed = f"operation {report.operation} of epoch {report.epoch}"
-        if report.epoch == 0:
-            return True, "nothing has been synchronized yet"
-        if report.damage:
-            return True, f"the replica says that its image is in doubt: {report.damage}"
-        if self.truth.digest_of(report.epoch, report.operation) == digest:
-            return True, f"the image is that after {claimed}"
-        elsewhere = self.truth.find(report.epoch, digest)
-        if elsewhere:
-            return False, f"the replica claims {claimed}, its image is that after {elsewhere[:3]}"
-        return False, f"the image is not that after {claimed}, nor after any other"
+    async def mount(self, host: Host, epoch: int, operation: int) -> LedgerVerdict | None:
+        """Let the store recover on the home image of a host, which is to be of an operation."""
+        return await self.workload.mounts(
+            host,
+            host.volume(self._home_disk),
+            self._home_root,
+            epoch != max(self.truth.epochs, default=epoch),
+            complete_before_ns(self.truth, epoch, operation),
+        )
 
     def judge(
         self,
@@ -145,67 +155,75 @@ class Oracle:
     ) -> ImageVerdict:
         """Examine, and note a check for each invariant that could be judged."""
         verdict = self.examine(disks, choose, mount)
-        seconds = now_ns / SECOND_NS
-        self.checks.append(Check("prefix", seconds, occasion, verdict.prefix, verdict.detail))
-        floor = self.durable.get(verdict.epoch)
-        newest = max((e for e, k in self.durable.items() if k > 0), default=0)
-        if verdict.damage:
-            self.checks.append(
-                Check("durable means durable", seconds, occasion, False, verdict.damage)
-            )
-        elif verdict.epoch < newest:
-            self.checks.append(
-                Check(
-                    "durable means durable",
-                    seconds,
-                    occasion,
-                    False,
-                    f"epoch {newest} was acknowledged, epoch {verdict.epoch} is there",
-                )
-            )
-        elif floor is not None:
-            self.checks.append(
-                Check(
-                    "durable means durable",
-                    seconds,
-                    occasion,
-                    verdict.operation >= floor,
-                    f"operation {floor} was acknowledged, {verdict.operation} is there",
-                )
-            )
-        if verdict.mounted is not None:
-            self.checks.append(
-                Check("mountable", seconds, occasion, verdict.mounted.ok, verdict.mounted.reason)
-            )
+        self._note("prefix", now_ns, occasion, (verdict.prefix, verdict.detail))
+        self._note("durable means durable", now_ns, occasion, self._durable(verdict.claim))
+        self.note_mounted(verdict.mounted, occasion, now_ns)
         return verdict
+
+    def _durable(self, claim: Claim) -> Found | None:
+        return durable_check(claim, self.durable)
+
+    def _note(self, invariant: str, now_ns: int, occasion: str, found: Found | None) -> None:
+        if found is not None:
+            self.checks.append(Check(invariant, now_ns / SECOND_NS, occasion, *found))
+
+    def note_mounted(self, mounted: LedgerVerdict | None, occasion: str, now_ns: int) -> None:
+        """Note what the store's own recovery found, if there was anything to mount."""
+        if mounted is not None:
+            self._note("mountable", now_ns, occasion, (mounted.ok, mounted.reason))
+
+    # -- the image that has taken over ---------------------------------------------
+
+    def judge_taken_over(
+        self, store: ReplicaStore, disk: Disk, at_loss: Claim | None, now_ns: int
+    ) -> Claim:
+        """Judge the home image of a promoted replica, before anything opens it.
+
+        Arguments
+        ---------
+        disk: where the home image really is.
+        at_loss: what was certain to be there when the source was lost.
+        """
+        digest = image_digest(disk, self._home_root)
+        claim = Claim(store.epoch, store.applied, digest, store.damage)
+        self._note("prefix", now_ns, "failover", prefix_check(claim, self.truth))
+        self._note("durable means durable", now_ns, "failover", self._durable(claim))
+        if at_loss is not None:
+            found = kept_check(claim, at_loss)
+            self._note("durable means durable", now_ns, "failover, against the loss", found)
+        return claim
 
     # -- loss ----------------------------------------------------------------------
 
     def lose_all(self, failure: str, now_ns: int) -> LossMeasure:
         """The source is gone and no replica is left: everything is lost."""
-        empty = ImageVerdict(0, 0, True, "", "", None, False)
-        return self.loss(empty, failure, now_ns)
+        return self._loss(Claim(0, 0, 0), None, failure, now_ns)
 
     def loss(self, verdict: ImageVerdict, failure: str, now_ns: int) -> LossMeasure:
         """What would be lost if the source were gone for ever at this instant."""
-        truth = self.truth
-        last = truth.instant
-        have = truth.instant_of(verdict.epoch, verdict.operation)
-        seconds = 0.0
-        if have < last:
-            seconds = (now_ns - truth.times_ns[have + 1]) / SECOND_NS
+        return self._loss(verdict.claim, verdict.mounted, failure, now_ns)
+
+    def final_loss(
+        self, claim: Claim, mounted: LedgerVerdict | None, failure: str, lost_at_ns: int
+    ) -> LossMeasure:
+        """What really was lost, in place of what would have been: clients go on from here."""
+        self.losses = [loss for loss in self.losses if loss.failure != failure]
+        return self._loss(claim, mounted, failure, lost_at_ns)
+
+    def _loss(
+        self, claim: Claim, mounted: LedgerVerdict | None, failure: str, now_ns: int
+    ) -> LossMeasure:
         messages: int | None = None
         ledger = self.workload.ledger
         if ledger is not None:
-            transactions = verdict.mounted.transactions if verdict.mounted is not None else 0
-            messages = ledger.loss(transactions).messages
-        measure = LossMeasure(
-            failure,
-            now_ns / SECOND_NS,
-            seconds,
-            truth.written_bytes[last] - truth.written_bytes[have],
-            last - have,
-            messages,
+            messages = ledger.loss(0 if mounted is None else mounted.transactions).messages
+        measure = loss_measure(
+            self.truth,
+            claim,
+            failure=failure,
+            now_ns=now_ns,
+            messages=messages,
         )
         self.losses.append(measure)
+        self.losses.sort(key=lambda loss: loss.at_seconds)
         return measure

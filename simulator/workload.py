@@ -6,6 +6,7 @@ new host and goes on, from what the disk still has.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -31,13 +32,23 @@ class Workload(Protocol):
         """Work until the instant ``until_ns`` of the run."""
 
     async def mounts(
-        self, runtime: Runtime, volume: Volume, root: str, stale: bool = False
+        self,
+        runtime: Runtime,
+        volume: Volume,
+        root: str,
+        stale: bool = False,
+        complete_before_ns: int = 0,
     ) -> LedgerVerdict | None:
         """Mount the image below ``root`` and judge what is in it.
 
-        ``stale``: the image is of a history that has ended, so it may hold what the source
-        itself has lost since in a power loss.  Returns None when the workload has nothing
-        to mount.  A store that does not mount is a verdict that is not ok.
+        Arguments
+        ---------
+        stale: the image is of a history that has ended, so it may hold what the source
+            itself has lost since in a power loss.
+        complete_before_ns: what was acknowledged before this instant must be in it.
+
+        Returns None when the workload has nothing to mount.  A store that does not mount is a
+        verdict that is not ok.
         """
 
     @property
@@ -110,21 +121,29 @@ class StoreWorkload:
         self.finished = True
 
     async def mounts(
-        self, runtime: Runtime, volume: Volume, root: str, stale: bool = False
+        self,
+        runtime: Runtime,
+        volume: Volume,
+        root: str,
+        stale: bool = False,
+        complete_before_ns: int = 0,
     ) -> LedgerVerdict | None:
+        def judged(ledger: Ledger, contents: Mapping[int, bytes]) -> LedgerVerdict:
+            return ledger.judge(contents, ledger.acknowledged_before(complete_before_ns))
+
         store = SmallStore(volume, root, now_ns=runtime.now_ns, config=self._store_config)
         if not volume.list(root):
             # An empty protected set: the store had not been created at that operation.
-            return self._ledger.judge({}, floor=0)
+            return judged(self._ledger, {})
         try:
             await store.mount()
         except StoreUnmountable as refused:
             return LedgerVerdict(False, 0, 0, reason=f"does not mount: {refused}")
         contents = await store.contents()
-        verdict = self._ledger.judge(contents, floor=0)
+        verdict = judged(self._ledger, contents)
         if stale and not verdict.ok:
             for ledger in self._lost:
-                if ledger.judge(contents, floor=0).ok:
+                if judged(ledger, contents).ok:
                     return replace(verdict, ok=True, missing=(), extra=(), garbled=(), reason="")
         return verdict
 
@@ -154,6 +173,11 @@ class TraceWorkload:
         await self.player.play(volume, runtime.now_ns)
 
     async def mounts(
-        self, runtime: Runtime, volume: Volume, root: str, stale: bool = False
+        self,
+        runtime: Runtime,
+        volume: Volume,
+        root: str,
+        stale: bool = False,
+        complete_before_ns: int = 0,
     ) -> LedgerVerdict | None:
         return None

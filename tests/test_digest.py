@@ -533,3 +533,76 @@ def test_a_change_that_is_counted_twice_is_reported(make_source: Callable[..., S
     source.spool.complete()
     file.write_at(0, b"x")
     assert source.truth.breaches == ["capture numbered a change 3, 2 was due"]
+
+
+# -- the operation in which the programs died --------------------------------------
+
+WRITE = ("write_at", ROOT + "/f", 0, b"second")
+
+
+class Interrupted:
+    """A source whose programs die in their third operation, over "first" in one file."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        file = source.volume.create(ROOT + "/f")
+        file.write_at(0, b"first!")
+        source.truth.crashed_in(*WRITE)
+        self.check = source.truth.before_restart()
+
+    def happened(self, data: bytes = b"second") -> None:
+        self.source.raw.open(ROOT + "/f").write_at(0, data)
+
+    def counted(self) -> None:
+        self.source.spool.append(b"")
+        self.source.spool.complete()
+
+    def breaches(self) -> list[str]:
+        self.check(self.source.capture)
+        return self.source.truth.breaches
+
+
+@pytest.fixture
+def interrupted(make_source: Callable[..., Source]) -> Interrupted:
+    return Interrupted(make_source())
+
+
+def test_an_interrupted_operation_may_not_have_happened(interrupted: Interrupted) -> None:
+    assert interrupted.breaches() == []
+    assert interrupted.source.truth.operations_of(1) == 2
+
+
+def test_an_interrupted_operation_may_have_happened(interrupted: Interrupted) -> None:
+    interrupted.happened()
+    interrupted.counted()
+    assert interrupted.breaches() == []
+    truth = interrupted.source.truth
+    assert truth.digest_of(1, 3) == truth.digest == anew(interrupted.source.bench)
+
+
+@pytest.mark.parametrize(
+    ("happens", "counts", "breach"),
+    [
+        (1, 0, "capture says operation 2, 2 had completed before, and the interrupted one happ"),
+        (0, 1, "capture says operation 3, 2 had completed before, and the interrupted one did "),
+        (1, 2, "capture says operation 4, 2 had completed before, and the interrupted one happ"),
+        (0, 2, "capture says operation 4, 2 had completed before, and the interrupted one did "),
+    ],
+)
+def test_an_interrupted_operation_that_is_lost_or_doubled_is_reported(
+    interrupted: Interrupted, happens: int, counts: int, breach: str
+) -> None:
+    if happens:
+        interrupted.happened()
+    for _ in range(counts):
+        interrupted.counted()
+    (reported,) = interrupted.breaches()
+    assert breach in reported
+
+
+def test_an_interrupted_operation_that_happened_by_half_is_reported(
+    interrupted: Interrupted,
+) -> None:
+    interrupted.happened(b"sec")
+    interrupted.counted()
+    assert any("neither that before nor that after" in b for b in interrupted.breaches())

@@ -8,10 +8,15 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from replicator.errors import BadInput, ReplicatorError, SyncFailed
+from replicator.replica_store import ReplicaStore
+from replicator.runtime.port import EntryKind, Volume
 from replicator.safeguards import ALL_SAFEGUARDS
+from replicator.source import Source
 from simulator.measures import RunResult, Verdict
 from simulator.run import ScenarioRun, run_scenario
 from simulator.scenario import load_scenario, parse_scenario
@@ -42,6 +47,20 @@ OUTAGE = """
 kind = "link_outage"
 at = "10s"
 duration = "40s"
+"""
+
+
+CRASH = """
+[[faults]]
+kind = "process_crash"
+host = "replica"
+at = "20s"
+"""
+LOSS = """
+[[faults]]
+kind = "loss"
+host = "source"
+at = "40s"
 """
 
 
@@ -196,6 +215,159 @@ def test_canary_without_order_of_apply_fails() -> None:
     result = ScenarioRun(scenario, safeguards=safeguards).run()
     assert result.verdict is Verdict.SAFETY
     assert any("prefix" in reason for reason in result.reasons)
+
+
+def remove_all(volume: Volume, directory: str) -> None:
+    for name in volume.list(directory):
+        path = f"{directory}/{name}"
+        if volume.stat(path).kind == EntryKind.DIRECTORY:
+            remove_all(volume, path)
+            volume.rmdir(path)
+        else:
+            volume.unlink(path)
+
+
+def test_canary_whose_promotion_wipes_the_image_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What clients are given is judged, not what a copy at the loss would have given."""
+    promote = ReplicaStore.promote
+
+    async def wipe(store: ReplicaStore) -> None:
+        await promote(store)
+        remove_all(store.volume, store.image.home.root)
+
+    monkeypatch.setattr(ReplicaStore, "promote", wipe)
+    result = run(BASE + LOSS, "objectives.rpo=5s")
+    assert result.verdict is Verdict.SAFETY
+    broken = {(c.invariant, c.occasion) for c in result.checks if not c.holds}
+    assert {("prefix", "failover"), ("mountable", "failover")} <= broken
+    worst = result.worst_loss
+    assert worst is not None and worst.operations == result.operations
+    assert worst.messages == result.messages
+    assert worst.at_seconds == 40 and worst.seconds > 35
+
+
+def test_a_failover_is_judged_before_clients_are_led_there() -> None:
+    result = run(BASE + LOSS)
+    assert result.verdict is Verdict.PASS, result.reasons
+    judged = [(c.invariant, c.occasion) for c in result.checks if "failover" in c.occasion]
+    assert judged == [
+        ("prefix", "failover"),
+        ("durable means durable", "failover"),
+        ("durable means durable", "failover, against the loss"),
+        ("mountable", "failover"),
+    ]
+    assert [loss.failure for loss in result.losses] == ["loss of source"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        'kind = "link_outage"\nat = "44s"\nduration = "7s"\n',
+        'kind = "process_crash"\nhost = "replica"\nat = "50s"\n',
+        'kind = "power_loss"\nhost = "replica"\nat = "50s"\n',
+    ],
+)
+def test_an_image_that_the_store_has_opened_is_no_copy_any_more(fault: str) -> None:
+    """Mounting changes it: what strikes afterwards is no matter of prefixes."""
+    result = run(
+        BASE + LOSS + "\n[[faults]]\n" + fault,
+        *("failover.detect=2s", "failover.decide=2s", "failover.redirect=1m"),
+        "failover.mount_per_log=5s",
+        "replica.restart=3s",
+    )
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert not [loss for loss in result.losses if loss.at_seconds > 40]
+    assert sum(c.invariant == "prefix" and c.occasion == "failover" for c in result.checks) == 1
+
+
+def test_canary_that_syncs_nothing_fails_when_power_goes_after_a_process_crash() -> None:
+    """A process crash leaves the cache: only a loss of power shows what was never synced."""
+    safeguards = replace(ALL_SAFEGUARDS, sync_before_acknowledge=False)
+    scenario = parse_scenario(BASE + CRASH, ["replica.restart=10s"])
+    result = ScenarioRun(scenario, safeguards=safeguards).run()
+    broken = [c for c in result.checks if not c.holds and c.invariant == "durable means durable"]
+    assert "process_crash of replica, then its power fails" in {c.occasion for c in broken}
+    assert any(20 < c.at_seconds < 30 for c in broken), "its process is down, its power is not"
+    as_it_is = [c for c in result.checks if c.occasion == "process_crash of replica"]
+    assert as_it_is and all(c.holds for c in as_it_is)
+
+
+LIARS = {
+    "silent": ("lag_ns", lambda _source: None),
+    "boastful": ("lag_ns", lambda _source: 0),
+    "tardy": ("lag_ns", lambda source: max(0, (SPOKEN_LAG(source) or 0) - 3_000_000_000)),
+}
+SPOKEN_LAG = Source.lag_ns
+
+
+@pytest.mark.parametrize("liar", LIARS)
+def test_a_lag_that_is_not_told_as_it_is_is_found(
+    liar: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Source, *LIARS[liar])
+    result = run(BASE + OUTAGE)
+    assert [c.invariant for c in result.checks if not c.holds] == ["honest telemetry"]
+    assert result.verdict is Verdict.SAFETY
+
+
+def test_an_image_that_is_said_to_be_younger_than_it_is_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    as_of_ns = ReplicaStore.as_of_ns.fget
+    assert as_of_ns is not None
+    hour_ns = 3600 * 10**9
+    monkeypatch.setattr(ReplicaStore, "as_of_ns", property(lambda s: as_of_ns(s) + hour_ns))
+    result = run(BASE)
+    assert [c.invariant for c in result.checks if not c.holds] == ["honest telemetry"]
+    assert "as of" in result.reasons[0]
+
+
+def gives_up(monkeypatch: pytest.MonkeyPatch, error: ReplicatorError, times: int) -> None:
+    """From 20 s on the replica's process ends with an error, so many times."""
+    append, left = ReplicaStore.append, [error] * times
+
+    async def failing(store: ReplicaStore, batches: list[Any]) -> None:
+        if store.runtime.now_ns() > 20 * 10**9 and left:
+            raise left.pop()
+        await append(store, batches)
+
+    monkeypatch.setattr(ReplicaStore, "append", failing)
+
+
+FAILED = SyncFailed("the sync of a journal failed", path="/replica/journal")
+
+
+def test_a_replicator_that_gives_up_for_no_reason_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is started again and goes on; that it ended at all is the defect."""
+    gives_up(monkeypatch, FAILED, 1)
+    result = run(BASE)
+    assert result.verdict is Verdict.LIVENESS
+    (reason,) = result.reasons
+    assert "no fault explains it" in reason and "sync of a journal failed" in reason
+    assert result.prefix[1] == result.operations, "the next start went on"
+
+
+def test_a_replicator_that_gives_up_again_and_again_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gives_up(monkeypatch, FAILED, 100)
+    result = run(BASE + CRASH.replace("20s", "5s"), "replica.restart=2s")
+    assert result.verdict is Verdict.LIVENESS
+    assert ["a second time" in reason for reason in result.reasons] == [True]
+
+
+def test_a_replicator_that_ends_after_a_fault_is_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gives_up(monkeypatch, FAILED, 1)
+    result = run(BASE + CRASH.replace("20s", "5s"), "replica.restart=2s")
+    assert result.verdict is Verdict.PASS, result.reasons
+
+
+def test_bad_input_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    gives_up(monkeypatch, BadInput("this cannot be understood"), 1)
+    with pytest.raises(BadInput, match="cannot be understood"):
+        run(BASE)
 
 
 def test_same_hash_in_two_processes_under_two_hash_seeds(tmp_path: Path) -> None:

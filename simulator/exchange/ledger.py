@@ -161,6 +161,14 @@ class Ledger:
         """Number of the last transaction acknowledged; those before it are durable too."""
         return self._last_acknowledged
 
+    def acknowledged_before(self, time_ns: int) -> int:
+        """Number of the last transaction acknowledged before an instant; 0 for none."""
+        for transaction in reversed(self._transactions):
+            at_ns = transaction.acknowledged_ns
+            if at_ns is not None and at_ns < time_ns:
+                return transaction.number
+        return 0
+
     @property
     def acknowledged_messages(self) -> int:
         return self._acknowledged_messages

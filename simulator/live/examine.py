@@ -1,9 +1,9 @@
 """Judges a real image: ``python -m simulator.live.examine SPECIFICATION``; answers in JSON.
 
 On a copy of a replica's directory its own recovery runs first; then the digest of the image is
-taken, the store's own recovery mounts it, and the ledger judges the mailboxes.  Of a replica
-that has taken over (``recover`` false) the image itself is mounted, and the time that takes is
-the live part of an RTO.
+taken, the store's own recovery mounts it, and the ledger judges the mailboxes: what had been
+acknowledged before the next operation must be there.  Of a replica that has taken over the
+image itself is mounted, and the time that takes is the live part of an RTO.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from replicator.config import load_configuration
 from replicator.errors import ReplicatorError
 from replicator.host.processes import replica_places, replica_store
 from replicator.host.world import HostRuntime, run_on_host
+from simulator.judgement import complete_before_ns
 from simulator.live.ledger_file import read_ledger
 from simulator.live.programs import store_workload
 from simulator.live.real_tree import tree_digest
+from simulator.live.truth_file import TruthReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,10 @@ class ExaminationSpecification:
     ledger: str
     ledger_bytes: int
     """So much of the ledger had been written at the instant that is judged."""
-    recover: bool
+    truth: str
+    """What the programs did: it says how much must be in the image of an operation."""
+    taken_over: tuple[int, int] | None
+    """Epoch and operation of an image that has taken over; None to recover a copy."""
     kind: str
     stream: dict[str, Any]
 
@@ -67,9 +72,9 @@ async def examine(runtime: HostRuntime, specification: ExaminationSpecification)
     loaded = load_configuration(specification.configuration)
     places = replica_places(runtime, loaded)
     image = f"{places.home.path}/image"
-    epoch = operation = 0
+    epoch, operation = specification.taken_over or (0, 0)
     damage = ""
-    if specification.recover:
+    if specification.taken_over is None:
         report = await replica_store(runtime, loaded, places).open()
         epoch, operation, damage = report.epoch, report.operation, report.damage
     digest = f"{tree_digest(image):032x}"
@@ -77,11 +82,16 @@ async def examine(runtime: HostRuntime, specification: ExaminationSpecification)
     reason, mount_ns, transactions, lost = "", 0, 0, None
     if specification.kind == "store":
         ledger = read_ledger(Path(specification.ledger), specification.ledger_bytes)
-        if not damage and (epoch or not specification.recover):
+        if not damage and (epoch or specification.taken_over is not None):
             draw = random.Random(0).random  # mounting draws nothing
             store = store_workload(specification.stream, draw, ledger, 1, image)
+            truth = TruthReader(Path(specification.truth))
+            truth.poll()
+            stale = epoch < max(truth.epochs, default=0)
+            complete_ns = complete_before_ns(truth, epoch, operation)
+            volume = places.home.volume
             began_ns = time.monotonic_ns()
-            verdict = await store.mounts(runtime, places.home.volume, image)
+            verdict = await store.mounts(runtime, volume, image, stale, complete_ns)
             mount_ns = time.monotonic_ns() - began_ns
             assert verdict is not None
             mounted, reason, transactions = verdict.ok, verdict.reason, verdict.transactions

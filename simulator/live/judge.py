@@ -1,10 +1,12 @@
 """The oracle of a live run: copies of the replica, recovered and held against the truth.
 
-As :mod:`simulator.oracle`, over real files.  A copy of the replica's directories is what a kill
--9 of its process would have left: the process is stopped (SIGSTOP) while it is copied, unless
-it is dead already.  The replica's own recovery, the digest and the store's mount run on the copy
-in a process of their own (:mod:`simulator.live.examine`) while the run goes on; the verdict is
-about the instant of the copy.
+As :mod:`simulator.oracle`, over real files and by the same rules (:mod:`simulator.judgement`).
+A copy of the replica's directories is what a kill -9 of its process would have left: the process
+is stopped (SIGSTOP) while it is copied, unless it is dead already.  The replica's own recovery,
+the digest and the store's mount run on the copy in a process of their own
+(:mod:`simulator.live.examine`) while the run goes on; the verdict is about the instant of the
+copy.  The image of a replica that has taken over is judged in place, before the store opens it,
+and what was lost is measured there.
 
 Leaves out: what a power loss would leave.  Unsynced data of a process that was killed is still
 in this machine's cache, so "durable means durable" is judged for a crash of processes only;
@@ -20,16 +22,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from simulator.judgement import (
+    Claim,
+    Found,
+    durable_check,
+    kept_check,
+    loss_measure,
+    prefix_check,
+)
 from simulator.live.children import Child
 from simulator.live.examine import ExaminationSpecification, Finding
 from simulator.live.layout import Layout
 from simulator.live.mounts import run
 from simulator.live.programs import stream_figures
 from simulator.live.truth_file import TruthReader
-from simulator.measures import Check, LossMeasure
+from simulator.measures import LOSS_OF_SOURCE, Check, LossMeasure
 
 SECOND_NS: Final = 1_000_000_000
 PATIENCE_SECONDS: Final = 600.0
+FAILOVER: Final = "failover"
 
 
 @dataclass(slots=True)
@@ -66,6 +77,10 @@ class LiveJudge:
         self.copies = 0
         self._layout = layout
         self._underway: list[_Examination] = []
+        self._at_loss: tuple[Claim, int, int] | None = None
+        """What was at the replica when the source was lost, when that was, at which instant."""
+        self._taken_over: tuple[Claim, int, int | None] | None = None
+        """What took over, when, and the messages that it lacks."""
 
     def acknowledged(self, epoch: int, operation: int) -> None:
         """The source was told that an operation is durable at the replica."""
@@ -98,7 +113,7 @@ class LiveJudge:
         if stopped:
             took = time.monotonic() - began
             self.longest_copy_seconds = max(self.longest_copy_seconds, took)
-        child = self._start(directory, recover=True)
+        child = self._start(directory, None)
         self._underway.append(
             _Examination(
                 occasion,
@@ -118,10 +133,10 @@ class LiveJudge:
                 target = str(directory / name)
                 run("cp", "-a", "--reflink=auto", "--sparse=auto", str(source), target)
 
-    def _start(self, directory: Path, recover: bool) -> Child:
+    def _start(self, directory: Path, taken_over: tuple[int, int] | None) -> Child:
         layout = self._layout
         configuration = layout.replica_configuration
-        if recover:
+        if taken_over is None:
             configuration = directory / "replica.toml"
             journal = None if layout.journal is None else directory / "journal"
             text = layout.replica_text(directory / "replica", journal, layout.replica_port)
@@ -133,7 +148,8 @@ class LiveJudge:
             str(configuration),
             str(layout.ledger),
             ledger_bytes,
-            recover,
+            str(layout.truth),
+            taken_over,
             stream.kind,
             stream_figures(stream),
         ).write(specification)
@@ -155,6 +171,7 @@ class LiveJudge:
             if time.monotonic() > end:
                 raise self._underway[0].child.failure("did not end")
             time.sleep(0.05)
+        self._settle_takeover()
         self.checks.sort(key=lambda check: check.at_seconds)
         self.losses.sort(key=lambda loss: loss.at_seconds)
 
@@ -169,97 +186,81 @@ class LiveJudge:
         finding = Finding(**json.loads(each.child.answer()))
         each.child.end(1.0)
         judged_before = len(self.checks)
-        seconds = each.now_ns / SECOND_NS
-        self._check("prefix", seconds, each.occasion, *self._prefix(finding))
-        if finding.damage:
-            self._check("durable means durable", seconds, each.occasion, False, finding.damage)
-        elif not finding.failure:
-            self._durable(each, finding)
-        if finding.mounted is not None:
-            self._check("mountable", seconds, each.occasion, finding.mounted, finding.mount_reason)
+        claim = self._judge(finding, each.durable, each.occasion, each.now_ns)
         if each.now_ns >= self._prefix_ns:
-            self._prefix_ns, self.prefix = each.now_ns, (finding.epoch, finding.operation)
+            self._prefix_ns, self.prefix = each.now_ns, (claim.epoch, claim.operation)
         if each.wants_loss:
-            self._loss(each, finding)
+            self._lose(claim, each.occasion, each.now_ns, each.instant, finding.lost_messages)
+        if each.occasion == LOSS_OF_SOURCE and not claim.failure:
+            self._at_loss = (claim, each.now_ns, each.instant)
         if all(check.holds for check in self.checks[judged_before:]):
             shutil.rmtree(each.directory, ignore_errors=True)
 
-    def _check(
-        self, invariant: str, seconds: float, occasion: str, holds: bool, detail: str
-    ) -> None:
-        self.checks.append(Check(invariant, seconds, occasion, holds, detail))
-
-    def _prefix(self, finding: Finding) -> tuple[bool, str]:
-        claimed = f"operation {finding.operation} of epoch {finding.epoch}"
-        if finding.failure:
-            return False, f"recovery of a copy failed: {finding.failure}"
-        if finding.epoch == 0:
-            return True, "nothing has been synchronized yet"
-        if finding.damage:
-            return True, f"the replica says that its image is in doubt: {finding.damage}"
-        digest = int(finding.digest, 16)
+    def _judge(
+        self, finding: Finding, durable: dict[int, int], occasion: str, now_ns: int
+    ) -> Claim:
+        """Note a check for each invariant that a finding can be judged by."""
         self.truth.poll()
-        if self.truth.digest_of(finding.epoch, finding.operation) == digest:
-            return True, f"the image is that after {claimed}"
-        elsewhere = self.truth.find(finding.epoch, digest)
-        if elsewhere:
-            return False, f"the replica claims {claimed}, its image is that after {elsewhere[:3]}"
-        return False, f"the image is not that after {claimed}, nor after any other"
+        digest = int(finding.digest or "0", 16)
+        claim = Claim(finding.epoch, finding.operation, digest, finding.damage, finding.failure)
+        self._note("prefix", now_ns, occasion, prefix_check(claim, self.truth))
+        self._note("durable means durable", now_ns, occasion, durable_check(claim, durable))
+        if finding.mounted is not None:
+            self._note("mountable", now_ns, occasion, (finding.mounted, finding.mount_reason))
+        return claim
 
-    def _durable(self, each: _Examination, finding: Finding) -> None:
-        newest = max((epoch for epoch, k in each.durable.items() if k > 0), default=0)
-        floor = each.durable.get(finding.epoch)
-        if finding.epoch < newest:
-            holds = False
-            detail = f"epoch {newest} was acknowledged, epoch {finding.epoch} is there"
-        elif floor is not None:
-            holds = finding.operation >= floor
-            detail = f"operation {floor} was acknowledged, {finding.operation} is there"
-        else:
-            return
-        seconds = each.now_ns / SECOND_NS
-        self._check("durable means durable", seconds, each.occasion, holds, detail)
+    def _note(self, invariant: str, now_ns: int, occasion: str, found: Found | None) -> None:
+        if found is not None:
+            self.checks.append(Check(invariant, now_ns / SECOND_NS, occasion, *found))
 
-    def _loss(self, each: _Examination, finding: Finding) -> None:
-        truth = self.truth
-        have = min(each.instant, truth.instant_of(finding.epoch, finding.operation))
-        lag_ns = each.now_ns - truth.times_ns[have + 1] if have < each.instant else 0
+    def _lose(
+        self, claim: Claim, occasion: str, now_ns: int, instant: int, messages: int | None
+    ) -> None:
         self.losses.append(
-            LossMeasure(
-                each.occasion,
-                each.now_ns / SECOND_NS,
-                max(0, lag_ns) / SECOND_NS,
-                truth.written_bytes[each.instant] - truth.written_bytes[have],
-                each.instant - have,
-                finding.lost_messages,
+            loss_measure(
+                self.truth,
+                claim,
+                failure=occasion,
+                now_ns=now_ns,
+                messages=messages,
+                last=instant,
             )
         )
 
     def lose_all(self, occasion: str, now_ns: int, messages: int | None) -> None:
         """No replica is left: everything would be lost."""
         self.truth.poll()
-        truth, last = self.truth, self.truth.instant
-        lag_s = max(0, now_ns - truth.times_ns[1]) / SECOND_NS if last else 0.0
-        written = truth.written_bytes[last]
-        at_seconds = now_ns / SECOND_NS
-        self.losses.append(LossMeasure(occasion, at_seconds, lag_s, written, last, messages))
+        self._lose(Claim(0, 0, 0), occasion, now_ns, self.truth.instant, messages)
 
     # -- the image that has taken over -----------------------------------------------------
 
-    def mount(self) -> Child:
-        """Start to mount the image of the promoted replica, in place."""
+    def mount(self, claimed: tuple[int, int]) -> Child:
+        """Start to mount the image of the promoted replica, in place.
+
+        ``claimed``: epoch and operation that it says it has.
+        """
         directory = self._layout.copies / "mount"
         directory.mkdir()
-        return self._start(directory, recover=False)
+        return self._start(directory, claimed)
 
-    def mounted(self, child: Child, claimed: tuple[int, int], now_ns: int) -> Finding:
-        """Judge what :meth:`mount` found; ``claimed`` is the operation of the promoted image."""
-        found: Finding = Finding(**json.loads(child.answer()))
+    def mounted(self, child: Child, now_ns: int, damage: str = "") -> Finding:
+        """Judge what :meth:`mount` found; ``damage``: what the replica says of the image."""
+        found: Finding = replace(Finding(**json.loads(child.answer())), damage=damage)
         child.end(1.0)
-        found = replace(found, epoch=claimed[0], operation=claimed[1])
-        seconds = now_ns / SECOND_NS
-        self._check("prefix", seconds, "failover", *self._prefix(found))
-        if found.mounted is not None:
-            self._check("mountable", seconds, "failover", found.mounted, found.mount_reason)
-        self._prefix_ns, self.prefix = now_ns, claimed
+        claim = self._judge(found, self.durable, FAILOVER, now_ns)
+        self._taken_over = (claim, now_ns, found.lost_messages)
+        self._prefix_ns, self.prefix = now_ns, (claim.epoch, claim.operation)
         return found
+
+    def _settle_takeover(self) -> None:
+        """What clients go on with, against what was there at the loss: once both are known."""
+        if self._taken_over is None or self._at_loss is None:
+            return
+        claim, now_ns, messages = self._taken_over
+        earlier, lost_at_ns, instant = self._at_loss
+        if claim.failure:
+            return
+        found = kept_check(claim, earlier)
+        self._note("durable means durable", now_ns, f"{FAILOVER}, against the loss", found)
+        self.losses = [loss for loss in self.losses if loss.failure != LOSS_OF_SOURCE]
+        self._lose(claim, LOSS_OF_SOURCE, lost_at_ns, instant, messages)

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Final
 
 from replicator.config import LoadedConfiguration, load_configuration
 from replicator.host.status_reader import read_status
@@ -242,8 +242,3 @@ class Machines:
         """End whatever still runs."""
         for child in self.children.values():
             child.kill()
-
-
-def last_known(view: Any) -> dict[str, Any]:
-    """The figures of a process's last report, however old; empty when there is none."""
-    return {} if view is None or view.last_known is None else dict(view.last_known)

@@ -20,7 +20,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from replicator.errors import BadInput, ReplicatorError
+from replicator.errors import BadInput, ExitCode, ReplicatorError
 from simulator.exchange.ledger import Ledger
 from simulator.live import mounts
 from simulator.live.children import Child
@@ -34,7 +34,9 @@ from simulator.live.sampling import LiveSampler
 from simulator.live.takeover import Takeover
 from simulator.live.truth_file import TruthReader
 from simulator.measures import Check, LiveNotes, RunResult, Verdict
-from simulator.objectives import measure_objectives, settle_verdict
+from simulator.objectives import loses_its_source
+from simulator.restarts import Restarts
+from simulator.run_record import Observed, Progress, in_aftermath, make_record, unfinished
 from simulator.scenario import Scenario
 from simulator.systems.byte_level import PROGRAMS, REPLICA, SOURCE
 
@@ -42,10 +44,8 @@ SECOND_NS: Final = 1_000_000_000
 LOOK_SECONDS: Final = 0.05
 OVERHEAD_NS: Final = 60 * SECOND_NS
 """Processes start, copies are made: time that the simulator does not need."""
-AFTERMATH: Final = 16
-"""Curves end at the loss of the source, with a sixteenth of the time before it to look at."""
-
-Progress = Callable[[float, float, str], None]
+FOR_GOOD: Final = frozenset({ExitCode.NOT_DRAINED, ExitCode.FENCED})
+"""A service that ends so is not started again (docs/exit-codes.md)."""
 
 
 class LiveRun:
@@ -68,9 +68,6 @@ class LiveRun:
         self._lost_at_ns: int | None = None
         self._takeover: Takeover | None = None
         self._defects: list[str] = []
-        self._stopped = ""
-        """Why a machine's software gave up, in words; empty while it works."""
-        self._ended_in_order = False
         self._converged_seconds: float | None = None
         self._state = "starting"
         self._link: LiveLink | None = None
@@ -107,11 +104,14 @@ class LiveRun:
         self.machines = self._machines = Machines(scenario, self.seed, layout)
         self.truth = TruthReader(layout.truth)
         self.judge = LiveJudge(layout, self.truth)
-        self.sampler = LiveSampler(self.machines, self.link, self.truth, self.judge)
+        heartbeat_ns = scenario.protection.heartbeat_ns
+        self.sampler = LiveSampler(self.machines, self.link, self.truth, self.judge, heartbeat_ns)
         restart_ns = {SOURCE: scenario.source.restart_ns, REPLICA: scenario.replica.restart_ns}
+        self._restart_ns = restart_ns
         self.faults = LiveFaults(
             self, self.machines, self.link, restart_ns, self._restart, self._struck
         )
+        self.restarts = Restarts(self.faults.marks)
         self.machines.start(REPLICA)
         self.machines.start(SOURCE)
         self.machines.wait_until_ready()
@@ -121,13 +121,14 @@ class LiveRun:
         self.machines.go(self._zero_ns)
 
     def _restart(self, machine: str) -> None:
-        self.machines.start(machine, self._zero_ns)
+        if machine not in self.machines.lost:
+            self.machines.start(machine, self._zero_ns)
 
     def _limit_ns(self) -> int:
         scenario = self.scenario
         ends = [f.at_ns + getattr(f, "duration_ns", 0) for f in scenario.faults]
         limit_ns = max(scenario.duration_ns, *ends, 0) + scenario.settle_ns + OVERHEAD_NS
-        if any(f.kind == "loss" and f.host == SOURCE for f in scenario.faults):
+        if loses_its_source(scenario):
             limit_ns += scenario.failover.detect_ns
         return limit_ns
 
@@ -151,25 +152,38 @@ class LiveRun:
 
     def _sample(self) -> None:
         now_ns, lost_ns = self.now(), self._lost_at_ns
-        if lost_ns is not None and (now_ns - lost_ns) * AFTERMATH > lost_ns:
-            return  # the rest of a failover takes place outside of these curves
+        if in_aftermath(now_ns, lost_ns):
+            return
         self._state = self.sampler.sample(now_ns, lost_ns)
 
     def _watch(self) -> None:
-        """Has a process ended that nobody killed?"""
+        """Has a process ended that nobody killed?  Raises BadInput when it refused its input."""
         for child in list(self.machines.ended_by_themselves()):
             del self.machines.children[child.name]
             if child.name == PROGRAMS and child.exit_code == 0:
                 self.machines.programs_done = True
             else:
-                self._stopped = child.failure(f"ended with {child.exit_code}").message
+                self._start_again(child)
             child.end(0.0)
+        self._watch_relay()
+
+    def _start_again(self, child: Child) -> None:
+        """Do with a process that has ended what a service manager would."""
+        words = child.failure(f"ended with {child.exit_code}")
+        if child.exit_code == ExitCode.USAGE:
+            raise BadInput(words.message, path=words.path)
+        machine, now_ns = REPLICA if child.name == REPLICA else SOURCE, self.now()
+        for_good = child.exit_code in FOR_GOOD
+        if self.restarts.ended(machine, child.name, words.message, now_ns, for_good):
+            self.at(now_ns + self._restart_ns[machine], lambda: self._restart(machine))
+
+    def _watch_relay(self) -> None:
         relay = self.link.child
         if not relay.runs:
             raise relay.failure(f"ended with {relay.exit_code}")
 
     def _over(self) -> bool:
-        if self._stopped or self._defects:
+        if self.restarts.given_up or self._defects:
             return True
         takeover = self._takeover
         if self._lost_at_ns is not None:
@@ -209,6 +223,8 @@ class LiveRun:
                 self.scenario, self.layout, self.machines, self.judge, now_ns, self.now
             )
         self.sampler.note_acknowledged()
+        if self._takeover is not None and self._takeover.opened:
+            return  # the image has become the store's own
         if REPLICA not in self.machines.lost:
             self.judge.examine(self._replica(), f"{kind} of {where}", now_ns, loss=True)
         elif where != REPLICA:
@@ -229,12 +245,12 @@ class LiveRun:
         if self._lost_at_ns is None and REPLICA not in lost:
             self.judge.examine(self._replica(), "end of run", self.now(), loss=False)
         ended_ns = self.now()
-        if not self._stopped:
+        if not self.restarts.given_up:
             for name, code in self.machines.end_in_order().items():
                 if ends_well and code != 0:
                     what = "did not end when asked" if code is None else f"ended with {code}"
                     self._defects.append(f"asked to end, the {name} {what}")
-        if ends_well and not self._stopped:
+        if ends_well and not self.restarts.given_up:
             self._compare(ended_ns)
         self.judge.finish()
         self.truth.poll()
@@ -264,64 +280,32 @@ class LiveRun:
             self._link.child.kill()
 
     def _result(self, wall_seconds: float) -> RunResult:
-        scenario, truth, sampler = self.scenario, self.truth, self.sampler
-        seconds, breaches = self.now() / SECOND_NS, truth.breaches
-        checks = self.judge.checks
-        under = sampler.under_reported
-        checks.append(
-            Check(
-                "honest telemetry",
-                seconds,
-                f"{sampler.reports} reports",
-                not under,
-                "; ".join(under[:3]),
-            )
-        )
-        checks.append(
-            Check(
-                "capture is complete",
-                seconds,
-                "every operation",
-                not breaches,
-                "; ".join(breaches[:3]),
-            )
-        )
-        ledger = self._ledger()
-        takeover = self._takeover
-        forward, backward = self.link.counts()
-        result = RunResult(
-            scenario=scenario.name,
-            description=scenario.description,
-            seed=self.seed,
-            verdict=Verdict.PASS,
-            reasons=[],
+        sampler, takeover, ledger = self.sampler, self._takeover, self._ledger()
+        observed = Observed(
             losses=self.judge.losses,
-            recovery=None if takeover is None else takeover.recovery,
-            objectives={},
-            checks=checks,
+            checks=self.judge.checks,
             faults=self.faults.marks(),
+            recovery=None if takeover is None else takeover.recovery,
             samples=sampler.samples,
             spool_peak_bytes=sampler.spool_peak_bytes,
-            spool_limit_bytes=scenario.protection.spool_limit_bytes,
             journal_peak_bytes=sampler.journal_peak_bytes,
-            wire_bytes=forward,
-            reverse_wire_bytes=backward,
-            captured_bytes=truth.written_bytes[-1],
-            operations=truth.instant,
+            telemetry=sampler.telemetry,
+            truth=self.truth,
+            breaches=self.truth.breaches,
+            wire_bytes=self.link.counts(),
             messages=None if ledger is None else ledger.acknowledged_messages,
-            resynchronizations=max(0, sampler.resynchronizations - 1),
+            synchronizations=sampler.resynchronizations,
             prefix=self.judge.prefix,
-            trace_hash="",
+            found=self._found(),
+        )
+        return make_record(
+            self.scenario,
+            self.seed,
+            observed,
             wall_seconds=wall_seconds,
-            simulated_seconds=seconds,
-            world="live",
+            seconds=self.now() / SECOND_NS,
             live=self._notes(),
         )
-        measure_objectives(scenario, result)
-        defects = [(Verdict.SAFETY, defect) for defect in self._defects]
-        never = [(Verdict.INCONCLUSIVE, text) for text in self.faults.never_happened]
-        settle_verdict(result, defects + self._unfinished() + never)
-        return result
 
     def _ledger(self) -> Ledger | None:
         return read_ledger(self.layout.ledger) if self.scenario.stream.kind == "store" else None
@@ -335,28 +319,22 @@ class LiveRun:
             self._converged_seconds,
         )
 
-    def _unfinished(self) -> list[tuple[Verdict, str]]:
-        """What keeps the question open, or answers it badly."""
+    def _found(self) -> list[tuple[Verdict, str]]:
+        """What is to be said beside checks and objectives."""
         takeover, lost = self._takeover, self.machines.lost
-        if self._stopped:
-            return [(Verdict.INCONCLUSIVE, self._stopped)]
-        if lost >= {SOURCE, REPLICA}:
-            return [(Verdict.UNRECOVERABLE, "source and replica are lost: nothing is left")]
-        if takeover is not None:
-            if takeover.defect:
-                return [(Verdict.LIVENESS, takeover.defect)]
-            if takeover.recovery is None:
-                return [(Verdict.LIVENESS, "the failover did not end within the settling time")]
-            return []
-        if REPLICA in lost:
-            text = "the replica was lost for ever: from then on the source was unprotected"
-            return [(Verdict.INCONCLUSIVE, text)]
-        if not self.machines.programs_done:
-            return [(Verdict.INCONCLUSIVE, "the programs had not ended when the time was over")]
-        if self._converged_seconds is None:
-            text = "the replica had not converged when the settling time was over"
-            return [(Verdict.LIVENESS, f"{text} (source: {self._state})")]
-        return []
+        found = [(Verdict.SAFETY, defect) for defect in self._defects] + self.restarts.found
+        if self.restarts.given_up:
+            return found  # the run was stopped: how it would have ended is not known
+        found += [(Verdict.INCONCLUSIVE, text) for text in self.faults.never_happened]
+        return found + unfinished(
+            source_lost=self._lost_at_ns is not None,
+            replica_lost=REPLICA in lost,
+            taken_over=takeover is not None and takeover.recovery is not None,
+            takeover_defect="" if takeover is None else takeover.defect,
+            programs_done=self.machines.programs_done,
+            converged=self._converged_seconds is not None,
+            state=self._state,
+        )
 
 
 def run_live(

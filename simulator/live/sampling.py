@@ -6,13 +6,15 @@ judged against the truth at the instant at which it was written.
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
-from replicator.status_view import StatusView
+from replicator.status_view import ProcessView, StatusView
 from simulator.live.judge import LiveJudge
 from simulator.live.machines import LiveLink, Machines
 from simulator.live.truth_file import TruthReader
 from simulator.measures import Samples
+from simulator.telemetry import TelemetryJudge
 
 SECOND_NS: Final = 1_000_000_000
 STAMP_TOLERANCE_NS: Final = 100_000_000
@@ -26,24 +28,29 @@ class LiveSampler:
     ---------
     machines, link, truth: what is looked at.
     judge: is told what was acknowledged as durable.
+    heartbeat_ns: so long a source that streams may be silent about its lag.
     """
 
     def __init__(
-        self, machines: Machines, link: LiveLink, truth: TruthReader, judge: LiveJudge
+        self,
+        machines: Machines,
+        link: LiveLink,
+        truth: TruthReader,
+        judge: LiveJudge,
+        heartbeat_ns: int,
     ) -> None:
         self.samples = Samples()
         self.spool_peak_bytes = 0
         self.journal_peak_bytes = 0
-        self.under_reported: list[str] = []
-        self.reports = 0
-        """Reports of a lag that were held against the truth."""
+        self.telemetry = TelemetryJudge(heartbeat_ns, STAMP_TOLERANCE_NS)
         self.resynchronizations = 0
         self._earlier_resynchronizations = 0
         self._machines = machines
         self._link = link
         self._truth = truth
         self._judge = judge
-        self._judged_ns = -1
+        self._judged_ns: dict[str, int] = {}
+        """Of each end, when the last report was written that was judged."""
 
     def note_acknowledged(self) -> StatusView | None:
         """Take in what the source says; None when the source is lost."""
@@ -70,9 +77,9 @@ class LiveSampler:
         view = self.note_acknowledged()
         truth.poll()
         source = None if view is None or view.source is None else view.source.status
-        if view is not None and source is not None and view.source is not None:
-            assert view.source.age_ns is not None
-            self._hold_against_truth(source, view.source.age_ns, now_ns)
+        if view is not None and view.source is not None:
+            self._judge_lag(view.source, now_ns)
+        self._judge_as_of(now_ns)
         epoch, operation = max(self._judge.durable.items(), default=(0, 0))
         have, last = truth.instant_of(epoch, operation), truth.instant
         lag_s = 0.0
@@ -107,20 +114,42 @@ class LiveSampler:
             return 0
         return int(replica.last_known["journal_used_bytes"])
 
-    def _hold_against_truth(self, status: dict[str, Any], age_ns: int, now_ns: int) -> None:
+    def _news(self, end: str, view: ProcessView, now_ns: int) -> int | None:
+        """When a report was written that was not judged yet; None when there is none."""
+        if view.status is None or view.age_ns is None:
+            return None
+        written_ns = now_ns - view.age_ns
+        if written_ns <= self._judged_ns.get(end, -1):
+            return None
+        self._judged_ns[end] = written_ns
+        return written_ns
+
+    def _judge_lag(self, view: ProcessView, now_ns: int) -> None:
         """Was the reported lag, when it was written, at least the true one?"""
-        written_ns = now_ns - age_ns
-        if status["lag_ns"] is None or written_ns <= self._judged_ns:
+        written_ns, truth = self._news("source", view, now_ns), self._truth
+        if written_ns is None or view.status is None:
             return
-        self._judged_ns = written_ns
-        truth = self._truth
-        have = truth.instant_of(status["epoch"], status["durable"])
-        self.reports += 1
-        if have >= truth.instant:
+        status: dict[str, Any] = view.status
+        oldest_ns = None
+        if status["durable"] is not None:
+            have = truth.instant_of(status["epoch"], status["durable"])
+            if have < truth.instant:
+                oldest_ns = truth.times_ns[have + 1]
+        sender = (view.pid or 0, status["epoch"])
+        streams = status["state"] == "streaming"
+        self.telemetry.lag(written_ns, sender, streams, status["lag_ns"], oldest_ns)
+
+    def _judge_as_of(self, now_ns: int) -> None:
+        """The replica's image is as of no later than the first change that it lacks."""
+        truth, machines = self._truth, self._machines
+        view = None if "replica" in machines.lost else machines.replica_status().replica
+        written_ns = None if view is None else self._news("replica", view, now_ns)
+        if view is None or view.status is None or written_ns is None:
             return
-        true_ns = written_ns - truth.times_ns[have + 1]
-        if status["lag_ns"] + STAMP_TOLERANCE_NS < true_ns:
-            self.under_reported.append(
-                f"at {written_ns / SECOND_NS:.1f} s: {status['lag_ns'] / SECOND_NS:.3f} s "
-                f"reported, {true_ns / SECOND_NS:.3f} s true"
-            )
+        status: dict[str, Any] = view.status
+        if status["damage"] or status["epoch"] not in truth.epochs:
+            return
+        have = truth.instant_of(status["epoch"], status["applied"])
+        until_ns = truth.times_ns[have + 1] if have < truth.instant else written_ns
+        wall_zero_ns = time.time_ns() - time.monotonic_ns() + truth.zero_ns
+        self.telemetry.as_of(written_ns, status["as_of_wall_ns"] - wall_zero_ns, until_ns)

@@ -14,7 +14,7 @@ from typing import Final
 from simulator.live.children import Child
 from simulator.live.judge import LiveJudge
 from simulator.live.layout import Layout
-from simulator.live.machines import Machines, last_known
+from simulator.live.machines import Machines
 from simulator.measures import RecoveryTime
 from simulator.scenario import Scenario
 
@@ -50,12 +50,19 @@ class Takeover:
         self._recover_ns = 0
         self._promoting: Child | None = None
         self._mounting: Child | None = None
+        self._promoted_at_ns = 0
         self._mount_began_ns = 0
+        self._damage = ""
         self.mount_seconds: float | None = None
         self.recovery: RecoveryTime | None = None
         """None until clients are at work on the replica."""
         self.defect = ""
         """Why it did not end well; empty while it goes."""
+
+    @property
+    def opened(self) -> bool:
+        """Whether the store has been given the image: from then on it is no copy any more."""
+        return self._mounting is not None
 
     def step(self) -> None:
         """Do what can be done now."""
@@ -63,8 +70,10 @@ class Takeover:
             return
         if self._promoting is None:
             self._look_for_silence()
-        elif self._mounting is None:
+        elif not self._promoted_at_ns:
             self._look_at_promotion(self._promoting)
+        elif self._mounting is None:
+            self._look_for_its_claim()
         elif not self._mounting.runs:
             self._look_at_mount(self._mounting)
 
@@ -91,13 +100,24 @@ class Takeover:
             self.defect = promoting.failure(f"ended with {promoting.exit_code}").message
             return
         promoting.end(1.0)
-        self._mount_began_ns = self._now_ns()
-        self._mounting = self._judge.mount()
+        self._promoted_at_ns = self._now_ns()
+
+    def _look_for_its_claim(self) -> None:
+        """Mount when the promoted replica has said which operation its image is of."""
+        view, now_ns = self._machines.replica_status().replica, self._now_ns()
+        if view is None or view.status is None or view.age_ns is None:
+            return
+        if now_ns - view.age_ns <= self._promoted_at_ns:
+            return  # it was said before the promotion was over
+        self._damage = view.status["damage"]
+        self._mount_began_ns = now_ns
+        self._mounting = self._judge.mount((view.status["epoch"], view.status["applied"]))
 
     def _look_at_mount(self, mounting: Child) -> None:
-        status = last_known(self._machines.replica_status().replica)
-        claimed = (status["epoch"], status["applied"])
-        found = self._judge.mounted(mounting, claimed, self._mount_began_ns)
+        found = self._judge.mounted(mounting, self._mount_began_ns, self._damage)
+        if found.failure:
+            self.defect = f"the image that took over cannot be mounted: {found.failure}"
+            return
         mount_ns = 0
         if found.mounted is not None:
             self.mount_seconds = found.mount_ns / SECOND_NS

@@ -207,7 +207,10 @@ def verdict_sentence(result: RunResult) -> str:
         case Verdict.UNRECOVERABLE:
             return "Data is gone that no design could have kept under these faults."
         case Verdict.LIVENESS:
-            return "After all faults were over, the replica did not catch up within its bound."
+            return (
+                "The copy did not catch up within its bound after all faults were over, "
+                "or a process of the replicator gave up."
+            )
         case Verdict.SAFETY:
             return "The copy cannot be trusted: a promise that must always hold was broken."
 

@@ -310,6 +310,9 @@ def run(plan: Plan) -> Outcome:
         if name == REPLICA:
             system.replica = None
             oracle.judge(machine.disks, None, "crash", world.clock.now())
+            if not plan.power:
+                survival = choose(plan.survival)
+                oracle.judge(machine.disks, survival, "crash, power", world.clock.now())
         else:
             system.source = None
             oracle.judge(world.machine(REPLICA).disks, lose_everything, "crash", world.clock.now())

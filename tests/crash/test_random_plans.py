@@ -130,3 +130,20 @@ def test_few_faults(world: dict[str, object], plan: list[str], seed: int) -> Non
 @given(worlds, st.lists(faults, max_size=12), st.integers(1, 1000))
 def test_many_faults(world: dict[str, object], plan: list[str], seed: int) -> None:
     check(world, plan, seed)
+
+
+FAILOVER = '\n[failover]\ndetect = "1s"\ndecide = "1s"\nredirect = "1s"\nmount_per_log = "1ms"\n'
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(worlds, st.lists(faults, max_size=4), instants, st.integers(1, 4))
+def test_few_faults_and_the_loss_of_the_source(
+    world: dict[str, object], plan: list[str], at: str, seed: int
+) -> None:
+    """Some strike before the loss, some while the replica takes over."""
+
+    def time_ms(text: str) -> int:
+        return int(text.partition('at = "')[2].partition("ms")[0])
+
+    possible = [f for f in plan if 'host = "source"' not in f or time_ms(f) < time_ms(at)]
+    check(world, [FAILOVER, *possible, fault("loss", at, 'host = "source"')], seed)

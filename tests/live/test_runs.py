@@ -17,7 +17,7 @@ from simulator.live.judge import LiveJudge
 from simulator.live.layout import Layout
 from simulator.live.run import LiveRun, run_live
 from simulator.live.truth_file import TruthReader
-from simulator.measures import Verdict
+from simulator.measures import RunResult, Verdict
 from simulator.report.record import RunRecord
 from simulator.scenario import load_scenario
 
@@ -139,7 +139,12 @@ def test_every_failure_is_judged_against_the_truth(short) -> None:
         assert ("prefix", loss.failure) in judged
         assert ("durable means durable", loss.failure) in judged
         assert ("mountable", loss.failure) in judged
-    assert {("prefix", "failover"), ("mountable", "failover")} <= judged
+    assert {
+        ("prefix", "failover"),
+        ("durable means durable", "failover"),
+        ("durable means durable", "failover, against the loss"),
+        ("mountable", "failover"),
+    } <= judged
     telemetry = next(check for check in short.checks if check.invariant == "honest telemetry")
     assert int(telemetry.occasion.split()[0]) > 5
     assert short.prefix[1] > 100
@@ -222,6 +227,37 @@ def test_an_operation_that_was_promised_and_is_not_there_is_found(without_loss, 
     assert broken == ["durable means durable"]
 
 
+def test_a_wrong_image_that_has_taken_over_is_found(without_loss, tmp_path) -> None:
+    scenario, result, kept = without_loss
+    layout = Layout(tmp_path, scenario)
+    for directory in (layout.replica, layout.copies):
+        directory.mkdir()
+    layout.write_configurations(1)
+    subprocess.run(["cp", "-a", f"{kept}/replica/.", layout.replica], check=True)
+    epoch, operation = result.prefix
+    cases = {
+        "whole": (operation, "", []),
+        "behind": (operation - 1, "", ["durable means durable"] * 2 + ["prefix"]),
+        "in doubt": (operation, "rot", ["durable means durable"]),
+        "wiped": (operation, "", ["prefix"]),
+    }
+    for case, (claimed, damage, broken) in cases.items():
+        judge = LiveJudge(layout, TruthReader(kept / "truth"))
+        judge.acknowledged(epoch, operation)
+        judge.examine(None, "loss of source", 10**18, loss=True)
+        judge.finish()
+        assert all(check.holds for check in judge.checks), case
+        if case == "wiped":
+            (layout.replica / "image/disk0.img").unlink()
+        judge.mounted(judge.mount((epoch, claimed)), 10**18, damage)
+        judge.finish()
+        assert sorted(c.invariant for c in judge.checks if not c.holds) == broken, case
+        (final,) = judge.losses
+        assert (final.operations == judge.truth.instant) is (case == "wiped")
+        (layout.copies / "mount/examine.json").unlink()
+        (layout.copies / "mount").rmdir()
+
+
 def start_command(tmp_path: Path, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "simulator.cli", "run", str(SHORT), "--world", "live", *more],
@@ -252,20 +288,41 @@ def _children_of(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
-def test_a_process_that_dies_by_itself_ends_the_run_with_its_words(tmp_path: Path) -> None:
-    run = LiveRun(load_scenario(SHORT, []), None, tmp_path)
-    original = run._sample
+def run_killing_the_sender(run: LiveRun, after_s: float, times: int) -> RunResult:
+    """Kill the sender behind the run's back, so often."""
+    original, left = run._sample, [signal.SIGKILL] * times
 
-    def kill_the_sender_behind_its_back() -> None:
+    def sample() -> None:
         original()
         child = run.machines.children.get("sender")
-        if child is not None and run.now() > 1e9:
-            os.kill(child.pid, signal.SIGKILL)
+        if child is not None and run.now() > after_s * 1e9 and left:
+            os.kill(child.pid, left.pop())
 
-    run._sample = kill_the_sender_behind_its_back  # type: ignore[method-assign]
-    result = run.run()
-    assert result.verdict is Verdict.INCONCLUSIVE
+    run._sample = sample  # type: ignore[method-assign]
+    return run.run()
+
+
+def test_a_process_that_dies_by_itself_again_and_again_fails_with_its_words(
+    tmp_path: Path,
+) -> None:
+    scenario = load_scenario(SHORT, ["source.restart=1s"])
+    result = run_killing_the_sender(LiveRun(scenario, None, tmp_path), 1, 100)
+    assert result.verdict is Verdict.LIVENESS
+    assert "no fault explains it" in result.reasons[0]
     assert "the sender ended with -9" in result.reasons[0]
+    assert "a second time" in result.reasons[1]
+    assert children() == set()
+
+
+def test_a_process_that_dies_once_after_a_fault_is_started_again(tmp_path: Path) -> None:
+    (tmp_path / "trace.csv").write_text(TRACE)
+    (tmp_path / "s.toml").write_text(WITHOUT_LOSS)
+    (tmp_path / "run").mkdir()
+    scenario = load_scenario(tmp_path / "s.toml", ["duration=6s"])
+    run = LiveRun(scenario, None, tmp_path / "run")
+    result = run_killing_the_sender(run, 3.2, 1)
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert run.restarts.found == []
     assert children() == set()
 
 

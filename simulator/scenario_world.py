@@ -1,0 +1,115 @@
+"""A scenario's world, ready to run: machines and disks, link, programs, replicator, oracle."""
+
+from __future__ import annotations
+
+from replicator.capture import SpoolPolicy
+from replicator.safeguards import ReplicaOptions, Safeguards
+from replicator.source import SourceOptions
+from simulator.host import World
+from simulator.link import Link
+from simulator.oracle import Oracle
+from simulator.scenario import Scenario, StoreStream, TraceStream
+from simulator.systems.byte_level import (
+    REPLICA,
+    REPLICA_ADDRESS,
+    REPLICA_ROOT,
+    SET_ID,
+    SOURCE,
+    ByteLevelOptions,
+    ByteLevelSystem,
+)
+from simulator.traces import TracePlayer, read_writes
+from simulator.workload import StoreWorkload, TraceWorkload, Workload
+
+HOME_DISK = "data"
+HOME_ROOT = f"{REPLICA_ROOT}/image"
+"""Where the replica's home image is."""
+
+
+class ScenarioWorld:
+    """Everything that a run of a scenario stands on; nothing of it has started.
+
+    Arguments
+    ---------
+    scenario: the figures.
+    seed: names all random streams.
+    safeguards: of the replica.
+    """
+
+    def __init__(self, scenario: Scenario, seed: int, safeguards: Safeguards) -> None:
+        self.scenario = scenario
+        self.seed = seed
+        self.world = World(seed)
+        self._fit_disks()
+        self.link = self._lay_link()
+        self.workload = self._workload()
+        self.system = ByteLevelSystem(
+            self.world, self.workload, self._options(safeguards), scenario.duration_ns
+        )
+        self.oracle = Oracle(
+            self.system.truth, self.workload, self.system.open_store, HOME_DISK, HOME_ROOT
+        )
+
+    def _fit_disks(self) -> None:
+        scenario = self.scenario
+        source, replica = self.world.machine(SOURCE), self.world.machine(REPLICA)
+        source.add_disk("data", scenario.source.disk.model)
+        replica.add_disk(HOME_DISK, scenario.replica.disk.model)
+        if scenario.source.spool_disk is not None:
+            source.add_disk("spool", scenario.source.spool_disk.model)
+        if scenario.replica.journal_disk is not None:
+            replica.add_disk("journal", scenario.replica.journal_disk.model)
+
+    def _lay_link(self) -> Link:
+        made = Link(
+            self.world.clock, SOURCE, REPLICA, self.scenario.link_model, self.world.random("jitter")
+        )
+        assert self.world.network is not None
+        return self.world.network.add_link(made)
+
+    def _workload(self) -> Workload:
+        stream = self.scenario.stream
+        if isinstance(stream, StoreStream):
+            return StoreWorkload(stream.store, stream.load, self.world.random("load"))
+        assert isinstance(stream, TraceStream)
+        writes = read_writes(stream.path)
+        if stream.limit_ns is not None:
+            limit_ns = stream.limit_ns
+            writes = (write for write in writes if write.time_ns < limit_ns)
+        player = TracePlayer(
+            writes,
+            speed=stream.speed,
+            compressible_share=stream.compressible,
+            path=f"{TraceWorkload.root}/disk0.img",
+            seed=self.seed,
+        )
+        return TraceWorkload(player)
+
+    def _options(self, safeguards: Safeguards) -> ByteLevelOptions:
+        p = self.scenario.protection
+        return ByteLevelOptions(
+            spool_limit_bytes=p.spool_limit_bytes,
+            spool_segment_bytes=p.segment_size_bytes,
+            spool_policy=SpoolPolicy(p.spool_full),
+            source=SourceOptions(
+                SET_ID,
+                SOURCE,
+                REPLICA_ADDRESS,
+                batch_bytes=p.batch_size_bytes,
+                window_bytes=p.window_bytes,
+                compression_level=None if p.compression == "none" else p.compression_level,
+                heartbeat_ns=p.heartbeat_ns,
+                heartbeat_misses=p.heartbeat_misses,
+                reconnect_ns=p.reconnect_ns,
+                release_when_checkpointed=p.acknowledge_release == "checkpoint",
+            ),
+            replica=ReplicaOptions(
+                SET_ID,
+                REPLICA,
+                journal_limit_bytes=p.journal_limit_bytes,
+                segment_bytes=p.segment_size_bytes,
+                checkpoint_bytes=p.checkpoint_every_bytes,
+                checkpoint_interval_ns=p.checkpoint_interval_ns,
+            ),
+            safeguards=safeguards,
+        )

@@ -1,0 +1,103 @@
+"""The failover of a simulated run: the replica takes over, is judged, and the store mounts.
+
+The image is compared with the truth after the promotion and before the store opens it: what
+clients go on with is this image, not the one that a copy at the loss would have given.  So
+the recovery point is taken here, too.
+"""
+
+from __future__ import annotations
+
+from replicator.errors import ReplicatorError
+from replicator.failover import FailoverOptions, FailoverReport, fail_over
+from replicator.runtime import Task, sleep_ns
+from simulator.host import Host
+from simulator.judgement import SECOND_NS, Claim
+from simulator.measures import LOSS_OF_SOURCE, RecoveryTime
+from simulator.scenario_world import HOME_DISK, HOME_ROOT, ScenarioWorld
+
+
+class Takeover:
+    """One failover; begun anew on the replica's next process when one dies in between.
+
+    Arguments
+    ---------
+    built: the world of the run.
+    lost_at_ns: when the source was lost.
+    at_loss: what was certain to be at the replica then; None when it was lost before.
+    """
+
+    def __init__(self, built: ScenarioWorld, lost_at_ns: int, at_loss: Claim | None) -> None:
+        self.lost_at_ns = lost_at_ns
+        self.report: FailoverReport | None = None
+        """None until clients are at work on the replica."""
+        self.taken_over: Claim | None = None
+        """The image that the store opened: from then on it is the store's, and no copy of
+        anything."""
+        self.failure: BaseException | None = None
+        """What the failover died of, though the replica's process lived on."""
+        self._at_loss = at_loss
+        self._built = built
+
+    @property
+    def defect(self) -> str:
+        """Why it cannot end; empty while it goes."""
+        if not isinstance(self.failure, ReplicatorError):
+            return ""
+        return f"the failover failed: {self.failure.advice}"
+
+    @property
+    def recovery(self) -> RecoveryTime | None:
+        """The parts of the recovery time; None until all of them are over."""
+        r = self.report
+        if r is None:
+            return None
+        return RecoveryTime(
+            (r.detected_at_ns - self.lost_at_ns) / SECOND_NS,
+            r.decide_ns / SECOND_NS,
+            r.recover_ns / SECOND_NS,
+            r.mount_ns / SECOND_NS,
+            r.redirect_ns / SECOND_NS,
+        )
+
+    def begin(self, host: Host) -> None:
+        """Fail over to the replica whose process this is."""
+        host.kernel.run_task(self._run(host), "failover", self._ended)
+
+    def _ended(self, task: Task[None]) -> None:
+        self.failure = task.error
+
+    async def _run(self, host: Host) -> None:
+        f, system = self._built.scenario.failover, self._built.system
+        while system.replica is None:
+            await sleep_ns(SECOND_NS // 10)
+        replica = system.replica
+        if replica.silent_ns() is None:
+            replica.heard()
+        self.report = await fail_over(
+            host,
+            replica,
+            FailoverOptions(f.detect_ns, f.decide_ns, f.redirect_ns),
+            lambda: True,
+            lambda: self._mount(host),
+        )
+
+    async def _mount(self, host: Host) -> None:
+        oracle, replica = self._built.oracle, self._built.system.replica
+        assert replica is not None
+        claim = self.taken_over
+        if claim is None:  # else its process died after the store had opened it
+            disk = host.machine.disks[HOME_DISK]
+            claim = oracle.judge_taken_over(replica.store, disk, self._at_loss, host.now_ns())
+            self.taken_over = claim
+        mounted = await oracle.mount(host, claim.epoch, claim.operation)
+        if mounted is not None:
+            wait_ns = self._built.scenario.failover.mount_per_log_ns
+            await sleep_ns(wait_ns * self._logs_to_replay(host))
+        oracle.note_mounted(mounted, "failover", host.now_ns())
+        oracle.final_loss(claim, mounted, LOSS_OF_SOURCE, self.lost_at_ns)
+
+    @staticmethod
+    def _logs_to_replay(host: Host) -> int:
+        """Log generations in the image: the most that a mount has to replay."""
+        names = host.volume(HOME_DISK).list(HOME_ROOT)
+        return sum(1 for name in names if name.endswith(".log"))
