@@ -17,7 +17,8 @@ memory::
     2048       sender's notice: likewise
 
 Marks are stored at each operation and cost nanoseconds; notices change rarely.  A mark is
-one aligned store, so it is never seen half; a notice is, and its checksum tells.
+one aligned word in the machine's own byte order, stored and loaded whole, so it is never seen
+half; a notice is, and its checksum tells.
 
 Who rings whom: the keeper rings ``SENDER`` when there is something to send, and ``NOTICE``
 too when its notice changed; the sender rings ``KEEPER`` when it has released operations or
@@ -46,14 +47,12 @@ PAGE_BYTES: Final = 4096
 SENDER, KEEPER, NOTICE, LOCK = 0, 1, 2, 3
 """The bells."""
 REASON_CHARACTERS: Final = 400
-_MARK: Final = struct.Struct("<Q")
-_STATISTICS: Final = struct.Struct("<QQ")
-_MARKS: Final = struct.Struct("<QQQQ")
 _NOTICE: Final = struct.Struct("<IQ")
-_COMPLETED, _INTENDED, _APPENDED = 0, 8, 16
-_KEEPER_VERSION, _SENDER_VERSION = 32, 40
+# Numbers of 64-bit words; then offsets of bytes.
+_COMPLETED, _INTENDED, _APPENDED, _PEAK = 0, 1, 2, 3
+_KEEPER_VERSION, _SENDER_VERSION = 4, 5
 _SENDER_WAITS, _CAPTURE_WANTED = 48, 49
-_USED = 56
+_USED = 7
 _KEEPER_NOTICE, _SENDER_NOTICE = 64, 2048
 _KEEPER_BYTES, _SENDER_BYTES = _SENDER_NOTICE - _KEEPER_NOTICE, PAGE_BYTES - _SENDER_NOTICE
 
@@ -101,6 +100,9 @@ class Board:
     def __init__(self, volume: Volume, path: str, boot_id: int) -> None:
         self._page = volume.shared_page(path, PAGE_BYTES)
         self._memory = self._page.memory
+        # Words are stored and loaded whole.  struct.pack_into clears the place first, and
+        # another process would see that.
+        self._words = memoryview(self._memory).cast("Q")
         self._boot_id = boot_id
         self._keeper_seen: tuple[int, KeeperNotice] = (-1, KeeperNotice())
         self._sender_seen: tuple[int, SenderNotice] = (-1, SenderNotice())
@@ -109,19 +111,22 @@ class Board:
 
     def intend(self, sequence: int) -> None:
         """An operation was appended, and is about to be carried out."""
-        _MARK.pack_into(self._memory, _INTENDED, sequence)
+        self._words[_INTENDED] = sequence
 
     def complete(self, sequence: int, appended_bytes: int, peak_bytes: int) -> None:
         """The outcome of an operation is known: it may be sent."""
-        memory = self._memory
-        _MARKS.pack_into(memory, _COMPLETED, sequence, sequence, appended_bytes, peak_bytes)
+        memory, words = self._memory, self._words
+        words[_APPENDED] = appended_bytes
+        words[_PEAK] = peak_bytes
+        words[_INTENDED] = sequence
+        words[_COMPLETED] = sequence
         if memory[_SENDER_WAITS]:
             memory[_SENDER_WAITS] = 0
             self._page.ring(SENDER)
 
     def occupy(self, used_bytes: int) -> None:
         """How much disk space the spool's segments take now."""
-        _MARK.pack_into(self._memory, _USED, used_bytes)
+        self._words[_USED] = used_bytes
 
     def tell_sender(self, notice: KeeperNotice) -> None:
         """Put up the keeper's notice."""
@@ -133,7 +138,7 @@ class Board:
 
     def sender_notice(self) -> SenderNotice:
         """What the sender says; an empty notice if it said nothing in this boot."""
-        version = self._version(_SENDER_VERSION)
+        version = self._words[_SENDER_VERSION]
         if self._sender_seen[0] != version:
             document = self._get(_SENDER_NOTICE, _SENDER_BYTES)
             if document is None:
@@ -148,30 +153,26 @@ class Board:
     @property
     def completed(self) -> int:
         """Number of the last operation whose outcome is known."""
-        number: int = _MARK.unpack_from(self._memory, _COMPLETED)[0]
-        return number
+        return self._words[_COMPLETED]
 
     @property
     def intended(self) -> int:
         """Number of the last operation that was begun."""
-        number: int = _MARK.unpack_from(self._memory, _INTENDED)[0]
-        return number
+        return self._words[_INTENDED]
 
     @property
     def statistics(self) -> tuple[int, int]:
         """Bytes appended in this history, and the most that ever waited."""
-        appended, peak = _STATISTICS.unpack_from(self._memory, _APPENDED)
-        return appended, peak
+        return self._words[_APPENDED], self._words[_PEAK]
 
     @property
     def used_bytes(self) -> int:
         """Disk space of the spool's segments."""
-        number: int = _MARK.unpack_from(self._memory, _USED)[0]
-        return number
+        return self._words[_USED]
 
     def keeper_notice(self) -> KeeperNotice:
         """What the keeper says; an empty notice if none did in this boot."""
-        version = self._version(_KEEPER_VERSION)
+        version = self._words[_KEEPER_VERSION]
         if self._keeper_seen[0] != version:
             document = self._get(_KEEPER_NOTICE, _KEEPER_BYTES)
             if document is None:
@@ -222,20 +223,18 @@ class Board:
             return
 
     def close(self) -> None:
+        """Give the page back."""
+        self._words.release()
         self._page.close()
 
     # -- notices -------------------------------------------------------------------
-
-    def _version(self, offset: int) -> int:
-        version: int = _MARK.unpack_from(self._memory, offset)[0]
-        return version
 
     def _put(self, document: dict[str, Any], offset: int, room: int, version_at: int) -> None:
         body = json.dumps(document).encode()
         assert _NOTICE.size + len(body) <= room
         head = _NOTICE.pack(len(body), xxhash.xxh3_64_intdigest(body))
         self._memory[offset : offset + len(head) + len(body)] = head + body
-        _MARK.pack_into(self._memory, version_at, self._version(version_at) + 1)
+        self._words[version_at] += 1
 
     def _get(self, offset: int, room: int) -> dict[str, Any] | None:
         """None while it is being written, or when nothing was ever written."""

@@ -245,7 +245,7 @@ class SpoolReader:
         if best.sequence == 0 and best.chain != self._genesis():
             return None
         while best.sequence < sequence:
-            data, offset = await self._records(best, _SCAN_BYTES), 0
+            data, offset = await self._records(best, _SCAN_BYTES, completed), 0
             if not data:
                 return None
             while offset < len(data) and best.sequence <= sequence:
@@ -282,12 +282,13 @@ class SpoolReader:
         nothing yet.  A record that is larger than ``max_bytes`` comes alone.  Contents are
         not verified yet.  Raises DamagedLog, HistoryEnded.
         """
-        data = await self._records(cursor, max_bytes)
+        completed = self.completed
+        data = await self._records(cursor, max_bytes, completed)
         if not data:
             return b"", 0
         if data[32:48] != cursor.chain:
             raise self._damaged(cursor, "the record does not follow the one before")
-        length, last, number = completed_records(data, self.epoch, self.completed)
+        length, last, number = completed_records(data, self.epoch, completed)
         # What happened to the last operation stands right behind it.
         outcome = await self._outcome(cursor, length, number)
         if outcome:
@@ -299,9 +300,8 @@ class SpoolReader:
         cursor.chain = data[last + 48 : last + 64]
         return data, last
 
-    async def _records(self, cursor: SpoolCursor, max_bytes: int) -> bytes:
+    async def _records(self, cursor: SpoolCursor, max_bytes: int, completed: int) -> bytes:
         """Whole completed records at the cursor, which goes on to the next segment if need be."""
-        completed = self.completed
         self.check()
         while cursor.sequence < completed:
             try:
