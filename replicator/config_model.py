@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator
 
 from replicator.capture import SpoolPolicy
-from replicator.safeguards import ReplicaOptions
+from replicator.replica_options import ReplicaOptions
 from replicator.source import SourceOptions
 from replicator.source_place import SpoolOptions
 from replicator.toml_keys import (

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from replicator.errors import ProtocolViolation
 from replicator.protocol import (
     HEADER_BYTES,
+    MAX_PAYLOAD_BYTES,
     Frame,
     FrameType,
     Role,
@@ -55,10 +57,15 @@ class Connection:
         """Send a frame whose payload is a JSON object."""
         await self.send(frame_type, json.dumps(document).encode())
 
-    async def receive(self) -> Frame:
-        """The next frame, verified; raises ConnectionLost and ProtocolViolation."""
+    async def receive(self, limit_bytes: int = MAX_PAYLOAD_BYTES) -> Frame:
+        """The next frame, verified; raises ConnectionLost and ProtocolViolation.
+
+        ``limit_bytes``: how long its payload may be.
+        """
         header = await self.stream.receive_exactly(HEADER_BYTES)
         frame_type, length = parse_header(header)
+        if length > limit_bytes:
+            raise ProtocolViolation(f"a {frame_type.name} of {length} bytes is too long here")
         payload = await self.stream.receive_exactly(length) if length else b""
         check_frame(header, payload)
         self.received_bytes += HEADER_BYTES + length

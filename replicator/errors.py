@@ -172,6 +172,10 @@ class ConnectionLost(ReplicatorError):
     default_remedy = "Nothing: the replicator reconnects by itself."
 
 
+class ListenerClosed(ConnectionLost):
+    """Who listened has closed the listener: no connection will come any more."""
+
+
 class CannotListen(ReplicatorError):
     """The replica's own address cannot be used."""
 

@@ -43,6 +43,12 @@ def _line(level: str, pattern: str) -> Callable[[Values], Said]:
     return lambda values: Said(level, pattern.format(*values))
 
 
+_PROMOTION: Final = {
+    "begin": "taking over",
+    "done": "promoted: no source is listened to",
+    "refused": "asked to take over, and refused: no image has ever been completed",
+}
+
 _WORDS: Final[Mapping[str, Callable[[Values], Said]]] = {
     "started": _line(INFO, "{0} of {1!r} started, process {2}, release {3}"),
     "ended": _line(INFO, "ended: {0}"),
@@ -74,12 +80,12 @@ _WORDS: Final[Mapping[str, Callable[[Values], Said]]] = {
     "recovered": _line(INFO, "recovered to operation {1} of epoch {0}"),
     "session_begin": _line(INFO, "a source is connected"),
     "session_end": lambda v: Said(WARNING, f"the connection ended: {v[0] or 'no reason given'}"),
+    "turned_away": _line(WARNING, "{0}"),
+    "not_accepted": _cause_or_over("no connection can be taken", "connections are taken again"),
     "stalled": _cause_or_over("apply stands still", "apply goes on"),
     "damage": _line(WARNING, "damage: {0}"),
     "repaired": _line(INFO, "the damage is repaired from the source"),
-    "promotion": lambda v: Said(
-        WARNING, "promoted: no source is listened to" if v[0] == "done" else "taking over"
-    ),
+    "promotion": lambda v: Said(WARNING, _PROMOTION[str(v[0])]),
 }
 
 

@@ -186,7 +186,8 @@ class SegmentedLog:
     def roll(self, epoch: int, sequence: int, floor: int, size: int = 0) -> Segment:
         """Open a new segment for a record of ``size`` bytes numbered ``sequence``.
 
-        Raises LogFull.  Plain calls only.
+        Raises LogFull, and StorageError when the volume refuses; then nothing has changed.
+        Plain calls only.
         """
         preamble = self._preamble() if self._preamble is not None else b""
         reserve = self._reserve_bytes(size, preamble)
@@ -194,13 +195,6 @@ class SegmentedLog:
             raise LogFull
         number = self._next_number
         path = f"{self.directory}/{segment_name(number)}"
-        file = self._volume.create(path)
-        try:
-            file.allocate(0, reserve)
-        except StorageError:
-            file.close()
-            self._volume.unlink(path)  # or the next attempt would find the name taken
-            raise
         header = json.dumps(
             {
                 "format": FORMAT_VERSION,
@@ -212,12 +206,19 @@ class SegmentedLog:
             }
         ).encode()
         head, _ = encode(RecordType.SEGMENT, epoch, sequence, floor, self.chain, b"", header)
-        offset = file.write_at(0, head, header)
-        if preamble:
-            head, _ = encode(
-                RecordType.CATALOGUE, epoch, sequence, floor, self.chain, b"", preamble
-            )
-            offset += file.write_at(offset, head, preamble)
+        file = self._volume.create(path)
+        try:
+            file.allocate(0, reserve)
+            offset = write_all(file, 0, head, header)
+            if preamble:
+                head, _ = encode(
+                    RecordType.CATALOGUE, epoch, sequence, floor, self.chain, b"", preamble
+                )
+                offset += write_all(file, offset, head, preamble)
+        except StorageError:
+            file.close()
+            self._volume.unlink(path)  # or the next attempt would find the name taken
+            raise
         segment = Segment(
             number, path, file, sequence, offset, offset, reserve, self.appended_bytes
         )

@@ -10,6 +10,8 @@ from replicator.journal import Position
 from replicator.protocol import BatchHeader
 
 CACHE_BYTES: Final = 8 << 20
+OPERATION_BYTES: Final = 512
+"""What an operation takes in memory beside its data, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,11 @@ class VerifiedBatch:
     payload: bytes
     header: BatchHeader
     operations: list[NumberedOperation]
+
+    @property
+    def held_bytes(self) -> int:
+        """About what it takes in memory: as it came, unpacked, and taken apart."""
+        return len(self.payload) + self.header.raw_bytes + OPERATION_BYTES * len(self.operations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,7 @@ class RecentBatches:
 
     Arguments
     ---------
-    limit_bytes: of unpacked operations; the oldest go first.
+    limit_bytes: of memory; the oldest go first.
     """
 
     def __init__(self, limit_bytes: int = CACHE_BYTES) -> None:
@@ -45,14 +52,14 @@ class RecentBatches:
     def add(self, begin: Position, end: Position, batch: VerifiedBatch) -> None:
         """Keep a batch whose record lies between these places."""
         self._held[begin] = JournalledBatch(batch, end)
-        self._bytes += batch.header.raw_bytes
+        self._bytes += batch.held_bytes
         while self._bytes > self._limit_bytes:
             oldest = self._held.pop(next(iter(self._held)))
-            self._bytes -= oldest.batch.header.raw_bytes
+            self._bytes -= oldest.batch.held_bytes
 
     def take(self, begin: Position) -> JournalledBatch | None:
         """Give up the batch whose record begins there; None when it is not held."""
         found = self._held.pop(begin, None)
         if found is not None:
-            self._bytes -= found.batch.header.raw_bytes
+            self._bytes -= found.batch.held_bytes
         return found

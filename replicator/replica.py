@@ -1,51 +1,61 @@
-"""The replica's connections: who may speak, and what becomes of what is said.
+"""The replica's connections: who may speak, and who speaks now.
 
-One source at a time.  A new connection replaces the one before, which may be a remnant
-that nobody has noticed yet.  Of a connection several tasks work in a row, each at its own
-pace: frames are received and verified, journalled in groups (one sync for many batches),
-acknowledged when durable, and applied by the store behind.  When the journal cannot follow,
-the receiving task stops reading, and the stream's own flow control holds the source.
+One source at a time.  Whoever connects is first heard out beside the session that is open: only
+a source of this protected set that may speak replaces it, because then the one before may be a
+remnant that nobody has noticed yet.  Whatever else knocks (a health check, a scan of ports, a
+stranger) disturbs nothing.  What a welcomed source says: :mod:`replicator.replica_session`.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
-from replicator.block_frames import BlockTraffic, PageData, unpack_document
-from replicator.catalogue import Catalogue
-from replicator.compared_image import ComparedImage
+from replicator.block_frames import BlockTraffic
 from replicator.connection import Connection
 from replicator.errors import (
     CannotListen,
     ConnectionLost,
+    ListenerClosed,
     NoSpace,
     ProtocolViolation,
     ReplicatorError,
 )
-from replicator.image_receiver import ImageReceiver
-from replicator.image_sender import seed_of
-from replicator.protocol import (
-    PROTOCOL_VERSION,
-    Frame,
-    FrameType,
-    Heartbeat,
-    Role,
-    State,
-)
-from replicator.recent_batches import VerifiedBatch
+from replicator.protocol import PROTOCOL_VERSION, FrameType, Role
+from replicator.replica_session import ReplicaSession
 from replicator.replica_store import ReplicaStore
 from replicator.runtime import Task, TimedOut, cleanup, deadline, group, sleep_ns
-from replicator.runtime.channels import Queue, Signal
-from replicator.runtime.port import Runtime, Stream
-from replicator.staging import Staging
-from replicator.untrusted import binary, json_object, whole_number
+from replicator.runtime.port import Listener, Runtime, Stream
+from replicator.untrusted import binary, whole_number
 
-RECEIVE_QUEUE_BYTES = 8 << 20
-SPEAKING = frozenset({State.STREAMING, State.SYNCHRONIZING, State.COMMITTING, State.COMPARING})
-"""When acknowledgements, heartbeats and conditions may be sent."""
-VERIFY_COST_NS_PER_BYTE = 1
-"""Processor time of decompression and checksums in the simulator: about 1 GB/s."""
+GREETINGS_LIMIT: Final = 16
+"""Connections that may be open without having said who they are; the oldest goes first."""
+HELLO_LIMIT_BYTES: Final = 64 << 10
+
+
+class Refusal(ReplicatorError):
+    """Who connects may not speak here."""
+
+    def __init__(self, code: str, message: str, remedy: str) -> None:
+        super().__init__(message, remedy=remedy)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class _Hello:
+    """What a source says of itself and of its history."""
+
+    epoch: int
+    history: bytes
+    completed: int
+
+
+class _Greeting(NamedTuple):
+    """A connection that has not said yet who it is."""
+
+    task: Task[None]
+    stream: Stream
 
 
 class Replica:
@@ -75,15 +85,22 @@ class Replica:
         self._heard_ns: int | None = None
         self.leaving = False
         """The process is about to end in good order: so do its connections."""
-        self._listening = True
+        self.listening = True
         """False while a session works on a frame and reads no further."""
         self.connected = False
         self.cause = "no source has connected yet"
+        self.refused = ""
+        """Why a source was refused last; empty once something of one was taken again."""
+        self._full = ""
+        """Which volume had no room for what a source sent; empty once it had."""
         self.block_traffic = BlockTraffic()
         """Of all synchronizations since the start."""
         self.comparison: dict[str, Any] | None = None
         """What the last comparison found, as the source told it."""
+        self._greetings: dict[int, _Greeting] = {}
+        self._arrivals = 0
         self._session: Task[None] | None = None
+        self._session_number = 0
 
     def heard(self) -> None:
         """A source gave a sign of life just now."""
@@ -97,7 +114,20 @@ class Replica:
         """
         if self._heard_ns is None:
             return None
-        return self.runtime.now_ns() - self._heard_ns if self._listening else 0
+        return self.runtime.now_ns() - self._heard_ns if self.listening else 0
+
+    @property
+    def stalled(self) -> str:
+        """Why the replica stands still, in apply or before; empty while it works."""
+        return self.store.stalled or self._full
+
+    def took_something(self) -> None:
+        """Something that a source sent is in the journal, or staged."""
+        if self.refused:
+            self.refused = self._full = ""
+            self.store.changed.notify()
+
+    # -- connections -----------------------------------------------------------------
 
     async def run(self) -> None:
         """Serve until cancelled; raises CannotListen."""
@@ -108,28 +138,52 @@ class Replica:
         async with group() as g:
             g.spawn(self.store.run(), "apply")
             while True:
-                stream = await listener.accept()
-                await self._end_session()
+                stream = await self._accept(listener)
                 if self.leaving:
                     stream.close()
-                else:
-                    self._session = g.spawn(self._serve(stream), "session")
+                    continue
+                while len(self._greetings) >= GREETINGS_LIMIT:
+                    oldest = self._greetings.pop(next(iter(self._greetings)))
+                    oldest.task.cancel()
+                    oldest.stream.abort()
+                number = self._arrivals = self._arrivals + 1
+                task = g.spawn(self._serve(stream, number), "connection")
+                self._greetings[number] = _Greeting(task, stream)
+
+    async def _accept(self, listener: Listener) -> Stream:
+        """The next connection; one that cannot be taken now is waited for."""
+        told = ""
+        while True:
+            try:
+                stream = await listener.accept()
+            except ListenerClosed:
+                raise
+            except ConnectionLost as refusal:  # too many open files, for one: that passes
+                if str(refusal) != told:
+                    told = str(refusal)
+                    self.runtime.emit("not_accepted", told)
+                await sleep_ns(self.heartbeat_ns)
+                continue
+            if told:
+                self.runtime.emit("not_accepted", "")
+            return stream
 
     async def leave(self) -> None:
         """End in good order: hear no source any more, apply what is journalled, checkpoint."""
         self.leaving = True
-        await self._end_session()
+        for greeting in list(self._greetings.values()):
+            greeting.task.cancel()
+        await self._end_session("the replica is being stopped")
         self.cause = "the replica is being stopped"
         await self.store.settle()
         await self.store.drained()
 
-    async def _end_session(self) -> None:
+    async def _end_session(self, cause: str) -> None:
         """Cancel and join the session that is open, if any."""
-        session = self._session
-        if session is not None:
-            session.cancel()
-            while not session.done:
-                await sleep_ns(0)
+        while self._session is not None and not self._session.done:
+            self.cause = cause
+            self._session.cancel()
+            await sleep_ns(0)
 
     async def promote(self) -> None:
         """Take over: no source is listened to from here on, and its epoch is over.
@@ -137,37 +191,121 @@ class Replica:
         Returns when that is durable and all that had been promised is applied.
         """
         self.store.promoted = True
-        await self._end_session()
+        await self._end_session("the replica takes over")
         await self.store.settle()
         await self.store.promote()
         await self.store.drained()
 
-    async def _serve(self, stream: Stream) -> None:
+    # -- one connection --------------------------------------------------------------
+
+    async def _serve(self, stream: Stream, number: int) -> None:
         connection = Connection(stream, Role.REPLICA)
         try:
-            async with deadline(self.patience_ns):
-                hello = await connection.receive()
-            if await self._welcome(connection, hello):
-                session = _Session(self, connection)
-                try:
-                    await session.run()
-                finally:
-                    session.close()
-        except TimedOut:
-            self.cause = "the source fell silent"
-        except (ConnectionLost, ProtocolViolation, NoSpace) as error:
-            self.cause = error.advice
-            if not isinstance(error, ConnectionLost):
-                await self._refuse(connection, error)
+            hello = await self._greet(connection)
+            if hello is not None and await self._take_the_place(connection, number):
+                await self._converse(connection, hello)
         finally:
-            self.connected = False
-            self.runtime.emit("session_end", self.cause)
+            self._greetings.pop(number, None)
             if self.leaving:
                 async with cleanup(self.heartbeat_ns):
                     await self._say_goodbye(connection)
                 stream.close()
             else:
                 stream.abort()
+
+    async def _greet(self, connection: Connection) -> _Hello | None:
+        """Hear who it is; None when nobody is who may speak."""
+        try:
+            async with deadline(self.patience_ns):
+                frame = await connection.receive(HELLO_LIMIT_BYTES)
+            return self._examine(frame.document())
+        except (TimedOut, ConnectionLost):
+            return None  # nobody who has anything to say
+        except (Refusal, ProtocolViolation) as refusal:
+            await self._turn_away(connection, refusal)
+            return None
+
+    def _examine(self, hello: dict[str, Any]) -> _Hello:
+        """Raises Refusal, or ProtocolViolation for what no source says."""
+        store = self.store
+        if hello.get("protocol") != PROTOCOL_VERSION:
+            raise Refusal(
+                "version",
+                f"it speaks protocol {hello.get('protocol')}, here {PROTOCOL_VERSION} is spoken",
+                "Install the same release at both ends.",
+            )
+        if hello.get("set") != store.options.set_id:
+            raise Refusal(
+                "set",
+                f"this replica holds {store.options.set_id!r}, not {hello.get('set')!r}",
+                "Check the address and the name of the protected set in the configuration.",
+            )
+        self._refuse_when_promoted()
+        try:
+            return _Hello(
+                whole_number(hello, "epoch"),
+                binary(hello, "history"),
+                whole_number(hello, "completed"),
+            )
+        except ValueError as error:
+            raise ProtocolViolation(f"HELLO cannot be understood: {error}") from None
+
+    def _refuse_when_promoted(self) -> None:
+        if self.store.promoted:
+            raise Refusal(
+                "promoted",
+                f"the replica has taken over; epoch {self.store.epoch} is over",
+                "Stop the programs on the old source; switch back only in good order.",
+            )
+
+    async def _turn_away(self, connection: Connection, refusal: ReplicatorError) -> None:
+        who = "a source" if isinstance(refusal, Refusal) else "a connection"
+        cause = f"{who} was refused: {refusal.advice}"
+        self.runtime.emit("turned_away", cause)
+        if isinstance(refusal, Refusal) and not self.store.promoted:
+            self.refused = cause
+        if not self.connected:
+            self.cause = cause
+        await self._refuse(connection, refusal)
+
+    async def _take_the_place(self, connection: Connection, number: int) -> bool:
+        """End the session that is open, if this connection is newer, and begin one."""
+        while self._session is not None and not self._session.done:
+            if number < self._session_number:
+                return False
+            self.cause = "another connection of the source replaced it"
+            self._session.cancel()
+            await sleep_ns(0)
+        greeting = self._greetings.pop(number, None)
+        if greeting is None or self.leaving:
+            return False
+        try:
+            self._refuse_when_promoted()  # since it was greeted
+        except Refusal as refusal:
+            await self._turn_away(connection, refusal)
+            return False
+        self._session, self._session_number = greeting.task, number
+        return True
+
+    async def _converse(self, connection: Connection, hello: _Hello) -> None:
+        try:
+            await self._welcome(connection, hello)
+            session = ReplicaSession(self, connection)
+            try:
+                await session.run()
+            finally:
+                session.close()
+        except TimedOut:
+            self.cause = "the source fell silent"
+        except (ConnectionLost, ProtocolViolation, NoSpace) as error:
+            self.cause = error.advice
+            if not isinstance(error, ConnectionLost):
+                self.refused = error.advice
+                self._full = error.advice if isinstance(error, NoSpace) else ""
+                await self._refuse(connection, error)
+        finally:
+            self.connected = False
+            self.runtime.emit("session_end", self.cause)
 
     async def _say_goodbye(self, connection: Connection) -> None:
         document = {"code": "stopped", "message": "it is being stopped", "remedy": ""}
@@ -176,60 +314,20 @@ class Replica:
 
     async def _refuse(self, connection: Connection, error: ReplicatorError) -> None:
         """Tell the source why, if it still listens; it shows it to its operator."""
+        code = error.code if isinstance(error, Refusal) else type(error).__name__
+        document = {"code": code, "message": str(error), "remedy": error.remedy}
         try:
             async with deadline(self.heartbeat_ns):
-                await connection.send_document(
-                    FrameType.REFUSE,
-                    {
-                        "code": type(error).__name__,
-                        "message": str(error),
-                        "remedy": error.remedy,
-                    },
-                )
+                await connection.send_document(FrameType.REFUSE, document)
                 connection.close()
                 await sleep_ns(self.heartbeat_ns // 2)
         except (ConnectionLost, ProtocolViolation, TimedOut):
             return
 
-    async def _welcome(self, connection: Connection, frame: Frame) -> bool:
-        store, hello = self.store, frame.document()
-        refusal: tuple[str, str, str] | None = None
-        if hello.get("protocol") != PROTOCOL_VERSION:
-            refusal = (
-                "version",
-                f"it speaks protocol {hello.get('protocol')}, here {PROTOCOL_VERSION} is spoken",
-                "Install the same release at both ends.",
-            )
-        elif hello.get("set") != store.options.set_id:
-            refusal = (
-                "set",
-                f"this replica holds {store.options.set_id!r}, not {hello.get('set')!r}",
-                "Check the address and the name of the protected set in the configuration.",
-            )
-        elif store.promoted:
-            refusal = (
-                "promoted",
-                f"the replica has taken over; epoch {store.epoch} is over",
-                "Stop the programs on the old source; switch back only in good order.",
-            )
-        if refusal is not None:
-            code, message, remedy = refusal
-            self.cause = f"a source was refused: {message}; what to do: {remedy}"
-            await connection.send_document(
-                FrameType.REFUSE, {"code": code, "message": message, "remedy": remedy}
-            )
-            connection.close()
-            await sleep_ns(self.heartbeat_ns)
-            return False
+    async def _welcome(self, connection: Connection, hello: _Hello) -> None:
+        store = self.store
         await store.settle()
-        try:
-            store.source_has(
-                whole_number(hello, "epoch"),
-                binary(hello, "history"),
-                whole_number(hello, "completed"),
-            )
-        except ValueError as error:
-            raise ProtocolViolation(f"HELLO cannot be understood: {error}") from None
+        store.source_has(hello.epoch, hello.history, hello.completed)
         resumable = store.stream_epoch == store.committed_epoch
         await connection.send_document(
             FrameType.WELCOME,
@@ -243,207 +341,3 @@ class Replica:
                 "damage": store.damage,
             },
         )
-        return True
-
-
-class _Session:
-    """One connection that was welcomed."""
-
-    def __init__(self, replica: Replica, connection: Connection) -> None:
-        self.replica = replica
-        self.store = replica.store
-        self.connection = connection
-        self._received: Queue[VerifiedBatch] = Queue(
-            limit_items=4096,
-            limit_bytes=RECEIVE_QUEUE_BYTES,
-            size=lambda batch: len(batch.payload),
-        )
-        self._questions: Queue[Frame] = Queue(limit_items=64)
-        self._after = 0
-        self._chain = b""
-        self._acknowledge = Signal()
-        self._staging: Staging | None = None
-        self._receiver: ImageReceiver | None = None
-        self._compared: ComparedImage | None = None
-        self._staged = Signal()
-        self._syncing = False
-
-    async def run(self) -> None:
-        replica, runtime = self.replica, self.replica.runtime
-        replica.connected = True
-        replica.cause = ""
-        runtime.emit("session_begin")
-        async with group() as g:
-            g.spawn(self._journal(), "journal")
-            g.spawn(self._send_acknowledgements(), "acknowledge")
-            g.spawn(self._send_heartbeats(), "heartbeats")
-            g.spawn(self._send_conditions(), "conditions")
-            g.spawn(self._synchronize(), "synchronize")
-            g.spawn(self._keep_staged(), "keep staged")
-            while True:
-                async with deadline(replica.patience_ns):
-                    frame = await self.connection.receive()
-                replica.heard()
-                replica._listening = False
-                try:
-                    await self._handle(frame)
-                finally:
-                    replica._listening = True
-                    replica.heard()
-
-    async def _handle(self, frame: Frame) -> None:
-        store = self.store
-        if frame.type == FrameType.BATCH:
-            payload = frame.payload
-            batch = await self.replica.runtime.compute(
-                lambda: store.verify(payload, self._after, self._chain),
-                len(payload) * VERIFY_COST_NS_PER_BYTE,
-            )
-            self._after, self._chain = batch.header.last, batch.header.chain_after
-            await self._received.put(batch)
-        elif frame.type == FrameType.HEARTBEAT:
-            store.heard(Heartbeat.decode(frame.payload))
-        elif frame.type == FrameType.RESUME:
-            self._after, self._chain = store.durable, store.stream_chain
-            store.changed.notify()  # what is safe already may be all that the source waits for
-        elif frame.type == FrameType.SYNC_BEGIN:
-            await self._begin_synchronization(frame)
-        else:
-            await self._questions.put(frame)
-
-    async def _journal(self) -> None:
-        while True:
-            batches = await self._received.get_batch(256)
-            await self.store.append(batches)
-
-    async def _send_acknowledgements(self) -> None:
-        store, connection = self.store, self.connection
-        sent = None
-        while True:
-            ack = store.acknowledgement()
-            news = sent is None or (
-                (ack.epoch, ack.durable, ack.checkpointed)
-                != (sent.epoch, sent.durable, sent.checkpointed)
-            )
-            if (news or (sent is not None and ack.applied == ack.durable > sent.applied)) and (
-                connection.session.state in SPEAKING
-            ):
-                sent = ack
-                await connection.send(FrameType.ACKNOWLEDGE, ack.encode())
-            else:
-                await store.changed
-
-    async def _send_heartbeats(self) -> None:
-        connection, store, runtime = self.connection, self.store, self.replica.runtime
-        while True:
-            await sleep_ns(self.replica.heartbeat_ns)
-            if connection.session.state in SPEAKING:
-                beat = Heartbeat(store.epoch, store.applied, runtime.wall_ns())
-                await connection.send(FrameType.HEARTBEAT, beat.encode())
-
-    async def _send_conditions(self) -> None:
-        """Tell the source why apply stands still, and when it works again."""
-        connection, store, told = self.connection, self.store, ""
-        while True:
-            news = store.stalled != told
-            if news and connection.session.state in SPEAKING:
-                told = store.stalled
-                await connection.send_document(FrameType.CONDITION, {"stalled": told})
-            else:
-                await store.changed
-
-    # -- synchronization -----------------------------------------------------------
-
-    async def _begin_synchronization(self, frame: Frame) -> None:
-        store = self.store
-        try:
-            document = json_object(unpack_document(frame.payload))
-            epoch, history = whole_number(document, "epoch"), binary(document, "history")
-            catalogue = Catalogue.from_json(document.get("catalogue"))
-        except ValueError as error:
-            raise ProtocolViolation(f"SYNC_BEGIN cannot be understood: {error}") from None
-        if epoch <= store.committed_epoch or epoch < store.promised_epoch:
-            raise ProtocolViolation(f"epoch {epoch} is over")
-        store.begin_synchronization(epoch, history)
-        self._after, self._chain = 0, store.stream_chain
-        self._staging = await store.staging_for(epoch, history, catalogue)
-
-    async def _synchronize(self) -> None:
-        """Answer questions about extents, stage the pages that come, commit at the end."""
-        while True:
-            frame = await self._questions.get()
-            staging = self._staging
-            if frame.type == FrameType.COMPARE_BEGIN:
-                self._compared = ComparedImage(self.replica.runtime, self.store)
-                await self.connection.send(*await self._compared.begin(frame))
-            elif frame.type == FrameType.COMPARE_REPORT and self._compared is not None:
-                self.replica.comparison = frame.document()
-                self._compared.close()
-                self._compared = None
-            elif self._compared is not None:
-                for reply in await self._compared.take(frame):
-                    await self.connection.send(*reply)
-            elif staging is None:
-                raise ProtocolViolation(f"{frame.type.name} outside a synchronization")
-            elif frame.type == FrameType.SYNC_END:
-                await self._commit(staging, frame)
-            else:
-                if self._receiver is None:
-                    self._receiver = await self._begin_comparing(staging)
-                await self._take(self._receiver, staging, frame)
-
-    def close(self) -> None:
-        """Give the handles back; what was staged stays for the next attempt."""
-        for each in (self._receiver, self._compared, self._staging):
-            if each is not None:
-                each.close()
-        self._receiver, self._compared, self._staging = None, None, None
-
-    async def _begin_comparing(self, staging: Staging) -> ImageReceiver:
-        store = self.store
-        await store.drained()
-        return ImageReceiver(
-            self.replica.runtime,
-            store.volume,
-            store.image.home.root,
-            staging,
-            seed_of(staging.history),
-            self.replica.block_traffic,
-        )
-
-    async def _take(self, receiver: ImageReceiver, staging: Staging, frame: Frame) -> None:
-        store = self.store
-        for reply in await receiver.take(frame):
-            await self.connection.send(*reply)
-        if frame.type == FrameType.PAGE_DATA:
-            if not store.safeguards.atomic_resynchronization:
-                store.image.home.overwrite(
-                    staging.catalogue, PageData.decode(frame.payload).places()
-                )
-            if receiver.sync_due:
-                self._staged.notify()
-
-    async def _keep_staged(self) -> None:
-        """Sync what was staged now and then: the next attempt goes on with it."""
-        while True:
-            await self._staged
-            if self._staging is not None:
-                self._syncing = True
-                await self._staging.sync()
-                self._syncing = False
-                self._staged.notify()
-
-    async def _commit(self, staging: Staging, frame: Frame) -> None:
-        store = self.store
-        try:
-            fence = whole_number(frame.document(), "fence")
-        except ValueError as error:
-            raise ProtocolViolation(f"SYNC_END cannot be understood: {error}") from None
-        while store.durable < fence:
-            await store.changed
-        await store.commit(staging, fence)
-        await self.connection.send_document(FrameType.RESUME, {"epoch": staging.epoch})
-        while self._syncing:
-            await self._staged
-        self.close()
-        store.changed.notify()

@@ -29,19 +29,22 @@ from typing import Final
 
 from replicator.batch import unpack_body, verify_batch
 from replicator.catalogue import Catalogue
+from replicator.checkpoints import Checkpoints
 from replicator.errors import DamagedLog, ForeignLog, NoSpace, ProtocolViolation
 from replicator.image import ReplicaImage
-from replicator.journal import LogFull, LogKind, Position, SegmentedLog
+from replicator.journal import LogFull, Position
 from replicator.protocol import BATCH_BYTES, Acknowledgement, BatchHeader, Heartbeat
-from replicator.recent_batches import RecentBatches, VerifiedBatch
-from replicator.records import EMPTY_CHAIN, HEADER_BYTES, Record, RecordType, decode, genesis
+from replicator.recent_batches import VerifiedBatch
+from replicator.records import EMPTY_CHAIN, Record, RecordType, decode, genesis
+from replicator.replica_journal import ReplicaJournal
+from replicator.replica_options import ReplicaOptions
 from replicator.runtime import group, sleep_ns
 from replicator.runtime.channels import Signal
 from replicator.runtime.port import Buffer, Runtime, Volume
-from replicator.safeguards import ALL_SAFEGUARDS, ReplicaOptions, Safeguards
-from replicator.slots import StateSlots
+from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
 from replicator.staging import (
     Staging,
+    VouchedExtents,
     check_staged,
     discard_committed,
     open_staging,
@@ -49,7 +52,6 @@ from replicator.staging import (
     remove_staging,
     staged_pages,
 )
-from replicator.units import spell_size
 
 _READ_BYTES: Final = 1 << 20
 
@@ -92,17 +94,9 @@ class ReplicaStore:
         self.safeguards = safeguards
         self.image = ReplicaImage(runtime, volume, root + "/image", safeguards, self.checkpoint)
         self.staging_root = root + "/staging"
-        self._journal_volume = journal_volume
-        self._journal_root = journal_root
-        self.journal = SegmentedLog(
-            journal_volume,
-            journal_root + "/journal",
-            LogKind.JOURNAL,
-            options.set_id,
-            options.segment_bytes,
-            options.journal_limit_bytes,
-        )
-        self._slots = StateSlots(volume, root + "/checkpoint")
+        self.promises = ReplicaJournal(journal_volume, journal_root, options)
+        self.journal = self.promises.log
+        self._checkpoints = Checkpoints(volume, root, options.set_id)
         self.changed = Signal()
         """Notified whenever one of the marks below moves."""
         self.stalled = ""
@@ -120,13 +114,9 @@ class ReplicaStore:
         self.stream_epoch = 0
         self.durable = 0
         self.stream_chain = EMPTY_CHAIN
-        self._durable_record = 0
-        self._durable_end = self.journal.end
 
         # Apply's way through the journal.
         self._cursor = self.journal.end
-        self._holds: dict[int, Position] = {}
-        """Where the operations of an epoch begin that is not the image yet."""
         self._pending_commit = 0
         """Epoch of a COMMIT record that was appended and may not be durable yet."""
         self._checkpoint_ns = 0
@@ -134,7 +124,8 @@ class ReplicaStore:
         self._state_version = self._durable_version = 0
         self._room_wanted = False
         """The checkpoint is wanted only if it frees a segment."""
-        self._recent = RecentBatches()
+        self._vouched: dict[str, VouchedExtents] = {}
+        """By staging, what of it this process has written."""
 
     @property
     def epoch(self) -> int:
@@ -145,6 +136,11 @@ class ReplicaStore:
     def applied(self) -> int:
         """Last operation applied to home."""
         return self.image.applied
+
+    @property
+    def never_completed(self) -> bool:
+        """Whether there is no image, and there never was one."""
+        return not (self.epoch or self.committed_epoch or self.damage)
 
     @property
     def damage(self) -> str:
@@ -178,21 +174,16 @@ class ReplicaStore:
                 self.committed_epoch = record.epoch
 
         image = self.image
-        found = await self.journal.recover(visit, first_segment)
+        found = await self.promises.recover(visit, first_segment)
         if found is not None:
             image.doubt(str(found.error()))
-            await self._set_damaged_aside()
-        await self.journal.write_again()
-        await self.journal.sync()
-        self._durable_record = self.journal.sequence
-        self._durable_end = self.journal.end
-        self._cursor = self._redo_position(first_segment, first_offset)
+        self._cursor = self.promises.redo_position(first_segment, first_offset)
         before = (image.epoch, image.applied)
         try:
             await self._with_room(self._redo)
         except DamagedLog as damaged:
             image.doubt(str(damaged))
-        self._cursor = self._durable_end
+        self._cursor = self.promises.durable_end
         self.stream_epoch, self.durable = image.epoch, image.applied
         self.stream_chain = image.chain
         self.committed_epoch = image.epoch
@@ -237,52 +228,30 @@ class ReplicaStore:
             (self.volume, self.root),
             (self.volume, self.image.home.root),
             (self.volume, self.staging_root),
-            (self._journal_volume, self._journal_root),
-            (self._journal_volume, self.journal.directory),
+            (self.promises.volume, self.promises.root),
+            (self.promises.volume, self.journal.directory),
         ):
             if not where.exists(path):
                 where.mkdir(path)
                 await where.sync_directory(path.rpartition("/")[0] or "/")
 
-    def _redo_position(self, segment: int, offset: int) -> Position:
-        """Where redo begins: where the checkpoint says, if the journal still has that."""
-        start = self.journal.start
-        wanted = Position(segment, offset)
-        if wanted <= start or not self.journal.segments:
-            return start
-        return self.journal.skip_to_record(min(wanted, self.journal.end), self.journal.end)
-
     async def _load(self) -> tuple[int, int]:
         """Take over the newest checkpoint; returns where in the journal redo begins."""
-        try:
-            state = await self._slots.load()
-        except DamagedLog as damaged:
+        found = await self._checkpoints.load()
+        self.promoted, self.promised_epoch = found.promoted, found.promised_epoch
+        if found.damage:
+            self.image.doubt(found.damage)
+        if found.checkpoint_lost:
             # Without a checkpoint nobody knows what home is: start over, home as a basis.
-            self.image.doubt(str(damaged))
-            await self._set_damaged_aside()
-            return 0, 0
+            await self._with_room(self._checkpoints.keep_damaged)
+            await self.promises.set_damaged_aside()
+        state = found.checkpoint
         if state is None:
             return 0, 0
-        if state["set"] != self.options.set_id:
-            raise ForeignLog(
-                f"it holds the protected set {state['set']!r}, not {self.options.set_id!r}",
-                path=self.root,
-            )
         self.image.load(state)
         self.committed_epoch = state["epoch"]
         self.checkpointed = state["operation"]
-        self.promised_epoch = state["promised_epoch"]
-        self.promoted = state["promoted"]
         return int(state["segment"]), int(state["offset"])
-
-    async def _set_damaged_aside(self) -> None:
-        """Move what cannot be trusted out of the journal's way; it is never deleted here."""
-        aside = f"{self._journal_root}/damaged"
-        if not self._journal_volume.exists(aside):
-            self._journal_volume.mkdir(aside)
-        await self.journal.set_aside(aside)
-        await self._journal_volume.sync_directory(aside)
-        await self._journal_volume.sync_directory(self.journal.directory)
 
     # -- journal -------------------------------------------------------------------
 
@@ -296,16 +265,21 @@ class ReplicaStore:
         self.stream_epoch = epoch
         self.durable = 0
         self.stream_chain = genesis(self.options.set_id, epoch, history)
-        # What an earlier attempt left is of no use any more, unless it has been committed
-        # and is on its way to become the image.
-        self._holds = {e: at for e, at in self._holds.items() if e == self.committed_epoch}
-        self._holds[epoch] = self.journal.end
+        self.promises.hold(epoch, self.committed_epoch)
+        # Nothing is applied meanwhile that would make a checkpoint due.
+        self._checkpoint_wanted = self._room_wanted = True
         self.changed.notify()
 
     async def staging_for(self, epoch: int, history: bytes, catalogue: Catalogue) -> Staging:
         """Where the pages of a new image go; a broken attempt's are there.  Raises NoSpace."""
         return await open_staging(
-            self.volume, self.staging_root, epoch, history, catalogue, self.committed_epoch
+            self.volume,
+            self.staging_root,
+            epoch,
+            history,
+            catalogue,
+            self.committed_epoch,
+            self._vouched,
         )
 
     def verify(self, payload: bytes, after: int, chain: bytes) -> VerifiedBatch:
@@ -333,7 +307,7 @@ class ReplicaStore:
         if not self.safeguards.journal_before_apply:
             for batch in batches:
                 await self.image.apply(batch.operations, batch.header.chain_after)
-        await self._journal_volume.admit(sum(len(batch.payload) for batch in batches))
+        await self.promises.volume.admit(sum(len(batch.payload) for batch in batches))
         for batch in batches:
             payload = memoryview(batch.payload)
             await self._append_record(
@@ -342,60 +316,37 @@ class ReplicaStore:
                 batch.payload[:BATCH_BYTES],
                 payload[BATCH_BYTES:],
             )
-            end = self.journal.end
-            begin = end._replace(offset=end.offset - HEADER_BYTES - len(batch.payload))
-            self._recent.add(begin, end, batch)
-        await self._make_durable(self.safeguards.sync_before_acknowledge)
+            self.promises.keep(batch)
+        await self.promises.make_durable(self.safeguards.sync_before_acknowledge)
         self._refuse_when_promoted()
         last = batches[-1].header
         self.durable, self.stream_chain = last.last, last.chain_after
         self.changed.notify()
 
     async def _append_record(self, kind: int, epoch: int, prefix: bytes, payload: Buffer) -> None:
-        journal = self.journal
-        size = HEADER_BYTES + len(prefix) + len(payload)
-        if not journal.can_ever_hold(size):
-            raise NoSpace(
-                f"a record of {size} bytes can never find room in this journal",
-                path=journal.directory,
-                remedy=f"Give the replica's journal at least {spell_size(4 * size)}.",
-            )
         while True:
             try:
-                journal.append(
-                    kind, epoch, journal.sequence + 1, self._durable_record, prefix, payload
-                )
+                self.promises.append(kind, epoch, prefix, payload)
                 return
             except LogFull:
-                if self._holds:
+                if not self.promises.room_may_come(self.committed_epoch):
                     raise ProtocolViolation(
                         "the journal is too small for what is written during a synchronization",
                         remedy="Give the replica's journal a larger limit.",
                     ) from None
             # What was appended must become durable to be applied, and be applied and
             # checkpointed for its segment to be freed.
-            await self._make_durable()
+            await self.promises.make_durable()
             self._checkpoint_wanted = self._room_wanted = True
             self.changed.notify()
             await self.changed
-
-    async def _make_durable(self, sync: bool = True) -> None:
-        """Sync the journal, and raise the mark to what stood in it *before* the sync.
-
-        Another task may append meanwhile: that is for its own sync to promise.
-        """
-        record, end = self.journal.sequence, self.journal.end
-        if sync:
-            await self.journal.sync()
-        self._durable_record = max(self._durable_record, record)
-        self._durable_end = max(self._durable_end, end)
 
     async def commit(self, staging: Staging, fence: int) -> None:
         """Make the staged image, with all operations of its epoch, the image: in one step."""
         await staging.sync()
         self._refuse_when_promoted()
         self.runtime.emit("activity", "resynchronize")
-        document = await staging.describe(fence, self._holds[staging.epoch])
+        document = await staging.describe(fence, self.promises.holds[staging.epoch])
         await self._append_record(RecordType.COMMIT, staging.epoch, b"", document)
         self._pending_commit = staging.epoch
         await self.settle()
@@ -407,7 +358,7 @@ class ReplicaStore:
         taken back, so whoever comes next carries it through.
         """
         if self._pending_commit:
-            await self._make_durable()
+            await self.promises.make_durable()
             self.committed_epoch = max(self.committed_epoch, self._pending_commit)
             self._pending_commit = 0
             self.changed.notify()
@@ -434,7 +385,7 @@ class ReplicaStore:
                     await sleep_ns(self.options.retry_ns)
                     continue
                 self._stall("")
-                if not due and self._cursor >= self._durable_end:
+                if not due and self._cursor >= self.promises.durable_end:
                     await self.changed
 
     def _stall(self, cause: str) -> None:
@@ -449,7 +400,9 @@ class ReplicaStore:
             self.changed.notify()
 
     def _checkpoint_due(self) -> bool:
-        if self._checkpoint_wanted and (self._would_free() or not self._room_wanted):
+        if self._checkpoint_wanted and (
+            not self._room_wanted or self.promises.would_free(self._cursor)
+        ):
             return True
         unsaved_bytes = self.image.unsaved_bytes
         if self.image.repair_unsaved or not unsaved_bytes:
@@ -460,28 +413,21 @@ class ReplicaStore:
             or age_ns >= self.options.checkpoint_interval_ns
         )
 
-    def _would_free(self) -> bool:
-        """Whether a checkpoint now would let go of a journal segment."""
-        segments = self.journal.segments
-        return bool(segments) and segments[0].number < self._redo_from().segment
-
-    def _redo_from(self) -> Position:
-        """What recovery would still need of the journal begins here."""
-        return min([self._cursor, *self._holds.values()])
-
     async def _apply_available(self, pause_for_checkpoints: bool = False) -> None:
         """Take the durable records from the cursor on, in the order of the journal."""
-        while self._cursor < self._durable_end:
+        while self._cursor < self.promises.durable_end:
             if pause_for_checkpoints and self._checkpoint_due():
                 return
-            self._cursor = self.journal.skip_to_record(self._cursor, self._durable_end)
-            recent = self._recent.take(self._cursor)
+            self._cursor = self.journal.skip_to_record(self._cursor, self.promises.durable_end)
+            recent = self.promises.take(self._cursor)
             if recent is not None:
                 if recent.batch.header.epoch == self.epoch:
                     await self._apply_batch(recent.batch)
                 self._cursor = recent.end
                 continue
-            data, _, after = await self.journal.read(self._cursor, self._durable_end, _READ_BYTES)
+            data, _, after = await self.journal.read(
+                self._cursor, self.promises.durable_end, _READ_BYTES
+            )
             if not data:
                 self._cursor = after  # a new segment in which nothing stands yet
                 break
@@ -523,9 +469,9 @@ class ReplicaStore:
         # Its operations stand in the journal before the record that committed them.
         first = Position(*document["first_record"])
         self._cursor = self.journal.skip_to_record(
-            max(first, self.journal.start), self._durable_end
+            max(first, self.journal.start), self.promises.durable_end
         )
-        self._holds = {e: at for e, at in self._holds.items() if e > self.epoch}
+        self.promises.release(self.epoch)
         await self.checkpoint()
         discard_committed(self.volume, document)
         self.runtime.emit("activity", "")
@@ -557,7 +503,7 @@ class ReplicaStore:
         """
         self.runtime.emit("activity", "checkpoint")
         self._checkpoint_wanted = self._room_wanted = False
-        redo_from = self._redo_from()
+        redo_from = self.promises.needed_from(self._cursor)
         image = self.image
         applied = image.applied
         state = image.state() | {
@@ -565,7 +511,7 @@ class ReplicaStore:
             "replica": self.options.replica_id,
             "segment": redo_from.segment,
             "offset": redo_from.offset,
-            "promised_epoch": self.promised_epoch,
+            "promised_epoch": max(self.promised_epoch, self._epoch_after * self.promoted),
             "promoted": self.promoted,
         }
         version = self._state_version
@@ -573,7 +519,7 @@ class ReplicaStore:
         self._checkpoint_ns = self.runtime.now_ns()
         try:
             await image.home.sync()
-            await self._slots.write(state)
+            await self._checkpoints.write(state)
         except NoSpace:
             self._checkpoint_wanted = True
             raise
@@ -583,12 +529,17 @@ class ReplicaStore:
         self.runtime.emit("activity", "")
         self.changed.notify()
 
+    @property
+    def _epoch_after(self) -> int:
+        """The first epoch that could follow what is here."""
+        return max(self.epoch, self.committed_epoch) + 1
+
     async def drained(self) -> None:
         """Wait until all that is durable of the image's history is applied and in a checkpoint.
 
         Then home on disk is what block synchronization compares against.
         """
-        while self._cursor < self._durable_end or self.committed_epoch != self.epoch:
+        while self._cursor < self.promises.durable_end or self.committed_epoch != self.epoch:
             await self.changed
         while self.checkpointed != self.applied:
             self.image.unsaved_bytes = self.options.checkpoint_bytes
@@ -601,7 +552,7 @@ class ReplicaStore:
         The task in :meth:`run` takes the checkpoint, as it takes all others.
         """
         self.promoted = True
-        self.promised_epoch = max(self.epoch, self.committed_epoch) + 1
+        self.promised_epoch = self._epoch_after
         self._state_version += 1
         version = self._state_version
         while self._durable_version < version:

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Final
 
 from replicator.capture_lock import keep_while_nobody_captures
-from replicator.errors import ExitCode, Locked
+from replicator.errors import BadInput, ExitCode, Locked
 from replicator.fence import fence_of, raise_fence
 from replicator.replica import Replica
 from replicator.replica_store import ReplicaStore
@@ -208,7 +208,9 @@ async def _heed_promotions(runtime: Runtime, store: ReplicaStore, replica: Repli
     path = request_path(store)
     while True:
         if store.volume.exists(path):
-            if not store.promoted:
+            if store.never_completed:
+                runtime.emit("promotion", "refused")
+            elif not store.promoted:
                 runtime.emit("promotion", "begin")
                 await replica.promote()
                 runtime.emit("promotion", "done")
@@ -216,9 +218,25 @@ async def _heed_promotions(runtime: Runtime, store: ReplicaStore, replica: Repli
         await sleep_ns(replica.heartbeat_ns // 2)
 
 
+def no_image(directory: str) -> BadInput:
+    """The refusal to take over with nothing."""
+    return BadInput(
+        "no image has ever been completed here: there is nothing to take over with",
+        path=directory,
+        remedy="Start the replica and its source, and wait until the source is streaming.",
+    )
+
+
 async def promote_stopped(runtime: Runtime, store: ReplicaStore, replica: Replica) -> None:
-    """Promote a replica whose process is down; whoever calls this holds its lock."""
+    """Promote a replica whose process is down; whoever calls this holds its lock.
+
+    Raises BadInput when there is no image to take over with.
+    """
     await store.open()
+    if store.never_completed:
+        if store.volume.exists(request_path(store)):
+            store.volume.unlink(request_path(store))
+        raise no_image(store.root)
     async with group() as g:
         g.spawn(store.run(), "apply")
         await replica.promote()

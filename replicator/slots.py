@@ -94,6 +94,37 @@ class StateSlots:
             await self._volume.sync_directory(path.rpartition("/")[0] or "/")
         self._generation = generation
 
+    async def copy_to(self, directory: str) -> None:
+        """Copy both files as they are into ``directory``, which exists; raises NoSpace.
+
+        Returns when the copies survive a power loss.  Names that are taken get a number; what
+        is there already is not copied again.
+        """
+        for path in (self._path + ".a", self._path + ".b"):
+            if self._volume.exists(path):
+                file = self._volume.open(path)
+                data = await file.read_at(0, min(file.size_bytes, _LIMIT_BYTES))
+                file.close()
+                await self._copy(data, f"{directory}/{path.rpartition('/')[2]}")
+        await self._volume.sync_directory(directory)
+
+    async def _copy(self, data: bytes, path: str) -> None:
+        name, count = f"{path}.damaged", 1
+        while self._volume.exists(name):
+            there = self._volume.open(name)
+            same = await there.read_at(0, len(data) + 1) == data
+            there.close()
+            if same:
+                break
+            count += 1
+            name = f"{path}.{count}.damaged"
+        exists = self._volume.exists(name)
+        copy = self._volume.open(name) if exists else self._volume.create(name)
+        await self._volume.admit(len(data))
+        write_all(copy, 0, data)
+        await copy.sync()
+        copy.close()
+
 
 def newest_of(slots: Iterable[bytes]) -> dict[str, Any] | None:
     """The newest valid state among the contents of slots; None when there is none."""

@@ -13,6 +13,10 @@ them is believed: a page counts only with the digest in its index entry, so that
 crash left half is just not there, and what is there is compared with the source again, as if
 it stood in the image already (the *overlay*).  No index of the image is held in memory.
 
+What another process has staged may stand in the page cache only: it may have died of a sync
+that failed, after which its pages read well and are not on the medium.  So the overlay writes
+them once more, for the sync before the commit to vouch for (:class:`VouchedExtents`).
+
 A page of zeros is an entry without a page.  Space is reserved page by page for those that
 have no room in the present image yet, so that a volume that is too small is found out before
 anything is committed.
@@ -30,7 +34,13 @@ import zstandard
 
 from replicator.block_frames import PageData
 from replicator.catalogue import Catalogue, Entry
-from replicator.digests import PAGE_BYTES, PAGES_PER_EXTENT, READ_BYTES, pages_of
+from replicator.digests import (
+    EXTENT_BYTES,
+    PAGE_BYTES,
+    PAGES_PER_EXTENT,
+    READ_BYTES,
+    pages_of,
+)
 from replicator.errors import DamagedLog, NoSpace
 from replicator.runtime.port import EntryKind, File, Volume, write_all
 from replicator.slots import StateSlots
@@ -84,6 +94,34 @@ def _open(volume: Volume, path: str) -> File:
     return volume.open(path) if volume.exists(path) else volume.create(path)
 
 
+class VouchedExtents:
+    """What of a staging this process has written: one bit for each extent, 512 bytes for 1 GiB.
+
+    Arguments
+    ---------
+    all_of_it: this process has begun the staging.
+    """
+
+    def __init__(self, all_of_it: bool) -> None:
+        self._all = all_of_it
+        self._runs: dict[int, bytearray] = {}
+
+    def missing(self, first_slot: int, extents: range) -> bool:
+        """Whether some of these extents were not written, of the file at this slot."""
+        run = self._runs.get(first_slot, b"")
+        return not self._all and any(
+            extent >> 3 >= len(run) or not run[extent >> 3] >> (extent & 7) & 1
+            for extent in extents
+        )
+
+    def note(self, first_slot: int, extents: range) -> None:
+        """These extents were written, whole."""
+        run = self._runs.setdefault(first_slot, bytearray())
+        run.extend(bytes(max(0, (extents.stop + 7 >> 3) - len(run))))
+        for extent in extents:
+            run[extent >> 3] |= 1 << (extent & 7)
+
+
 class Staging:
     """The staged pages of an attempt, and of broken ones before it; see :func:`open_staging`."""
 
@@ -95,6 +133,7 @@ class Staging:
         epoch: int,
         history: bytes,
         catalogue: Catalogue,
+        vouched: VouchedExtents,
     ) -> None:
         self.path = path
         """Of the files, without their last part."""
@@ -111,6 +150,7 @@ class Staging:
         """Added since the last sync."""
         self._volume = volume
         self._slots = slots
+        self._vouched = vouched
         self._pages = _open(volume, path + ".pages")
         self._index = _open(volume, path + ".index")
         self._reserve = _open(volume, path + ".reserve")
@@ -184,13 +224,20 @@ class Staging:
 
         Arguments
         ---------
-        offset, length: the range; it begins at a page.
+        offset, length: the range; it begins at an extent and ends with one, or with the file.
         below: what it shows now.
+
+        Raises NoSpace.
         """
         if not self.inherited_pages:
             return below  # an extent is compared once, before its pages come
-        slot, count = self._slots[file_id] + offset // PAGE_BYTES, pages_of(length)
+        run, count = self._slots[file_id], pages_of(length)
+        slot = run + offset // PAGE_BYTES
+        extents = range(offset // EXTENT_BYTES, -(-(offset + length) // EXTENT_BYTES))
         entries = await _read(self._index, slot * ENTRY_BYTES, count * ENTRY_BYTES)
+        if self._vouched.missing(run, extents):
+            await self._write_again(run, extents)
+            self._vouched.note(run, extents)
         if entries.count(0) == len(entries):
             return below
         staged = memoryview(
@@ -209,6 +256,26 @@ class Staging:
                 continue
             shown[at : at + PAGE_BYTES] = content or bytes(PAGE_BYTES)
         return bytes(shown[:length])
+
+    async def _write_again(self, run: int, extents: range) -> None:
+        """Write what is there of a file's extents, so that the next sync vouches for it.
+
+        Entries of pages that are not staged as well: on the medium they may say otherwise.
+        """
+        slot, count = run + extents.start * PAGES_PER_EXTENT, len(extents) * PAGES_PER_EXTENT
+        entries = await _read(self._index, slot * ENTRY_BYTES, count * ENTRY_BYTES)
+        size_bytes = min(len(entries), max(0, self._index.size_bytes - slot * ENTRY_BYTES))
+        await self._volume.admit(size_bytes)
+        if size_bytes:
+            write_all(self._index, slot * ENTRY_BYTES, entries[:size_bytes])
+        self.unsynced_bytes += size_bytes
+        for start, pages, zeros in _runs(entries):
+            at = (slot + start) * PAGE_BYTES
+            data = b"" if zeros else await self._pages.read_at(at, pages * PAGE_BYTES)
+            if data:
+                await self._volume.admit(len(data))
+                write_all(self._pages, at, data)
+            self.unsynced_bytes += len(data)
 
     async def sync(self) -> None:
         """What was staged before this call survives a power loss."""
@@ -257,6 +324,7 @@ async def open_staging(
     history: bytes,
     catalogue: Catalogue,
     committed_epoch: int,
+    vouched: dict[str, VouchedExtents] | None = None,
 ) -> Staging:
     """The staging of an attempt, with what broken ones before it left there.
 
@@ -266,6 +334,8 @@ async def open_staging(
     epoch, history, catalogue: of the new image.
     committed_epoch: what was staged for images up to this one is not touched: it may be on its
         way to become the image.
+    vouched: by path, what this process has written; kept by the caller over all attempts of
+        a process.
 
     Returns when the layout survives a power loss.  Raises NoSpace.
     """
@@ -282,7 +352,12 @@ async def open_staging(
     path = f"{directory}/epoch-{generation:08d}"
     files: dict[str, list[int]] = {} if state is None else state["files"]
     slots, changed = _lay_out(files, catalogue)
-    staging = Staging(volume, path, slots, epoch, history, catalogue)
+    if vouched is None:
+        vouched = {}
+    if state is None or path not in vouched:
+        vouched.clear()  # of what there was before nothing is left
+        vouched[path] = VouchedExtents(all_of_it=state is None)
+    staging = Staging(volume, path, slots, epoch, history, catalogue, vouched[path])
     if changed or state is None:
         keeper = StateSlots(volume, path + ".layout")
         await keeper.load()

@@ -87,6 +87,8 @@ class ReplicaStatus:
     behind_operations: int | None
     """How many operations the source's last sign of life named beyond the image."""
     stalled: str
+    refused: str
+    """Why a source was refused last; empty once something of it was taken again."""
     damage: str
     promoted: bool
     journal_used_bytes: int
@@ -169,11 +171,12 @@ def source_status(source: Source, caretaker: bool, trend: SpoolTrend) -> SourceS
 def replica_status(store: ReplicaStore, replica: Replica | None) -> ReplicaStatus:
     """How the replica is now; ``replica`` is None while the store recovers."""
     connected = replica is not None and replica.connected
+    stalled = store.stalled if replica is None else replica.stalled
     cause = ""
     if store.promoted:
         state, cause = "promoted", "the replica has taken over; no source is listened to"
-    elif store.stalled:
-        state, cause = "stalled", store.stalled
+    elif stalled:
+        state, cause = "stalled", stalled
     elif replica is None:
         state = "recovering"
     elif connected:
@@ -196,7 +199,8 @@ def replica_status(store: ReplicaStore, replica: Replica | None) -> ReplicaStatu
         checkpointed=store.checkpointed,
         as_of_wall_ns=store.as_of_ns,
         behind_operations=behind,
-        stalled=shortened(store.stalled),
+        stalled=shortened(stalled),
+        refused="" if replica is None else shortened(replica.refused),
         damage=shortened(store.damage),
         promoted=store.promoted,
         journal_used_bytes=store.journal.used_bytes,

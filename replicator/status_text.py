@@ -140,6 +140,8 @@ def _replica_lines(view: ProcessView, now_wall_ns: int) -> Iterator[str]:
         yield f"  as of     {wall_time(known['as_of_wall_ns'])}, {age} ago by this machine's clock"
     if status is not None:
         yield f"  source    {_source_heard(status)}"
+    if known.get("refused"):
+        yield f"  refused   {known['refused']}"
     if known["damage"]:
         yield f"  damage    {known['damage']}"
     yield (

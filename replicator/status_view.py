@@ -197,5 +197,8 @@ def _of_replica(view: ProcessView) -> Iterator[str]:
         status = view.status
         if status["state"] in ("waiting", "recovering", "stalled"):
             yield f"the replica is {status['state']}: {status['cause'] or 'no cause given'}"
+        refused = status.get("refused", "")
+        if refused and refused != status["cause"]:
+            yield f"the replica has refused a source: {refused}"
         if status["damage"]:
             yield f"the image is in doubt: {status['damage']}"

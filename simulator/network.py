@@ -28,7 +28,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from replicator.errors import ConnectionLost
+from replicator.errors import ConnectionLost, ListenerClosed
 from replicator.runtime import Cancelled, Clock, Completion
 from replicator.runtime.channels import Signal
 from simulator.link import Line, Link
@@ -96,10 +96,10 @@ class SimListener:
         self._closed = False
 
     async def accept(self) -> SimStream:
-        """The next connection, in the order of their arrival; ConnectionLost when closed."""
+        """The next connection, in the order of their arrival; raises ListenerClosed."""
         while not self._backlog:
             if self._closed:
-                raise ConnectionLost("the listener is closed")
+                raise ListenerClosed("the listener is closed")
             await self._arrived
         stream = self._backlog.popleft()
         stream.taken = True

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from replicator.capture import SpoolPolicy
-from replicator.safeguards import ReplicaOptions, Safeguards
+from replicator.replica_options import ReplicaOptions
+from replicator.safeguards import Safeguards
 from replicator.source import SourceOptions
 from simulator.host import World
 from simulator.link import Link

@@ -13,10 +13,10 @@ from replicator.captured_volume import CapturedVolume
 from replicator.errors import NoSpace, SourceFenced, StorageError, SyncFailed
 from replicator.fence import fence_of, heed_fence, lift_fence, refuse_fenced
 from replicator.replica import Replica
+from replicator.replica_options import ReplicaOptions
 from replicator.replica_store import ReplicaStore
 from replicator.runtime import Completion, TimedOut, deadline, sleep_ns
 from replicator.runtime.volume_over import VolumeOver
-from replicator.safeguards import ReplicaOptions
 from replicator.service import (
     Ending,
     request_promotion,
@@ -268,3 +268,18 @@ def test_a_spool_that_cannot_be_read_closes_nobody(worlds: Worlds) -> None:
     host.start(main(), "program")
     worlds.run(6 * SECOND)
     assert seen == ["goes on"]
+
+
+def test_a_promotion_without_an_image_is_refused(worlds: Worlds) -> None:
+    worlds.start_replica(SECOND)
+    worlds.run(2 * SECOND)
+    assert worlds.store is not None
+    asking = worlds.world.machine("replica").processes["replica"]
+    asking.kernel.run_task(request_promotion(worlds.store), "operator")
+    worlds.run(5 * SECOND)
+    assert not worlds.store.promoted
+    assert not worlds.store.volume.exists(f"{worlds.store.root}/promote.request")
+    worlds.start_source(SECOND)
+    worlds.start_program(50, MS)
+    worlds.run(15 * SECOND)
+    assert worlds.status("replica")["state"] == "streaming"

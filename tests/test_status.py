@@ -54,6 +54,7 @@ REPLICA = ReplicaStatus(
     as_of_wall_ns=1_700_000_000 * SECOND_NS,
     behind_operations=30,
     stalled="",
+    refused="",
     damage="",
     promoted=False,
     journal_used_bytes=1,

@@ -17,7 +17,7 @@ import os
 import socket
 from typing import Any, Final
 
-from replicator.errors import ConnectionLost
+from replicator.errors import ConnectionLost, ListenerClosed
 from replicator.host.streams import HostStream, ReadySocket, cause_of
 from replicator.host.workers import Workers
 from replicator.runtime import Completion
@@ -60,10 +60,14 @@ class HostListener:
         network.listeners[self] = None
 
     async def accept(self) -> HostStream:
-        """The next connection, in the order of their arrival; ConnectionLost when closed."""
+        """The next connection, in the order of their arrival.
+
+        Raises ListenerClosed, and ConnectionLost when the machine has no more descriptors or
+        memory for a connection: that passes.
+        """
         while True:
             if self._ready.closed:
-                raise ConnectionLost("the listener is closed")
+                raise ListenerClosed("the listener is closed")
             try:
                 sock, _peer = self._ready.sock.accept()
             except (BlockingIOError, InterruptedError):
@@ -75,7 +79,10 @@ class HostListener:
                     continue  # it was reset before anybody took it
                 raise ConnectionLost(f"no connection accepted: {cause_of(error)}") from error
             sock.setblocking(False)
-            return self._network.adopt(sock)
+            try:
+                return self._network.adopt(sock)
+            except ConnectionLost:
+                continue  # it was reset before anybody spoke
 
     def close(self) -> None:
         """Accept nothing more; connections nobody has accepted are reset."""
@@ -169,11 +176,12 @@ class HostNetwork:
                 number = errno.ECONNREFUSED
             if number:
                 raise OSError(number, os.strerror(number))
+            stream = HostStream(ready, self.streams)
             connected = True
         finally:
             if not connected:
                 ready.close()
-        return HostStream(ready, self.streams)
+        return stream
 
     async def _resolve(self, address: str, host: str, port: int) -> list[Place]:
         try:

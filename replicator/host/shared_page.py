@@ -68,15 +68,11 @@ class HostSharedPage:
     def _open(self, path: str, size_bytes: int) -> int:
         with self._base.parent(path) as (directory, name):
             fd = os.open(name, _FLAGS, _MODE, dir_fd=directory)
-            # Nobody makes it shorter, so this never takes away what another process maps.
-            stat = os.fstat(fd)
-            if size_bytes == _BELL_BYTES:
-                if not stat.st_size:  # it is never written, so it needs no room
-                    os.ftruncate(fd, size_bytes)
-            elif stat.st_size < size_bytes or stat.st_blocks * 512 < size_bytes:
-                # A store into a page without room kills the process (SIGBUS), so there is no
-                # page on a full disk.  One that an earlier attempt left without is no better.
-                os.posix_fallocate(fd, 0, size_bytes)
+            try:
+                _make_room(fd, size_bytes)
+            except OSError:
+                os.close(fd)  # on a full volume the same is tried again and again
+                raise
         return fd
 
     def ring(self, bell: int) -> None:
@@ -146,3 +142,16 @@ class HostSharedPage:
         self.memory.release()
         if not self._map.closed:
             self._map.close()
+
+
+def _make_room(fd: int, size_bytes: int) -> None:
+    """Give a page its size and its room on the disk; raises OSError."""
+    # Nobody makes it shorter, so this never takes away what another process maps.
+    stat = os.fstat(fd)
+    if size_bytes == _BELL_BYTES:
+        if not stat.st_size:  # it is never written, so it needs no room
+            os.ftruncate(fd, size_bytes)
+    elif stat.st_size < size_bytes or stat.st_blocks * 512 < size_bytes:
+        # A store into a page without room kills the process (SIGBUS), so there is no
+        # page on a full disk.  One that an earlier attempt left without is no better.
+        os.posix_fallocate(fd, 0, size_bytes)

@@ -131,6 +131,8 @@ class HostStream:
     ---------
     ready: the connected socket.
     streams: the host's open connections; the stream is in it until its socket is closed.
+
+    Raises OSError when the connection has gone already; the socket is then still the caller's.
     """
 
     def __init__(self, ready: ReadySocket, streams: dict[HostStream, None]) -> None:
@@ -146,8 +148,8 @@ class HostStream:
         self._at_end = False
         self._turns = Turns()
         self._timer: asyncio.TimerHandle | None = None
-        streams[self] = None
         prepare(self._sock)
+        streams[self] = None
 
     @property
     def lingers(self) -> bool:

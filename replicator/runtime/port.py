@@ -217,7 +217,11 @@ class Stream(Protocol):
 class Listener(Protocol):
     """Accepts connections on one address."""
 
-    async def accept(self) -> Stream: ...
+    async def accept(self) -> Stream:
+        """The next connection, in the order of their arrival.
+
+        Raises ListenerClosed, and ConnectionLost when none can be taken at the moment.
+        """
 
     def close(self) -> None: ...
 

@@ -17,9 +17,10 @@ from replicator.capture_lock import keep_while_nobody_captures
 from replicator.captured_volume import CapturedVolume
 from replicator.history import HistoryKeeper, kept
 from replicator.replica import Replica
+from replicator.replica_options import ReplicaOptions
 from replicator.replica_store import ReplicaStore
 from replicator.runtime import group
-from replicator.safeguards import ALL_SAFEGUARDS, ReplicaOptions, Safeguards
+from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
 from replicator.source import Source, SourceOptions, SourceState
 from replicator.source_place import SourcePlace, SpoolOptions
 from simulator.host import Host, Machine, World

@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from replicator.replica_options import ReplicaOptions
 from replicator.runtime import sleep_ns
 from replicator.runtime.port import Runtime, Volume
-from replicator.safeguards import ReplicaOptions
 from replicator.source import SourceOptions
 from simulator.device import INSTANT
 from simulator.exchange.ledger import Ledger, LedgerVerdict

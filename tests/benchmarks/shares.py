@@ -46,6 +46,7 @@ _LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "replica and home": (
         "replicator/replica.py",
+        "replicator/replica_session.py",
         "replicator/replica_store.py",
         "replicator/home.py",
     ),

@@ -13,9 +13,10 @@ from typing import Any
 
 from replicator.capture import SpoolPolicy
 from replicator.errors import NotFound
+from replicator.replica_options import ReplicaOptions
 from replicator.runtime import sleep_ns
 from replicator.runtime.port import Runtime, Volume
-from replicator.safeguards import ALL_SAFEGUARDS, ReplicaOptions, Safeguards
+from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
 from replicator.source import SourceOptions
 from simulator.device import DiskModel
 from simulator.host import World, keep_everything, lose_everything, seeded_choice

@@ -309,7 +309,7 @@ def test_a_record_is_not_made_durable_by_a_sync_that_began_before_it() -> None:
     pending: list[bool] = []
     while world.store.epoch == 1:
         world.run_to(world.now_ms + 0.1)
-        end = world.store._durable_end
+        end = world.store.promises.durable_end
         path = journal.segment(end.segment).path
         survivor = disk.fork(disk.clock, FAST)
         survivor.power_loss(lose_everything)
@@ -332,7 +332,7 @@ def test_a_connection_cut_during_the_journals_sync_loses_and_repeats_nothing() -
         on_session_end(
             world,
             lambda store, into=unsynced: into.append(
-                store.journal.sequence - store._durable_record
+                store.journal.sequence - store.promises.durable_record
             ),
         )
         world.at(instant, world.link.reset)

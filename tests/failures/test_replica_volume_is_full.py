@@ -7,6 +7,7 @@ import pytest
 from replicator.runtime import sleep_ns
 from replicator.runtime.port import Runtime, Volume
 from replicator.source import Refused, SourceState
+from replicator.status import replica_status
 from simulator.digest import image_digest
 from simulator.systems.byte_level import REPLICA
 from tests.failures.worlds import (
@@ -269,6 +270,26 @@ def test_promotion_in_the_middle_of_such_a_switch_waits_for_room() -> None:
     world.close()
 
 
+def says_so_all_along(world: FailureWorld) -> None:
+    """Connected or not, whatever attempt is underway: the status names the cause."""
+    seen, told = set(), set()
+    for _ in range(300):
+        world.run_to(world.now_ms + 1)
+        status = replica_status(world.store, world.replica)
+        seen.add((status.state, status.connected))
+        assert status.stalled and status.stalled in (status.cause, status.refused)
+        told.add(world.source.replica_stalled)
+    assert seen == {("stalled", False), ("stalled", True)}
+    assert any("full" in text or "took" in text for text in told), "the source hears it, too"
+
+
+def assert_it_works_again(world: FailureWorld) -> None:
+    world.run_to(world.now_ms + 50)
+    status = replica_status(world.store, world.replica)
+    assert (status.state, status.stalled, status.refused) == ("streaming", "", "")
+    assert world.source.replica_stalled == ""
+
+
 def test_no_room_for_staged_blocks_is_refused_by_name_and_tried_again(
     refused: Refusals,
 ) -> None:
@@ -278,8 +299,10 @@ def test_no_room_for_staged_blocks_is_refused_by_name_and_tried_again(
     assert codes(refused).count("NoSpace") >= 2, "it tries again"
     assert world.source.state != SourceState.STREAMING
     assert "full" in refused[-1][1] or "took" in refused[-1][1]
+    says_so_all_along(world)
     enlarge(world)
     world.converge(judge_every_ms=10)
+    assert_it_works_again(world)
     world.close()
 
 
@@ -295,8 +318,10 @@ def test_a_full_journal_volume_is_refused_by_name_and_tried_again(refused: Refus
     world.run_to(world.now_ms + 200, judge_every_ms=10)
     assert world.store.journal.used_bytes < 1 * MIB
     assert world.capture.capturing
+    says_so_all_along(world)
     enlarge(world, "journal")
     world.converge(judge_every_ms=10)
+    assert_it_works_again(world)
     assert len(world.system.truth.epochs) == 1
     world.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import replicator.replica
+import replicator.replica_session
 from replicator.failover import FailoverOptions, FailoverReport, fail_over, wait_for_silence
 from replicator.source import SourceState
 from simulator.host import lose_everything
@@ -19,7 +19,7 @@ SLOW_SYNC_MS = 500
 @pytest.fixture(autouse=True)
 def small_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a session takes in ahead of the journal, so that it is soon full."""
-    monkeypatch.setattr(replicator.replica, "RECEIVE_QUEUE_BYTES", 64 * KIB)
+    monkeypatch.setattr(replicator.replica_session, "RECEIVE_QUEUE_BYTES", 128 * KIB)
 
 
 def behind_a_slow_journal() -> FailureWorld:
@@ -56,7 +56,7 @@ def longest_wait_ms(world: FailureWorld, until_ms: float) -> float:
     longest = since = 0.0
     while world.now_ms < until_ms:
         world.run_to(world.now_ms + 5)
-        if world.replica._listening:
+        if world.replica.listening:
             since = world.now_ms
         longest = max(longest, world.now_ms - since)
     return longest
@@ -81,7 +81,7 @@ def test_a_source_that_dies_meanwhile_is_detected_when_all_was_heard() -> None:
     world = behind_a_slow_journal()
     found = detection(world)
     world.run_to(400)
-    assert not world.replica._listening
+    assert not world.replica.listening
     world.system.source_machine.lose()
     world.system.source = None
     world.run_to(400 + 12 * SLOW_SYNC_MS)
@@ -137,7 +137,7 @@ def test_failover_behind_a_slow_journal_keeps_what_was_promised() -> None:
 
     host.start(watch(), "failover")
     world.run_to(700)
-    assert not world.replica._listening
+    assert not world.replica.listening
     assert not reports
     world.note_acknowledged()
     promised = world.source.durable
@@ -164,7 +164,7 @@ def test_a_source_that_dies_behind_a_full_volume_is_detected_once_there_is_room(
     world.run_to(60)
     world.fill(REPLICA, "data", 2)
     world.run_to(600)
-    assert world.store.stalled and not world.replica._listening, "this means nothing"
+    assert world.store.stalled and not world.replica.listening, "this means nothing"
     found = detection(world)
     world.system.source_machine.lose()
     world.system.source = None

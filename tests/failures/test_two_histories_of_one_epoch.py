@@ -166,7 +166,7 @@ def test_a_second_machine_synchronizes_into_a_higher_epoch() -> None:
     world.system.source_machine.lose()
     world.system.source = None
     second.start()
-    world.run_until(lambda: world.store.epoch > 1 and not world.store._holds, 2000)
+    world.run_until(lambda: world.store.epoch > 1 and not world.store.promises.holds, 2000)
     assert second.source is not None
     assert world.store.epoch == second.source.spool.epoch == 2
     assert image_digest(world.disk(REPLICA), IMAGE) == second.digest

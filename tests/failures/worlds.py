@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 from replicator.capture import Capture, SpoolPolicy
 from replicator.replica import Replica
+from replicator.replica_options import ReplicaOptions
 from replicator.replica_store import ReplicaStore
 from replicator.runtime import sleep_ns
 from replicator.runtime.port import Runtime, Volume
-from replicator.safeguards import ReplicaOptions
 from replicator.source import Source, SourceOptions
 from replicator.spool import Spool
 from simulator.blocks import BLOCK_BYTES as BLOCK

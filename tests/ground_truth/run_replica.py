@@ -20,9 +20,10 @@ from typing import Any
 
 from replicator.host.world import Emit, HostRuntime, run_on_host
 from replicator.replica import Replica
+from replicator.replica_options import ReplicaOptions
 from replicator.replica_store import RecoveryReport, ReplicaStore
 from replicator.runtime import deadline, group
-from replicator.safeguards import ALL_SAFEGUARDS, ReplicaOptions, Safeguards
+from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
 
 SET_ID = "set"
 HOME = "/home"

@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from replicator.errors import ConnectionLost
+from replicator.errors import ConnectionLost, ListenerClosed
 from replicator.host import streams
 from replicator.host.network import HostNetwork, join_address, split_address
 from replicator.host.streams import HostStream
@@ -231,6 +231,68 @@ def test_accept_says_why_it_cannot(real: RealLoop, network: HostNetwork) -> None
         sock.accept.side_effect = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         lost = pytest.raises(ConnectionLost, match="Too many open files")
         with mock.patch.object(listener._ready, "sock", sock), lost:
+            await listener.accept()
+
+    real.run(program())
+
+
+def test_a_connection_that_is_reset_before_it_was_taken_is_passed_over(
+    real: RealLoop, network: HostNetwork
+) -> None:
+    """Its options cannot be set any more; the next one is the listener's answer."""
+    prepare, failures = streams.prepare, [2]
+
+    def gone(sock: socket.socket) -> None:
+        if failures[0] and sock.getsockname()[1] == port:
+            failures[0] -= 1
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        prepare(sock)
+
+    async def program() -> None:
+        nonlocal port
+        listener = await network.listen("127.0.0.1:0")
+        port = split_address(listener.address)[1]
+        clients = [await network.connect(listener.address) for _ in range(3)]
+        server = await listener.accept()
+        assert list(network.streams) == [*clients, server]
+        for stream in (*clients, server):
+            stream.abort()
+        listener.close()
+
+    port = 0
+    before = len(os.listdir("/proc/self/fd"))
+    with mock.patch.object(streams, "prepare", gone):
+        real.run(program())
+    assert failures == [0]
+    assert not network.streams
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_connection_that_is_reset_while_it_is_made_leaves_nothing(
+    real: RealLoop, network: HostNetwork
+) -> None:
+    def gone(_sock: socket.socket) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    async def program() -> None:
+        listener = await network.listen("127.0.0.1:0")
+        open_before = len(os.listdir("/proc/self/fd"))
+        with mock.patch.object(streams, "prepare", gone):
+            for _attempt in range(10):
+                with pytest.raises(ConnectionLost, match="Invalid argument"):
+                    await network.connect(listener.address)
+        assert not network.streams
+        assert len(os.listdir("/proc/self/fd")) == open_before
+        listener.close()
+
+    real.run(program())
+
+
+def test_a_closed_listener_says_that_it_is_closed(real: RealLoop, network: HostNetwork) -> None:
+    async def program() -> None:
+        listener = await network.listen("127.0.0.1:0")
+        listener.close()
+        with pytest.raises(ListenerClosed):
             await listener.accept()
 
     real.run(program())

@@ -8,10 +8,10 @@ from pathlib import Path
 from replicator.captured_volume import CapturedVolume
 from replicator.host.world import HostRuntime, run_on_host
 from replicator.replica import Replica
+from replicator.replica_options import ReplicaOptions
 from replicator.replica_store import ReplicaStore
 from replicator.runtime import deadline, group, sleep_ns
 from replicator.runtime.port import Volume
-from replicator.safeguards import ReplicaOptions
 from replicator.source import Source, SourceOptions
 from replicator.source_place import SourcePlace, SpoolOptions
 from tests.real_tree import tree

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
+import threading
 import time
 
 import pytest
 
 from replicator.capture import protect
-from replicator.errors import ExitCode, SourceFenced
+from replicator.config import load_configuration
+from replicator.errors import ExitCode, PromotionUnanswered, SourceFenced
+from replicator.host import promotion
+from replicator.host.volume import HostVolume
+from replicator.status_page import StatusPage, newest_document
 from tests.processes.trial import PATIENCE_S, Trial
+from tests.real_loop import RealLoop
 
 
 @pytest.mark.parametrize("how", ["running", "down", "killed"])
@@ -42,7 +50,9 @@ def test_promote(trial: Trial, how: str) -> None:
 
 
 def test_a_replica_that_hangs_does_not_answer_but_remembers(trial: Trial) -> None:
-    replica = trial.start("replica")
+    replica, source = trial.start("replica"), trial.start("source")
+    trial.wait_for("streaming")
+    source.kill()
     trial.wait_for("waiting", "replica")
     replica.signal(signal.SIGSTOP)
     done = trial.command("promote", str(trial.config), "--yes")
@@ -117,3 +127,109 @@ def test_a_source_that_is_opened_again_too_early_is_closed_by_the_old_replica(
     assert trial.start("source").ends() == ExitCode.FENCED
     with pytest.raises(SourceFenced):
         protect(str(trial.config))
+
+
+@pytest.mark.parametrize("how", ["running", "down"])
+def test_an_image_that_never_existed_takes_nothing_over(trial: Trial, how: str) -> None:
+    replica = trial.start("replica")
+    trial.wait_for("waiting", "replica")
+    if how == "down":
+        replica.kill()
+    done = trial.command("promote", str(trial.config), "--yes")
+    assert done.returncode == ExitCode.USAGE
+    assert "no image has ever been completed" in done.stderr
+    assert not (trial.replica / "promote.request").exists()
+    if how == "down":
+        replica = trial.start("replica")
+    trial.start("source")
+    assert trial.write(1, 30).ends() == 0
+    trial.converge()  # nothing is over
+    assert replica.running
+
+
+def test_what_a_broken_first_synchronization_left_is_no_image(trial: Trial) -> None:
+    """Its operations are in the journal: whether there is an image is known when it was read."""
+    replica = trial.start("replica")
+    trial.wait_for("waiting", "replica")
+    replica.kill()
+    (trial.replica / "journal" / "00000001.segment").touch()
+    done = trial.command("promote", str(trial.config), "--yes")
+    assert done.returncode == ExitCode.USAGE, done.stderr
+    assert "no image has ever been completed" in done.stderr
+
+
+@pytest.mark.parametrize("page", ["missing", "damaged"])
+@pytest.mark.parametrize("how", ["running", "down"])
+def test_the_status_page_is_not_needed(trial: Trial, page: str, how: str) -> None:
+    replica, source = trial.start("replica"), trial.start("source")
+    assert trial.write(1, 60).ends() == 0
+    trial.converge()
+    replica.signal(signal.SIGTERM)
+    replica.ends()
+    path = trial.replica / "status.replica"
+    if page == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(bytes(path.stat().st_size))
+    shown = trial.command("promote", str(trial.config))
+    assert shown.returncode == ExitCode.USAGE
+    assert "was not confirmed" in shown.stderr
+    assert str(trial.image) in shown.stdout
+    assert "as of       20" in shown.stdout
+    if how == "running":
+        trial.start("replica")
+        trial.wait_for("streaming", "replica")
+        path.unlink()
+    done = trial.command("promote", str(trial.config), "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "as of       20" in done.stdout
+    if how == "down":
+        trial.start("replica")
+    assert source.ends() == ExitCode.FENCED, source.log
+
+
+class Deaf:
+    """A replica's process that reports and does nothing else, inside of this one."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._trial = trial
+        self._page = trial.replica / "status.replica"
+        self._lock = os.open(trial.replica / "replica.lock", os.O_RDWR | os.O_CREAT)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        document = newest_document(self._page.read_bytes())[1]
+        assert document is not None
+        self._document = document
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._report)
+
+    def _report(self) -> None:
+        loop = RealLoop()
+        volume = HostVolume("data", str(self._trial.replica), loop.loop)
+        page = StatusPage(volume, "/status.replica")
+        while not self._ended.wait(0.02):
+            news = {"written_ns": time.monotonic_ns(), "ended": ""}
+            page.put(self._document | news)
+        volume.close()
+        loop.close()
+
+    def __enter__(self) -> Deaf:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        os.close(self._lock)
+
+
+def test_a_process_that_reports_and_does_not_do_it_is_not_waited_for_without_end(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replica, source = trial.start("replica"), trial.start("source")
+    trial.wait_for("streaming")
+    source.kill(), replica.kill()
+    monkeypatch.setattr(promotion, "PATIENCE_NS", 1_000_000_000)
+    with Deaf(trial), pytest.raises(PromotionUnanswered, match="does not get on with it"):
+        promotion.promote_replica(load_configuration(trial.config))
+    trial.start("replica")  # the wish was noted
+    trial.wait_for("promoted", "replica")

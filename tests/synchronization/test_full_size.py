@@ -11,9 +11,9 @@ import pytest
 
 from replicator.host.world import HostRuntime, run_on_host
 from replicator.replica import Replica
+from replicator.replica_options import ReplicaOptions
 from replicator.replica_store import ReplicaStore
 from replicator.runtime import deadline, group, sleep_ns
-from replicator.safeguards import ReplicaOptions
 from replicator.source import Source, SourceOptions
 from replicator.source_place import SourcePlace, SpoolOptions
 
@@ -75,7 +75,7 @@ def synchronize(ends: Path, breaks: int = 0, total_bytes: int = 0) -> tuple[int,
                 done = breaks + 1 - left
                 if left and source.block_traffic.total_bytes > done * total_bytes / (breaks + 1):
                     left -= 1
-                    await replica._end_session()
+                    await replica._end_session("the test cuts it")
             assert not left
             report = await source.request_comparison().wait()
             assert report.identical

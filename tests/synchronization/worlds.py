@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+from replicator.replica_options import ReplicaOptions
 from replicator.runtime import sleep_ns
 from replicator.runtime.port import Runtime, Volume
-from replicator.safeguards import ReplicaOptions
 from replicator.source import SourceOptions
 from simulator.device import DiskModel
 from simulator.host import World

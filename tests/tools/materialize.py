@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from replicator.safeguards import ReplicaOptions
+from replicator.replica_options import ReplicaOptions
 from replicator.source import SourceOptions
 from simulator.device import DiskModel
 from simulator.disk import Disk
