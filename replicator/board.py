@@ -100,9 +100,7 @@ class Board:
     def __init__(self, volume: Volume, path: str, boot_id: int) -> None:
         self._page = volume.shared_page(path, PAGE_BYTES)
         self._memory = self._page.memory
-        # Words are stored and loaded whole.  struct.pack_into clears the place first, and
-        # another process would see that.
-        self._words = memoryview(self._memory).cast("Q")
+        self._words = self._page.words
         self._boot_id = boot_id
         self._keeper_seen: tuple[int, KeeperNotice] = (-1, KeeperNotice())
         self._sender_seen: tuple[int, SenderNotice] = (-1, SenderNotice())
@@ -224,7 +222,6 @@ class Board:
 
     def close(self) -> None:
         """Give the page back."""
-        self._words.release()
         self._page.close()
 
     # -- notices -------------------------------------------------------------------

@@ -233,7 +233,8 @@ class ReplicaStore:
         ):
             if not where.exists(path):
                 where.mkdir(path)
-                await where.sync_directory(path.rpartition("/")[0] or "/")
+            # One that is there may have been made by a process that died before this sync.
+            await where.sync_directory(path.rpartition("/")[0] or "/")
 
     async def _load(self) -> tuple[int, int]:
         """Take over the newest checkpoint; returns where in the journal redo begins."""
@@ -549,8 +550,11 @@ class ReplicaStore:
     async def promote(self) -> None:
         """End the source's epoch: durably, before the image is opened for clients.
 
+        What a session that was cancelled left in the journal is promised now, so that it is
+        applied before clients come: a later start must find nothing to do over their work.
         The task in :meth:`run` takes the checkpoint, as it takes all others.
         """
+        await self.promises.make_durable()
         self.promoted = True
         self.promised_epoch = self._epoch_after
         self._state_version += 1

@@ -40,6 +40,7 @@ class SimSharedPage:
         self._holder = holder
         self._bells: dict[int, Signal] = {}
         self.memory = page.bytes
+        self.words = memoryview(page.bytes).cast("Q")
 
     def ring(self, bell: int) -> None:
         for holder, signal in self._page.listeners.get(bell, []):

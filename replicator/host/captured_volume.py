@@ -21,6 +21,7 @@ from replicator.history import kept
 from replicator.host.processes import count_start, source_place
 from replicator.host.world import HostRuntime
 from replicator.runtime import group
+from replicator.runtime.port import Lock
 from replicator.status import Reporter, last_word, program_status
 from replicator.status_page import StatusPage
 
@@ -66,8 +67,9 @@ async def captured_volume(
     await place.prepare()
     board = place.board()
     patience_ns = default_patience_ns(loaded) if patience_ns is None else patience_ns
-    lock = await place.take_capture_lock(board, patience_ns)
+    lock: Lock | None = None
     try:
+        lock = await place.take_capture_lock(board, patience_ns)
         count_start(runtime, place.program_starts)
         keeper = place.keeper(board)
         reporter = Reporter(
@@ -86,6 +88,7 @@ async def captured_volume(
             reporter.report("closed")
             g.cancel()
     finally:
-        lock.release()
-        board.capture_released()
+        if lock is not None:
+            lock.release()
+            board.capture_released()
         board.close()

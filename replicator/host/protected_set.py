@@ -100,6 +100,13 @@ class ProtectedSet:
                 self._keep(), "protected set", lambda _task: self._loop.stop()
             )
         self._loop.run()
+        try:
+            self._end()
+        finally:
+            self._ready.set()  # whatever happened: nobody waits for a thread that has ended
+
+    def _end(self) -> None:
+        assert self._task is not None
         with self.turn:
             failure = self._task.error
             if isinstance(failure, SourceFenced):
@@ -113,7 +120,6 @@ class ProtectedSet:
             self._loop.close()
             for waiting in self._waiting:
                 waiting.set()
-        self._ready.set()
 
     async def _keep(self) -> None:
         opening = captured_volume(

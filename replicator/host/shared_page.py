@@ -64,6 +64,7 @@ class HostSharedPage:
         finally:
             os.close(fd)
         self.memory = memoryview(self._map)
+        self.words = self.memory.cast("Q")
 
     def _open(self, path: str, size_bytes: int) -> int:
         with self._base.parent(path) as (directory, name):
@@ -139,6 +140,7 @@ class HostSharedPage:
         self._ringers.clear()
         self._bells.clear()
         self._watches.clear()
+        self.words.release()
         self.memory.release()
         if not self._map.closed:
             self._map.close()

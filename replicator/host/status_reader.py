@@ -92,6 +92,7 @@ class _StillPage:
 
     def __init__(self, memory: bytes) -> None:
         self.memory = memory
+        self.words = memoryview(memory)[:PAGE_BYTES].cast("Q")
 
     def shared_page(self, _path: str, _size_bytes: int) -> _StillPage:
         return self

@@ -127,7 +127,14 @@ class SharedPage(Protocol):
 
     @property
     def memory(self) -> bytearray | memoryview:
-        """The bytes.  Eight aligned bytes are stored and loaded in one piece, more are not."""
+        """The bytes; another process may see a store into several of them half done."""
+
+    @property
+    def words(self) -> memoryview:
+        """The same as unsigned 64-bit words: each is stored and loaded in one piece.
+
+        ``struct.pack_into`` would not do: it clears the place before it stores.
+        """
 
     def ring(self, bell: int) -> None:
         """Wake whoever waits on this bell (0 to 7), in any process."""

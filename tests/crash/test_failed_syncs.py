@@ -96,17 +96,12 @@ def test_any_sync_may_fail(host: str, steps: Callable[[], list[Step]]) -> None:
     assert directories, "no directory was synced: this says nothing about their syncs"
 
 
-STAGED = pytest.mark.xfail(
-    strict=True, reason="staged pages whose sync failed are taken over from the page cache"
-)
-
-
 @pytest.mark.parametrize(
     ("host", "steps"),
     [
         (REPLICA, log_rolls),
         (REPLICA, odd_names),
-        pytest.param(REPLICA, links_that_part, marks=STAGED),
+        (REPLICA, links_that_part),
         (SOURCE, log_rolls),
         (SOURCE, odd_names),
         (SOURCE, links_that_part),
@@ -119,9 +114,6 @@ def test_power_may_fail_after_any_failed_sync(host: str, steps: Callable[[], lis
         assert not broken, (power_after, broken)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a directory that exists at the start is taken for a durable one"
-)
 def test_the_replica_makes_its_own_directories_durable_before_it_promises() -> None:
     """The sync of the name of its root fails, and its next process finds the name there."""
     broken, directories = broken_by_failed_syncs(REPLICA, log_rolls, 90, "any", 1)

@@ -22,6 +22,7 @@ class MappedPage:
     def __init__(self, path: str) -> None:
         with open(path, "r+b") as file:
             self.memory = memoryview(mmap.mmap(file.fileno(), PAGE_BYTES))
+            self.words = self.memory.cast("Q")
 
     def ring(self, _bell: int) -> None:
         pass
