@@ -122,6 +122,7 @@ class ReadOnlyVolume:
     """
 
     name = "read only"
+    root = "/"
 
     def __init__(self, on_open: Callable[[str, int], None] | None = None) -> None:
         self.erasures: list[Erasure] = []

@@ -234,7 +234,8 @@ class ReplicaStore:
             if not where.exists(path):
                 where.mkdir(path)
             # One that is there may have been made by a process that died before this sync.
-            await where.sync_directory(path.rpartition("/")[0] or "/")
+            if path != where.root:
+                await where.sync_directory(path.rpartition("/")[0] or "/")
 
     async def _load(self) -> tuple[int, int]:
         """Take over the newest checkpoint; returns where in the journal redo begins."""

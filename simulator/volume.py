@@ -244,6 +244,10 @@ class SimVolume:
     def name(self) -> str:
         return self.disk.name
 
+    @property
+    def root(self) -> str:
+        return "/"
+
     def _check(self) -> None:
         if self._holder.dead:
             raise Crashed(f"{self.disk.name}: the host is dead")

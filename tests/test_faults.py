@@ -306,5 +306,5 @@ def test_a_failure_of_software_without_a_failed_sync_ends_the_run() -> None:
     disk = made.world.machine(REPLICA).disks["data"]
     made.world.clock.at(20 * SECOND_NS, lambda: setattr(disk, "sync_fails", lambda _path: True))
     result = made.run()
-    assert result.verdict is Verdict.INCONCLUSIVE
-    assert "the replica's software stopped: " in result.reasons[0]
+    assert result.verdict is Verdict.LIVENESS
+    assert "the replica ended" in result.reasons[0]

@@ -133,6 +133,10 @@ class HostVolume:
         return self._name
 
     @property
+    def root(self) -> str:
+        return self._root
+
+    @property
     def dirty_bytes(self) -> int:
         """Written through this volume and not yet known to be on disk."""
         return self._write_back.dirty_bytes

@@ -152,6 +152,10 @@ class Volume(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def root(self) -> str:
+        """The path of its root directory: what is above is no business of this volume."""
+
     def create(self, path: str) -> File:
         """Create an empty regular file and open it; raises AlreadyExists."""
 

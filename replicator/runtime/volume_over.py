@@ -20,6 +20,10 @@ class VolumeOver:
     def name(self) -> str:
         return self.below.name
 
+    @property
+    def root(self) -> str:
+        return self.below.root
+
     # -- changes of names ----------------------------------------------------------
 
     def change_names(self, call: str, paths: tuple[str, ...], *arguments: Any) -> Any:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from replicator.errors import SyncFailed
 from simulator.host import lose_everything
-from simulator.inode import Inode
 from simulator.systems.byte_level import REPLICA
 from tests.failures.worlds import MS, Event, FailureWorld, blocks, payload, void
 
@@ -30,20 +28,16 @@ class FailingWorld(FailureWorld):
         self.failed_path = ""
         self.switched = False
         disk = self.disk(REPLICA)
-        syncs, forget = 0, disk.sync_failed
+        syncs = 0
 
         def fails(path: str) -> bool:
             nonlocal syncs
             syncs += 1
             if syncs == number:
                 self.failed_path = path
+                disk.on_crash = self.process_dies
+                disk.crash_at_step = 0  # the process dies of it
             return syncs == number
-
-        def forget_and_die(inode: Inode, up_to: int, error: SyncFailed) -> None:
-            forget(inode, up_to, error)
-            disk.on_crash = self.process_dies
-            disk.crash_at_step = 0
-            disk.step("failed")  # raises Crashed
 
         def at_the_switch(event: Event) -> None:
             switches = self.system.replica is not None and (
@@ -56,7 +50,6 @@ class FailingWorld(FailureWorld):
                 disk.crash_at_step = disk.steps + step_of_switch
 
         disk.sync_fails = fails
-        disk.sync_failed = forget_and_die  # type: ignore[method-assign]
         self.on_event = at_the_switch
 
     @property
