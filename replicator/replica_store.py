@@ -475,7 +475,7 @@ class ReplicaStore:
         )
         self.promises.release(self.epoch)
         await self.checkpoint()
-        discard_committed(self.volume, document)
+        await discard_committed(self.volume, document)
         self.runtime.emit("activity", "")
 
     def _read_batch(self, data: bytes, offset: int) -> VerifiedBatch:

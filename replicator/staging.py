@@ -42,6 +42,7 @@ from replicator.digests import (
     pages_of,
 )
 from replicator.errors import DamagedLog, NoSpace
+from replicator.runtime import yield_now
 from replicator.runtime.port import EntryKind, File, Volume, write_all
 from replicator.slots import StateSlots
 from replicator.untrusted import binary, inflate, json_object, whole_number
@@ -51,6 +52,7 @@ _STAGED, _ZEROS, _NEEDS_ROOM = 1, 2, 4
 _ENTRIES_PER_READ: Final = 4096
 _COMMIT_LIMIT_BYTES: Final = 1 << 28
 _NAME: Final = re.compile(r"epoch-(\d{8,10})\.(pages|index|reserve|layout\.[ab])")
+_FREED_AT_ONCE_BYTES: Final = 32 << 20
 _SLACK: Final = 2
 """A file may grow so many times between two attempts without moving to other slots."""
 
@@ -514,8 +516,25 @@ def _runs(entries: bytes) -> Iterator[tuple[int, int, bool]]:
         page = end
 
 
-def discard_committed(volume: Volume, document: dict[str, Any]) -> None:
+async def discard_committed(volume: Volume, document: dict[str, Any]) -> None:
     """Remove the staging of a commit that was carried out."""
     for suffix in (".pages", ".index", ".reserve", ".layout.a", ".layout.b"):
-        if volume.exists(document["path"] + suffix):
-            volume.unlink(document["path"] + suffix)
+        path = document["path"] + suffix
+        if volume.exists(path):
+            await _shorten(volume, path)
+            volume.unlink(path)
+
+
+async def _shorten(volume: Volume, path: str) -> None:
+    """Cut a large file from its end, piece by piece.
+
+    A file system may take seconds to free a sparse file of many pieces, and all else would
+    stand still: heartbeats too.
+    """
+    file = volume.open(path)
+    size_bytes = file.size_bytes
+    while size_bytes > _FREED_AT_ONCE_BYTES:
+        size_bytes -= _FREED_AT_ONCE_BYTES
+        file.truncate(size_bytes)
+        await yield_now()
+    file.close()

@@ -148,7 +148,7 @@ class Pair:
             document["from_nothing"],
         )
         home.reset(Catalogue())
-        discard_committed(self.volume, document)
+        await discard_committed(self.volume, document)
 
     def tree(self, root: str) -> dict[str, bytes]:
         found: dict[str, bytes] = {}

@@ -20,6 +20,8 @@ from replicator.digests import (
     with_extents,
 )
 from replicator.errors import ConnectionLost, DamagedLog
+from replicator.runtime import group, yield_now
+from replicator.staging import discard_committed
 from simulator.host import keep_everything, lose_everything, seeded_choice
 from tests.synchronization.pair import Pair
 
@@ -189,4 +191,29 @@ def test_a_file_that_grows_between_attempts_keeps_what_was_staged():
     before = pair.received.data_pages
     pair.commit(pair.attempt())
     assert pair.received.data_pages == before + PAGES_PER_EXTENT
+    pair.close()
+
+
+def test_what_was_staged_is_removed_piece_by_piece() -> None:
+    """A file system may take seconds for all of it, and heartbeats must go out meanwhile."""
+    pair = Pair({}, {})
+    file = pair.volume.create("/staging/epoch-00000001.pages")
+    for number in range(5):
+        file.write_at(number << 26, b"x")
+    file.close()
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while pair.volume.exists("/staging/epoch-00000001.pages"):
+            turns += 1
+            await yield_now()
+
+    async def main() -> None:
+        async with group() as g:
+            g.spawn(others(), "others")
+            await discard_committed(pair.volume, {"path": "/staging/epoch-00000001"})
+
+    pair.run(main())
+    assert turns >= 8
     pair.close()
