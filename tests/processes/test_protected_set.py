@@ -237,7 +237,7 @@ def streaming(status: Status) -> bool:
 
 def segments_open(pid: int | str) -> int:
     found = 0
-    for link in Path(f"/proc/{pid}/fd").iterdir():
+    for link in list(Path(f"/proc/{pid}/fd").iterdir()):
         with suppress(FileNotFoundError):  # the listing's own handle, or one just closed
             found += os.readlink(link).endswith(".segment")
     return found
