@@ -127,7 +127,7 @@ class SegmentedLog:
         room = last.reserved_bytes - last.end - TAIL_RESERVE_BYTES if last else 0
         if sum(sizes) <= room:
             return True
-        spare, segment = self.limit_bytes - self.used_bytes, self._segment_bytes
+        spare, segment = self.limit_bytes - self.used_bytes, self._reserve_bytes(0)
         if len(sizes) == 1:
             return self._reserve_bytes(sizes[0]) <= spare
         # Each large one may close a segment that is hardly used and open one of its own;
@@ -146,8 +146,13 @@ class SegmentedLog:
         return 2 * HEADER_BYTES + 256 + len(preamble) + TAIL_RESERVE_BYTES
 
     def _reserve_bytes(self, size: int, preamble: bytes | None = None) -> int:
-        """Size of a new segment whose first record has ``size`` bytes."""
-        return max(self._segment_bytes, size + self._overhead_bytes(preamble))
+        """Size of a new segment whose first record has ``size`` bytes.
+
+        Names that fill a segment make it larger: half of what a segment has is for records, or
+        each record would bring the names along once more.
+        """
+        records = max(size, self._segment_bytes // 2)
+        return max(self._segment_bytes, records + self._overhead_bytes(preamble))
 
     def append(
         self,
