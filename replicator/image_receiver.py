@@ -41,7 +41,7 @@ WINDOW_SHARE: Final = 64
 """The window is one part in so many of what this attempt has brought over."""
 IN_QUESTION_LIMIT: Final = 1024
 """Extents that may wait for their page digests or for room in the window."""
-SYNC_FLOOR_BYTES: Final = 8 << 20
+SYNC_FLOOR_BYTES: Final = 256 << 10
 SYNC_LIMIT_BYTES: Final = 32 << 20
 """Staged pages are synced at least so often: a power loss costs no more than this."""
 

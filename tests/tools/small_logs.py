@@ -117,7 +117,7 @@ OPERATIONS = [
 
 def spool_over(volume: DictVolume) -> Spool:
     """The spool of a volume, as its keeper opens it."""
-    return Spool(volume, DIRECTORY, Board(volume, "/board", 1), SET, 1024, 1 << 20)
+    return Spool(volume, DIRECTORY, Board(volume, "/board", 1), SET, 512, 1 << 20)
 
 
 def small_spool(operations: list[Operation] = OPERATIONS) -> dict[str, bytes]:
