@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from replicator.errors import BadInput
+from simulator.live import mounts
 from simulator.live.judge import LiveJudge
 from simulator.live.layout import Layout
 from simulator.live.run import LiveRun, run_live
@@ -299,7 +300,10 @@ def run_killing_the_sender(run: LiveRun, after_s: float, times: int) -> RunResul
             os.kill(child.pid, left.pop())
 
     run._sample = sample  # type: ignore[method-assign]
-    return run.run()
+    try:
+        return run.run()
+    finally:
+        mounts.release(run.layout.root)
 
 
 def test_a_process_that_dies_by_itself_again_and_again_fails_with_its_words(
