@@ -170,6 +170,8 @@ class Capture:
         for path, must_exist in NAMES_BEFORE[operation.kind](operation):
             if (path in known) != must_exist:
                 return False
+            # What cannot be looked at may have happened: that error is not the change's own.
+            self.volume.exists(self.root + path)
         try:
             redo_names(self.volume, self.root, operation)
         except NoSpace:

@@ -26,7 +26,7 @@ import xxhash
 
 from replicator.board import KEEPER, Board
 from replicator.capture import Capture
-from replicator.errors import ForeignLog, SpoolFull, StorageError
+from replicator.errors import ForeignLog, SpoolFull, StorageError, SyncFailed
 from replicator.journal import LogFull
 from replicator.operation import Operation
 from replicator.runtime import group, sleep_ns
@@ -149,6 +149,8 @@ class HistoryKeeper:
         while True:
             try:
                 await self.heed()
+            except SyncFailed:
+                raise  # what is on the disk can be told only by a process that reads it anew
             except (SpoolFull, StorageError) as error:
                 # The programs go on, and nothing is captured: no reason to end them.
                 self._runtime.emit("history_stalled", str(error))

@@ -267,14 +267,18 @@ class SegmentedLog:
 
     def clear(self, chain: bytes, sequence: int) -> None:
         """Remove everything and begin a new history after ``sequence`` with link ``chain``."""
-        while self.segments:
-            self._drop(self.segments.pop())
+        self.drop_all()
         for number in segment_numbers(self._volume, self.directory):
             self._volume.unlink(f"{self.directory}/{segment_name(number)}")
             self._next_number = max(self._next_number, number + 1)
         self.chain, self.sequence = chain, sequence
         self.appended_bytes = 0
         self._unsynced.clear()
+
+    def drop_all(self) -> None:
+        """Remove all segments, the newest first."""
+        while self.segments:
+            self._drop(self.segments.pop())
 
     def _drop(self, segment: Segment) -> int:
         segment.file.close()

@@ -129,8 +129,7 @@ class Spool:
 
         All segments go: the older ones alone would be a sound history that ends earlier.
         """
-        for segment in reversed(self.log.segments):
-            self.volume.unlink(segment.path)
+        self.log.drop_all()
 
     def end_history(self) -> None:
         """Note that capture stops here; a restart will know that the history has a gap."""

@@ -6,7 +6,7 @@ import pytest
 
 from replicator.board import SenderNotice
 from replicator.capture import SpoolPolicy
-from replicator.errors import NoSpace
+from replicator.errors import NoSpace, SyncFailed
 from replicator.journal import SegmentedLog
 from replicator.runtime import sleep_ns
 from replicator.segments import LogFull
@@ -113,3 +113,21 @@ def test_who_only_looks_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
             await machine.place(program.host).refuse_foreign()
 
     machine.run(main)
+
+
+def test_a_failed_sync_of_the_historys_state_ends_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Trying again in this process would be no proof of anything."""
+    machine = OneMachine()
+
+    async def failing(_slots: StateSlots, _state: object) -> None:
+        raise SyncFailed("input/output error")
+
+    async def main(program: Program) -> None:
+        monkeypatch.setattr(StateSlots, "write", failing)
+        ask_for_an_epoch(program)
+        await sleep_ns(SECOND)
+
+    with pytest.raises(AssertionError, match="SyncFailed"):
+        machine.run(main)

@@ -103,3 +103,33 @@ def test_what_cannot_be_finished_begins_another_epoch(monkeypatch: pytest.Monkey
     monkeypatch.setattr(SimVolume, "open", failing)
     machine.run(again)
     assert "cannot be finished" in str(machine.said("epoch_reason")[-1][0])
+
+
+def test_what_cannot_be_looked_at_is_not_taken_for_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The change may have happened: to note it as failed would be a guess."""
+    machine = OneMachine()
+
+    async def main(program: Program) -> None:
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(Spool, "complete", kill)
+            program.volume.mkdir(f"{ROOT}/made")
+
+    def kill(*_arguments: object) -> None:
+        raise Killed
+
+    machine.run(main)
+    exists = SimVolume.exists
+
+    def failing(volume: SimVolume, path: str) -> bool:
+        if path == f"{ROOT}/made":
+            raise StorageError("input/output error", path=path)
+        return exists(volume, path)
+
+    async def again(program: Program) -> None:
+        assert program.epoch == 2
+        assert "/made" in program.capture.spool.catalogue.entries
+
+    monkeypatch.setattr(SimVolume, "exists", failing)
+    machine.run(again)

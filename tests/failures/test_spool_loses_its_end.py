@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from replicator.board import SenderNotice
 from replicator.errors import StorageError
+from replicator.runtime import sleep_ns
 from replicator.spool import Spool
 from tests.failures.one_machine import ROOT, OneMachine, Program, payload
-from tests.failures.worlds import KIB
+from tests.failures.worlds import KIB, SECOND
 
 RECORD = 8 * KIB + 300
 """A little more than one captured write takes."""
@@ -118,3 +120,22 @@ def test_a_lost_outcome_is_a_gap() -> None:
 
     machine.run(main)
     assert epoch_of_the_next_process(machine) == 2
+
+
+@pytest.mark.parametrize("writes", [3, 40])
+def test_the_next_epoch_begins_at_once(writes: int) -> None:
+    """What was given up is out of the way, whatever it consisted of."""
+    machine = OneMachine()
+
+    async def main(program: Program) -> None:
+        await write(program, writes)
+        newest = program.capture.spool.log.segments[-1]
+        newest.file = Failing(newest.file)
+        program.volume.open(f"{ROOT}/db").write_at(0, b"not captured")
+        program.board.tell_keeper(SenderNotice(program.host.boot_id, end_epoch=program.epoch))
+        await sleep_ns(SECOND)
+        assert program.epoch == 2
+        assert program.capture.capturing
+
+    machine.run(main)
+    assert not machine.said("history_stalled")
