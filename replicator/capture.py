@@ -166,6 +166,8 @@ class Capture:
 
     def _redone(self, operation: Operation) -> bool:
         """Whether a change of names is there now; False when it cannot ever have happened."""
+        if self.spool.catalogue.changes_nothing(operation):
+            return True
         known = self.spool.catalogue.entries
         for path, must_exist in NAMES_BEFORE[operation.kind](operation):
             if (path in known) != must_exist:

@@ -69,6 +69,8 @@ class Catalogue:
 
     def apply(self, operation: Operation) -> None:
         """Advance by one operation; those on content change nothing here."""
+        if self.changes_nothing(operation):
+            return
         kind, name = operation.kind, operation.name
         if kind in (OperationKind.LINK, OperationKind.SET_ATTRIBUTES) and (
             name not in self.entries
@@ -95,11 +97,18 @@ class Catalogue:
         elif kind == OperationKind.RENAME:
             self._rename(name, operation.name2)
 
+    def changes_nothing(self, operation: Operation) -> bool:
+        """Whether it is a rename between two names of one file: POSIX leaves both."""
+        if operation.kind != OperationKind.RENAME:
+            return False
+        entry = self.entries.get(operation.name)
+        replaced = self.entries.get(operation.name2)
+        return entry is not None and replaced is not None and replaced.file_id == entry.file_id
+
     def _rename(self, old: str, new: str) -> None:
         entry = self.entries.get(old)
-        replaced = self.entries.get(new)
-        if entry is None or (replaced is not None and replaced.file_id == entry.file_id):
-            return  # two names of one file: POSIX leaves both
+        if entry is None:
+            return
         self.remove(old)
         self.add(new, entry)
         if entry.kind == EntryKind.DIRECTORY:

@@ -100,19 +100,20 @@ class HomeImage:
 
     def apply_names(self, operation: Operation) -> None:
         """Carry out a change of names; doing it twice is the same as doing it once."""
+        if self.catalogue.changes_nothing(operation):
+            return
         root, kind = self.root, operation.kind
         path, path2 = root + operation.name, root + operation.name2
         redo_names(self.volume, root, operation)
         self._directories[_parent(path)] = None
         if operation.name2 and kind != OperationKind.SYMLINK:
             self._directories[_parent(path2)] = None
-        if kind == OperationKind.RENAME:
-            replaced = self.catalogue.entries.get(operation.name2)
-            if replaced is not None and replaced.file_id != operation.file_id:
-                self._forget(replaced.file_id)
+        replaced = self.catalogue.entries.get(operation.name2)
         self.catalogue.apply(operation)
         if kind == OperationKind.UNLINK:
             self._forget(operation.file_id)
+        elif kind == OperationKind.RENAME and replaced is not None:
+            self._forget(replaced.file_id)
 
     def _forget(self, file_id: int) -> None:
         if not self.catalogue.names_of(file_id):

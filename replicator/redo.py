@@ -28,7 +28,9 @@ NAMES_BEFORE: Final[dict[int, Callable[[Operation], list[tuple[str, bool]]]]] = 
 def redo_names(volume: Volume, root: str, operation: Operation) -> None:
     """Do what ``operation`` does to names below ``root``; operations on content do nothing.
 
-    Plain calls only; raises StorageError.
+    Plain calls only; raises StorageError.  A rename between two names of one file, which POSIX
+    leaves alone, must not come here (:meth:`Catalogue.changes_nothing`): a file with both
+    names is taken for one whose power went away between two directories.
     """
     kind = operation.kind
     path, path2 = root + operation.name, root + operation.name2
@@ -47,6 +49,8 @@ def redo_names(volume: Volume, root: str, operation: Operation) -> None:
     elif kind == OperationKind.RENAME:
         if volume.exists(path):
             volume.rename(path, path2)
+            if volume.exists(path):
+                volume.unlink(path)
     elif kind == OperationKind.UNLINK:
         if volume.exists(path):
             volume.unlink(path)

@@ -19,7 +19,8 @@ class DiskModel:
 
     ``metadata`` says how names survive a power loss: ``"ordered"``, a prefix of all changes
     of names on the volume (ext4, xfs, NTFS), or ``"any"``, a prefix for each name of each
-    directory by itself (what POSIX allows and btrfs does).
+    directory by itself (what POSIX allows and btrfs does; a file moved to another directory
+    may then have both names).
     """
 
     size_bytes: int = 1 << 40

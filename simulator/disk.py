@@ -19,7 +19,7 @@ sector, bytes never mix; a sync of the parent makes attributes durable; after a 
 directory the file system goes on, where a real one may turn read-only.
 
 Compared with Linux 6.18 over logged block devices, cut at any point (``tests/ground_truth``):
-5,700 states of ext4 and 1,500 of xfs (both ``ordered``), 700 of btrfs (``any``); each is among
+5,700 states of ext4 and 1,500 of xfs (both ``ordered``), 2,000 of btrfs (``any``); each is among
 the legal outcomes here.  What only this disk allows is in ``docs/ground-truth.md``; the rules
 of one file are in :mod:`simulator.survival`, the reasons in ``docs/decisions/0002-disk-model.md``.
 """

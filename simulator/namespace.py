@@ -4,8 +4,10 @@ Directories hold entries by name; every change is a list of *edits* (directory, 
 before, after) that survives or is lost as one.  A power loss undoes all unsynced changes
 and lets a legal part happen again: a prefix of the whole log when the file system commits
 its metadata in order; when it promises only what POSIX does, a prefix for each name of each
-directory, as btrfs leaves it.  A change of two names needs both.  Directories that are moved
-keep their order among themselves, or they could end up inside each other.
+directory, as btrfs leaves it.  A rename within a directory needs both names; one that leads a
+file to another directory may have only its first half, the new name, and the file then has two.
+Directories that are moved keep both halves together, and their order among themselves, or they
+could end up inside each other.
 """
 
 from __future__ import annotations
@@ -54,6 +56,9 @@ class _NameChange(NamedTuple):
     directories: tuple[Directory, ...]
     """Whose sync makes it durable."""
     number: int
+    """The two halves of a rename have the same."""
+    is_second_half: bool = False
+    """The old name of a file that another directory has now: never without the first half."""
 
     def ordered_by(self) -> list[tuple[int, str]]:
         """What it touches: the changes of each of these keep their order on any file system."""
@@ -223,10 +228,14 @@ class Namespace:
             raise AlreadyExists("a directory is in the way", path=new)
         if isinstance(node, Directory) and self._holds(node, new_parent):
             raise StorageError("a directory cannot be moved into itself", path=new)
-        self._change(
-            (Edit(source, old_name, node, None), Edit(target, new_name, replaced, node)),
-            (source,) if source is target else (source, target),
-        )
+        old_edit = Edit(source, old_name, node, None)
+        new_edit = Edit(target, new_name, replaced, node)
+        if source is target:
+            self._change((old_edit, new_edit), (source,))
+        elif isinstance(node, Directory):
+            self._change((old_edit, new_edit), (source, target))
+        else:
+            self._change((new_edit,), (target,), (old_edit,), (source,))
         return replaced
 
     def _holds(self, directory: Directory, path: str) -> bool:
@@ -247,11 +256,17 @@ class Namespace:
         self._change((_Attributes(node, node.attributes, attributes),), (parent,))
 
     def _change(
-        self, edits: tuple[Edit | _Attributes, ...], directories: tuple[Directory, ...]
+        self,
+        edits: tuple[Edit | _Attributes, ...],
+        directories: tuple[Directory, ...],
+        then: tuple[Edit, ...] = (),
+        then_directories: tuple[Directory, ...] = (),
     ) -> None:
         self.log.append(_NameChange(edits, directories, self.changes))
+        if then:
+            self.log.append(_NameChange(then, then_directories, self.changes, True))
         self.changes += 1
-        self._do(edits)
+        self._do(edits + then)
 
     def _do(self, edits: tuple[Edit | _Attributes, ...]) -> None:
         self._cache.clear()
@@ -276,16 +291,27 @@ class Namespace:
 
         With them all that must have come before: with ordered metadata each earlier change.
         """
+        if ordered:
+            touching = [
+                change.number
+                for change in self.log
+                if change.number < up_to and directory in change.directories
+            ]
+            self.settle_prefix(max(touching, default=-1) + 1)
+            return
         wanted: set[tuple[int, str]] = set()
+        first_halves: set[int] = set()
         kept: list[_NameChange] = []
         for change in reversed(self.log):
             keys = change.ordered_by()
             if change.number < up_to and (
                 directory in change.directories
+                or change.number in first_halves
                 or not wanted.isdisjoint(keys)
-                or (ordered and wanted)
             ):
                 wanted.update(keys)
+                if change.is_second_half:
+                    first_halves.add(change.number)
             else:
                 kept.append(change)
         self.log = kept[::-1]
@@ -304,8 +330,11 @@ class Namespace:
         for change in reversed(log):
             self._undo(change.edits)
         if ordered:
-            for change in log[: choose(len(log) + 1)]:
-                self._do(change.edits)
+            numbers = sorted({change.number for change in log})
+            kept = set(numbers[: choose(len(numbers) + 1)])
+            for change in log:
+                if change.number in kept:
+                    self._do(change.edits)
             return
         cuts: dict[tuple[int, str], int] = {}
         for change in log:
@@ -313,13 +342,18 @@ class Namespace:
                 cuts[key] = cuts.get(key, 0) + 1
         for key, total in cuts.items():
             cuts[key] = choose(total + 1)
+        lost: set[int] = set()
         for change in log:
             keys = change.ordered_by()
-            survives = all(cuts[key] > 0 for key in keys)
+            survives = all(cuts[key] > 0 for key in keys) and not (
+                change.is_second_half and change.number in lost
+            )
             for key in keys:
                 cuts[key] = cuts[key] - 1 if survives else 0
             if survives:
                 self._do(change.edits)
+            else:
+                lost.add(change.number)
         self._recount_links()
 
     def _recount_links(self) -> None:
@@ -386,4 +420,5 @@ def _twin_change(change: _NameChange, twin: object) -> _NameChange:
                     None if edit.after is None else twin(edit.after),
                 )
             )
-    return _NameChange(tuple(edits), tuple(twin(d) for d in change.directories), change.number)
+    directories = tuple(twin(directory) for directory in change.directories)
+    return _NameChange(tuple(edits), directories, change.number, change.is_second_half)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import cycle
 from typing import Any
 
 from replicator.capture import SpoolPolicy
@@ -240,6 +241,9 @@ def choose(survival: str) -> Choose:
         return lose_everything
     if survival == "all":
         return keep_everything
+    if survival == "every other":
+        kept = cycle((True, False))
+        return lambda outcomes: outcomes - 1 if next(kept) else 0
     return seeded_choice(survival)
 
 

@@ -148,6 +148,8 @@ class NamesModel:
         """For each change the directories whose sync makes it durable."""
         self.durable: set[int] = set()
         """Indexes of changes that must survive."""
+        self.needs: dict[int, int] = {}
+        """Changes that never survive without an earlier one, and which."""
 
     # -- looking up ----------------------------------------------------------------
 
@@ -201,7 +203,14 @@ class NamesModel:
             return
         source, old_name = self._split(old)
         target, new_name = self._split(new)
-        self._note(NameChange(((source, old_name, None), (target, new_name, number))))
+        gone, there = (source, old_name, None), (target, new_name, number)
+        if source == target or self.ordered or self.kinds[number] == "DIRECTORY ":
+            self._note(NameChange((gone, there)))
+            return
+        # Two directories need not become durable together: the file may have both names.
+        self._note(NameChange((there,)))
+        self.needs[len(self.log)] = len(self.log) - 1
+        self._note(NameChange((gone,)))
 
     def set_attributes(self, path: str, value: int) -> None:
         number, _kind, _ = self.state()[path]
@@ -228,7 +237,7 @@ class NamesModel:
                 earlier
                 for index in wanted
                 for earlier in range(index)
-                if self.log[earlier][1] & self.log[index][1]
+                if self.log[earlier][1] & self.log[index][1] or self.needs.get(index) == earlier
             } - wanted
             if not more:
                 break
@@ -254,12 +263,16 @@ class NamesModel:
             )
         for chosen in candidates:
             there = set(chosen)
-            if self.durable <= there and not any(
-                self.log[gone][1] & self.log[kept][1]
-                for gone in everything
-                if gone not in there
-                for kept in chosen
-                if kept > gone
+            if (
+                self.durable <= there
+                and all(self.needs.get(kept, kept) in there for kept in chosen)
+                and not any(
+                    self.log[gone][1] & self.log[kept][1]
+                    for gone in everything
+                    if gone not in there
+                    for kept in chosen
+                    if kept > gone
+                )
             ):
                 yield chosen
 
@@ -268,6 +281,6 @@ class NamesModel:
         for chosen in self.legal_choices():
             if self.state(chosen) == tree:
                 self.entries, self.attributes = self._after(chosen)
-                self.log, self.directories, self.durable = [], [], set()
+                self.log, self.directories, self.durable, self.needs = [], [], set(), {}
                 return True
         return False

@@ -200,7 +200,12 @@ class LegalOutcomes:
         by_number = {node.number: node for node in _nodes_of(names)}
         by_number |= {node.number: node for _path, node in names.walk("/")}
         changes: dict[str, list[tuple[int, Node | None]]] = defaultdict(list)
+        # A change with the one it never survives without.
+        with_it: dict[int, frozenset[int]] = {}
         for number, change in enumerate(names.log):
+            before = names.log[number - 1] if number else None
+            halves = change.is_second_half and before and before.number == change.number
+            with_it[number] = frozenset((number, number - 1) if halves else (number,))
             for edit in change.edits:
                 if isinstance(edit, Edit):
                     changes[f"{paths[id(edit.directory)]}/{edit.name}"].append((number, edit.after))
@@ -219,7 +224,8 @@ class LegalOutcomes:
                     problem = node and self._why_not_here(node, path, outcome[path])
                     if problem is None:
                         numbers = [number for number, _node in edits]
-                        possible.append((frozenset(numbers[:kept]), frozenset(numbers[kept:])))
+                        there = frozenset[int]().union(*(with_it[n] for n in numbers[:kept]))
+                        possible.append((there, frozenset(numbers[kept:])))
                     else:
                         problems.append(problem)
             if not possible:
@@ -263,7 +269,7 @@ def _compatible(
 
 def _names_after(names: Namespace, kept: int) -> dict[str, Node]:
     fork = names.fork()
-    fork.power_loss(lambda _outcomes: kept, True)
+    fork.power_loss(lambda outcomes: min(kept, outcomes - 1), True)
     return dict(fork.walk("/"))
 
 

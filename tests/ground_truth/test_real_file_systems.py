@@ -7,9 +7,9 @@ emulated disk: every outcome must be among those that it can leave.  Anything el
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
@@ -41,6 +41,11 @@ def test_drawn_calls_on_ext4_over_any_power_loss() -> None:
         count, findings = search(drawn(seed, 90), 120)
         assert count == 120
         assert not told(findings)
+
+
+def _skip_without(kind: str) -> None:
+    if shutil.which(f"mkfs.{kind}", path="/usr/sbin:/sbin:/usr/bin:/bin") is None:
+        pytest.skip(f"no mkfs.{kind} (Debian: {kind}progs or {kind}-progs)")
 
 
 PAGE = 4096
@@ -114,6 +119,29 @@ def test_what_the_emulated_disk_once_did_not_leave(name: str) -> None:
             assert not told(findings)
             seen |= kinds_of(outcome["/f"], before + calls)
     assert kind in seen
+
+
+@pytest.mark.parametrize("synced", ["/a", "/b"])
+def test_a_file_moved_to_another_directory_of_btrfs_may_have_both_names(synced: str) -> None:
+    """The new directory is durable without the old one, as the emulated ``any`` has it."""
+    _skip_without("btrfs")
+    calls = [
+        Call("mkdir", "/a"),
+        Call("mkdir", "/b"),
+        Call("create", "/a/f"),
+        Call("commit", "/"),
+        Call("rename", "/a/f", other="/b/f"),
+        Call("sync_directory", synced),
+        Call("create", "/b/other"),
+        Call("sync", "/b/other"),
+    ]
+    both_names = 0
+    with record(calls, kind="btrfs") as log:
+        chosen = states(log, 60, first_cut=log.marked("end 5"))
+        for _state, outcome, findings in judge(calls, log, chosen, "any"):
+            assert not told(findings)
+            both_names += {"/a/f", "/b/f"} <= outcome.keys()
+    assert bool(both_names) == (synced == "/b")
 
 
 def kinds_of(content: bytes | None, calls: Sequence[Call]) -> set[str]:
@@ -205,8 +233,7 @@ def test_without_cuts_and_pushes_on_ext4(seed: int) -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("seed", range(300, 320))
 def test_many_drawn_calls_on_xfs(seed: int) -> None:
-    if not Path("/usr/sbin/mkfs.xfs").exists() and not Path("/sbin/mkfs.xfs").exists():
-        pytest.skip("no mkfs.xfs (Debian: xfsprogs)")
+    _skip_without("xfs")
     _count, findings = search(drawn(seed, 90), 100, kind="xfs")
     assert not told(findings)
 
@@ -215,7 +242,6 @@ def test_many_drawn_calls_on_xfs(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(400, 420))
 def test_many_drawn_calls_on_btrfs(seed: int) -> None:
     """Its fsync makes single names durable, out of their order: ``metadata="any"``."""
-    if not Path("/usr/sbin/mkfs.btrfs").exists() and not Path("/sbin/mkfs.btrfs").exists():
-        pytest.skip("no mkfs.btrfs (Debian: btrfs-progs)")
+    _skip_without("btrfs")
     _count, findings = search(drawn(seed, 90), 100, kind="btrfs")
     assert not told(findings)
