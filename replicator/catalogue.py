@@ -117,6 +117,16 @@ class Catalogue:
                 self.remove(path)
                 self.add(new + path[len(old) :], child)
 
+    def files(self) -> list[tuple[str, Entry]]:
+        """Each regular file once, by its first name."""
+        seen: set[int] = set()
+        found: list[tuple[str, Entry]] = []
+        for path, entry in self:
+            if entry.kind == EntryKind.FILE and entry.file_id not in seen:
+                seen.add(entry.file_id)
+                found.append((path, entry))
+        return found
+
     def to_json(self, inodes: bool = False) -> dict[str, Any]:
         """A document for a checkpoint or a frame; ``inodes`` for use on this machine."""
         return {

@@ -33,7 +33,7 @@ from replicator.errors import ProtocolViolation, StorageError
 from replicator.home import shared_paths
 from replicator.protocol import HEADER_BYTES, Frame, FrameType
 from replicator.runtime.port import EntryKind, File, Runtime, Volume
-from replicator.staging import Staging, files_of
+from replicator.staging import Staging
 
 WINDOW_FLOOR_BYTES: Final = 32 << 10
 WINDOW_LIMIT_BYTES: Final = 4 << 20
@@ -108,7 +108,7 @@ class ImageReceiver:
         self._traffic = traffic
         self._files = HomeFiles(volume, root)
         self._entries: dict[int, tuple[str, Entry]] = {
-            entry.file_id: (path, entry) for path, entry in files_of(staging.catalogue)
+            entry.file_id: (path, entry) for path, entry in staging.catalogue.files()
         }
         self._unusable = shared_paths(volume, root, staging.catalogue)
         staging.from_nothing = sorted(self._unusable)

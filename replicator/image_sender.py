@@ -54,7 +54,6 @@ from replicator.protocol import HEADER_BYTES, FrameType
 from replicator.runtime import group
 from replicator.runtime.channels import Queue, Signal
 from replicator.runtime.port import Runtime
-from replicator.staging import files_of
 
 COMPARE_WINDOW_BYTES: Final = 64 << 20
 """How much of the image may be in question, from its extents' digests to its last page."""
@@ -246,7 +245,7 @@ class ImageSender:
         self._send = send
         self._traffic = traffic
         self._entries: dict[int, tuple[str, Entry]] = {
-            entry.file_id: (path, entry) for path, entry in files_of(catalogue)
+            entry.file_id: (path, entry) for path, entry in catalogue.files()
         }
         self._questioner = Questioner(
             runtime,

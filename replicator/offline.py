@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from replicator.batch import NumberedOperation, unpack_body, verify_batch
 from replicator.catalogue import Catalogue
+from replicator.committed_pages import read_commit
 from replicator.errors import BadInput, DamagedLog, ForeignLog, ProtocolViolation, ReplicatorError
 from replicator.journal import SegmentedLog
 from replicator.offline_place import WHAT_TO_NAME, Finding, FindingKind
@@ -33,7 +34,6 @@ from replicator.segments import (
     segment_name,
     segment_numbers,
 )
-from replicator.staging import read_commit
 
 Progress = Callable[[int, int], None]
 """Called with (bytes read, bytes in all)."""

@@ -16,13 +16,13 @@ from typing import Any
 
 from replicator.batch import unpack_body, verify_batch
 from replicator.catalogue import Catalogue
+from replicator.committed_pages import read_commit
 from replicator.errors import ReplicatorError
 from replicator.offline_place import SlotPair
 from replicator.operation import OUTCOME, Operation, decode_operation
 from replicator.protocol import BatchHeader
 from replicator.records import Record, RecordType
 from replicator.segments import Position, describe
-from replicator.staging import read_commit
 
 Row = dict[str, Any]
 Emit = Callable[[Row], None]

@@ -7,7 +7,7 @@ A directory is a log itself, or the parent of one::
 
 All of it is read only (:mod:`replicator.readonly`), and whether a state or a staging file is
 valid is decided by the code that a start runs: :class:`~replicator.slots.StateSlots` and
-:func:`~replicator.staging.staged_pages`.
+:func:`~replicator.committed_pages.staged_pages`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from replicator.committed_pages import check_staged, staged_pages
 from replicator.errors import BadInput, DamagedLog, ReplicatorError
 from replicator.readonly import ReadOnlyVolume, run_to_end
 from replicator.segments import SUFFIX, segment_name, segment_numbers
 from replicator.slots import StateSlots
 from replicator.slots import _decode as decode_slot
-from replicator.staging import check_staged, staged_pages
 
 _LOG_NAMES: Final = ("journal", "segments")
 _STATE_NAMES: Final = ("checkpoint", "source")

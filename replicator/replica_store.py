@@ -30,6 +30,12 @@ from typing import Final
 from replicator.batch import unpack_body, verify_batch
 from replicator.catalogue import Catalogue
 from replicator.checkpoints import Checkpoints
+from replicator.committed_pages import (
+    check_staged,
+    discard_committed,
+    read_commit,
+    staged_pages,
+)
 from replicator.errors import DamagedLog, ForeignLog, NoSpace, ProtocolViolation
 from replicator.image import ReplicaImage
 from replicator.journal import LogFull, Position
@@ -42,16 +48,7 @@ from replicator.runtime import group, sleep_ns
 from replicator.runtime.channels import Signal
 from replicator.runtime.port import Buffer, Runtime, Volume
 from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
-from replicator.staging import (
-    Staging,
-    VouchedExtents,
-    check_staged,
-    discard_committed,
-    open_staging,
-    read_commit,
-    remove_staging,
-    staged_pages,
-)
+from replicator.staging import Staging, VouchedExtents, open_staging, remove_staging
 
 _READ_BYTES: Final = 1 << 20
 

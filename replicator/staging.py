@@ -3,7 +3,7 @@
 Three files and their layout, all named after the epoch of the attempt that began them::
 
     epoch-00000007.pages      sparse; the page in slot n at n * 8 KiB
-    epoch-00000007.index      sparse; 16 bytes for each slot: flags u8, digest 15s of the page
+    epoch-00000007.index      sparse; 16 bytes for each slot (staging_index.py)
     epoch-00000007.reserve    space set aside for what the image will need besides
     epoch-00000007.layout.a   path -> first slot, number of slots; two checksummed copies (.b)
 
@@ -17,55 +17,40 @@ What another process has staged may stand in the page cache only: it may have di
 that failed, after which its pages read well and are not on the medium.  So the overlay writes
 them once more, for the sync before the commit to vouch for (:class:`VouchedExtents`).
 
-A page of zeros is an entry without a page.  Space is reserved page by page for those that
-have no room in the present image yet, so that a volume that is too small is found out before
-anything is committed.
+What becomes of them on a commit: ``committed_pages.py``.  Space is reserved page by page for
+those that have no room in the present image yet, so that a volume that is too small is found
+out before anything is committed.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
-import xxhash
 import zstandard
 
 from replicator.block_frames import PageData
-from replicator.catalogue import Catalogue, Entry
-from replicator.digests import (
-    EXTENT_BYTES,
-    PAGE_BYTES,
-    PAGES_PER_EXTENT,
-    READ_BYTES,
-    pages_of,
-)
+from replicator.catalogue import Catalogue
+from replicator.digests import EXTENT_BYTES, PAGE_BYTES, PAGES_PER_EXTENT, pages_of
 from replicator.errors import DamagedLog, NoSpace
-from replicator.runtime import yield_now
-from replicator.runtime.port import EntryKind, File, Volume, write_all
+from replicator.runtime.port import File, Volume, write_all
 from replicator.slots import StateSlots
-from replicator.untrusted import binary, inflate, json_object, whole_number
+from replicator.staging_index import (
+    ENTRY_BYTES,
+    NEEDS_ROOM,
+    STAGED,
+    ZEROS,
+    index_digest,
+    index_entry,
+    read_index,
+    read_padded,
+    staged_runs,
+)
 
-ENTRY_BYTES: Final = 16
-_STAGED, _ZEROS, _NEEDS_ROOM = 1, 2, 4
-_ENTRIES_PER_READ: Final = 4096
-_COMMIT_LIMIT_BYTES: Final = 1 << 28
 _NAME: Final = re.compile(r"epoch-(\d{8,10})\.(pages|index|reserve|layout\.[ab])")
-_FREED_AT_ONCE_BYTES: Final = 32 << 20
 _SLACK: Final = 2
 """A file may grow so many times between two attempts without moving to other slots."""
-
-
-def files_of(catalogue: Catalogue) -> list[tuple[str, Entry]]:
-    """Each regular file once, by its first name."""
-    seen: set[int] = set()
-    found: list[tuple[str, Entry]] = []
-    for path, entry in catalogue:
-        if entry.kind == EntryKind.FILE and entry.file_id not in seen:
-            seen.add(entry.file_id)
-            found.append((path, entry))
-    return found
 
 
 def _generations(volume: Volume, directory: str) -> list[int]:
@@ -86,10 +71,6 @@ def remove_staging(volume: Volume, directory: str, up_to_epoch: int) -> None:
     for generation in _generations(volume, directory):
         if generation <= up_to_epoch:
             _remove(volume, directory, generation)
-
-
-def _entry(flags: int, slot: int, page: memoryview | bytes) -> bytes:
-    return bytes((flags,)) + xxhash.xxh3_128_digest(page, slot)[: ENTRY_BYTES - 1]
 
 
 def _open(volume: Volume, path: str) -> File:
@@ -161,14 +142,14 @@ class Staging:
     async def inherit(self) -> None:
         """Count what is staged already and reserve room for it; raises NoSpace."""
         needs_room = 0
-        for _, entry in files_of(self.catalogue):
+        for _, entry in self.catalogue.files():
             slot, pages = self._slots[entry.file_id], pages_of(entry.size_bytes)
-            async for _, entries in _read_index(self._index, slot, pages):
+            async for _, entries in read_index(self._index, slot, pages):
                 if entries.count(0) == len(entries):
                     continue
                 for flags in entries[::ENTRY_BYTES]:
-                    self.inherited_pages += flags & _STAGED
-                    needs_room += bool(flags & _NEEDS_ROOM)
+                    self.inherited_pages += flags & STAGED
+                    needs_room += bool(flags & NEEDS_ROOM)
         self._reserve_more(needs_room * PAGE_BYTES)
 
     def _reserve_more(self, size_bytes: int) -> None:
@@ -214,11 +195,11 @@ class Staging:
         view = memoryview(content)
         entries: list[bytes] = []
         for page in range(count):
-            flags = _STAGED if content else _STAGED | _ZEROS
+            flags = STAGED if content else STAGED | ZEROS
             if content and new >> (first + page) & 1:
-                flags |= _NEEDS_ROOM
+                flags |= NEEDS_ROOM
             at = page * PAGE_BYTES
-            entries.append(_entry(flags, slot + first + page, view[at : at + PAGE_BYTES]))
+            entries.append(index_entry(flags, slot + first + page, view[at : at + PAGE_BYTES]))
         write_all(self._index, (slot + first) * ENTRY_BYTES, b"".join(entries))
 
     async def overlay(self, file_id: int, offset: int, length: int, below: bytes) -> bytes:
@@ -236,23 +217,23 @@ class Staging:
         run, count = self._slots[file_id], pages_of(length)
         slot = run + offset // PAGE_BYTES
         extents = range(offset // EXTENT_BYTES, -(-(offset + length) // EXTENT_BYTES))
-        entries = await _read(self._index, slot * ENTRY_BYTES, count * ENTRY_BYTES)
+        entries = await read_padded(self._index, slot * ENTRY_BYTES, count * ENTRY_BYTES)
         if self._vouched.missing(run, extents):
             await self._write_again(run, extents)
             self._vouched.note(run, extents)
         if entries.count(0) == len(entries):
             return below
         staged = memoryview(
-            await _read(self._pages, slot * PAGE_BYTES, count * PAGE_BYTES),
+            await read_padded(self._pages, slot * PAGE_BYTES, count * PAGE_BYTES),
         )
         shown = bytearray(below.ljust(count * PAGE_BYTES, b"\0"))
         for page in range(count):
             entry = entries[page * ENTRY_BYTES : (page + 1) * ENTRY_BYTES]
-            if not entry[0] & _STAGED:
+            if not entry[0] & STAGED:
                 continue
             at = page * PAGE_BYTES
-            content = b"" if entry[0] & _ZEROS else staged[at : at + PAGE_BYTES]
-            if entry != _entry(entry[0], slot + page, content):
+            content = b"" if entry[0] & ZEROS else staged[at : at + PAGE_BYTES]
+            if entry != index_entry(entry[0], slot + page, content):
                 # A crash came between, or the disk lost it: it was never staged.
                 write_all(self._index, (slot + page) * ENTRY_BYTES, bytes(ENTRY_BYTES))
                 continue
@@ -265,13 +246,13 @@ class Staging:
         Entries of pages that are not staged as well: on the medium they may say otherwise.
         """
         slot, count = run + extents.start * PAGES_PER_EXTENT, len(extents) * PAGES_PER_EXTENT
-        entries = await _read(self._index, slot * ENTRY_BYTES, count * ENTRY_BYTES)
+        entries = await read_padded(self._index, slot * ENTRY_BYTES, count * ENTRY_BYTES)
         size_bytes = min(len(entries), max(0, self._index.size_bytes - slot * ENTRY_BYTES))
         await self._volume.admit(size_bytes)
         if size_bytes:
             write_all(self._index, slot * ENTRY_BYTES, entries[:size_bytes])
         self.unsynced_bytes += size_bytes
-        for start, pages, zeros in _runs(entries):
+        for start, pages, zeros in staged_runs(entries):
             at = (slot + start) * PAGE_BYTES
             data = b"" if zeros else await self._pages.read_at(at, pages * PAGE_BYTES)
             if data:
@@ -297,7 +278,7 @@ class Staging:
         """
         slots = [
             [entry.file_id, self._slots[entry.file_id]]
-            for _, entry in files_of(self.catalogue)
+            for _, entry in self.catalogue.files()
             if entry.size_bytes
         ]
         document = {
@@ -306,7 +287,7 @@ class Staging:
             "fence": fence,
             "path": self.path,
             "slots": slots,
-            "index": (await _index_digest(self._index, self.catalogue, slots)).hex(),
+            "index": (await index_digest(self._index, self.catalogue, slots)).hex(),
             "catalogue": self.catalogue.to_json(),
             "from_nothing": self.from_nothing,
             "first_record": list(first_record),
@@ -383,7 +364,7 @@ def _lay_out(files: dict[str, list[int]], catalogue: Catalogue) -> tuple[dict[in
     end = max((first + count for first, count in files.values()), default=0)
     slots: dict[int, int] = {}
     changed = False
-    for path, entry in files_of(catalogue):
+    for path, entry in catalogue.files():
         pages = pages_of(entry.size_bytes)
         if path not in files or files[path][1] < pages:
             files[path] = [end, _SLACK * pages + PAGES_PER_EXTENT]
@@ -391,150 +372,3 @@ def _lay_out(files: dict[str, list[int]], catalogue: Catalogue) -> tuple[dict[in
             changed = True
         slots[entry.file_id] = files[path][0]
     return slots, changed
-
-
-async def _read(file: File, offset: int, length: int) -> bytes:
-    """A range; what lies beyond the end of the file is zeros."""
-    return (await file.read_at(offset, length)).ljust(length, b"\0")
-
-
-async def _read_index(file: File, slot: int, pages: int) -> AsyncIterator[tuple[int, bytes]]:
-    """(first page, entries) of a file's pages, some thousands at a time."""
-    for first in range(0, pages, _ENTRIES_PER_READ):
-        count = min(_ENTRIES_PER_READ, pages - first)
-        yield first, await _read(file, (slot + first) * ENTRY_BYTES, count * ENTRY_BYTES)
-
-
-async def _index_digest(file: File, catalogue: Catalogue, slots: list[list[int]]) -> bytes:
-    """A checksum of which pages are staged, and of theirs."""
-    digest = xxhash.xxh3_128()
-    for slot, pages in _committed_runs(catalogue, slots):
-        async for _, entries in _read_index(file, slot[1], pages):
-            digest.update(entries)
-    return digest.digest()
-
-
-def _committed_runs(
-    catalogue: Catalogue, slots: list[list[int]]
-) -> Iterator[tuple[list[int], int]]:
-    """([file id, first slot], pages) of the files of a commit."""
-    sizes = {entry.file_id: entry.size_bytes for _, entry in files_of(catalogue)}
-    for slot in slots:
-        yield slot, pages_of(sizes.get(slot[0], 0))
-
-
-# -- what was committed ----------------------------------------------------------------
-
-
-def read_commit(payload: bytes) -> dict[str, Any]:
-    """The document of a COMMIT record; raises DamagedLog."""
-    try:
-        document = json_object(inflate(payload, _COMMIT_LIMIT_BYTES))
-        for key in ("epoch", "fence"):
-            whole_number(document, key)
-        binary(document, "history")
-        binary(document, "index")
-        if not isinstance(document.get("path"), str):
-            raise ValueError("'path' is no text")
-        slots = document.get("slots")
-        if not isinstance(slots, list) or not all(
-            isinstance(each, list)
-            and len(each) == 2
-            and all(type(n) is int and 0 <= n < 1 << 49 for n in each)
-            for each in slots
-        ):
-            raise ValueError("'slots' is no list of pairs of numbers")
-        Catalogue.from_json(document.get("catalogue"))
-    except ValueError as error:
-        raise DamagedLog(f"a commit cannot be understood: {error}") from None
-    return document
-
-
-async def check_staged(volume: Volume, document: dict[str, Any]) -> None:
-    """Raises DamagedLog when it is not known any more which pages were committed."""
-    path = document["path"]
-    for each in (path + ".index", path + ".pages"):
-        if not volume.exists(each):
-            raise DamagedLog("the staged pages are gone", path=each)
-    index = volume.open(path + ".index")
-    catalogue = Catalogue.from_json(document["catalogue"])
-    digest = await _index_digest(index, catalogue, document["slots"])
-    index.close()
-    if digest.hex() != document["index"]:
-        raise DamagedLog(
-            "the index of the staged pages is not as committed", path=path + ".index", offset=0
-        )
-
-
-async def staged_pages(
-    volume: Volume, document: dict[str, Any]
-) -> AsyncIterator[tuple[int, int, int, bytes]]:
-    """(file id, byte offset, length, data) of all committed pages, verified; zeros: no data.
-
-    Raises DamagedLog when a page is not what was committed.  What :func:`check_staged` checks
-    is taken for granted.
-    """
-    path = document["path"]
-    pages_file, index = volume.open(path + ".pages"), volume.open(path + ".index")
-    catalogue = Catalogue.from_json(document["catalogue"])
-    for (file_id, slot), pages in _committed_runs(catalogue, document["slots"]):
-        async for first, entries in _read_index(index, slot, pages):
-            for start, count, zeros in _runs(entries):
-                offset, length = (first + start) * PAGE_BYTES, count * PAGE_BYTES
-                if zeros:
-                    yield file_id, offset, length, b""
-                    continue
-                at = slot + first + start
-                data = await pages_file.read_at(at * PAGE_BYTES, length)
-                for page in range(count):
-                    own = entries[(start + page) * ENTRY_BYTES :][:ENTRY_BYTES]
-                    content = memoryview(data)[page * PAGE_BYTES : (page + 1) * PAGE_BYTES]
-                    if own != _entry(own[0], at + page, content):
-                        raise DamagedLog(
-                            "a staged page is not as committed",
-                            path=path + ".pages",
-                            offset=(at + page) * PAGE_BYTES,
-                        )
-                yield file_id, offset, length, data
-    pages_file.close()
-    index.close()
-
-
-def _runs(entries: bytes) -> Iterator[tuple[int, int, bool]]:
-    """(first, count, all zeros) of adjacent staged pages that are read in one piece."""
-    flags = entries[::ENTRY_BYTES]
-    page = 0
-    while page < len(flags):
-        if not flags[page] & _STAGED:
-            page += 1
-            continue
-        zeros, end = bool(flags[page] & _ZEROS), page + 1
-        limit = len(flags) if zeros else min(len(flags), page + READ_BYTES // PAGE_BYTES)
-        while end < limit and flags[end] & _STAGED and bool(flags[end] & _ZEROS) == zeros:
-            end += 1
-        yield page, end - page, zeros
-        page = end
-
-
-async def discard_committed(volume: Volume, document: dict[str, Any]) -> None:
-    """Remove the staging of a commit that was carried out."""
-    for suffix in (".pages", ".index", ".reserve", ".layout.a", ".layout.b"):
-        path = document["path"] + suffix
-        if volume.exists(path):
-            await _shorten(volume, path)
-            volume.unlink(path)
-
-
-async def _shorten(volume: Volume, path: str) -> None:
-    """Cut a large file from its end, piece by piece.
-
-    A file system may take seconds to free a sparse file of many pieces, and all else would
-    stand still: heartbeats too.
-    """
-    file = volume.open(path)
-    size_bytes = file.size_bytes
-    while size_bytes > _FREED_AT_ONCE_BYTES:
-        size_bytes -= _FREED_AT_ONCE_BYTES
-        file.truncate(size_bytes)
-        await yield_now()
-    file.close()

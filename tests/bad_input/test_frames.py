@@ -25,6 +25,7 @@ from replicator.block_frames import (
     unpack_document,
 )
 from replicator.catalogue import Catalogue, Entry
+from replicator.committed_pages import read_commit
 from replicator.connection import Connection
 from replicator.digests import DIGEST_BYTES, PAGE_BYTES, PAGES_PER_EXTENT
 from replicator.errors import ConnectionLost, DamagedLog, ProtocolViolation
@@ -52,7 +53,6 @@ from replicator.protocol import (
 from replicator.readonly import run_to_end
 from replicator.records import InvalidRecord, Record, genesis
 from replicator.runtime.port import EntryKind
-from replicator.staging import read_commit
 from tests.tools.small_logs import EPOCH, OPERATIONS, SET, batch
 
 U64 = st.integers(0, 2**64 - 1)

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from replicator.block_frames import PageData
 from replicator.catalogue import Catalogue, Entry
+from replicator.committed_pages import check_staged, read_commit, staged_pages
 from replicator.digests import PAGE_BYTES
 from replicator.errors import BadInput, DamagedLog
 from replicator.readonly import run_to_end
 from replicator.runtime.port import EntryKind
 from replicator.slots import StateSlots
-from replicator.staging import check_staged, open_staging, read_commit, staged_pages
+from replicator.staging import open_staging
 from simulator.traces import read_writes
 from tests.tools.small_logs import EPOCH, DictVolume
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from replicator.block_frames import BlockTraffic, ExtentsWanted, PagesWanted
 from replicator.catalogue import Catalogue, Entry, scan
+from replicator.committed_pages import check_staged, discard_committed, read_commit, staged_pages
 from replicator.errors import ConnectionLost
 from replicator.home import HomeImage
 from replicator.image_receiver import ImageReceiver
@@ -20,14 +21,7 @@ from replicator.protocol import HEADER_BYTES, Frame, FrameType
 from replicator.runtime import group, sleep_ns
 from replicator.runtime.channels import Queue
 from replicator.runtime.port import EntryKind
-from replicator.staging import (
-    Staging,
-    check_staged,
-    discard_committed,
-    open_staging,
-    read_commit,
-    staged_pages,
-)
+from replicator.staging import Staging, open_staging
 from simulator.device import INSTANT
 from simulator.host import World
 

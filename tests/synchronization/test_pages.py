@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from replicator.committed_pages import discard_committed
 from replicator.digests import (
     DIGEST_BYTES,
     EXTENT_BYTES,
@@ -21,7 +22,6 @@ from replicator.digests import (
 )
 from replicator.errors import ConnectionLost, DamagedLog
 from replicator.runtime import group, yield_now
-from replicator.staging import discard_committed
 from simulator.host import keep_everything, lose_everything, seeded_choice
 from tests.synchronization.pair import Pair
 
