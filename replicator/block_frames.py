@@ -9,11 +9,13 @@ bit each::
                     bit each: there is nothing here to compare with
     PAGE_DIGESTS    file u64, (extent u64, pages u8, digest 8s each) each
     PAGES_WANTED    file u64, (extent u64, pages u32: one bit each) each
-    PAGE_DATA       file u64, extent u64, pages u32 and all-zero pages u32: one bit each, bytes
+    PAGE_DATA       file u64, extents u8, (extent u64, pages u32 and all-zero pages u32: one bit
+                    each) each, bytes
 
 For each extent named in EXTENTS_WANTED there is one entry of PAGES_WANTED, perhaps without
-pages; for each entry with pages, one PAGE_DATA.  Pages are whole; what a file lacks to the
-end of its last page is zeros.  The payloads with digests or data begin with a byte: 1 when
+pages; for each entry with pages, one of PAGE_DATA: of one frame of wishes, as many in one
+frame as have the pages of one extent.  Pages are whole; what a file lacks to the end of its
+last page is zeros.  The payloads with digests or data begin with a byte: 1 when
 the rest is one zstd frame, which makes long runs of zeros cost next to nothing.
 """
 
@@ -36,8 +38,8 @@ from replicator.digests import (
 from replicator.errors import ProtocolViolation
 from replicator.untrusted import inflate
 
-EXTENTS_PER_FRAME: Final = 128
-_UNPACKED_LIMIT_BYTES: Final = EXTENT_BYTES + 64
+EXTENTS_PER_FRAME: Final = 32
+_UNPACKED_LIMIT_BYTES: Final = EXTENT_BYTES + 1024
 _DOCUMENT_LIMIT_BYTES: Final = 1 << 28
 _WORTH_PACKING_BYTES: Final = 64
 MAX_FILE_BYTES: Final = 1 << 62
@@ -235,25 +237,50 @@ class PagesWanted:
         return cls(file_id, extents)
 
 
-_PAGE_DATA: Final = struct.Struct("<QQII")
+_PAGE_DATA: Final = struct.Struct("<QB")
+_EXTENT_PAGES: Final = struct.Struct("<QII")
 
 
 @dataclass(frozen=True, slots=True)
-class PageData:
+class ExtentPages:
     """Pages of one extent: ``pages`` are in here, of them ``zeros`` hold nothing but zeros.
 
     ``data``: the other pages, whole, in order.
     """
 
-    file_id: int
     extent: int
     pages: int
     zeros: int
     data: bytes
 
+    def runs(self) -> list[tuple[int, int, bytes]]:
+        """(first page of the extent, pages, data) of adjacent pages; no data for zeros."""
+        found: list[tuple[int, int, bytes]] = []
+        at, left = 0, self.pages
+        while left:
+            page = (left & -left).bit_length() - 1
+            zero = self.zeros >> page & 1
+            alike = (left & (self.zeros if zero else ~self.zeros)) >> page
+            count = (~alike & (alike + 1)).bit_length() - 1
+            length = 0 if zero else count * PAGE_BYTES
+            found.append((page, count, self.data[at : at + length]))
+            at += length
+            left &= -1 << page + count
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class PageData:
+    """Pages of some extents of a file; together no more than one extent has."""
+
+    file_id: int
+    extents: list[ExtentPages]
+
     def encode(self, compress: Compress | None = None) -> bytes:
-        head = _PAGE_DATA.pack(self.file_id, self.extent, self.pages, self.zeros)
-        return pack(head + self.data, compress)
+        parts = [_PAGE_DATA.pack(self.file_id, len(self.extents))]
+        parts += [_EXTENT_PAGES.pack(e.extent, e.pages, e.zeros) for e in self.extents]
+        parts += [e.data for e in self.extents]
+        return pack(b"".join(parts), compress)
 
     @classmethod
     def decode(cls, payload: bytes) -> PageData:
@@ -261,37 +288,28 @@ class PageData:
         body = unpack(payload)
         if len(body) < _PAGE_DATA.size:
             raise ProtocolViolation("page data are cut short")
-        file_id, extent, pages, zeros = _PAGE_DATA.unpack_from(body)
-        data = body[_PAGE_DATA.size :]
-        if zeros & ~pages or len(data) != (pages & ~zeros).bit_count() * PAGE_BYTES:
+        file_id, count = _PAGE_DATA.unpack_from(body)
+        at = _PAGE_DATA.size + count * _EXTENT_PAGES.size
+        if not 0 < count <= EXTENTS_PER_PAGE_FRAME or len(body) < at:
+            raise ProtocolViolation("page data of too many extents, of none, or cut short")
+        extents: list[ExtentPages] = []
+        for extent, pages, zeros in _EXTENT_PAGES.iter_unpack(body[_PAGE_DATA.size : at]):
+            _check_range(extent, 1)
+            end = at + (pages & ~zeros).bit_count() * PAGE_BYTES
+            if zeros & ~pages or not pages or end > len(body):
+                raise ProtocolViolation("page data of the wrong length")
+            extents.append(ExtentPages(extent, pages, zeros, body[at:end]))
+            at = end
+        if at != len(body) or sum(e.pages.bit_count() for e in extents) > PAGES_PER_EXTENT:
             raise ProtocolViolation("page data of the wrong length")
-        _check_range(extent, 1)
-        return cls(file_id, extent, pages, zeros, data)
-
-    def runs(self) -> list[tuple[int, int, bytes]]:
-        """(first page of the extent, pages, data) of adjacent pages; no data for zeros."""
-        found: list[tuple[int, int, bytes]] = []
-        at = page = 0
-        while page < PAGES_PER_EXTENT:
-            bit = 1 << page
-            if not self.pages & bit:
-                page += 1
-                continue
-            end, zero = page, bool(self.zeros & bit)
-            while self.pages >> end & 1 and bool(self.zeros >> end & 1) == zero:
-                end += 1
-            length = 0 if zero else (end - page) * PAGE_BYTES
-            found.append((page, end - page, self.data[at : at + length]))
-            at += length
-            page = end
-        return found
+        return cls(file_id, extents)
 
     def places(self) -> list[tuple[int, int, int, bytes]]:
-        """(file id, byte offset, length, data) of its runs."""
-        start = self.extent * EXTENT_BYTES
+        """(file id, byte offset, length, data) of all runs."""
         return [
-            (self.file_id, start + first * PAGE_BYTES, count * PAGE_BYTES, data)
-            for first, count, data in self.runs()
+            (self.file_id, each.extent * EXTENT_BYTES + page * PAGE_BYTES, count * PAGE_BYTES, data)
+            for each in self.extents
+            for page, count, data in each.runs()
         ]
 
 

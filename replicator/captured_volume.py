@@ -23,7 +23,7 @@ from replicator.operation import (
     is_target,
     write_prefix,
 )
-from replicator.runtime.port import MAX_WRITE_BYTES, Buffer, File
+from replicator.runtime.port import MAX_WRITE_BYTES, Buffer, File, Scan
 from replicator.runtime.volume_over import VolumeOver
 from replicator.segments import LogFull
 
@@ -163,6 +163,9 @@ class CapturedFile:
 
     async def read_at(self, offset: int, length: int) -> bytes:
         return await self._file.read_at(offset, length)
+
+    async def scan(self, scan: Scan) -> list[bytes]:
+        return await self._file.scan(scan)
 
     async def sync(self) -> None:
         await self._file.sync()

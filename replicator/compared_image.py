@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 from replicator.block_frames import (
     BlockTraffic,
@@ -22,7 +23,7 @@ from replicator.errors import ProtocolViolation, StorageError
 from replicator.image_receiver import IN_QUESTION_LIMIT, HomeFiles, Reply
 from replicator.protocol import HEADER_BYTES, Frame, FrameType
 from replicator.replica_store import ReplicaStore
-from replicator.runtime.port import EntryKind, Runtime
+from replicator.runtime.port import EntryKind, Runtime, Scan
 from replicator.untrusted import whole_number
 
 
@@ -84,21 +85,18 @@ class ComparedImage:
         self.traffic.question_bytes += HEADER_BYTES + len(reply[1])
         return [reply]
 
-    async def _read(self, file_id: int, offset: int, length: int) -> bytes:
+    async def _scan(self, file_id: int, scan: Scan) -> list[bytes]:
         names = self._home.catalogue.names_of(file_id)
         file = self._files.open(file_id, names[0]) if names else None
-        return b"" if file is None else await file.read_at(offset, length)
+        return [] if file is None else await file.scan(scan)
 
     async def _extents(self, frame: ExtentDigests) -> ExtentsWanted:
         file_id = frame.file_id
         await self._applied(frame.after)
 
-        async def read(offset: int, length: int) -> bytes:
-            return await self._read(file_id, offset, length)
-
         if len(self._different) > IN_QUESTION_LIMIT:
             raise ProtocolViolation("more is in question than any source asks at a time")
-        own = await digest_range(self._runtime, read, frame.first, frame.pages, self._seed)
+        own = await digest_range(partial(self._scan, file_id), frame.first, frame.pages, self._seed)
         self.traffic.compared_bytes += frame.pages * PAGE_BYTES
         different = differing(own.extents, frame.digests)
         for number in different:

@@ -23,7 +23,7 @@ from replicator.image_sender import Answer, Questioner, SendFrame
 from replicator.protected_files import ProtectedFiles
 from replicator.protocol import FrameType
 from replicator.runtime.channels import Queue
-from replicator.runtime.port import EntryKind, Runtime
+from replicator.runtime.port import EntryKind, Runtime, Scan
 from replicator.spool_reader import SpoolReader
 from replicator.untrusted import json_object
 
@@ -74,8 +74,7 @@ class ImageComparer:
         self._candidates: list[tuple[int, int, int]] = []
         self.report = ComparisonReport(spool.epoch, changes.sequence)
         self._questioner = Questioner(
-            runtime,
-            self._read,
+            self._scan,
             send,
             self._seed,
             answers,
@@ -167,12 +166,12 @@ class ImageComparer:
         if part:
             yield part
 
-    async def _read(self, file_id: int, offset: int, length: int) -> bytes:
+    async def _scan(self, file_id: int, scan: Scan) -> list[bytes]:
         pair = self._pairs[file_id]
-        return await self._files.read_at(pair.found.path, pair.inode, offset, length)
+        return await self._files.scan(pair.found.path, pair.inode, scan)
 
-    async def _differs(self, file_id: int, extent: int, mask: int) -> None:
-        self._candidates.append((file_id, extent, mask))
+    async def _differs(self, file_id: int, extents: list[tuple[int, int]]) -> None:
+        self._candidates += ((file_id, *each) for each in extents)
 
     def _judge(self) -> None:
         """Tell differences from what was written meanwhile."""

@@ -8,12 +8,15 @@ part of it, whatever the link (:class:`Window`).
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from replicator.block_frames import (
     EXTENTS_PER_FRAME,
     BlockTraffic,
     ExtentDigests,
+    ExtentPages,
     ExtentsWanted,
     PageData,
     PageDigests,
@@ -32,7 +35,7 @@ from replicator.digests import (
 from replicator.errors import ProtocolViolation, StorageError
 from replicator.home import shared_paths
 from replicator.protocol import HEADER_BYTES, Frame, FrameType
-from replicator.runtime.port import EntryKind, File, Runtime, Volume
+from replicator.runtime.port import EntryKind, File, Runtime, Scan, Volume
 from replicator.staging import Staging
 
 WINDOW_FLOOR_BYTES: Final = 32 << 10
@@ -45,6 +48,8 @@ SYNC_FLOOR_BYTES: Final = 256 << 10
 SYNC_LIMIT_BYTES: Final = 32 << 20
 """Staged pages are synced at least so often: a power loss costs no more than this."""
 
+_OVERLAY_BYTES: Final = 1 << 20
+"""Of home with staged pages over it, in one piece."""
 _NO_PAGE: Final = bytes(PAGE_BYTES)
 Reply = tuple[FrameType, bytes]
 
@@ -155,9 +160,23 @@ class ImageReceiver:
         length = min(length, self._entries[file_id][1].size_bytes - offset)
         return b"" if file is None or length <= 0 else await file.read_at(offset, length)
 
-    async def _read(self, file_id: int, offset: int, length: int) -> bytes:
-        below = await self._below(file_id, offset, length)
-        return await self._staging.overlay(file_id, offset, length, below)
+    async def _scan(self, file_id: int, scan: Scan) -> list[bytes]:
+        """Home with the staged pages laid over it."""
+        if not self._staging.inherited_pages:  # an extent is compared before its pages come
+            file = self._home(file_id)
+            length = min(scan.length, self._entries[file_id][1].size_bytes - scan.offset)
+            return [] if file is None else await file.scan(replace(scan, length=length))
+        found: list[bytes] = []
+        for offset, length in replace(scan, piece_bytes=_OVERLAY_BYTES).pieces():
+            below = await self._below(file_id, offset, length)
+            shown = await self._staging.overlay(file_id, offset, length, below)
+            piece = shown.ljust(length, b"\0")
+            found.append(
+                await self._runtime.compute(
+                    partial(scan.fn, piece), int(length * scan.cost_ns_per_byte)
+                )
+            )
+        return found
 
     async def _differing(self, frame: ExtentDigests) -> ExtentsWanted:
         file_id, first = frame.file_id, frame.first
@@ -165,10 +184,7 @@ class ImageReceiver:
         if len(self._compare) + len(self._held) > IN_QUESTION_LIMIT:
             raise ProtocolViolation("more is in question than any source asks at a time")
 
-        async def read(offset: int, length: int) -> bytes:
-            return await self._read(file_id, offset, length)
-
-        own = await digest_range(self._runtime, read, first, frame.pages, self._seed)
+        own = await digest_range(partial(self._scan, file_id), first, frame.pages, self._seed)
         self._traffic.compared_bytes += frame.pages * PAGE_BYTES
         file = self._home(file_id)
         end = file.size_bytes if file is not None else 0
@@ -226,23 +242,27 @@ class ImageReceiver:
                 wanted.append(PagesWanted(file_id, [(extent, mask)]))
         return wanted
 
-    async def _stage(self, data: PageData) -> None:
-        key = (data.file_id, data.extent)
-        if self._asked.get(key) != data.pages or not data.pages:
-            raise ProtocolViolation(f"pages of file {data.file_id} came that were not asked for")
-        del self._asked[key]
-        self._asked_bytes -= data.pages.bit_count() * PAGE_BYTES
-        self._traffic.data_pages += (data.pages & ~data.zeros).bit_count()
-        self._traffic.zero_pages += data.zeros.bit_count()
-        await self._staging.add(data, await self._without_room(data))
+    async def _stage(self, frame: PageData) -> None:
+        for data in frame.extents:
+            key = (frame.file_id, data.extent)
+            if self._asked.get(key) != data.pages:
+                raise ProtocolViolation(
+                    f"pages of file {frame.file_id} came that were not asked for"
+                )
+            del self._asked[key]
+            self._asked_bytes -= data.pages.bit_count() * PAGE_BYTES
+            self._traffic.data_pages += (data.pages & ~data.zeros).bit_count()
+            self._traffic.zero_pages += data.zeros.bit_count()
+            new = await self._without_room(frame.file_id, data)
+            await self._staging.add(frame.file_id, data, new)
 
-    async def _without_room(self, data: PageData) -> int:
+    async def _without_room(self, file_id: int, data: ExtentPages) -> int:
         """The pages that will need new space in home: beyond its end, or in what may be a hole."""
         pages = bits_of(data.pages & ~data.zeros)
         if not pages:
             return 0
         start = data.extent * EXTENT_BYTES + pages[0] * PAGE_BYTES
-        below = await self._below(data.file_id, start, (pages[-1] + 1 - pages[0]) * PAGE_BYTES)
+        below = await self._below(file_id, start, (pages[-1] + 1 - pages[0]) * PAGE_BYTES)
         new = 0
         for page in pages:
             at = (page - pages[0]) * PAGE_BYTES

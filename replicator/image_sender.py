@@ -23,14 +23,16 @@ read and digest at once and neither holds more than some frames.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Final, Protocol
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
 
 from replicator.block_frames import (
     EXTENTS_PER_FRAME,
     EXTENTS_PER_PAGE_FRAME,
     BlockTraffic,
     ExtentDigests,
+    ExtentPages,
     ExtentsWanted,
     PageData,
     PageDigests,
@@ -53,7 +55,7 @@ from replicator.protected_files import ProtectedFiles
 from replicator.protocol import HEADER_BYTES, FrameType
 from replicator.runtime import group
 from replicator.runtime.channels import Queue, Signal
-from replicator.runtime.port import Runtime
+from replicator.runtime.port import Runtime, Scan
 
 COMPARE_WINDOW_BYTES: Final = 64 << 20
 """How much of the image may be in question, from its extents' digests to its last page."""
@@ -64,14 +66,10 @@ ANSWERS_LIMIT: Final = QUESTIONS_UNDERWAY + COMPARE_WINDOW_BYTES // EXTENT_BYTES
 _PACK_COST_NS_PER_BYTE: Final = 2
 _NO_PAGE: Final = bytes(PAGE_BYTES)
 
+ScanFile = Callable[[int, Scan], Awaitable[list[bytes]]]
+"""Scans the file of an id; see :data:`~replicator.digests.DigestScan`."""
 SendFrame = Callable[[FrameType, bytes], Awaitable[int]]
 Answer = ExtentsWanted | PagesWanted
-
-
-class Read(Protocol):
-    """Reads one of the files in question."""
-
-    async def __call__(self, file_id: int, offset: int, length: int) -> bytes: ...
 
 
 @dataclass(slots=True)
@@ -89,28 +87,26 @@ class Questioner:
 
     Arguments
     ---------
-    read: gives the files' bytes; what is missing counts as zeros.
+    scan: reads the files.
     send: sends one frame.
     seed: of the digests.
     answers: what the replica said; see :meth:`run`.
-    on_pages: called with file id, extent and one bit for each page that differs.
+    on_pages: called with a file's id and (extent, one bit for each page that differs) each.
     traffic: where bytes are counted.
     compression_level: zstd level, or None.
     """
 
     def __init__(
         self,
-        runtime: Runtime,
-        read: Read,
+        scan: ScanFile,
         send: SendFrame,
         seed: int,
         answers: Queue[Answer | None],
-        on_pages: Callable[[int, int, int], Awaitable[None]],
+        on_pages: Callable[[int, list[tuple[int, int]]], Awaitable[None]],
         traffic: BlockTraffic,
         compression_level: int | None,
     ) -> None:
-        self._runtime = runtime
-        self._read = read
+        self._scan = scan
         self._send = send
         self._seed = seed
         self._answers = answers
@@ -164,10 +160,7 @@ class Questioner:
             await self._changed
         self._underway_bytes += size_bytes
 
-        async def read(offset: int, length: int) -> bytes:
-            return await self._read(file_id, offset, length)
-
-        digests = await digest_range(self._runtime, read, first, pages, self._seed)
+        digests = await digest_range(partial(self._scan, file_id), first, pages, self._seed)
         frame = ExtentDigests(file_id, first, after, pages, digests.extents)
         self._questions[file_id, first] = _Question(pages, digests)
         self._traffic.compared_bytes += size_bytes
@@ -199,12 +192,14 @@ class Questioner:
             )
 
     async def _take_wishes(self, answer: PagesWanted) -> None:
+        keys: list[tuple[int, int]] = []
         for extent, mask in answer.extents:
             key, pages = self._extents.pop((answer.file_id, extent), (None, 0))
             if key is None or mask >> pages:
                 raise ProtocolViolation("pages are wanted that were not in question")
-            if mask:
-                await self._on_pages(answer.file_id, extent, mask)
+            keys.append(key)
+        await self._on_pages(answer.file_id, [each for each in answer.extents if each[1]])
+        for key in keys:
             question = self._questions[key]
             question.open_extents -= 1
             if not question.open_extents:
@@ -248,8 +243,7 @@ class ImageSender:
             entry.file_id: (path, entry) for path, entry in catalogue.files()
         }
         self._questioner = Questioner(
-            runtime,
-            self._read,
+            self._scan,
             send,
             seed_of(history),
             answers,
@@ -266,6 +260,12 @@ class ImageSender:
         ]
         await self._questioner.run(files)
 
+    async def _scan(self, file_id: int, scan: Scan) -> list[bytes]:
+        """Digests of the bytes as they are now; see :meth:`_read`."""
+        path, entry = self._entries[file_id]
+        length = min(scan.length, entry.size_bytes - scan.offset)
+        return await self._files.scan(path, entry.inode, replace(scan, length=length))
+
     async def _read(self, file_id: int, offset: int, length: int) -> bytes:
         """The bytes as they are now; nothing when the file is gone or has shrunk.
 
@@ -275,7 +275,21 @@ class ImageSender:
         length = min(length, entry.size_bytes - offset)
         return await self._files.read_at(path, entry.inode, offset, length)
 
-    async def _send_pages(self, file_id: int, extent: int, mask: int) -> None:
+    async def _send_pages(self, file_id: int, wishes: list[tuple[int, int]]) -> None:
+        """Send the pages that are wanted of a file: (extent, one bit for each page) each."""
+        extents: list[ExtentPages] = []
+        pages = 0
+        for extent, mask in wishes:
+            count = mask.bit_count()
+            if len(extents) == EXTENTS_PER_PAGE_FRAME or pages + count > PAGES_PER_EXTENT:
+                await self._send_extents(PageData(file_id, extents))
+                extents, pages = [], 0
+            extents.append(await self._read_pages(file_id, extent, mask))
+            pages += count
+        if extents:
+            await self._send_extents(PageData(file_id, extents))
+
+    async def _read_pages(self, file_id: int, extent: int, mask: int) -> ExtentPages:
         wanted = bits_of(mask)
         first, last = wanted[0], wanted[-1]
         offset, length = extent * EXTENT_BYTES, (last + 1) * PAGE_BYTES
@@ -294,14 +308,17 @@ class ImageSender:
             ]
         zeros = sum(1 << n for n, page in zip(wanted, pages, strict=True) if page == _NO_PAGE)
         full = [page for page in pages if page != _NO_PAGE]
-        frame = PageData(file_id, extent, mask, zeros, b"".join(full))
+        return ExtentPages(extent, mask, zeros, full[0] if len(full) == 1 else b"".join(full))
+
+    async def _send_extents(self, frame: PageData) -> None:
         payload = await self._runtime.compute(
             lambda: frame.encode(self._questioner.compress),
-            len(frame.data) * _PACK_COST_NS_PER_BYTE,
+            sum(len(each.data) for each in frame.extents) * _PACK_COST_NS_PER_BYTE,
         )
         self._traffic.data_bytes += await self._send(FrameType.PAGE_DATA, payload)
-        self._traffic.data_pages += len(full)
-        self._traffic.zero_pages += len(pages) - len(full)
+        for each in frame.extents:
+            self._traffic.data_pages += (each.pages & ~each.zeros).bit_count()
+            self._traffic.zero_pages += each.zeros.bit_count()
 
 
 def seed_of(history: bytes) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from replicator.errors import NotFound
-from replicator.runtime.port import EntryKind, File, Stat, Volume
+from replicator.runtime.port import EntryKind, File, Scan, Stat, Volume
 
 OPEN_FILES_LIMIT: Final = 64
 
@@ -35,6 +35,11 @@ class ProtectedFiles:
         """Up to ``length`` bytes of the file that had this inode; none when it is gone."""
         file = self._file(path, inode)
         return b"" if file is None else await file.read_at(offset, length)
+
+    async def scan(self, path: str, inode: int, scan: Scan) -> list[bytes]:
+        """What a function says of each piece of a range of such a file; nothing without it."""
+        file = self._file(path, inode)
+        return [] if file is None else await file.scan(scan)
 
     def _file(self, path: str, inode: int) -> File | None:
         file = self._open.get(inode)

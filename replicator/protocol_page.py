@@ -28,7 +28,7 @@ _MEANING = {
     FrameType.EXTENTS_WANTED: "which of them differ here, and where nothing is to compare with",
     FrameType.PAGE_DIGESTS: "digests of the pages of 8 KiB of extents that differ",
     FrameType.PAGES_WANTED: "which of them differ, one bit each; in a synchronization: send them",
-    FrameType.PAGE_DATA: "the bytes of the wanted pages of one extent",
+    FrameType.PAGE_DATA: "the bytes of wanted pages, of up to 16 extents",
     FrameType.COMPARE_BEGIN: "compare the images; begin when you have applied this operation",
     FrameType.COMPARE_NAMES: "names, ids and sizes at the replica",
     FrameType.COMPARE_REPORT: "the comparison is over, and what it found",

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 from replicator.errors import BadInput, NotFound, StorageError
-from replicator.runtime.port import Buffer, EntryKind, Lock, SharedPage, Stat
+from replicator.runtime.port import Buffer, EntryKind, Lock, Scan, SharedPage, Stat
 
 T = TypeVar("T")
 
@@ -93,6 +93,9 @@ class ReadOnlyFile:
         except OSError as error:
             raise _translated(self.path, error) from error
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def scan(self, scan: Scan) -> list[bytes]:
+        return [scan.fn(await self.read_at(*piece)) for piece in scan.pieces()]
 
     def truncate(self, size_bytes: int) -> None:
         self._volume.erasures.append(Erasure(self.path, size_bytes, False))

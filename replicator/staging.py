@@ -30,7 +30,7 @@ from typing import Any, Final
 
 import zstandard
 
-from replicator.block_frames import PageData
+from replicator.block_frames import ExtentPages
 from replicator.catalogue import Catalogue
 from replicator.digests import EXTENT_BYTES, PAGE_BYTES, PAGES_PER_EXTENT, pages_of
 from replicator.errors import DamagedLog, NoSpace
@@ -167,17 +167,18 @@ class Staging:
         if self._volume.exists(self.path + ".reserve"):
             self._volume.unlink(self.path + ".reserve")
 
-    async def add(self, data: PageData, new: int) -> None:
+    async def add(self, file_id: int, data: ExtentPages, new: int) -> None:
         """Stage pages of one extent.
 
         Arguments
         ---------
+        file_id: in the new image.
         data: the pages; those staged before in their place are replaced.
         new: one bit for each page that has no room in the present image.
 
         Raises NoSpace when the volume cannot hold the pages, or not the image that they lead to.
         """
-        slot = self._slots[data.file_id] + data.extent * PAGES_PER_EXTENT
+        slot = self._slots[file_id] + data.extent * PAGES_PER_EXTENT
         await self._volume.admit(len(data.data))
         try:
             self._reserve_more((data.pages & ~data.zeros & new).bit_count() * PAGE_BYTES)
@@ -212,8 +213,6 @@ class Staging:
 
         Raises NoSpace.
         """
-        if not self.inherited_pages:
-            return below  # an extent is compared once, before its pages come
         run, count = self._slots[file_id], pages_of(length)
         slot = run + offset // PAGE_BYTES
         extents = range(offset // EXTENT_BYTES, -(-(offset + length) // EXTENT_BYTES))

@@ -12,7 +12,7 @@ from typing import Final
 import xxhash
 
 from replicator.catalogue import Catalogue
-from replicator.digests import PAGE_BYTES, READ_BYTES, pages_of
+from replicator.digests import PAGE_BYTES, pages_of
 from replicator.runtime.port import File
 
 ENTRY_BYTES: Final = 16
@@ -22,6 +22,8 @@ ZEROS: Final = 2
 NEEDS_ROOM: Final = 4
 """The present image has no room for it yet: space is reserved."""
 _ENTRIES_PER_READ: Final = 4096
+_READ_BYTES: Final = 1 << 20
+"""Of staged pages, in one piece."""
 
 
 def index_entry(flags: int, slot: int, page: memoryview | bytes) -> bytes:
@@ -50,7 +52,7 @@ def staged_runs(entries: bytes) -> Iterator[tuple[int, int, bool]]:
             page += 1
             continue
         zeros, end = bool(flags[page] & ZEROS), page + 1
-        limit = len(flags) if zeros else min(len(flags), page + READ_BYTES // PAGE_BYTES)
+        limit = len(flags) if zeros else min(len(flags), page + _READ_BYTES // PAGE_BYTES)
         while end < limit and flags[end] & STAGED and bool(flags[end] & ZEROS) == zeros:
             end += 1
         yield page, end - page, zeros

@@ -18,6 +18,9 @@ class Holder(Protocol):
     @property
     def dead(self) -> bool: ...
 
+    def charge_ns(self, time_ns: int) -> None:
+        """Book processor time."""
+
 
 class PageMemory:
     """One page of a machine, and who listens to its bells."""

@@ -20,7 +20,7 @@ from typing import Any
 from replicator.capture import Capture
 from replicator.errors import StorageError
 from replicator.runtime import Crashed
-from replicator.runtime.port import Buffer, File
+from replicator.runtime.port import Buffer, File, Scan
 from simulator.blocks import BLOCK_BYTES, read_range
 from simulator.digest import MASK, file_term, image_digest, path_key, refresh, size_term
 from simulator.disk import Disk
@@ -306,6 +306,9 @@ class TruthFile:
 
     async def read_at(self, offset: int, length: int) -> bytes:
         return await self._file.read_at(offset, length)
+
+    async def scan(self, scan: Scan) -> list[bytes]:
+        return await self._file.scan(scan)
 
     async def sync(self) -> None:
         try:

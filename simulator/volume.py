@@ -11,7 +11,7 @@ from typing import cast
 
 from replicator.errors import NoSpace, NotFound, StorageError, SyncFailed
 from replicator.runtime import Completion, Crashed
-from replicator.runtime.port import Buffer, Stat
+from replicator.runtime.port import Buffer, Scan, Stat
 from simulator.blocks import BLOCK_BYTES
 from simulator.disk import Disk
 from simulator.inode import Inode, Pieces
@@ -184,6 +184,13 @@ class SimFile:
             if offset + length >= inode.size:
                 inode.resident = True  # read to its end: from here on it is in memory
         return inode.read(offset, length)
+
+    async def scan(self, scan: Scan) -> list[bytes]:
+        # One stretch of the medium, whatever the pieces.
+        data = await self.read_at(scan.offset, scan.length)
+        self._holder.charge_ns(int(len(data) * scan.cost_ns_per_byte))
+        begins = [offset - scan.offset for offset, _length in scan.pieces()]
+        return [scan.fn(data[at : at + scan.piece_bytes]) for at in begins]
 
     async def sync(self) -> None:
         self._check()

@@ -48,7 +48,7 @@ from replicator.host.workers import Workers
 from replicator.host.writeback import WriteBack
 from replicator.operation import is_range
 from replicator.runtime import Completion
-from replicator.runtime.port import Buffer
+from replicator.runtime.port import Buffer, Scan
 
 INLINE_READ_BYTES: Final = 128 << 10
 """Reads up to here try the page cache in place.
@@ -352,6 +352,25 @@ class HostFile:
             raise storage_error(error, self.path, offset) from error
         self._check()
         return data
+
+    async def scan(self, scan: Scan) -> list[bytes]:
+        pieces, fn = scan.pieces(), scan.fn
+        if scan.length <= min(scan.piece_bytes, INLINE_READ_BYTES):
+            return [fn(await self.read_at(*piece)) for piece in pieces]
+        await self._turns.take()
+        self._check()
+        node = self._node
+        fd = node.fd
+        node.enter()
+        try:
+            found = await self._workers.run(
+                lambda: [fn(pread_all(fd, offset, length)) for offset, length in pieces],
+                lambda _error: node.leave(),
+            )
+        except (OSError, OverflowError) as error:
+            raise storage_error(error, self.path, scan.offset) from error
+        self._check()
+        return found
 
     def _cached(self, offset: int, length: int) -> bytes | None:
         """The range if all of it is in the page cache."""

@@ -59,6 +59,32 @@ class Stat:
     """Where a symbolic link points."""
 
 
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A range of a file that is read to be digested.
+
+    Arguments
+    ---------
+    piece_bytes: of each piece but the last.
+    fn: a pure function, which is called in any thread.
+    cost_ns_per_byte: its processor time, for a world where time is counted.
+    """
+
+    offset: int
+    length: int
+    piece_bytes: int
+    fn: Callable[[bytes], bytes]
+    cost_ns_per_byte: float
+
+    def pieces(self) -> list[tuple[int, int]]:
+        """(offset, length) of each."""
+        end = self.offset + self.length
+        return [
+            (at, min(self.piece_bytes, end - at))
+            for at in range(self.offset, end, self.piece_bytes)
+        ]
+
+
 @runtime_checkable
 class File(Protocol):
     """An open regular file; offsets and sizes in bytes."""
@@ -88,6 +114,14 @@ class File(Protocol):
 
     async def read_at(self, offset: int, length: int) -> bytes:
         """Up to ``length`` bytes from ``offset``; fewer only at the end of the file."""
+
+    async def scan(self, scan: Scan) -> list[bytes]:
+        """What the function says of each piece of the range, in order.
+
+        It is read and digested beside all other tasks, without a way to the loop and back for
+        each piece.  What the file does not have is missing: its last piece is shorter, those
+        behind it are empty.
+        """
 
     async def sync(self) -> None:
         """Make all that was written before this call survive a power loss."""

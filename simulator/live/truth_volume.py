@@ -20,7 +20,7 @@ from typing import Any
 
 from replicator.capture import Capture
 from replicator.errors import StorageError
-from replicator.runtime.port import Buffer, File
+from replicator.runtime.port import Buffer, File, Scan
 from simulator.live.real_tree import TreeDigest
 from simulator.live.truth_file import EPOCH, OPERATION, UNCAPTURED, TruthReader, TruthWriter
 
@@ -183,6 +183,9 @@ class LiveTruthFile:
 
     async def read_at(self, offset: int, length: int) -> bytes:
         return await self._file.read_at(offset, length)
+
+    async def scan(self, scan: Scan) -> list[bytes]:
+        return await self._file.scan(scan)
 
     async def sync(self) -> None:
         await self._file.sync()

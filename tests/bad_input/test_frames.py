@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import tracemalloc
+from itertools import pairwise
 
 import pytest
 import zstandard
@@ -16,6 +17,7 @@ from replicator.block_frames import (
     EXTENTS_PER_FRAME,
     EXTENTS_PER_PAGE_FRAME,
     ExtentDigests,
+    ExtentPages,
     ExtentsWanted,
     PageData,
     PageDigests,
@@ -222,7 +224,12 @@ def test_page_digests_come_back(digests, compress):
     assert PageDigests.decode(digests.encode(compress)) == digests
 
 
-@given(st.lists(st.sampled_from(["same", "differs", "absent"]), min_size=1, max_size=128), U64)
+@given(
+    st.lists(
+        st.sampled_from(["same", "differs", "absent"]), min_size=1, max_size=EXTENTS_PER_FRAME
+    ),
+    U64,
+)
 def test_wanted_extents_come_back(states, file_id):
     wanted = ExtentsWanted(
         file_id,
@@ -239,19 +246,57 @@ def test_wanted_pages_come_back(file_id, extents):
     assert PagesWanted.decode(PagesWanted(file_id, extents).encode()).extents == extents
 
 
-@given(U64, EXTENT, MASK, MASK, PACKED)
-def test_pages_come_back(file_id, extent, pages, zeros, compress):
+def extent_pages(extent: int, pages: int, zeros: int) -> ExtentPages:
     full = bits_of(pages & ~zeros)
     content = b"".join(bytes([page + 1]) * PAGE_BYTES for page in full)
-    data = PageData(file_id, extent, pages, pages & zeros, content)
-    assert PageData.decode(data.encode(compress)) == data
+    return ExtentPages(extent, pages, pages & zeros, content)
+
+
+@given(EXTENT, MASK, MASK)
+def test_runs_are_the_pages_in_order(extent, pages, zeros):
     seen = []
-    for first, count, piece in data.runs():
+    runs = extent_pages(extent, pages, zeros).runs()
+    for first, count, piece in runs:
+        assert len(piece) in (0, count * PAGE_BYTES)
         for page in range(first, first + count):
             at = (page - first) * PAGE_BYTES
             assert piece[at : at + PAGE_BYTES] in (b"", bytes([page + 1]) * PAGE_BYTES)
             seen.append((page, bool(piece)))
-    assert seen == [(page, page in full) for page in bits_of(pages)]
+    assert seen == [(page, not zeros >> page & 1) for page in bits_of(pages)]
+    # None could be longer.
+    for (first, count, data), (after, _, next_data) in pairwise(runs):
+        assert first + count < after or bool(data) != bool(next_data)
+
+
+@given(U64, st.lists(st.tuples(EXTENT, MASK, MASK), min_size=1, max_size=16), PACKED)
+def test_pages_come_back(file_id, extents, compress):
+    left, parts = PAGES_PER_EXTENT, []
+    for extent, pages, zeros in extents:
+        wanted = sum(1 << page for page in bits_of(pages)[:left])
+        if wanted:
+            parts.append(extent_pages(extent, wanted, zeros))
+            left -= wanted.bit_count()
+    if parts:
+        data = PageData(file_id, parts)
+        assert PageData.decode(data.encode(compress)) == data
+
+
+@pytest.mark.parametrize(
+    "extents",
+    [
+        [],
+        [ExtentPages(1, 0, 0, b"")],
+        [ExtentPages(1, 1, 2, b"x" * PAGE_BYTES)],
+        [ExtentPages(1, 1, 0, b"x" * (PAGE_BYTES - 1))],
+        [ExtentPages(1, 1, 1, b"x" * PAGE_BYTES)],
+        [ExtentPages(2**50, 1, 1, b"")],
+        [ExtentPages(n, 1, 1, b"") for n in range(17)],
+        [ExtentPages(1, 2**32 - 1, 2**32 - 1, b""), ExtentPages(2, 1, 1, b"")],
+    ],
+)
+def test_pages_that_no_source_sends(extents):
+    with pytest.raises(ProtocolViolation):
+        PageData.decode(PageData(1, extents).encode())
 
 
 SMALL_FRAMES = [
@@ -259,7 +304,9 @@ SMALL_FRAMES = [
     ExtentsWanted(1, 0, 3, [0], [2]).encode(),
     PageDigests(1, [(0, b"d" * 16), (7, b"e" * 8)]).encode(),
     PagesWanted(1, [(0, 3), (9, 0)]).encode(),
-    PageData(1, 0, 7, 5, b"x" * PAGE_BYTES).encode(zstandard.ZstdCompressor(1).compress),
+    PageData(1, [ExtentPages(0, 7, 5, b"x" * PAGE_BYTES), ExtentPages(9, 1, 1, b"")]).encode(
+        zstandard.ZstdCompressor(1).compress
+    ),
 ]
 SMALL_DECODERS = [
     each.decode for each in (ExtentDigests, ExtentsWanted, PageDigests, PagesWanted, PageData)

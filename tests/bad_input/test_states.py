@@ -13,7 +13,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replicator.block_frames import PageData
+from replicator.block_frames import ExtentPages
 from replicator.catalogue import Catalogue, Entry
 from replicator.committed_pages import check_staged, read_commit, staged_pages
 from replicator.digests import PAGE_BYTES
@@ -104,7 +104,11 @@ def test_states_come_back(state):
 # -- staging ---------------------------------------------------------------------------
 
 PAGE = b"a" * PAGE_BYTES
-PAGES = [PageData(1, 0, 1, 0, PAGE), PageData(1, 0, 2, 2, b""), PageData(2, 0, 1, 0, PAGE)]
+PAGES = [
+    (1, ExtentPages(0, 1, 0, PAGE)),
+    (1, ExtentPages(0, 2, 2, b"")),
+    (2, ExtentPages(0, 1, 0, PAGE)),
+]
 STAGED = [(1, 0, PAGE_BYTES, PAGE), (1, PAGE_BYTES, PAGE_BYTES, b""), (2, 0, PAGE_BYTES, PAGE)]
 
 
@@ -114,8 +118,8 @@ def staged() -> tuple[dict[str, bytes], dict]:
     names.add("/y", Entry(EntryKind.FILE, 2, size_bytes=1))
     volume = DictVolume()
     staging = run_to_end(open_staging(volume, "/staging", EPOCH, b"", names, 0))
-    for pages in PAGES:
-        run_to_end(staging.add(pages, 0))
+    for file_id, pages in PAGES:
+        run_to_end(staging.add(file_id, pages, 0))
     return volume.content(), read_commit(run_to_end(staging.describe(9, (1, 0))))
 
 

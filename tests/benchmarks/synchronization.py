@@ -118,6 +118,14 @@ def _forget_history(rig: LiveRig) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def _size_bytes(path: Path) -> int:
+    """Of a file that may be removed meanwhile."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def replicate(rig: LiveRig, replica: Process, number: int) -> Transfer:
     """A source that knows nothing of the replica synchronizes it; from its start on."""
     counts = rig.base / f"counts.{number}.json"
@@ -128,13 +136,15 @@ def replicate(rig: LiveRig, replica: Process, number: int) -> Transfer:
     staging = rig.replica / "staging"
     started, started_wall = time.perf_counter(), time.time()
     source = rig.run_module("source", "counted_source", rig.config, counts)
-    seen, gone_at, gone_wall_ns = False, None, 0
+    seen_bytes, gone_at, gone_wall_ns = -1, None, 0
     end = time.monotonic() + PATIENCE_S
     rig.progress.begin("the replicator synchronizes")
     while gone_at is None:
-        if any(staging.glob("*.pages")):
-            seen = True
-        elif seen or _in_place(rig.look(), epoch):
+        # The staged pages are cut off and removed once a checkpoint says that they are in place.
+        size_bytes = sum(_size_bytes(path) for path in staging.glob("*.pages"))
+        if size_bytes > seen_bytes:
+            seen_bytes = size_bytes
+        elif size_bytes < seen_bytes or (not size_bytes and _in_place(rig.look(), epoch)):
             gone_at, gone_wall_ns = time.perf_counter(), time.time_ns()
         if not source.running or time.monotonic() > end:
             raise BenchmarkFailed(f"the replicator does not synchronize\n{rig.said()}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from replicator.errors import StorageError
-from replicator.runtime.port import Volume
+from replicator.runtime.port import Scan, Volume
 from tests.conformance.storage_worlds import StorageWorld
 
 FAR = 3 * (1 << 20) + 12345
@@ -156,6 +156,26 @@ def test_two_handles_show_one_file(world: StorageWorld) -> None:
     world.run(program)
 
 
+@pytest.mark.parametrize("length", [0, 1, 20_000, 300_000, 700_000])
+@pytest.mark.parametrize("piece_bytes", [8192, 262_144, 1 << 20])
+@pytest.mark.parametrize("offset", [0, 8192, 499_999, 600_000])
+def test_a_scan_hands_over_each_piece(
+    world: StorageWorld, offset: int, length: int, piece_bytes: int
+) -> None:
+    async def program(volume: Volume) -> None:
+        file = volume.create(world.root + "/f")
+        content = bytes(range(251)) * 1993
+        file.write_at(0, content)
+        end = offset + length
+        expected = [
+            content[at : min(at + piece_bytes, end)][::-1] for at in range(offset, end, piece_bytes)
+        ]
+        scan = Scan(offset, length, piece_bytes, lambda piece: piece[::-1], 0.1)
+        assert await file.scan(scan) == expected
+
+    world.run(program)
+
+
 def test_a_closed_handle_is_of_no_use(world: StorageWorld) -> None:
     async def program(volume: Volume) -> None:
         path = world.root + "/f"
@@ -172,7 +192,8 @@ def test_a_closed_handle_is_of_no_use(world: StorageWorld) -> None:
             with pytest.raises(StorageError) as caught:
                 call()
             assert caught.value.path == path
-        for wait in (file.read_at(0, 1), file.sync()):
+        whole = Scan(0, 1 << 20, 1 << 18, bytes, 0)
+        for wait in (file.read_at(0, 1), file.scan(whole), file.sync()):
             with pytest.raises(StorageError) as caught:
                 await wait
             assert caught.value.path == path

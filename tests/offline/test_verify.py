@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from replicator.block_frames import PageData
+from replicator.block_frames import ExtentPages
 from replicator.catalogue import Catalogue, Entry
 from replicator.digests import PAGE_BYTES
 from replicator.errors import ExitCode
@@ -225,7 +225,7 @@ def committed(tmp_path: Path, fence: int = 4) -> tuple[Path, Path]:
     log = SegmentedLog(volume, DIRECTORY, LogKind.JOURNAL, SET, 1024, 1 << 20)
     run_to_end(log.recover(lambda _record, _position: None))
     staging = run_to_end(open_staging(volume, "/staging", EPOCH + 1, b"", names, EPOCH))
-    run_to_end(staging.add(PageData(1, 0, 1, 0, b"hello".ljust(PAGE_BYTES, b"\0")), 0))
+    run_to_end(staging.add(1, ExtentPages(0, 1, 0, b"hello".ljust(PAGE_BYTES, b"\0")), 0))
     commit = run_to_end(staging.describe(fence, (1, 0)))
     log.append(RecordType.COMMIT, EPOCH + 1, log.sequence + 1, 0, b"", commit)
     run_to_end(

@@ -13,7 +13,13 @@ import time
 import pytest
 import zstandard
 
-from replicator.block_frames import BlockTraffic, ExtentDigests, ExtentsWanted, PagesWanted
+from replicator.block_frames import (
+    EXTENTS_PER_FRAME,
+    BlockTraffic,
+    ExtentDigests,
+    ExtentsWanted,
+    PagesWanted,
+)
 from replicator.catalogue import Catalogue, Entry
 from replicator.digests import PAGE_BYTES, PAGES_PER_EXTENT
 from replicator.host.world import HostRuntime, run_on_host
@@ -21,10 +27,10 @@ from replicator.image_sender import ANSWERS_LIMIT, ImageSender
 from replicator.protocol import FrameType
 from replicator.runtime import deadline, group
 from replicator.runtime.channels import Queue
-from replicator.runtime.port import EntryKind
+from replicator.runtime.port import EntryKind, Scan
 
 FILES = 6
-EXTENTS = 40
+EXTENTS = EXTENTS_PER_FRAME
 """Of each file: so many that a question about it is compressed as well."""
 COMPRESSION_S = 0.003
 """Each call takes at least so long: two that may meet do meet."""
@@ -56,7 +62,10 @@ class _SameBytes:
     """In place of the protected files: each has the same bytes everywhere."""
 
     async def read_at(self, _path: str, _inode: int, _offset: int, length: int) -> bytes:
-        return b"store" * (length // 5 + 1)
+        return (b"store" * (length // 5 + 1))[:length]
+
+    async def scan(self, _path: str, _inode: int, scan: Scan) -> list[bytes]:
+        return [scan.fn(await self.read_at("", 0, *piece)) for piece in scan.pieces()]
 
 
 def test_a_synchronization_uses_a_context_in_one_thread_at_a_time(
