@@ -76,5 +76,5 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "Some tests and a benchmark cannot be run here: install $(LIVE_PACKAGES)"
 	@echo "Installing the pinned packages into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[test,dev,live]'
+	  --constraint constraints.txt --editable '.[test,dev,live,cluster]'
 	@touch $@

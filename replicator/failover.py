@@ -40,6 +40,17 @@ class FailoverReport:
     redirect_ns: int
 
 
+@dataclass(slots=True)
+class FailoverProgress:
+    """How far people are with a failover: that outlives the replica's process.
+
+    Instants of the runtime's clock, None as long as they have not come.
+    """
+
+    detected_at_ns: int | None = None
+    decided_at_ns: int | None = None
+
+
 async def wait_for_silence(runtime: Runtime, replica: Replica, silence_ns: int) -> None:
     """Return when nothing was heard of a source for so long; never before one was heard."""
     while True:
@@ -55,6 +66,7 @@ async def fail_over(
     options: FailoverOptions,
     still_wanted: Callable[[], bool],
     mount: Callable[[], Awaitable[None]],
+    progress: FailoverProgress | None = None,
 ) -> FailoverReport | None:
     """Take over from a source that is gone.
 
@@ -62,18 +74,24 @@ async def fail_over(
     ---------
     still_wanted: asked after the decision time; False when the source came back.
     mount: opens the store on the image.
+    progress: of this failover with an earlier process of the replica; what has been detected
+        and decided then is not waited for again.
 
     Returns None when the source came back before the decision.
     """
-    await wait_for_silence(runtime, replica, options.detect_ns)
-    runtime.emit("failover", "detected")
-    started_ns = runtime.now_ns()
-    await sleep_ns(options.decide_ns)
-    if not still_wanted():
-        runtime.emit("failover", "called off")
-        return None
-    decided_ns = runtime.now_ns()
-    runtime.emit("failover", "decided")
+    progress = progress or FailoverProgress()
+    if progress.detected_at_ns is None:
+        await wait_for_silence(runtime, replica, options.detect_ns)
+        progress.detected_at_ns = runtime.now_ns()
+        runtime.emit("failover", "detected")
+    if progress.decided_at_ns is None:
+        await sleep_ns(progress.detected_at_ns + options.decide_ns - runtime.now_ns())
+        if not still_wanted():
+            runtime.emit("failover", "called off")
+            return None
+        progress.decided_at_ns = runtime.now_ns()
+        runtime.emit("failover", "decided")
+    decided_ns = progress.decided_at_ns
     await replica.promote()
     recovered_ns = runtime.now_ns()
     runtime.emit("failover", "recovered")
@@ -83,8 +101,8 @@ async def fail_over(
     await sleep_ns(options.redirect_ns)
     runtime.emit("failover", "redirected")
     return FailoverReport(
-        started_ns,
-        decided_ns - started_ns,
+        progress.detected_at_ns,
+        decided_ns - progress.detected_at_ns,
         recovered_ns - decided_ns,
         mounted_ns - recovered_ns,
         options.redirect_ns,

@@ -42,6 +42,9 @@ WINDOW_FLOOR_BYTES: Final = 32 << 10
 WINDOW_LIMIT_BYTES: Final = 4 << 20
 WINDOW_SHARE: Final = 64
 """The window is one part in so many of what this attempt has brought over."""
+ANSWERS_PER_WINDOW: Final = 4
+"""Pages that are asked for together come in one frame, and are lost together where it is cut:
+that may be no more than such a part of the window."""
 IN_QUESTION_LIMIT: Final = 1024
 """Extents that may wait for their page digests or for room in the window."""
 SYNC_FLOOR_BYTES: Final = 256 << 10
@@ -222,6 +225,7 @@ class ImageReceiver:
     def _release(self) -> list[PagesWanted]:
         """Ask for what the window has room for; at least for one extent's pages."""
         wanted: list[PagesWanted] = []
+        together_bytes = 0
         while self._held:
             file_id, extent, mask = self._held[0]
             size_bytes = mask.bit_count() * PAGE_BYTES
@@ -236,10 +240,13 @@ class ImageReceiver:
                 newest is not None
                 and newest.file_id == file_id
                 and len(newest.extents) < EXTENTS_PER_FRAME
+                and together_bytes + size_bytes <= self._window_bytes // ANSWERS_PER_WINDOW
             ):
                 newest.extents.append((extent, mask))
+                together_bytes += size_bytes
             else:
                 wanted.append(PagesWanted(file_id, [(extent, mask)]))
+                together_bytes = size_bytes
         return wanted
 
     async def _stage(self, frame: PageData) -> None:

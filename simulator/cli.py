@@ -18,6 +18,7 @@ import typer
 
 from replicator.command_line import print_error, printable, run_app
 from replicator.errors import BadInput, ExitCode
+from simulator.cli_campaign import campaign, replay
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -168,6 +169,10 @@ def schema(
     from simulator.scenario import scenario_json_schema
 
     print(schema_text(scenario_json_schema()), end="")
+
+
+app.command()(campaign)
+app.command()(replay)
 
 
 def exit_code_of(verdict: Verdict) -> ExitCode:

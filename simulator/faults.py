@@ -63,6 +63,7 @@ class FaultInjector:
     restart_ns: how long each host takes to come back.
     start: boots a host's software again, by machine name.
     struck: called as ``struck(kind, machine name)`` right after a host has gone down.
+    seed: names what the faults leave open.
     """
 
     def __init__(
@@ -72,8 +73,10 @@ class FaultInjector:
         restart_ns: dict[str, int],
         start: Callable[[str], None],
         struck: Callable[[str, str], None],
+        seed: int,
     ) -> None:
         self._world = world
+        self._seed = seed
         self._link = link
         self._restart_ns = restart_ns
         self._struck = struck
@@ -203,7 +206,7 @@ class FaultInjector:
             return lose_everything
         if fault.survive == "all":
             return keep_everything
-        return seeded_choice(f"{self._world.seed}/power loss/{number}")
+        return seeded_choice(f"{self._seed}/power loss/{number}")
 
     def _power_loss(self, fault: PowerLoss, number: int, note: str = "") -> None:
         machine = self._world.machine(fault.host)
@@ -227,7 +230,7 @@ class FaultInjector:
     def _arm(self, machine: Machine, fault: PowerLoss, number: int) -> None:
         """Strike at one of the next steps of the machine's disk."""
         disk = machine.disks["data"]
-        draw = seeded_choice(f"{self._world.seed}/power loss step/{number}")
+        draw = seeded_choice(f"{self._seed}/power loss step/{number}")
         disk.crash_at_step = disk.steps + 1 + draw(STEPS_INTO_ACTIVITY)
         self._armed.append((fault, number))
 

@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from replicator.replica_store import RecoveryReport, ReplicaStore
+from replicator.errors import ReplicatorError
+from replicator.replica_store import ReplicaStore
 from simulator.device import without_time
 from simulator.digest import image_digest
 from simulator.disk import Disk
@@ -119,19 +120,23 @@ class Oracle:
                 crashed[name] = disk.fork(disk.clock, without_time(disk.model))
                 crashed[name].power_loss(choose)
             disks = crashed
-        found: list[tuple[RecoveryReport, int]] = []
+        found: list[Claim] = []
         mounted: list[LedgerVerdict | None] = []
 
         async def recover(host: Host) -> None:
-            report = await self._open_store(host).open()
-            home = host.machine.disks[self._home_disk]
-            found.append((report, image_digest(home, self._home_root)))
+            try:
+                report = await self._open_store(host).open()
+            except ReplicatorError as error:
+                # A replica that cannot start after a crash is of no use, whatever it holds.
+                found.append(Claim(0, 0, 0, failure=str(error)))
+                return
+            digest = image_digest(host.machine.disks[self._home_disk], self._home_root)
+            found.append(Claim(report.epoch, report.operation, digest, report.damage))
             if mount and report.epoch and not report.damage:
                 mounted.append(await self.mount(host, report.epoch, report.operation))
 
         run_offline(disks, recover)
-        report, digest = found[0]
-        claim = Claim(report.epoch, report.operation, digest, report.damage)
+        claim = found[0]
         prefix, detail = prefix_check(claim, self.truth)
         return ImageVerdict(claim, prefix, detail, mounted[0] if mounted else None)
 

@@ -56,8 +56,9 @@ class ScenarioRun:
             SOURCE: scenario.source.restart_ns,
             REPLICA: scenario.replica.restart_ns,
         }
+        self._fault_seed = self.seed if scenario.fault_seed is None else scenario.fault_seed
         self.faults = FaultInjector(
-            self.world, self.link, self._restart_ns, self._start, self._struck
+            self.world, self.link, self._restart_ns, self._start, self._struck, self._fault_seed
         )
         self.sampler = Sampler(built)
         self.restarts = Restarts(self.faults.marks)
@@ -116,7 +117,7 @@ class ScenarioRun:
         replica, now_ns = self.system.replica_machine, self.world.clock.now()
         choose = None
         if replica.powered and not cache_as_it_is:
-            choose = seeded_choice(f"{self.seed}/{occasion}/{now_ns}")
+            choose = seeded_choice(f"{self._fault_seed}/{occasion}/{now_ns}")
         return self.oracle.judge(replica.disks, choose, occasion, now_ns)
 
     def _certain(self) -> Claim | None:

@@ -322,6 +322,21 @@ class Objectives(Table):
     )
 
 
+class Recorded(Table):
+    """What a run of just this scenario gave; ``simulator replay`` holds a new run against it."""
+
+    verdict: str = key(None, "Its verdict.", REQUIRED, max_length=40)
+    trace_hash: str = key(None, "The hash of its events.", REQUIRED, max_length=100)
+    reasons: tuple[str, ...] = key(None, "Why it was no pass.", ())
+    release: str = key(None, "The release that ran it.", "", max_length=100)
+    mutant: str = key(
+        None,
+        "Which rule was taken away from the replicator, to test the bench.",
+        "",
+        max_length=100,
+    )
+
+
 class Scenario(Table):
     """One scenario; times count from its start."""
 
@@ -329,6 +344,13 @@ class Scenario(Table):
     description: str = key(None, "One sentence for the report.", "", max_length=4_000)
     duration_ns: PositiveDuration = key("duration", "Simulated time of the stream.", REQUIRED)
     seed: int = key(None, "Names all random choices.", 1, ge=0, le=2**63 - 1)
+    fault_seed: int | None = key(
+        None,
+        "Names what the faults leave open; without it the seed does, too.",
+        None,
+        ge=0,
+        le=2**63 - 1,
+    )
     settle_ns: PositiveDuration = key(
         "settle", "Time after the last fault and write in which the replica must converge.", "10m"
     )
@@ -342,6 +364,7 @@ class Scenario(Table):
     faults: tuple[Fault, ...] = key(None, "What goes wrong, and when.", ())
     failover: Failover = key(None, "Recovery after the loss of the source.", {})
     objectives: Objectives = key(None, "What the run must achieve.", {})
+    recorded: Recorded | None = key(None, "What a run of just this scenario gave.", None)
 
     @property
     def link_model(self) -> LinkModel:

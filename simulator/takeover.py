@@ -8,7 +8,12 @@ the recovery point is taken here, too.
 from __future__ import annotations
 
 from replicator.errors import ReplicatorError
-from replicator.failover import FailoverOptions, FailoverReport, fail_over
+from replicator.failover import (
+    FailoverOptions,
+    FailoverProgress,
+    FailoverReport,
+    fail_over,
+)
 from replicator.runtime import Task, sleep_ns
 from simulator.host import Host
 from simulator.judgement import SECOND_NS, Claim
@@ -36,6 +41,7 @@ class Takeover:
         self.failure: BaseException | None = None
         """What the failover died of, though the replica's process lived on."""
         self._at_loss = at_loss
+        self._progress = FailoverProgress()
         self._built = built
 
     @property
@@ -79,6 +85,7 @@ class Takeover:
             FailoverOptions(f.detect_ns, f.decide_ns, f.redirect_ns),
             lambda: True,
             lambda: self._mount(host),
+            self._progress,
         )
 
     async def _mount(self, host: Host) -> None:

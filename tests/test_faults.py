@@ -232,6 +232,7 @@ def injected(text: str) -> tuple[World, FaultInjector]:
         restart_ns,
         lambda name: world.machine(name).start() and None,
         lambda _kind, _name: None,
+        seed=1,
     )
     listed: tuple[Fault, ...] = parse_scenario(TEXT + text).faults
     faults.schedule(listed)

@@ -134,6 +134,7 @@ def replicate(rig: LiveRig, replica: Process, number: int) -> Transfer:
     epoch = known["epoch"] if known else 0
     replica_before_s = processor_seconds(replica.pid)
     staging = rig.replica / "staging"
+    rig.until(lambda _view: not any(staging.glob("*.pages")), "removing what was staged before")
     started, started_wall = time.perf_counter(), time.time()
     source = rig.run_module("source", "counted_source", rig.config, counts)
     seen_bytes, gone_at, gone_wall_ns = -1, None, 0

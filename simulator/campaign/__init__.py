@@ -1,0 +1,1 @@
+"""Campaigns: one scenario under thousands of fault plans."""

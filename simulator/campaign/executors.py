@@ -1,0 +1,75 @@
+"""Who runs the batches: processes of this machine, or a Dask cluster, behind one interface.
+
+Both are executors of the standard library's kind.  A worker that dies takes its batch with it;
+the batch is run again, and one that kills its worker again and again is named.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Any, Final
+
+from replicator.errors import BadInput
+
+MOST_TASKS_OF_A_WORKER: Final = 200
+"""Then a process is replaced, so that nothing can pile up in it."""
+
+
+def processors() -> int:
+    """How many of them this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C reaches the whole terminal group; only the command itself acts on it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def process_pool(workers: int) -> Iterator[Executor]:
+    """So many processes of this machine."""
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=get_context("spawn"),
+        initializer=_ignore_interrupts,
+        max_tasks_per_child=MOST_TASKS_OF_A_WORKER,
+    )
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in list((getattr(pool, "_processes", None) or {}).values()):
+            process.terminate()
+
+
+@contextmanager
+def dask_cluster(address: str) -> Iterator[Executor]:
+    """The workers of a Dask scheduler; raises BadInput when there is none."""
+    try:
+        import distributed
+    except ImportError as missing:
+        raise BadInput(
+            "a cluster needs the library dask.distributed, which is not installed",
+            path=f"--scheduler {address}",
+            remedy="Install the extra: pip install 'exchange-replication-bench[cluster]'.",
+        ) from missing
+    try:
+        make: Any = distributed.Client
+        client = make(address, timeout="5s")
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"no scheduler answers: {error}",
+            path=f"--scheduler {address}",
+            remedy="Start one with 'dask scheduler' and workers with 'dask worker', and give its "
+            "address, for instance tcp://10.0.0.5:8786.",
+        ) from error
+    try:
+        # Two runs of one plan must be two runs: results are never taken from a cache.
+        yield client.get_executor(pure=False, retries=2)
+    finally:
+        client.close()

@@ -1,0 +1,130 @@
+"""A failure made small: its plan shrunk, saved as a scenario and as a test that is ready to run.
+
+The scenario's file holds all that is needed to see the failure again: the world, the plan, the
+seeds, and what was found (``[recorded]``), which ``simulator replay`` compares bit for bit.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from replicator.command_line import release_name
+from replicator.toml_writer import toml_text
+from simulator.campaign.job import FAILING, PlanOutcome, run_plan
+from simulator.mutants import mutated
+from simulator.plans.draw import PlanSpace
+from simulator.plans.plan import FaultPlan, parse_plan, planned
+from simulator.plans.shrink import Shrinker
+from simulator.report.output import write_atomically
+from simulator.scenario import Scenario
+from simulator.scenario_model import Recorded
+
+MOST_SHRUNK: Final = 5
+"""Of failures that differ; more of them rarely tell more."""
+
+_TEST = '''"""{title}
+
+Found by a campaign and shrunk; run it with pytest, or see it with
+``simulator replay {file}``.
+"""
+
+from pathlib import Path
+
+from simulator.run import run_scenario
+from simulator.scenario import load_scenario
+
+
+def test_{name}() -> None:
+    result = run_scenario(load_scenario(Path(__file__).parent / "{file}"))
+    assert result.verdict.value not in {failing}, result.reasons
+'''
+
+
+@dataclass(frozen=True, slots=True)
+class SavedFailure:
+    """A failure on disk."""
+
+    number: int
+    """Of the plan that it was found with."""
+    outcome: PlanOutcome
+    """Of the shrunk plan."""
+    plan: FaultPlan
+    faults_before: int
+    runs: int
+    """That shrinking took."""
+    scenario_path: Path
+    test_path: Path
+
+
+def signature(outcome: PlanOutcome) -> tuple[str, str]:
+    """What makes two failures one: the verdict, and its first reason without its figures."""
+    reason = outcome.reasons[0] if outcome.reasons else ""
+    words = re.sub(r"\(.*?\)|[0-9a-f]{8,}|[0-9][0-9.]*", "", reason)
+    return outcome.verdict.value, words.split(":")[0].strip()
+
+
+def distinct(failures: list[PlanOutcome], most: int = MOST_SHRUNK) -> list[PlanOutcome]:
+    """The first of each kind, at most so many."""
+    found: dict[tuple[str, str], PlanOutcome] = {}
+    for each in failures:
+        found.setdefault(signature(each), each)
+    return list(found.values())[:most]
+
+
+def shrink_failure(
+    scenario: Scenario, failure: PlanOutcome, space: PlanSpace, mutant: str = ""
+) -> tuple[FaultPlan, PlanOutcome, int]:
+    """The smallest plan found that fails in the same way, its outcome, and the runs it took."""
+    wanted = signature(failure)
+    with mutated(mutant) as safeguards:
+
+        def outcome_of(plan: FaultPlan) -> PlanOutcome:
+            return run_plan(scenario, plan, failure.number, False, safeguards)
+
+        def fails(plan: FaultPlan) -> bool:
+            outcome = outcome_of(plan)
+            return outcome.failed and signature(outcome) == wanted
+
+        shrinker = Shrinker(fails, space.grid_ns)
+        plan = shrinker.shrink(parse_plan(failure.plan, scenario))
+        return plan, outcome_of(plan), shrinker.runs
+
+
+def save_failure(
+    scenario: Scenario,
+    failure: PlanOutcome,
+    space: PlanSpace,
+    directory: Path,
+    mutant: str = "",
+) -> SavedFailure:
+    """Shrink a failure and write its scenario and its test into a directory, which exists.
+
+    Arguments
+    ---------
+    mutant: which rule was taken away when it was found.
+    """
+    before = len(parse_plan(failure.plan, scenario).faults)
+    plan, outcome, runs = shrink_failure(scenario, failure, space, mutant)
+    kind, words = signature(outcome)
+    slug = re.sub(r"[^a-z0-9]+", "_", f"{kind} {words}".lower()).strip("_")[:48].strip("_")
+    name = f"{slug}_{failure.number}"
+    recorded = Recorded(
+        verdict=outcome.verdict.value,
+        trace_hash=outcome.trace_hash,
+        reasons=outcome.reasons,
+        release=release_name(),
+        mutant=mutant,
+    )
+    saved = planned(scenario, plan).model_copy(update={"recorded": recorded})
+    scenario_path, test_path = directory / f"{name}.toml", directory / f"test_{name}.py"
+    write_atomically(scenario_path, toml_text(saved), "--failures")
+    title = f"{kind}: {words or 'plan'} ({len(plan.faults)} faults)".replace("\\", "/")
+    failing = sorted(each.value for each in FAILING)
+    text = _TEST.format(
+        title=title.replace('"', "'"), name=name, file=scenario_path.name, failing=failing
+    )
+    write_atomically(test_path, text, "--failures")
+    return SavedFailure(failure.number, outcome, plan, before, runs, scenario_path, test_path)

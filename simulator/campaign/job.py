@@ -1,0 +1,156 @@
+"""A batch of plans, run in a worker; what it needs and what it gives can be sent anywhere.
+
+A batch says which plans by their numbers alone: a plan is a pure function of the campaign's
+seed and its number, so a lost batch is simply run again, by whomever.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
+
+from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
+from simulator.measures import RunResult, Verdict
+from simulator.mutants import mutated
+from simulator.plans.draw import PlanSpace, draw_plan
+from simulator.plans.plan import FaultPlan, plan_text, planned
+from simulator.run import ScenarioRun
+from simulator.scenario import Scenario, parse_scenario
+
+NEVER_HAPPENED: Final = "never happened"
+NOT_REPEATABLE: Final = "the same plan gave another trace"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchJob:
+    """Plans number ``first`` to ``first + count - 1``.
+
+    Arguments
+    ---------
+    scenario_text: the scenario as TOML.
+    repeat_every: of so many plans one is run twice, and the traces compared; 0: none.
+    mutant: which rule is taken away (:mod:`simulator.mutants`); empty: none.
+    """
+
+    scenario_text: str
+    campaign_seed: int
+    space: PlanSpace
+    first: int
+    count: int
+    repeat_every: int = 0
+    mutant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOutcome:
+    """What a campaign keeps of one run."""
+
+    number: int
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    trace_hash: str
+    kinds: tuple[str, ...]
+    """Of the plan's faults, each once."""
+    happened: tuple[str, ...]
+    """Kinds of faults that really happened, each once."""
+    never_happened: int
+    """Faults that had no occasion, or that waited for an activity in vain."""
+    rpo_seconds: float | None
+    rpo_messages: int | None
+    rto_seconds: float | None
+    spool_peak_bytes: int
+    journal_peak_bytes: int
+    lag_peak_seconds: float
+    operations: int
+    resynchronizations: int
+    simulated_seconds: float
+    wall_seconds: float
+    repeated: bool = False
+    plan: str = field(default="", compare=False)
+    """The plan as TOML, of failures only: the others are drawn again from their number."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether somebody has to look at it."""
+        return self.verdict in FAILING
+
+
+FAILING: Final = frozenset({Verdict.SAFETY, Verdict.LIVENESS, Verdict.OBJECTIVE})
+
+
+def plan_number(job_seed: int, number: int, space: PlanSpace) -> FaultPlan:
+    """The plan of a campaign with this number."""
+    return draw_plan(f"campaign {job_seed} plan {number}", space)
+
+
+def run_batch(job: BatchJob) -> list[PlanOutcome]:
+    """Run the plans of a batch, one after the other."""
+    scenario = _parsed(job.scenario_text)
+    outcomes: list[PlanOutcome] = []
+    with mutated(job.mutant) as safeguards:
+        for number in range(job.first, job.first + job.count):
+            plan = plan_number(job.campaign_seed, number, job.space)
+            repeat = bool(job.repeat_every) and number % job.repeat_every == 0
+            outcomes.append(run_plan(scenario, plan, number, repeat, safeguards))
+    return outcomes
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str) -> Scenario:
+    return parse_scenario(text)
+
+
+def run_plan(
+    scenario: Scenario,
+    plan: FaultPlan,
+    number: int,
+    repeat: bool,
+    safeguards: Safeguards = ALL_SAFEGUARDS,
+) -> PlanOutcome:
+    """Run a scenario under a plan.
+
+    Arguments
+    ---------
+    repeat: run it twice; another trace the second time is a breach by itself.
+    """
+    started = time.perf_counter()
+    under_plan = planned(scenario, plan)
+    result = ScenarioRun(under_plan, safeguards=safeguards).run()
+    if repeat:
+        again = ScenarioRun(under_plan, safeguards=safeguards).run()
+        if again.trace_hash != result.trace_hash:
+            result.reasons.insert(0, f"{NOT_REPEATABLE}: {again.trace_hash}")
+            result.verdict = Verdict.SAFETY
+    return _outcome(result, plan, number, repeat, time.perf_counter() - started)
+
+
+def _outcome(
+    result: RunResult, plan: FaultPlan, number: int, repeated: bool, wall_seconds: float
+) -> PlanOutcome:
+    waited = [reason for reason in result.reasons if NEVER_HAPPENED in reason]
+    reasons = tuple(reason for reason in result.reasons if reason not in waited)
+    verdict = result.verdict if reasons else Verdict.PASS
+    worst = result.worst_loss
+    return PlanOutcome(
+        number=number,
+        verdict=verdict,
+        reasons=reasons,
+        trace_hash=result.trace_hash,
+        kinds=tuple(sorted({fault.kind for fault in plan.faults})),
+        happened=tuple(sorted({mark.kind for mark in result.faults})),
+        never_happened=len(waited),
+        rpo_seconds=result.rpo_seconds,
+        rpo_messages=None if worst is None else worst.messages,
+        rto_seconds=result.rto_seconds,
+        spool_peak_bytes=result.spool_peak_bytes,
+        journal_peak_bytes=result.journal_peak_bytes,
+        lag_peak_seconds=max(result.samples.lag_seconds, default=0.0),
+        operations=result.operations,
+        resynchronizations=result.resynchronizations,
+        simulated_seconds=result.simulated_seconds,
+        wall_seconds=wall_seconds,
+        repeated=repeated,
+        plan=plan_text(plan) if verdict in FAILING else "",
+    )

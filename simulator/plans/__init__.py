@@ -1,0 +1,1 @@
+"""Fault plans: explicit lists of faults, written by hand, drawn, enumerated, or shrunk."""

@@ -1,0 +1,197 @@
+"""Plans drawn at random: a pure function of a name, for whatever machine and release of Python.
+
+A :class:`PlanSpace` says which kinds of faults there are, how often each is taken, and within
+which times.  Times lie on a grid, so that plans can be compared and shrunk.  With *swarm* each
+plan first takes a random part of the kinds: faults that hide each other are then also drawn
+without each other.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, TypeVar
+
+from simulator.plans.plan import PLAN_FORMAT, FaultPlan
+from simulator.scenario import Fault, Scenario
+from simulator.scenario_model import (
+    LinkBandwidth,
+    LinkOutage,
+    LinkReset,
+    Loss,
+    Pause,
+    PowerLoss,
+    ProcessCrash,
+    SyncFailure,
+)
+
+T = TypeVar("T")
+MS: Final = 1_000_000
+
+
+class Draw:
+    """Choices named by a text: only ``random()`` is the same in every release of Python."""
+
+    def __init__(self, name: str) -> None:
+        self._random = random.Random(name).random
+
+    def below(self, count: int) -> int:
+        """A whole number from 0 to ``count`` - 1."""
+        return min(count - 1, int(self._random() * count))
+
+    def one(self, choices: Sequence[T]) -> T:
+        """One of them."""
+        return choices[self.below(len(choices))]
+
+    def often(self, share: float) -> bool:
+        """True in so many of all cases."""
+        return self._random() < share
+
+    def weighted(self, weights: Mapping[str, float]) -> str:
+        """One of the names, each as often as its weight says."""
+        at = self._random() * sum(weights.values())
+        for name, weight in weights.items():
+            at -= weight
+            if at < 0:
+                return name
+        return list(weights)[-1]
+
+
+@dataclass(frozen=True)
+class PlanSpace:
+    """Which plans there are for a scenario.
+
+    Arguments
+    ---------
+    horizon_ns: faults begin before this.
+    weights: of each kind of fault; those without one are never drawn.
+    fewest, most: faults of a plan.
+    grid_ns: all times are multiples of this.
+    longest_ns: of what lasts.
+    swarm: each plan takes a random part of the kinds.
+    lose_the_source: how often a plan ends with the loss of the source, and a failover.
+    """
+
+    horizon_ns: int
+    weights: Mapping[str, float] = field(default_factory=lambda: DEFAULT_WEIGHTS)
+    fewest: int = 1
+    most: int = 6
+    grid_ns: int = 10 * MS
+    longest_ns: int = 1_500 * MS
+    swarm: bool = True
+    lose_the_source: float = 0.1
+
+
+def space_of(scenario: Scenario) -> PlanSpace:
+    """The space that is drawn from when nothing else is asked for."""
+    grid_ns = max(MS, scenario.duration_ns // 400)
+    return PlanSpace(
+        horizon_ns=scenario.duration_ns,
+        grid_ns=grid_ns,
+        longest_ns=max(grid_ns, scenario.duration_ns * 3 // 8),
+    )
+
+
+def draw_plan(name: str, space: PlanSpace) -> FaultPlan:
+    """The plan of this name: the same one each time, on every machine."""
+    draw = Draw(name)
+    weights = dict(space.weights)
+    if space.swarm:
+        chosen = {kind: weight for kind, weight in weights.items() if draw.often(0.5)}
+        weights = chosen or weights
+    count = space.fewest + draw.below(space.most - space.fewest + 1)
+    faults = [_MAKERS[draw.weighted(weights)](draw, space) for _ in range(count)]
+    lost_at_ns = _at(draw, space) if draw.often(space.lose_the_source) else None
+    if lost_at_ns is not None:
+        loss = Loss.model_validate({"kind": "loss", "at": _text(lost_at_ns), "host": "source"})
+        faults = [each for each in faults if _before(each, lost_at_ns)] + [loss]
+    faults.sort(key=lambda each: each.at_ns)
+    seed = draw.below(1 << 31)
+    return FaultPlan(
+        format=PLAN_FORMAT, name=name[:100] or "fault plan", seed=seed, faults=tuple(faults)
+    )
+
+
+def _before(fault: Fault, lost_at_ns: int) -> bool:
+    """Whether a fault can happen although the source is gone from then on."""
+    return getattr(fault, "host", None) != "source" or fault.at_ns < lost_at_ns
+
+
+def _text(time_ns: int) -> str:
+    return f"{time_ns}ns"
+
+
+def _at(draw: Draw, space: PlanSpace) -> int:
+    return draw.below(space.horizon_ns // space.grid_ns) * space.grid_ns
+
+
+def _span(draw: Draw, space: PlanSpace) -> str:
+    """Short spans as often as long ones: each doubling of the length is as likely."""
+    steps = max(1, space.longest_ns // space.grid_ns)
+    longest = 1 << draw.below(steps.bit_length())
+    return _text((1 + draw.below(min(steps, longest))) * space.grid_ns)
+
+
+_HOSTS: Final[tuple[Literal["source", "replica"], ...]] = ("source", "replica")
+Maker = Callable[[Draw, PlanSpace], Any]
+
+
+def _maker(table: type[Any], kind: str, **more: Callable[[Draw, PlanSpace], Any]) -> Maker:
+    def make(draw: Draw, space: PlanSpace) -> Any:
+        values = {"kind": kind, "at": _text(_at(draw, space))}
+        for name, choose in more.items():
+            value = choose(draw, space)
+            if value is not None:
+                values[name] = value
+        return table(**values)
+
+    return make
+
+
+def _of(*choices: Any) -> Callable[[Draw, PlanSpace], Any]:
+    return lambda draw, _space: draw.one(choices)
+
+
+_MAKERS: Final[Mapping[str, Maker]] = {
+    "link_outage": _maker(
+        LinkOutage, "link_outage", duration=_span, direction=_of("both", "to_replica", "to_source")
+    ),
+    "link_reset": _maker(LinkReset, "link_reset"),
+    "link_bandwidth": _maker(
+        LinkBandwidth,
+        "link_bandwidth",
+        duration=_span,
+        bandwidth=_of("200kbit/s", "1Mbit/s", "5Mbit/s"),
+    ),
+    "process_crash": _maker(ProcessCrash, "process_crash", host=_of(*_HOSTS)),
+    "pause": _maker(Pause, "pause", host=_of(*_HOSTS), duration=_span),
+    "power_loss": _maker(
+        PowerLoss, "power_loss", host=_of(*_HOSTS), survive=_of("seeded", "seeded", "none", "all")
+    ),
+    "power_loss_within": _maker(
+        PowerLoss,
+        "power_loss",
+        host=_of("replica"),
+        when=_of("apply", "checkpoint", "resynchronize"),
+        survive=_of("seeded", "seeded", "none", "all"),
+    ),
+    "sync_failure": _maker(SyncFailure, "sync_failure", host=_of(*_HOSTS), count=_of(1, 1, 2, 5)),
+}
+
+DEFAULT_WEIGHTS: Final[Mapping[str, float]] = {
+    "link_outage": 3,
+    "link_reset": 3,
+    "link_bandwidth": 1,
+    "process_crash": 3,
+    "pause": 1,
+    "power_loss": 3,
+    "power_loss_within": 3,
+    "sync_failure": 1,
+}
+
+
+def without(space: PlanSpace, *kinds: str) -> PlanSpace:
+    """The space without some kinds of faults."""
+    left = {kind: weight for kind, weight in space.weights.items() if kind not in kinds}
+    return replace(space, weights=left)

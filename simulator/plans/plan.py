@@ -1,0 +1,79 @@
+"""A fault plan: what goes wrong, when, where and for how long, as data with a version.
+
+A plan is laid over a scenario, whatever world that runs in.  It says everything: nothing of it
+is drawn when it runs, but for what a fault leaves open (which unsynced writes survive a power
+loss), and that is named by the plan's seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal
+
+from replicator.toml_document import Reading, read_toml_file
+from replicator.toml_errors import BadDocument, Grammar, Remark
+from replicator.toml_keys import REQUIRED, Table, key
+from replicator.toml_writer import toml_text
+from simulator.scenario import Scenario
+from simulator.scenario_checks import contradictions
+from simulator.scenario_model import Fault
+
+PLAN_FORMAT: Final = 1
+
+
+class FaultPlan(Table):
+    """A list of faults."""
+
+    format: Literal[1] = key(None, "Version of this format.", REQUIRED)
+    name: str = key(None, "Short name.", "fault plan", min_length=1, max_length=100)
+    seed: int = key(None, "Names what the faults leave open.", 1, ge=0, le=2**63 - 1)
+    faults: tuple[Fault, ...] = key(None, "What goes wrong, and when.", ())
+
+
+class BadPlan(BadDocument):
+    """A fault plan that cannot be used; ``errors`` holds one BadInput for each thing wrong."""
+
+    noun = "fault plan"
+    default_remedy = "Correct each of them; docs/scenarios.md lists the faults and their keys."
+
+
+GRAMMAR: Final = Grammar(
+    FaultPlan,
+    FaultPlan.model_json_schema,
+    BadPlan,
+    "a file with [[faults]]",
+    {"faults": 2},
+)
+
+
+def load_plan(path: str | Path, scenario: Scenario) -> FaultPlan:
+    """Read a plan for a scenario; raises BadPlan, with file, line and key."""
+    return parse_plan(read_toml_file(Path(path), GRAMMAR), scenario, origin=str(path))
+
+
+def parse_plan(content: bytes | str, scenario: Scenario, *, origin: str = "plan") -> FaultPlan:
+    """As :func:`load_plan`, from memory; ``origin`` names the text in errors."""
+
+    def against_the_scenario(plan: FaultPlan) -> Iterator[Remark]:
+        for remark in contradictions(planned(scenario, plan)):
+            if any(path[:1] == ("faults",) for path in remark.keys):
+                yield remark
+
+    return Reading(content, origin, GRAMMAR).validate(FaultPlan, against_the_scenario)[0]
+
+
+def plan_text(plan: FaultPlan) -> str:
+    """The plan as a TOML file that :func:`load_plan` reads."""
+    return toml_text(plan)
+
+
+def planned(scenario: Scenario, plan: FaultPlan) -> Scenario:
+    """The scenario with the plan's faults in place of its own."""
+    return scenario.model_copy(update={"faults": plan.faults, "fault_seed": plan.seed})
+
+
+def plan_of(scenario: Scenario) -> FaultPlan:
+    """The faults of a scenario, as a plan."""
+    seed = scenario.seed if scenario.fault_seed is None else scenario.fault_seed
+    return FaultPlan(format=PLAN_FORMAT, name=scenario.name, seed=seed, faults=scenario.faults)

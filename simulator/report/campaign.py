@@ -1,0 +1,172 @@
+"""A campaign in the terminal: the progress while it lasts and the tables at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, SpinnerColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from replicator.command_line import printable
+from simulator.campaign.campaign import Limits, Progress
+from simulator.campaign.failures import SavedFailure
+from simulator.campaign.summary import ALL, MEASURES, happened, quantiles, verdicts
+from simulator.measures import Verdict
+from simulator.report.terminal import LINE_SECONDS, QUIET_SECONDS
+from simulator.report.units import count_of, format_bytes, format_count, format_duration
+
+_COLOURS = {
+    Verdict.SAFETY: "bold white on red",
+    Verdict.LIVENESS: "bold red",
+    Verdict.UNRECOVERABLE: "red",
+    Verdict.OBJECTIVE: "yellow",
+    Verdict.INCONCLUSIVE: "cyan",
+    Verdict.PASS: "green",
+}
+
+
+def _state(progress: Progress, limits: Limits) -> str:
+    """``1,200 plans, 31.4/s, 0 failed, 12 min left``."""
+    words = [
+        count_of(progress.before + progress.done, "plan"),
+        f"{progress.rate:.1f}/s",
+        f"{format_count(progress.failed)} failed",
+    ]
+    left = [
+        *([limits.seconds - progress.seconds] if limits.seconds is not None else []),
+        *(
+            [(limits.plans - progress.before - progress.done) / progress.rate]
+            if limits.plans is not None and progress.rate
+            else []
+        ),
+    ]
+    if left:
+        words.append(f"{format_duration(max(0.0, min(left)))} left")
+    if progress.lost_workers:
+        words.append(f"{count_of(progress.lost_workers, 'batch', 'batches')} lost with a worker")
+    return ", ".join(words)
+
+
+def _share(progress: Progress, limits: Limits) -> float:
+    shares = [0.0]
+    if limits.seconds:
+        shares.append(progress.seconds / limits.seconds)
+    if limits.plans:
+        shares.append((progress.before + progress.done) / limits.plans)
+    return min(1.0, max(shares))
+
+
+@contextmanager
+def campaign_progress(console: Console, limits: Limits) -> Iterator[Callable[[Progress], None]]:
+    """Shows how far a campaign is; yields the function that it reports to."""
+    if not console.is_terminal:
+        yield _lines(console, limits)
+        return
+    bar = Bar(
+        SpinnerColumn(),
+        BarColumn(),
+        TextColumn("{task.description}", markup=False),
+        console=console,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("starting the workers", total=1.0)
+
+        def report(progress: Progress) -> None:
+            bar.update(
+                task, completed=_share(progress, limits), description=_state(progress, limits)
+            )
+
+        yield report
+
+
+def _lines(console: Console, limits: Limits) -> Callable[[Progress], None]:
+    last = time.monotonic() - LINE_SECONDS + QUIET_SECONDS
+
+    def report(progress: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINE_SECONDS:
+            last = time.monotonic()
+            console.print(Text(_state(progress, limits)), soft_wrap=True)
+
+    return report
+
+
+def print_campaign(console: Console, frame: pd.DataFrame, progress: Progress) -> None:
+    """The tables of a campaign: verdicts, and quantiles by kind of fault."""
+    console.print(_verdicts(frame))
+    if len(frame):
+        console.print(_quantiles(frame))
+    repeated = int(frame["repeated"].sum())
+    never = int(frame["never_happened"].sum())
+    lines = [
+        f"{count_of(progress.done, 'plan')} in {format_duration(progress.seconds)}"
+        f" ({progress.rate:.1f} a second)",
+        f"{format_count(repeated)} of {format_count(len(frame))} run twice to compare the traces",
+    ]
+    if never:
+        lines.append(f"{count_of(never, 'fault')} had no occasion to happen")
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+
+
+def _verdicts(frame: pd.DataFrame) -> Table:
+    table = Table(title="How the plans ended", title_justify="left")
+    table.add_column("verdict")
+    table.add_column("plans", justify="right")
+    for name, count in verdicts(frame).items():
+        if count:
+            table.add_row(Text(name, style=_COLOURS[Verdict(name)]), format_count(count))
+    return table
+
+
+def _quantiles(frame: pd.DataFrame) -> Table:
+    """One row for each kind of fault; median and 99 % of each measure, with the interval."""
+    found = quantiles(frame)
+    counts = happened(frame)
+    table = Table(
+        title="By kind of fault that happened: median, and 95 % (95 % confidence)",
+        title_justify="left",
+    )
+    table.add_column("fault")
+    table.add_column("plans", justify="right")
+    for name in MEASURES.values():
+        table.add_column(name, justify="right")
+    for fault in dict.fromkeys(each.fault for each in found):
+        row: list[str] = [fault, format_count(len(frame) if fault == ALL else counts.get(fault, 0))]
+        for measure in MEASURES:
+            form = format_bytes if measure.endswith("bytes") else format_duration
+            mine = {q.quantile: q for q in found if (q.fault, q.measure) == (fault, measure)}
+            if not mine:
+                row.append("-")
+                continue
+            high = mine[0.95]
+            between = (
+                "?"
+                if high.low is None or high.high is None
+                else f"{form(high.low)} to {form(high.high)}"
+            )
+            row.append(f"{form(mine[0.5].value)}\n{form(high.value)} ({between})")
+        table.add_row(*row)
+    return table
+
+
+def print_failure(console: Console, saved: SavedFailure) -> None:
+    """What a failure is, and how it is seen again."""
+    verdict = saved.outcome.verdict
+    head = Text.assemble(
+        (f" {verdict.value} ", _COLOURS[verdict]),
+        f" plan {saved.number}: {count_of(saved.faults_before, 'fault')} shrunk to "
+        f"{len(saved.plan.faults)} in {count_of(saved.runs, 'run')}",
+    )
+    console.print(head, soft_wrap=True)
+    for reason in saved.outcome.reasons[:2]:
+        console.print(Text(printable(f"  {reason}")), soft_wrap=True)
+    console.print(Text(printable(f"  simulator replay {saved.scenario_path}")), soft_wrap=True)
+    console.print(Text(printable(f"  pytest {saved.test_path}")), soft_wrap=True)

@@ -1,0 +1,102 @@
+"""Shrinking: what is left still fails, and no part of it can be missed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulator.campaign.failures import distinct, signature
+from simulator.campaign.job import PlanOutcome, run_plan
+from simulator.measures import Verdict
+from simulator.mutants import mutated
+from simulator.plans.draw import PlanSpace, draw_plan
+from simulator.plans.plan import FaultPlan
+from simulator.plans.shrink import Shrinker
+from tests.campaign.test_plans import SCENARIO, SPACE
+
+LARGE = PlanSpace(4_000_000_000, fewest=20, most=30, swarm=False)
+
+
+def needs(*kinds: str):
+    """Fails when all of these kinds are in a plan, in this order."""
+
+    def fails(plan: FaultPlan) -> bool:
+        left = list(kinds)
+        for fault in plan.faults:
+            if left and fault.kind == left[0]:
+                left.pop(0)
+        return not left
+
+    return fails
+
+
+@given(st.integers(0, 10_000), st.sampled_from([("pause",), ("link_reset", "process_crash")]))
+def test_what_is_left_is_what_the_failure_needs(number: int, kinds: tuple[str, ...]) -> None:
+    plan = draw_plan(f"shrink {number}", LARGE)
+    fails = needs(*kinds)
+    if not fails(plan):
+        return
+    shrinker = Shrinker(fails, LARGE.grid_ns)
+    smallest = shrinker.shrink(plan)
+    assert [fault.kind for fault in smallest.faults] == list(kinds)
+    assert all(fault.at_ns == 0 for fault in smallest.faults)
+    assert all(getattr(f, "duration_ns", 0) in (0, LARGE.grid_ns) for f in smallest.faults)
+    assert shrinker.runs <= 400
+
+
+def test_the_count_of_runs_is_bounded() -> None:
+    plan = draw_plan("bounded", LARGE)
+    shrinker = Shrinker(lambda _plan: True, LARGE.grid_ns, most_runs=7)
+    assert len(shrinker.shrink(plan).faults) < len(plan.faults)
+    assert shrinker.runs == 7
+
+
+def test_a_planted_defect_that_needs_two_faults_comes_down_to_them() -> None:
+    """A sync of the replica fails, is taken for done, and then its power goes."""
+    with mutated("failed_sync_ends_the_process") as safeguards:
+
+        def outcome(plan: FaultPlan) -> PlanOutcome:
+            return run_plan(SCENARIO, plan, 0, False, safeguards)
+
+        found = None
+        for number in range(40):
+            plan = draw_plan(f"planted {number}", LARGE)
+            first = outcome(plan)
+            if first.failed:
+                found = plan
+                break
+        assert found is not None
+        assert len(found.faults) >= 20
+        wanted = signature(first)
+
+        def fails(plan: FaultPlan) -> bool:
+            other = outcome(plan)
+            return other.failed and signature(other) == wanted
+
+        smallest = Shrinker(fails, SPACE.grid_ns).shrink(found)
+        assert 1 <= len(smallest.faults) <= 2
+        assert "sync_failure" in {fault.kind for fault in smallest.faults}
+        assert fails(smallest)
+
+
+def made(number: int, reason: str, verdict: Verdict = Verdict.SAFETY) -> PlanOutcome:
+    return PlanOutcome(
+        number, verdict, (reason,), "", (), (), 0, None, None, None, 0, 0, 0.0, 0, 0, 0.0, 0.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (
+            "prefix is broken at 1.4 s (power_loss of replica): x",
+            "prefix is broken at 2.0 s: y",
+            True,
+        ),
+        ("prefix is broken at 1.4 s: x", "mountable is broken at 1.4 s: x", False),
+    ],
+)
+def test_failures_that_differ_by_figures_only_are_one(one: str, other: str, same: bool) -> None:
+    assert (signature(made(1, one)) == signature(made(2, other))) == same
+    assert len(distinct([made(1, one), made(2, other)])) == 2 - same
