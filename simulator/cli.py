@@ -18,7 +18,7 @@ import typer
 
 from replicator.command_line import print_error, printable, run_app
 from replicator.errors import BadInput, ExitCode
-from simulator.cli_campaign import campaign, replay
+from simulator.cli_campaign import campaign, killmatrix, replay
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -173,6 +173,7 @@ def schema(
 
 app.command()(campaign)
 app.command()(replay)
+app.command()(killmatrix)
 
 
 def exit_code_of(verdict: Verdict) -> ExitCode:

@@ -76,7 +76,7 @@ class Shrinker:
             at = 0
             while at < len(plan.faults):
                 smaller = _with(plan, plan.faults[:at] + plan.faults[at + size :])
-                if smaller.faults and self._holds(smaller):
+                if self._holds(smaller):
                     plan = smaller
                 else:
                     at += size

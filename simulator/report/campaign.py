@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pandas as pd
@@ -16,6 +16,7 @@ from rich.text import Text
 from replicator.command_line import printable
 from simulator.campaign.campaign import Limits, Progress
 from simulator.campaign.failures import SavedFailure
+from simulator.campaign.killmatrix import Fate
 from simulator.campaign.summary import ALL, MEASURES, happened, quantiles, verdicts
 from simulator.measures import Verdict
 from simulator.report.terminal import LINE_SECONDS, QUIET_SECONDS
@@ -155,6 +156,33 @@ def _quantiles(frame: pd.DataFrame) -> Table:
             row.append(f"{form(mine[0.5].value)}\n{form(high.value)} ({between})")
         table.add_row(*row)
     return table
+
+
+def print_kill_matrix(console: Console, fates: Sequence[Fate]) -> None:
+    """One row for each mutant, one column for each kind of fault that any of them needs."""
+    kinds = sorted({kind for fate in fates for kind in fate.kinds})
+    table = Table(title="Rules taken away, and what it takes to notice", title_justify="left")
+    table.add_column("rule")
+    table.add_column("plans", justify="right")
+    table.add_column("verdict")
+    for kind in ("no fault", *kinds):
+        table.add_column(kind.replace("_", "\n"), justify="center")
+    for fate in fates:
+        verdict = (
+            Text(fate.verdict, style=_COLOURS[Verdict(fate.verdict)])
+            if fate.killed
+            else Text("ALIVE", style="bold white on red")
+        )
+        needs = fate.kinds or (("no fault",) if fate.killed else ())
+        table.add_row(
+            fate.name,
+            format_count(fate.plans),
+            verdict,
+            *("x" if kind in needs else "" for kind in ("no fault", *kinds)),
+        )
+    console.print(table)
+    killed = sum(fate.killed for fate in fates)
+    console.print(Text(f"{killed} of {count_of(len(fates), 'mutant')} found"))
 
 
 def print_failure(console: Console, saved: SavedFailure) -> None:
