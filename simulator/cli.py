@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from simulator.report.terminal import Report
     from simulator.run import ScenarioRun
     from simulator.scenario import Scenario
+    from simulator.timeline import Timeline
 
 PROGRAM = "simulator"
 
@@ -85,6 +86,14 @@ def run(
         Path | None,
         typer.Option(metavar="DIR", help="Write the report DIR/report.html.", show_default=False),
     ] = None,
+    timeline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a page that shows what happened when, event by event; not of a live run.",
+            show_default=False,
+        ),
+    ] = None,
     keep: Annotated[
         Path | None,
         typer.Option(
@@ -103,32 +112,55 @@ def run(
     """Run SCENARIO and say the verdict."""
     from simulator.scenario import load_scenario
 
+    if timeline is not None and world is WorldName.LIVE:
+        raise BadInput(
+            "a live run has no timeline",
+            path=str(timeline),
+            remedy="Leave out --timeline, or run the scenario in the simulated world.",
+        )
+    if timeline == _STANDARD_OUTPUT:
+        raise BadInput(
+            "--timeline wants a file, not the standard output",
+            remedy="Give --timeline the path of a file.",
+        )
     overrides = list(set_ or [])
     loaded = load_scenario(scenario, overrides)
-    _check_targets(json, report, keep)
-    if json is not None and json != _STANDARD_OUTPUT and json.resolve() == scenario.resolve():
-        raise BadInput(
-            "--json would overwrite the scenario",
-            path=str(json),
-            remedy="Give --json another path.",
-        )
+    _check_targets(json, report, keep, timeline)
+    for option, target in (("--json", json), ("--timeline", timeline)):
+        if target not in (None, _STANDARD_OUTPUT) and target.resolve() == scenario.resolve():
+            raise BadInput(
+                f"{option} would overwrite the scenario",
+                path=str(target),
+                remedy=f"Give {option} another path.",
+            )
 
     from rich.console import Console
 
     from simulator.report.terminal import print_result, progress_on
     from simulator.run import run_scenario
+    from simulator.timeline import record_timeline, write_timeline
 
     # With the record on standard output nothing else may stand there.
     console = Console(stderr=json == _STANDARD_OUTPUT, highlight=False)
     ended: list[ScenarioRun] = []
+    recorded: Timeline | None = None
     with progress_on(Console(stderr=True), "starting", world) as progress:
         if world is WorldName.LIVE:
             result = _run_live(loaded, seed, progress, keep)
         else:
-            more = {} if keep is None else {"at_end": ended.append}
-            result = run_scenario(loaded, seed, progress, **more)
+            at_end = None if keep is None else ended.append
+            if timeline is not None:
+                result, recorded = record_timeline(loaded, seed, progress=progress, at_end=at_end)
+            elif at_end is not None:
+                result = run_scenario(loaded, seed, progress, at_end)
+            else:
+                result = run_scenario(loaded, seed, progress)
     print_result(console, result)
-    _write(result, json, report, _command(scenario, result.seed, overrides, world), console)
+    command = _command(scenario, result.seed, overrides, world)
+    _write(result, json, report, command, console)
+    if timeline is not None and recorded is not None:
+        write_timeline(recorded, result, timeline, command=command)
+        _say_where(console, "timeline", timeline)
     if ended:
         assert keep is not None
         _keep(ended.pop(), keep, console)
@@ -232,7 +264,9 @@ def describe(scenario: Scenario) -> list[str]:
     return lines
 
 
-def _check_targets(json: Path | None, report: Path | None, keep: Path | None) -> None:
+def _check_targets(
+    json: Path | None, report: Path | None, keep: Path | None, timeline: Path | None
+) -> None:
     """Refuses, before the run, what could not be written after it."""
     from contextlib import ExitStack
 
@@ -251,16 +285,22 @@ def _check_targets(json: Path | None, report: Path | None, keep: Path | None) ->
             # The other targets may lie in it.
             made.enter_context(directory_for(report, "--report", keep=False))
             check_file_target(report / "report.html", "--report")
-        if json is not None and json != _STANDARD_OUTPUT:
-            check_file_target(json, "--json")
-            if report is not None and json.resolve() == (report / "report.html").resolve():
-                raise BadInput(
-                    "--json and --report would write the same file",
-                    path=str(json),
-                    remedy="Give --json another name; --report always writes report.html.",
-                )
+        page = None if report is None else report / "report.html"
+        taken = [("--report", page)]
+        for option, target in (("--json", json), ("--timeline", timeline)):
+            if target is None or (option == "--json" and target == _STANDARD_OUTPUT):
+                continue
+            check_file_target(target, option)
+            for other, place in taken:
+                if place is not None and target.resolve() == place.resolve():
+                    raise BadInput(
+                        f"{option} and {other} would write the same file",
+                        path=str(target),
+                        remedy=f"Give {option} another name; --report always writes report.html.",
+                    )
+            taken.append((option, target))
     if keep is not None:
-        for option, target in (("--report", report), ("--json", json)):
+        for option, target in (("--report", report), ("--json", json), ("--timeline", timeline)):
             if target is not None and target.resolve().is_relative_to(keep.resolve()):
                 raise BadInput(
                     f"{option} would write into the directory of --keep",

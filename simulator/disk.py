@@ -90,6 +90,8 @@ class Disk:
         self.sync_lies = False
         """Fault: syncs return at once and make nothing durable."""
         self.boots = 0
+        self.watch_sync: Callable[[int, Holder], None] | None = None
+        """Called when a sync begins: number of the file or directory, and whose sync it is."""
         self._trace = trace
         self._record = None if trace is None else trace.recorder(name)
         self._write_code = 0 if trace is None else trace.code(f"{name} write")
@@ -223,6 +225,8 @@ class Disk:
             numbers += (self.clock.now(), self._write_code, number, offset, length)
             if len(numbers) > CHUNK_NUMBERS:
                 trace.flush()
+            if trace.watch is not None:
+                trace.watch(f"{self.name} write", (number, offset, length))
         if self.crash_at_step is not None:
             self._crash_if_due()
 

@@ -26,6 +26,8 @@ class EventTrace:
         self.numbers: list[int] = []
         """Time, code and values of each event that is not hashed yet."""
         self._hash = xxhash.xxh3_128()
+        self.watch: Callable[[str, tuple[int, ...]], None] | None = None
+        """Told of each event besides, if anybody looks on; it must change nothing."""
 
     def record(self, event: str, *values: int) -> None:
         """Add one event at the present simulated time."""
@@ -38,6 +40,8 @@ class EventTrace:
         numbers.extend(values)
         if len(numbers) > CHUNK_NUMBERS:
             self.flush()
+        if self.watch is not None:
+            self.watch(event, values)
 
     def recorder(self, label: str) -> Callable[..., None]:
         """A ``record`` that puts ``label`` before each event."""

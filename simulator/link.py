@@ -180,6 +180,8 @@ class Line:
         self.chunks = 0
         self.bandwidth: float | None = None
         self.corrupt: CorruptHook | None = None
+        self.watch: Callable[[str, bool], None] | None = None
+        """Called with the line's name when it is cut, and with False when it is healed."""
         self.flows: dict[Flow, None] = {}
         self._random = random
         self._stream_rate = model.stream_bytes_per_second()
@@ -303,6 +305,8 @@ class Line:
     def cut(self) -> None:
         """A partition begins; it may overlap with others."""
         self._cuts += 1
+        if self.watch is not None and not self.partitioned:
+            self.watch(self.name, True)
         self.partitioned = True
 
     def heal(self) -> None:
@@ -311,6 +315,8 @@ class Line:
         if self.partitioned and not self._cuts:
             self.partitioned = False
             self._settled_ns = self.clock.now() + self.model.rtt_ns
+            if self.watch is not None:
+                self.watch(self.name, False)
             held, self._held = self._held, []
             for fn in held:
                 self.clock.at(self._settled_ns, partial(self.arrive, fn))

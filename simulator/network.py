@@ -32,7 +32,7 @@ from replicator.errors import ConnectionLost, ListenerClosed
 from replicator.runtime import Cancelled, Clock, Completion
 from replicator.runtime.channels import Signal
 from simulator.link import Line, Link
-from simulator.stream import SimStream, Trace, connect_ends
+from simulator.stream import SimStream, StreamWatch, Trace, connect_ends
 
 SEND_BUFFER_BYTES = 256 * 1024
 BACKLOG_LIMIT = 128
@@ -217,6 +217,7 @@ class Network:
         self._machines: dict[str, Machine] = {}
         self._links: dict[frozenset[str], Link] = {}
         self._connections = 0
+        self.watch: StreamWatch | None = None
 
     def add_link(self, link: Link) -> Link:
         """Let the two hosts of a link talk over it."""
@@ -284,6 +285,7 @@ class Network:
         client = SimStream(attempt.host, (out, back), number, 0, buffer_bytes, trace)
         server = SimStream(process, (back, out), number, 1, buffer_bytes, trace)
         connect_ends(client, server)
+        client.watch = server.watch = self.watch
         attempt.host.streams[client] = None
         process.streams[server] = None
         trace("network.open", number)

@@ -287,6 +287,8 @@ def run_scenario(
     seed: int | None = None,
     progress: Progress | None = None,
     at_end: Callable[[ScenarioRun], None] | None = None,
+    at_start: Callable[[ScenarioRun], None] | None = None,
+    safeguards: Safeguards = ALL_SAFEGUARDS,
 ) -> RunResult:
     """Run a scenario; returns its record.
 
@@ -295,11 +297,13 @@ def run_scenario(
     seed: names the random choices; the scenario's own when None.
     progress: called with (simulated seconds, total seconds, state) at each sample.
     at_end: gets the run when it is over, its machines' disks as they were left.
+    at_start: gets the run before anything of it has started, for who wants to look on.
+    safeguards: for tests that switch one off.
 
     Raises BadInput when the scenario's files cannot be read.
     """
     try:
-        run = ScenarioRun(scenario, seed)
+        run = ScenarioRun(scenario, seed, safeguards)
     except ValueError as error:
         # A contradiction that the check of scenarios does not know (yet).
         raise BadInput(
@@ -308,6 +312,8 @@ def run_scenario(
             remedy="Change the keys that this sentence speaks of, and please report that "
             "'simulator check' did not find it.",
         ) from error
+    if at_start is not None:
+        at_start(run)
     result = run.run(progress)
     if at_end is not None:
         at_end(run)

@@ -38,7 +38,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from replicator.errors import ConnectionLost
 from replicator.runtime import Cancelled
@@ -69,6 +69,14 @@ class Chunk:
     pieces: list[Piece]
 
 
+class StreamWatch(Protocol):
+    """Who looks on at connections; it must change nothing."""
+
+    def sent(self, stream: SimStream, buffers: tuple[Buffer, ...]) -> None: ...
+
+    def ended(self, stream: SimStream) -> None: ...
+
+
 class SimStream:
     """One end of a connection; implements ``replicator.runtime.port.Stream``.
 
@@ -88,6 +96,7 @@ class SimStream:
         self.number = number
         self.side = side
         self.peer: SimStream = self  # set by connect_ends
+        self.watch: StreamWatch | None = None
         self.failure: str | None = None
         self.vanished = False
         self.taken = False
@@ -134,6 +143,8 @@ class SimStream:
             if piece:
                 self._queue.append(piece)
                 self._queued_bytes += len(piece)
+        if self.watch is not None:
+            self.watch.sent(self, buffers)
         self._offer()
 
     def _check_sendable(self) -> None:
@@ -390,6 +401,8 @@ class SimStream:
                     end._forget()
 
     def _forget(self) -> None:
+        if self.watch is not None:
+            self.watch.ended(self)
         self._queue.clear()
         self._queued_bytes = 0
         self._inbox.clear()

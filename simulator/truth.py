@@ -53,6 +53,8 @@ class Truth:
         self._digests: dict[int, bytearray] = {}
         self.breaches: list[str] = []
         """What capture did wrong, in words."""
+        self.watch: Callable[[int, int, int], None] | None = None
+        """Called with epoch, operation and bytes when an operation was captured."""
         self._terms: dict[int, tuple[int, int]] = {}
         self._in_doubt: tuple[str, tuple[Any, ...]] | None = None
 
@@ -167,6 +169,8 @@ class Truth:
         expected = len(digests) // DIGEST_BYTES
         if spool.completed == expected:
             digests += self.digest.to_bytes(DIGEST_BYTES, "little")
+            if self.watch is not None:
+                self.watch(spool.epoch, expected, length)
         elif spool.completed == expected - 1:
             self.times_ns.pop()
             self.written_bytes.pop()

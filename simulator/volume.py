@@ -201,6 +201,8 @@ class SimFile:
         up_to, boot = inode.change_count(), disk.boots
         end_ns = disk.device.book(disk.clock.now(), inode.dirty_bytes, inode.dirty_runs)
         end_ns += disk.model.sync_overhead_ns
+        if disk.watch_sync is not None:
+            disk.watch_sync(inode.number, self._holder)
         if end_ns > disk.clock.now():
             done: Completion[None] = Completion()
             disk.clock.at(end_ns, lambda: done.set(None))
@@ -372,6 +374,8 @@ class SimVolume:
             return
         up_to, boot = disk.names.changes, disk.boots
         end_ns = disk.device.book(disk.clock.now(), 4096, 1) + disk.model.sync_overhead_ns
+        if disk.watch_sync is not None:
+            disk.watch_sync(directory.number, self._holder)
         if end_ns > disk.clock.now():
             done: Completion[None] = Completion()
             disk.clock.at(end_ns, lambda: done.set(None))

@@ -477,3 +477,53 @@ def test_reader_that_goes_away_is_no_verdict():
     assert process.wait(timeout=60) == 130
     assert "Traceback" not in err
     assert "Exception ignored" not in err
+
+
+# -- the timeline --------------------------------------------------------------------------
+
+
+def test_a_timeline_is_written_and_said(tmp_path, capsys):
+    path = tmp_path / "t.html"
+    text = (ROOT / "scenarios/campaign.toml").read_text()
+    scenario = tmp_path / "small.toml"
+    scenario.write_text(text)
+    json_path, kept = tmp_path / "r.json", tmp_path / "kept"
+    code = simulator(
+        *("run", scenario, "--timeline", path, "--json", json_path, "--keep", kept),
+        *("--set", "duration=1s"),
+    )
+    assert code == 0
+    assert f"timeline: {path}" in capsys.readouterr().out.replace("\n", "")
+    page = path.read_text(encoding="utf-8")
+    assert "--set duration=1s" in page and json.loads(json_path.read_text())["trace_hash"] in page
+    assert (kept / "replica").is_dir()
+
+
+def test_a_live_run_has_no_timeline(scenario, tmp_path, capsys):
+    path = tmp_path / "t.html"
+    assert simulator("run", scenario, "--timeline", path, "--world", "live") == 64
+    error = capsys.readouterr().err
+    assert "a live run has no timeline" in error and "what to do: " in error
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--timeline", "{dir}/none/t.html"], "--timeline cannot be written"),
+        (["--timeline", "-"], "--timeline wants a file"),
+        (["--timeline", "{dir}"], "--timeline cannot be written"),
+        (["--timeline", "{dir}/small.toml"], "--timeline would overwrite the scenario"),
+        (["--timeline", "{dir}/r", "--json", "{dir}/r"], "would write the same file"),
+        (["--timeline", "{dir}/o/report.html", "--report", "{dir}/o"], "write the same file"),
+        (["--timeline", "{dir}/k/t.html", "--keep", "{dir}/k"], "--timeline"),
+    ],
+)
+def test_targets_of_a_timeline_are_refused_before_the_run(
+    scenario, runs, tmp_path, capsys, more, says
+):
+    arguments = [each.replace("{dir}", str(tmp_path)) for each in more]
+    assert simulator("run", scenario, *arguments) == 64
+    assert says in " ".join(capsys.readouterr().err.split())
+    assert runs.calls == []
+    assert [each.name for each in tmp_path.iterdir()] == ["small.toml"]

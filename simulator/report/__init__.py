@@ -2,8 +2,9 @@
 
 ``record`` is the JSON record and its schema, ``words`` and ``units`` turn figures into
 sentences, ``series`` thins samples, ``figure``, ``fault_lanes`` and ``ink`` draw, ``page``
-fills the template ``report.html.j2``, ``output`` writes files.  Drawing libraries are loaded
-only when a report is drawn.
+fills the template ``report.html.j2``, ``output`` writes files.  ``timeline``, with
+``timeline_lanes`` and ``timeline_story``, makes the page on which a run can be followed.  Drawing
+libraries are loaded only when a report is drawn.
 """
 
 from __future__ import annotations
