@@ -47,11 +47,22 @@ def without_time(model: DiskModel) -> DiskModel:
 class Device:
     """One device as a line of bookings: ``book`` returns when the work will be done."""
 
-    __slots__ = ("busy_until_ns", "model")
+    __slots__ = ("_stalled_until_ns", "busy_until_ns", "model", "stalled_ns")
 
     def __init__(self, model: DiskModel) -> None:
         self.model = model
         self.busy_until_ns = 0
+        self.stalled_ns = 0
+        """How long it has stood still so far, a stall under way counted to its end."""
+        self._stalled_until_ns = 0
+
+    def stall(self, now_ns: int, until_ns: int) -> None:
+        """Serve nothing until then; what is booked already is served so much later."""
+        start_ns = max(now_ns, self._stalled_until_ns)
+        if until_ns > start_ns:
+            self.busy_until_ns = max(self.busy_until_ns, start_ns) + until_ns - start_ns
+            self.stalled_ns += until_ns - start_ns
+            self._stalled_until_ns = until_ns
 
     def book(self, now_ns: int, size_bytes: int, runs: int) -> int:
         """Add ``size_bytes`` in ``runs`` separate stretches; returns the end in ns."""
@@ -64,5 +75,5 @@ class Device:
         return self.busy_until_ns
 
     def reset(self) -> None:
-        """Forget what was under way: the power is gone."""
-        self.busy_until_ns = 0
+        """Forget what was under way: the power is gone; what stands still goes on to do so."""
+        self.busy_until_ns = self._stalled_until_ns

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from replicator.errors import Locked, SyncFailed
 from replicator.runtime import Completion, Crashed
@@ -35,7 +36,7 @@ from simulator.blocks import BLOCK_BYTES
 from simulator.device import Device, DiskModel
 from simulator.event_trace import CHUNK_NUMBERS, EventTrace
 from simulator.inode import Choose, Inode
-from simulator.namespace import Edit, Namespace
+from simulator.namespace import Directory, Edit, Namespace
 from simulator.runtime import SimClock
 from simulator.shared_page import Holder, PageMemory
 from simulator.survival import lost_by_failure, power_loss
@@ -70,6 +71,7 @@ class Disk:
         """Above it a write must look block by block how much of it fits."""
         self._write_back_above_bytes = model.dirty_limit_bytes // 2
         self.name = name
+        self._sound_model = model
         self.device = Device(model)
         self.names = Namespace()
         self.used_blocks = 0
@@ -88,7 +90,13 @@ class Disk:
         commits by itself, is durable as ever: names live in a journal, not in clean pages.
         """
         self.sync_lies = False
-        """Fault: syncs return at once and make nothing durable."""
+        """Fault: syncs return at once and make nothing durable; see :meth:`drain`."""
+        self.lies = 0
+        """Syncs that have lied so far."""
+        self.foreign_blocks = 0
+        """Fault: blocks that somebody else's files take."""
+        self.misdirect: Callable[[Inode, int], None] | None = None
+        """Fault: called with a file and the number below which its changes become durable now."""
         self.boots = 0
         self.watch_sync: Callable[[int, Holder], None] | None = None
         """Called when a sync begins: number of the file or directory, and whose sync it is."""
@@ -106,6 +114,8 @@ class Disk:
         self._nameless_open: dict[int, Inode] = {}
         self._name_times: deque[int] = deque()
         self._names_settled = 0
+        self._lied_files: dict[int, int] = {}
+        self._lied_names: list[tuple[Directory, int]] = []
 
     def free_bytes(self) -> int:
         self.reclaim()
@@ -132,7 +142,10 @@ class Disk:
         self._nameless_open.clear()
         self._name_times.clear()
         self._names_settled = self.names.changes
-        self.used_blocks = sum(self._charge(inode) for inode in self._inodes.values())
+        self._lied_files.clear()
+        self._lied_names.clear()
+        self.used_blocks = self.foreign_blocks
+        self.used_blocks += sum(self._charge(inode) for inode in self._inodes.values())
 
     def fork(self, clock: SimClock, model: DiskModel) -> Disk:
         """A copy-on-write overlay; this disk must not change while the fork is in use.
@@ -142,7 +155,7 @@ class Disk:
         fork = Disk(clock, model, self.name)
         fork.names = self.names.fork()
         nameless = sum(inode.charged_blocks for inode in self._nameless_open.values())
-        fork.used_blocks = self.used_blocks - nameless
+        fork.used_blocks = self.used_blocks - self.foreign_blocks - nameless
         for inode in _inodes_of(fork.names):
             fork._inodes[inode.number] = inode
             if not inode.links:
@@ -152,6 +165,86 @@ class Disk:
             if inode.changes:
                 fork._dirty[inode.number] = inode
         return fork
+
+    def fill(self, free_bytes: int) -> int:
+        """Somebody else's files take all room but so much; returns how many blocks they are."""
+        more = max(0, (self.free_bytes() - free_bytes) // BLOCK_BYTES)
+        self.foreign_blocks += more
+        self.used_blocks += more
+        return more
+
+    def give_room(self, blocks: int) -> None:
+        """So much of somebody else's files is gone again."""
+        self.foreign_blocks -= blocks
+        self.used_blocks -= blocks
+
+    def lie_about(self, inode: Inode) -> None:
+        """A sync of a file returns, and all that it was to write is in the drive's cache."""
+        self.lies += 1
+        self._lied_files[inode.number] = inode.change_count()
+        self.step("lie", inode.number)
+
+    def lie_about_names(self, directory: Directory) -> None:
+        """A sync of a directory returns, as :meth:`lie_about`."""
+        self.lies += 1
+        self._lied_names.append((directory, self.names.changes))
+        self.step("lie", directory.number)
+
+    def drain(self) -> None:
+        """The drive has written its cache: what was lied about is durable now."""
+        files, self._lied_files = self._lied_files, {}
+        names, self._lied_names = self._lied_names, []
+        for number, up_to in files.items():
+            inode = self._inodes.get(number)
+            if inode is not None and up_to > inode.first_change:
+                self.settle(inode, up_to)
+        for directory, up_to in names:
+            self.names.settle(directory, up_to, self.model.metadata == "ordered")
+        self.collect_unlinked()
+
+    def files(self) -> list[Inode]:
+        """All files that have a name, by number."""
+        return sorted(_inodes_of(self.names), key=lambda inode: inode.number)
+
+    def copy(self) -> Disk:
+        """What programs see here now, as a medium of its own; it stays as it is."""
+        copy = self.fork(self.clock, self.model)
+        copy.names.log.clear()
+        for inode in _inodes_of(copy.names):
+            inode.detach()
+        return copy
+
+    def put_back(self, copy: Disk) -> None:
+        """The medium holds what was seen when ``copy`` was made; nothing may run here."""
+        self.names = copy.names
+        self._inodes = {inode.number: inode for inode in _inodes_of(self.names)}
+        self.power_loss(lambda _outcomes: 0)
+
+    def set_slowness(self, factor: float) -> None:
+        """Each request takes so many times as long as the device's own figures say."""
+        sound = self._sound_model
+        self.model = self.device.model = replace(
+            self.model,
+            positioning_ns=round(sound.positioning_ns * factor),
+            bytes_per_second=max(1, int(sound.bytes_per_second / factor)),
+            sync_overhead_ns=round(sound.sync_overhead_ns * factor),
+        )
+
+    def when_served(self, end_ns: int, fn: Callable[[], None]) -> None:
+        """Call ``fn`` when a request is done that is to be so at ``end_ns``.
+
+        Later by as long as the device has stood still in between.
+        """
+        device = self.device
+        stalled_ns = device.stalled_ns
+
+        def served() -> None:
+            if device.stalled_ns == stalled_ns:
+                fn()
+            else:
+                self.when_served(self.clock.now() + device.stalled_ns - stalled_ns, fn)
+
+        self.clock.at(end_ns, served)
 
     def name_step(self, event: str, *values: int) -> None:
         """A step that changed names; old changes of names settle by themselves."""
@@ -232,6 +325,12 @@ class Disk:
 
     def settle(self, inode: Inode, up_to: int) -> None:
         """The changes numbered below ``up_to`` have reached the medium."""
+        if self.misdirect is not None:
+            self.misdirect(inode, up_to)
+        self._forget(inode, up_to)
+
+    def _forget(self, inode: Inode, up_to: int) -> None:
+        """The changes numbered below ``up_to`` are not dirty any more."""
         self.dirty_bytes -= inode.settle(up_to)
         if not inode.changes:
             self._dirty.pop(inode.number, None)
@@ -248,7 +347,7 @@ class Disk:
         and succeeds, and what the medium holds of them is for a power loss to choose.
         """
         lost = lost_by_failure(inode, up_to, self.model.sector_bytes)
-        self.settle(inode, up_to)
+        self._forget(inode, up_to)
         inode.lost = lost
         inode.poison(error)
 
@@ -279,7 +378,7 @@ class Disk:
             if self.dirty_bytes > self._write_back_above_bytes:
                 self._write_back()
 
-        self.clock.at(done_ns, written)
+        self.when_served(done_ns, written)
 
     def may_admit(self, size_bytes: int) -> bool:
         """Whether so much may be written without passing the dirty limit."""

@@ -16,21 +16,17 @@ from typing import Final, Protocol
 
 from replicator.units import spell_duration
 from simulator.measures import FaultMark
-from simulator.scenario import (
-    LinkBandwidth,
-    LinkOutage,
-    LinkReset,
+from simulator.scenario_faults import (
+    ClockJump,
+    DiskFault,
+    Fault,
+    HostFault,
     Loss,
-    Pause,
+    OperatorFault,
     PowerLoss,
-    ProcessCrash,
-    SyncFailure,
 )
 
 SECOND_NS: Final = 1_000_000_000
-
-HostFault = PowerLoss | ProcessCrash | Pause | Loss | SyncFailure
-Fault = LinkOutage | LinkReset | LinkBandwidth | HostFault
 
 
 class Timeline(Protocol):
@@ -53,14 +49,14 @@ class Mark:
     cut_short: bool = False
 
 
-def why_not(fault: HostFault, *, lost: bool, powered: bool, running: bool) -> str:
+def why_not(fault: HostFault | OperatorFault, *, lost: bool, powered: bool, running: bool) -> str:
     """Why a fault cannot befall a host in this state, in words; empty when it can.
 
-    A loss and a power loss are the machine's: they need no process that runs.
+    What befalls the machine, its disks or its clock needs no process that runs.
     """
     if lost:
         return "it was lost by then"
-    if isinstance(fault, Loss | SyncFailure):
+    if isinstance(fault, Loss | DiskFault | ClockJump | OperatorFault):
         return ""
     if not powered:
         return "it had no power at that time"
@@ -131,20 +127,28 @@ class FaultMarks:
 
     # -- what happens to one -------------------------------------------------------------
 
-    def impossible(self, fault: HostFault, why: str) -> None:
+    def impossible(self, fault: Fault, why: str) -> None:
         """It could not happen: the run does not tell what the scenario asks."""
         what, at = fault.kind.replace("_", " "), spell_duration(fault.at_ns)
-        self.never_happened.append(f"the {what} of the {fault.host} at {at} never happened: {why}")
+        whose = f" of the {fault.host}" if hasattr(fault, "host") else ""
+        self.never_happened.append(f"the {what}{whose} at {at} never happened: {why}")
+
+    def withdraw(self, mark: Mark, fault: Fault, why: str) -> None:
+        """What was thought to have begun has had no effect at all: it never happened."""
+        self._marks.remove(mark)
+        self.impossible(fault, why)
 
     def instant(self, kind: str, where: str, note: str = "") -> None:
         """It happens now and is over."""
         now_ns = self._timeline.now()
         self._marks.append(Mark(kind, where, now_ns, now_ns, note))
 
-    def lasting(self, kind: str, where: str, duration_ns: int, end: Callable[[], None]) -> None:
+    def lasting(
+        self, kind: str, where: str, duration_ns: int, end: Callable[[], None], note: str = ""
+    ) -> Mark:
         """It begins now; ``end`` is called when its time is over."""
         now_ns = self._timeline.now()
-        mark = Mark(kind, where, now_ns, now_ns + duration_ns)
+        mark = Mark(kind, where, now_ns, now_ns + duration_ns, note)
         self._marks.append(mark)
         self._open += 1
 
@@ -155,6 +159,7 @@ class FaultMarks:
             end()
 
         self._timeline.at(now_ns + duration_ns, over)
+        return mark
 
     def down(
         self, kind: str, host: str, restart_ns: int, note: str = "", early_ns: int = 0

@@ -8,50 +8,53 @@ Loss and power loss are the machine's: they happen also while none of its proces
 what was to start those again does not.  A process crash, or a pause, of a host that is down
 cannot happen, and is said so.
 
-Models the faults of links and hosts, and syncs that fail: the process that gives up because of
-one is started again after the host's restart time.  Leaves out, until the bench of a later step
-draws whole plans: disks that lie, rot or fill, clocks that jump, operators who err.
+What befalls disks is in :mod:`simulator.disk_faults`, what befalls the link in
+:mod:`simulator.link_faults`.  The process that gives up because of a sync that failed is
+started again after the host's restart time.
+
+Leaves out, of the field's list: a wrong target, an upgrade in the middle, a rewind under load.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Final
 
 from replicator.errors import BadInput, ReplicatorError
 from replicator.units import spell_duration
-from simulator.fault_marks import Fault, FaultMarks, why_not
+from simulator.disk import Disk
+from simulator.disk_faults import DiskFaults
+from simulator.fault_marks import FaultMarks, why_not
 from simulator.host import Machine, World, keep_everything, lose_everything, seeded_choice
 from simulator.inode import Choose
-from simulator.link import Directions, Link
+from simulator.link import Link
+from simulator.link_faults import LinkFaults
 from simulator.measures import FaultMark
-from simulator.scenario import (
-    LinkBandwidth,
-    LinkOutage,
-    LinkReset,
+from simulator.scenario_faults import (
+    ClockJump,
+    DiskFault,
+    Fault,
+    LinkFault,
     Loss,
+    MachineFault,
     Pause,
     PowerLoss,
     ProcessCrash,
-    SyncFailure,
+    ReplicaRestored,
+    SecondSource,
+    SlowProcessor,
 )
+from simulator.scenario_keys import spell_signed_duration
+from simulator.systems.second_source import SECOND
 
-STEPS_INTO_ACTIVITY = 24
+STEPS_INTO_ACTIVITY: Final = 24
 """A power loss that waits for an activity strikes within so many storage steps of it."""
 
-_DIRECTIONS: Final[dict[str, Directions]] = {
-    "both": "both",
-    "to_replica": "to_b",
-    "to_source": "to_a",
-}
 
-
-@dataclass(slots=True, eq=False)
-class _FailingSyncs:
-    fault: SyncFailure
-    left: int
+def _nobody() -> Callable[[], None]:
+    raise NotImplementedError("in this world there is no second source")
 
 
 class FaultInjector:
@@ -63,6 +66,7 @@ class FaultInjector:
     restart_ns: how long each host takes to come back.
     start: boots a host's software again, by machine name.
     struck: called as ``struck(kind, machine name)`` right after a host has gone down.
+    second_source: starts one, and returns what takes it away again.
     seed: names what the faults leave open.
     """
 
@@ -73,19 +77,23 @@ class FaultInjector:
         restart_ns: dict[str, int],
         start: Callable[[str], None],
         struck: Callable[[str, str], None],
-        seed: int,
+        second_source: Callable[[], Callable[[], None]] = _nobody,
+        seed: int = 1,
     ) -> None:
         self._world = world
         self._seed = seed
-        self._link = link
         self._restart_ns = restart_ns
-        self._struck = struck
+        self._second_source = second_source
+        self._second_came = 0
+        """So often a second source has begun to stream or to synchronize."""
         self._marks = FaultMarks(world.clock, start, struck)
+        self._disks = DiskFaults(world, self._marks, seed)
+        self._links = LinkFaults(world, link, self._marks, struck, seed)
         self._waiting: list[tuple[PowerLoss, int]] = []
         self._armed: list[tuple[PowerLoss, int]] = []
-        self._failing: list[_FailingSyncs] = []
-        self._unanswered: set[str] = set()
-        """Hosts of which a sync has failed since their software was last started again."""
+        self._slow: dict[Machine, list[int]] = {}
+        self._copies: dict[int, dict[str, Disk]] = {}
+        """By the identity of a restoration: the disks that it will put back."""
         self._count = 0
         world.observers.append(self._observe)
 
@@ -102,13 +110,8 @@ class FaultInjector:
             "happened, because it never got there"
             for fault, _number in [*self._waiting, *self._armed]
         ]
-        never += [
-            f"{each.left} of {each.fault.count} failing syncs of the {each.fault.host} from "
-            f"{spell_duration(each.fault.at_ns)} on never happened: it synced no more than that"
-            for each in self._failing
-            if each.left
-        ]
-        return self._marks.never_happened + never
+        waiting = [*self._disks.still_waiting, *self._links.still_waiting]
+        return self._marks.never_happened + never + waiting
 
     def marks(self) -> list[FaultMark]:
         """The faults as they happened so far."""
@@ -117,20 +120,15 @@ class FaultInjector:
     def schedule(self, faults: tuple[Fault, ...]) -> None:
         """Let each fault happen at its time."""
         self._marks.schedule(faults, self._begin)
+        for fault in faults:
+            if isinstance(fault, ReplicaRestored):
+                self._world.clock.at(fault.at_ns - fault.age_ns, partial(self._copy, fault))
 
     # -- one fault -----------------------------------------------------------------
 
     def _begin(self, fault: Fault) -> None:
-        if isinstance(fault, LinkOutage):
-            self._outage(fault)
-            return
-        if isinstance(fault, LinkReset):
-            self._marks.instant("link_reset", "link")
-            self._link.reset()
-            return
-        if isinstance(fault, LinkBandwidth):
-            end = self._link.override_bandwidth(fault.bits_per_second)
-            self._marks.lasting("link_bandwidth", "link", fault.duration_ns, end)
+        if isinstance(fault, LinkFault):
+            self._links.begin(fault)
             return
         if isinstance(fault, PowerLoss) and fault.when is not None:
             self._count += 1
@@ -140,7 +138,17 @@ class FaultInjector:
         why = why_not(fault, lost=machine.lost, powered=machine.powered, running=machine.running)
         if why:
             self._marks.impossible(fault, why)
-        elif isinstance(fault, Pause):
+        elif isinstance(fault, DiskFault):
+            self._disks.begin(fault)
+        elif isinstance(fault, ReplicaRestored):
+            self._restore(machine, fault)
+        elif isinstance(fault, SecondSource):
+            self._second(fault)
+        else:
+            self._befall(machine, fault)
+
+    def _befall(self, machine: Machine, fault: MachineFault) -> None:
+        if isinstance(fault, Pause):
             self._marks.lasting("pause", fault.host, fault.duration_ns, machine.pause())
         elif isinstance(fault, PowerLoss):
             self._count += 1
@@ -149,37 +157,17 @@ class FaultInjector:
             self._disarm(machine)
             machine.crash_process()
             self._marks.down("process_crash", fault.host, self._restart_ns[fault.host])
-        elif isinstance(fault, SyncFailure):
-            self._failing.append(_FailingSyncs(fault, fault.count))
-            for disk in machine.disks.values():
-                disk.sync_fails = partial(self._sync_fails, fault.host)
+        elif isinstance(fault, SlowProcessor):
+            self._slow_down(machine, fault)
+        elif isinstance(fault, ClockJump):
+            machine.jump_clock(fault.by_ns)
+            note = f"by {spell_signed_duration(fault.by_ns)}"
+            self._marks.instant("clock_jump", fault.host, note)
         else:
             assert isinstance(fault, Loss)
             self._disarm(machine)
             machine.lose()
             self._marks.gone(fault.host)
-
-    def _outage(self, fault: LinkOutage) -> None:
-        direction = _DIRECTIONS[fault.direction]
-        self._link.partition(direction)
-
-        def heal() -> None:
-            self._struck("link_outage", "link")  # what would have been lost until now?
-            self._link.heal(direction)
-
-        self._marks.lasting("link_outage", "link", fault.duration_ns, heal)
-
-    # -- syncs that fail -----------------------------------------------------------
-
-    def _sync_fails(self, host: str, path: str) -> bool:
-        """Whether this sync of a host is one that has to fail."""
-        for each in self._failing:
-            if each.fault.host == host and each.left:
-                each.left -= 1
-                self._unanswered.add(host)
-                self._marks.instant("sync_failure", host, f"of {path}")
-                return True
-        return False
 
     def answers_for(self, host: str) -> bool:
         """A host's software has given up: is it because of a sync that failed here?
@@ -190,14 +178,54 @@ class FaultInjector:
         failure = machine.failure
         if isinstance(failure, BadInput) or not isinstance(failure, ReplicatorError):
             return False
-        if host not in self._unanswered:
+        if not self._disks.explains(host):
             return False
-        self._unanswered.discard(host)
         gave_up = [name for name, each in machine.processes.items() if each.failure is not None]
         machine.crash_process(*gave_up)
         note = f"{' and '.join(gave_up)} gave up after a sync that failed"
         self._marks.down("process_crash", host, self._restart_ns[host], note)
         return True
+
+    # -- what lasts, and old copies -------------------------------------------------
+
+    def _slow_down(self, machine: Machine, fault: SlowProcessor) -> None:
+        factors = self._slow.setdefault(machine, [])
+        factors.append(fault.factor)
+        machine.slowness = prod(factors)
+
+        def end() -> None:
+            factors.remove(fault.factor)
+            machine.slowness = prod(factors)
+
+        note = f"{fault.factor} times as slow"
+        self._marks.lasting("slow_processor", machine.name, fault.duration_ns, end, note)
+
+    def _second(self, fault: SecondSource) -> None:
+        if self._world.machine(SECOND).running:
+            self._marks.impossible(fault, "there was one at that time already")
+            return
+        stop, before = self._second_source(), self._second_came
+
+        def end() -> None:
+            stop()
+            if self._second_came == before:
+                self._marks.withdraw(mark, fault, "it never got through to the replica")
+
+        mark = self._marks.lasting("second_source", fault.host, fault.duration_ns, end)
+
+    def _copy(self, fault: ReplicaRestored) -> None:
+        """Somebody copies the replica's disks, for a day on which that copy is all there is."""
+        machine = self._world.machine(fault.host)
+        self._copies[id(fault)] = {name: disk.copy() for name, disk in machine.disks.items()}
+
+    def _restore(self, machine: Machine, fault: ReplicaRestored) -> None:
+        self._disarm(machine)
+        if machine.powered:
+            machine.lose_power(lose_everything)
+        for name, copy in self._copies.pop(id(fault)).items():
+            machine.disks[name].put_back(copy)
+        note = f"to {spell_duration(fault.age_ns)} before"
+        self._marks.down("replica_restored", fault.host, self._restart_ns[fault.host], note)
 
     # -- hosts ---------------------------------------------------------------------
 
@@ -217,6 +245,8 @@ class FaultInjector:
 
     def _observe(self, name: str, event: str, values: tuple[int | str, ...]) -> None:
         """A host says what it is doing: is a fault waiting for just that?"""
+        if name == SECOND and event == "synchronized":
+            self._second_came += 1
         if event != "activity" or not self._waiting:
             return
         for waiting in self._waiting:

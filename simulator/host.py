@@ -35,6 +35,10 @@ WALL_EPOCH_NS = 1_262_304_000_000_000_000
 """Wall clock at the start of a run: 2010-01-01, 00:00 UTC."""
 
 
+FOR_EVER_NS = 1 << 62
+"""Later than any instant of a run."""
+
+
 class Host:
     """One process of a machine; implements the port's ``Runtime``."""
 
@@ -136,6 +140,8 @@ class Machine:
         self.processes: dict[str, Host] = {}
         """The processes that run, by name."""
         self.wall_offset_ns = 0
+        self._clock_was: list[tuple[int, int]] = []
+        """Until when the wall clock had which offset, before each of its jumps."""
         self.slowness = 1
         self.boots = 0
         self.incarnations = 0
@@ -152,6 +158,25 @@ class Machine:
     def failure(self) -> BaseException | None:
         """What the first process that failed died of."""
         return next((h.failure for h in self.processes.values() if h.failure is not None), None)
+
+    def jump_clock(self, by_ns: int) -> None:
+        """Somebody sets the wall clock."""
+        self._clock_was.append((self.world.clock.now(), self.wall_offset_ns))
+        self.wall_offset_ns += by_ns
+
+    def instant_of(self, wall_ns: int) -> int:
+        """When the machine's wall clock showed a time, in ns since the start.
+
+        The first such instant: a clock that was set back shows a time twice.  A time that
+        was leapt over counts as the instant of the leap.
+        """
+        from_ns = 0
+        for until_ns, offset_ns in [*self._clock_was, (FOR_EVER_NS, self.wall_offset_ns)]:
+            instant_ns = wall_ns - WALL_EPOCH_NS - offset_ns
+            if instant_ns < until_ns:
+                return max(from_ns, instant_ns) if self._clock_was else instant_ns
+            from_ns = until_ns
+        return from_ns
 
     def add_disk(self, name: str, model: DiskModel) -> Disk:
         """Fit a disk; its steps go into the trace as ``machine/name event``."""

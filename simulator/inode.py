@@ -141,6 +141,13 @@ class Inode:
         copy.lost = None if self.lost is None else self.lost.fork()
         return copy
 
+    def detach(self) -> None:
+        """A fork gets its own maps, and all that it shows is durable: its base may change."""
+        blocks, hashes = self.blocks, self.hashes
+        self._blocks = {n: block for n in all_keys(blocks) if (block := blocks.get(n))}
+        self.hashes = {n: value for n in all_keys(hashes) if (value := hashes.get(n))}
+        self.settle(self.change_count())
+
     # -- who has it open -----------------------------------------------------------
 
     def opened(self, handle: Handle, holder: Holder) -> None:

@@ -19,7 +19,7 @@ Models
 * A chunk arrives one-way latency (half of RTT) plus jitter after its last byte was sent,
   never before an earlier chunk of its connection.
 * The bandwidth follows a schedule by time of day; :meth:`Link.override_bandwidth` stands over
-  it for a while.  Of several the one that began last counts.
+  it for a while, and others over latency and loss.  Of several the one that began last counts.
 * A partition, of one direction or both: what would arrive waits, and comes in order one
   round trip after the heal.  Several may overlap: a direction is open when each has ended.
   Acknowledgements travel the other way, so a connection whose acknowledgements are cut off
@@ -38,12 +38,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import sqrt
 from typing import Literal, Protocol
 
 from replicator.runtime import Clock
+from simulator.overrides import Overrides
 
 SECOND_NS = 1_000_000_000
 DAY_NS = 86_400 * SECOND_NS
@@ -193,6 +194,16 @@ class Line:
         self._held: list[Callable[[], None]] = []
         self._settled_ns = 0  # after a heal nothing arrives before this time
 
+    def change(self, model: LinkModel) -> None:
+        """What sets off from now on finds another line; what is under way arrives as before.
+
+        A receive window is agreed on with the connection: it stays.
+        """
+        self.model = model
+        self.latency_ns = model.rtt_ns // 2
+        self._stream_rate = model.stream_bytes_per_second()
+        self._rate = 0.0  # the next chunk finds its pace anew
+
     # -- transmitting ----------------------------------------------------------------
 
     def capacity_bytes_per_second(self, now_ns: int) -> float:
@@ -330,34 +341,6 @@ class Line:
             flow.lost(cause)
 
 
-class Overrides:
-    """Bandwidths that stand over the schedule's for a while, one on top of the other.
-
-    Arguments
-    ---------
-    changed: called with the rate that counts from now on; None for the schedule's.
-    """
-
-    def __init__(self, changed: Callable[[float | None], None]) -> None:
-        self._changed = changed
-        self._rates: dict[object, float] = {}
-
-    def begin(self, bits_per_second: float) -> Callable[[], None]:
-        """Put a rate on top; returns what takes it out again, wherever it then lies."""
-        token = object()
-        self._rates[token] = bits_per_second
-        self._tell()
-
-        def end() -> None:
-            self._rates.pop(token, None)
-            self._tell()
-
-        return end
-
-    def _tell(self) -> None:
-        self._changed(next(reversed(self._rates.values()), None))
-
-
 def _no_random() -> float:
     raise RuntimeError("a link with jitter needs a stream of random numbers")
 
@@ -387,7 +370,9 @@ class Link:
         self.to_a = Line(clock, model, f"{b_name}->{a_name}", random)
         self.to_b = Line(clock, model, f"{a_name}->{b_name}", random)
         self._clock = clock
-        self._overrides = Overrides(self._set_bandwidth)
+        self._bandwidths = Overrides(self._set_bandwidth)
+        self._latencies = Overrides(self._set_rtt)
+        self._losses = Overrides(self._set_loss)
 
     def line(self, direction: Direction) -> Line:
         return self.to_a if direction == "to_a" else self.to_b
@@ -421,7 +406,29 @@ class Link:
 
     def override_bandwidth(self, bits_per_second: float) -> Callable[[], None]:
         """Override the schedule in both directions (0 stops the link); returns what ends that."""
-        return self._overrides.begin(bits_per_second)
+        return self._bandwidths.begin(bits_per_second)
+
+    def override_rtt(self, rtt_ns: int) -> Callable[[], None]:
+        """Another round-trip time in place of the link's own; returns what ends that."""
+        return self._latencies.begin(rtt_ns)
+
+    def override_loss(self, loss: float) -> Callable[[], None]:
+        """Another share of lost packets in place of the link's own; returns what ends that."""
+        return self._losses.begin(loss)
+
+    def _set_rtt(self, rtt_ns: float | None) -> None:
+        self._change(replace(self.to_a.model, rtt_ns=int(self._own(rtt_ns, self.model.rtt_ns))))
+
+    def _set_loss(self, loss: float | None) -> None:
+        self._change(replace(self.to_a.model, loss=self._own(loss, self.model.loss)))
+
+    @staticmethod
+    def _own(figure: float | None, own: float) -> float:
+        return own if figure is None else figure
+
+    def _change(self, model: LinkModel) -> None:
+        for line in (self.to_a, self.to_b):
+            line.change(model)
 
     def _set_bandwidth(self, bits_per_second: float | None) -> None:
         for line in (self.to_a, self.to_b):

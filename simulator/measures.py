@@ -97,6 +97,7 @@ class Check:
     occasion: str
     """What gave rise to it: ``"power_loss of replica"``, ``"end of run"``."""
     holds: bool
+    """As far as the faults until then let it: see :mod:`simulator.expectations`."""
     detail: str = ""
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from replicator.units import format_bytes, format_seconds
+from simulator.expectations import DURABLE, Expectation, Expectations
 from simulator.measures import SEVERITY, RunResult, Verdict
 from simulator.scenario import Scenario
 from simulator.systems.byte_level import SOURCE
 
 SECOND_NS = 1_000_000_000
+NAMED_WHEN_MISSED = (DURABLE,)
+"""Checks that are missed in the open only: by named damage, or by a claim of less.
+
+That the claim is true is another check, of the prefix, and of the same image.
+"""
 
 
 def measure_objectives(scenario: Scenario, result: RunResult) -> list[tuple[Verdict, str]]:
@@ -117,20 +123,37 @@ def _missed(name: str, measured: float, wanted: float) -> str:
     return f"{label}: {amounts[0]} measured, at most {amounts[1]} wanted"
 
 
-def settle_verdict(result: RunResult, found: list[tuple[Verdict, str]]) -> None:
+def settle_verdict(
+    result: RunResult,
+    found: list[tuple[Verdict, str]],
+    expectations: Expectations | None = None,
+) -> None:
     """Give the record its verdict, the worst of all, and its reasons.
 
-    ``found`` is what neither the checks nor the objectives of the record tell.
+    Arguments
+    ---------
+    found: what neither the checks nor the objectives of the record tell.
+    expectations: how far each invariant can be kept; None for in full.
     """
-    broken = [
-        (
-            Verdict.SAFETY,
-            f"{check.invariant} is broken at {check.at_seconds:.1f} s "
-            f"({check.occasion}): {check.detail}",
-        )
-        for check in result.checks
-        if not check.holds
-    ]
+    expected = expectations or Expectations((), ())
+    broken: list[tuple[Verdict, str]] = []
+    lost: dict[str, list[str]] = {}
+    for number, check in enumerate(result.checks):
+        if check.holds:
+            continue
+        cell = expected.cell(check.invariant, check.at_seconds)
+        where = f"at {check.at_seconds:.1f} s ({check.occasion}): {check.detail}"
+        if cell.expectation is Expectation.BY_DESIGN:
+            because = expected.because_of(check.invariant, check.at_seconds)
+            said = f"{check.invariant} cannot be kept under the {because}: {cell.why}"
+            lost.setdefault(said, []).append(where)
+        elif cell.expectation is Expectation.DETECTED and check.invariant in NAMED_WHEN_MISSED:
+            result.checks[number] = replace(check, holds=True, detail=f"named: {check.detail}")
+        else:
+            broken.append((Verdict.SAFETY, f"{check.invariant} is broken {where}"))
+    for said, places in lost.items():
+        more = f"; {len(places) - 1} more checks found it so" if len(places) > 1 else ""
+        broken.append((Verdict.UNRECOVERABLE, f"{said}. Found {places[0]}{more}"))
     missed = [(Verdict.OBJECTIVE, text) for text in missed_objectives(result)]
     reasons = sorted(broken + found + missed, key=lambda reason: SEVERITY.index(reason[0]))
     if reasons:

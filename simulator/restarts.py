@@ -3,7 +3,8 @@
 The replicator is made to end with an error when its storage fails, and to recover at the
 next start.  So an end that a fault of the same machine explains is no defect, if the next
 start lasts.  One that nothing explains, or that comes again, leaves the set unprotected
-until somebody acts: a breach of liveness.
+until somebody acts: a breach of liveness.  Programs that end for want of room are not the
+replicator: while somebody else fills a volume of their machine they may do so each time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Callable, Iterable
 from simulator.measures import FaultMark, Verdict
 
 SECOND_NS = 1_000_000_000
+PROGRAMS = "programs"
+"""The process of what writes at the source."""
 
 
 class Restarts:
@@ -41,6 +44,8 @@ class Restarts:
         why: its last words.
         for_good: it asks not to be started again.
         """
+        if process == PROGRAMS and self._is_full(machine, now_ns / SECOND_NS):
+            return not for_good
         again = process in self._ended
         self._ended.add(process)
         if again or for_good:
@@ -55,3 +60,11 @@ class Restarts:
             (Verdict.LIVENESS, f"the {process} ended by itself {at}, {reason}: {why}")
         )
         return not self.given_up
+
+    def _is_full(self, machine: str, now_seconds: float) -> bool:
+        return any(
+            fault.kind == "disk_full"
+            and fault.where == machine
+            and fault.start_seconds <= now_seconds <= (fault.end_seconds or now_seconds)
+            for fault in self._faults()
+        )

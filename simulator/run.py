@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from replicator.errors import BadInput, ReplicatorError
 from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
+from simulator.expectations import DURABLE, Expectation, Expectations
 from simulator.faults import FaultInjector
 from simulator.host import lose_everything, seeded_choice
 from simulator.judgement import SECOND_NS, Claim
@@ -25,6 +26,7 @@ from simulator.sampling import Sampler
 from simulator.scenario import Scenario
 from simulator.scenario_world import ScenarioWorld
 from simulator.systems.byte_level import REPLICA, SOURCE
+from simulator.systems.second_source import SECOND, SecondSource
 from simulator.takeover import Takeover
 
 EXAMINATIONS = 20
@@ -58,7 +60,13 @@ class ScenarioRun:
         }
         self._fault_seed = self.seed if scenario.fault_seed is None else scenario.fault_seed
         self.faults = FaultInjector(
-            self.world, self.link, self._restart_ns, self._start, self._struck, self._fault_seed
+            self.world,
+            self.link,
+            self._restart_ns,
+            self._start,
+            self._struck,
+            self._start_second_source,
+            self._fault_seed,
         )
         self.sampler = Sampler(built)
         self.restarts = Restarts(self.faults.marks)
@@ -67,6 +75,9 @@ class ScenarioRun:
         """Since the source is lost."""
         self._last_prefix = (0, 0)
         self._defects: list[str] = []
+        self._second: SecondSource | None = None
+        self._by_design: list[str] = []
+        """What was lost because of faults that leave no choice."""
         self._fatal: BaseException | None = None
         """An error of the input or of this program: not the replicator's to answer for."""
         self.world.observers.append(self._observe)
@@ -81,6 +92,12 @@ class ScenarioRun:
             host = self.system.start_replica()
             if self._takeover is not None and self._takeover.report is None:
                 self._takeover.begin(host)
+
+    def _start_second_source(self) -> Callable[[], None]:
+        if self._second is None:
+            self._second = SecondSource(self.system, self.link)
+        self._second.start()
+        return self._second.stop
 
     def _struck(self, kind: str, name: str) -> None:
         """A host has gone down, or an outage ends: judge the image and what would be lost."""
@@ -128,13 +145,26 @@ class ScenarioRun:
         return self.oracle.examine(replica.disks, lose_everything, mount=False).claim
 
     def _observe(self, machine: str, event: str, values: tuple[int | str, ...]) -> None:
-        if event == "programs_done":
+        if machine == SECOND:
+            failure = self.world.machine(SECOND).failure
+            if event == "failed" and not isinstance(failure, ReplicatorError):
+                self._fatal = failure
+        elif event == "programs_done":
             self._programs_done = True
         elif event == "failed":
             if not self.faults.answers_for(machine):
                 self.world.clock.soon(lambda: self._software_failed(machine))
         elif event in ("store_lost_acknowledged", "replica_went_back"):
-            self._defects.append(f"{event.replace('_', ' ')}: {values}")
+            self._lost_promises(f"{event.replace('_', ' ')}: {values}", event)
+
+    def _lost_promises(self, text: str, event: str) -> None:
+        """What had been promised is not there: a defect, unless a fault leaves no choice."""
+        expectations = Expectations(self.scenario.faults, self.faults.marks())
+        cell = expectations.cell(DURABLE, self.world.clock.now() / SECOND_NS)
+        if cell.expectation is Expectation.BY_DESIGN:
+            self._by_design.append(f"{text}; {cell.why}")
+        elif event == "store_lost_acknowledged" or cell.expectation is Expectation.HOLDS:
+            self._defects.append(text)
 
     def _software_failed(self, name: str) -> None:
         """A process ended with an error: the machine's service manager sees it, and acts."""
@@ -265,6 +295,7 @@ class ScenarioRun:
 
     def _found(self) -> list[tuple[Verdict, str]]:
         found = [(Verdict.SAFETY, defect) for defect in self._defects]
+        found += [(Verdict.UNRECOVERABLE, lost) for lost in self._by_design]
         found += self.restarts.found
         found += [(Verdict.INCONCLUSIVE, text) for text in self.faults.never_happened]
         if self._defects or self.restarts.given_up:

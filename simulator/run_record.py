@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from simulator.expectations import Expectations
 from simulator.judgement import TruthView
 from simulator.measures import (
     Check,
@@ -110,7 +111,7 @@ def make_record(
         live=live,
     )
     unanswered = measure_objectives(scenario, result)
-    settle_verdict(result, o.found + unanswered)
+    settle_verdict(result, o.found + unanswered, Expectations(scenario.faults, o.faults))
     return result
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from replicator.source import SourceState
-from simulator.host import WALL_EPOCH_NS
 from simulator.judgement import SECOND_NS
 from simulator.measures import Samples
 from simulator.run_record import in_aftermath
@@ -99,5 +98,5 @@ class Sampler:
         store = replica.store
         have = truth.instant_of(store.epoch, store.applied)
         until_ns = truth.times_ns[have + 1] if have < truth.instant else now_ns
-        wall_zero_ns = WALL_EPOCH_NS + system.source_machine.wall_offset_ns
-        self.telemetry.as_of(now_ns, store.as_of_ns - wall_zero_ns, until_ns)
+        as_of_ns = system.source_machine.instant_of(store.as_of_ns)
+        self.telemetry.as_of(now_ns, as_of_ns, until_ns)

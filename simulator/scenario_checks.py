@@ -18,21 +18,24 @@ from replicator.toml_errors import Remark
 from replicator.toml_text import KeyPath, dotted
 from simulator.exchange.load import LoadConfig
 from simulator.exchange.small_pages import BODY_BYTES, EXTENT_PAGES, PAGE_BYTES
+from simulator.fault_checks import contradictions_of_one
 from simulator.link import DAY_NS, LinkModel
-from simulator.scenario_model import (
-    Link,
+from simulator.scenario_faults import (
     Loss,
     Pause,
     PowerLoss,
     ProcessCrash,
-    Scenario,
-    StoreStream,
+    ReplicaRestored,
+    SlowProcessor,
 )
+from simulator.scenario_model import Link, Scenario, StoreStream
 from simulator.traces import read_writes
 
 LARGEST_LOOK: Final = 500_000
 """So many writes of a trace are read to know its average rate."""
 MOST_MESSAGES_PER_SECOND: Final = 1_000_000
+_OF_A_HOST: Final = (Loss, Pause, PowerLoss, ProcessCrash, SlowProcessor, ReplicaRestored)
+"""Faults that a host has to be up for, or that take it down."""
 
 
 # -- contradictions --------------------------------------------------------------------
@@ -75,6 +78,7 @@ def _fault_contradictions(scenario: Scenario) -> Iterator[Remark]:
                 "only the replica applies: write host = replica",
                 'Write host = "replica", or when = "resynchronize", or leave when out.',
             )
+        yield from contradictions_of_one(scenario, index, fault)
 
 
 def _link_contradictions(link: Link) -> Iterator[Remark]:
@@ -192,24 +196,24 @@ def _fault_doubts(scenario: Scenario) -> Iterator[Remark]:
     """Faults of a host that is down at their time, as far as that is known beforehand."""
     down: dict[str, tuple[int, int, bool]] = {}  # until when, by which fault, without power
     for index, fault in sorted(enumerate(scenario.faults), key=lambda pair: pair[1].at_ns):
-        if not isinstance(fault, Loss | Pause | PowerLoss | ProcessCrash):
+        if not isinstance(fault, _OF_A_HOST):
             continue
         if isinstance(fault, PowerLoss) and fault.when is not None:
             continue  # it waits until the host is up, and strikes nobody knows when
         host, at_ns = fault.host, fault.at_ns
         until_ns, by, dark = down.get(host, (0, 0, False))
-        is_power = isinstance(fault, PowerLoss)
+        is_power = isinstance(fault, PowerLoss | ReplicaRestored)
         happens = True
         if at_ns < until_ns:
-            happens = isinstance(fault, Loss) or (is_power and not dark)
+            happens = isinstance(fault, Loss | ReplicaRestored) or (is_power and not dark)
             yield _remark_of_overlap(fault, index, until_ns, by, happens)
-        if happens and isinstance(fault, PowerLoss | ProcessCrash):
+        if happens and isinstance(fault, PowerLoss | ProcessCrash | ReplicaRestored):
             restart_ns = getattr(fault, "restart_ns", None) or getattr(scenario, host).restart_ns
             down[host] = (at_ns + restart_ns, index, is_power)
 
 
 def _remark_of_overlap(
-    fault: Loss | Pause | PowerLoss | ProcessCrash,
+    fault: Loss | Pause | PowerLoss | ProcessCrash | SlowProcessor | ReplicaRestored,
     index: int,
     until_ns: int,
     by: int,

@@ -42,6 +42,32 @@ SamplingInterval = Annotated[
         at_least=1_000_000,
     ),
 ]
+
+
+def _read_signed_duration_ns(given: object) -> int:
+    text = given.strip() if isinstance(given, str) else given
+    if isinstance(text, str) and text[:1] in ("-", "+"):
+        value_ns = units.parse_duration_ns(text[1:].lstrip())
+        return -value_ns if text[0] == "-" else value_ns
+    return units.parse_duration_ns(text)
+
+
+def spell_signed_duration(time_ns: int) -> str:
+    """-5000000000 -> ``-5s``."""
+    return ("-" if time_ns < 0 else "") + units.spell_duration(abs(time_ns))
+
+
+SignedDuration = Annotated[
+    int,
+    Quantity(
+        kind="duration, with or without a sign",
+        pattern=rf"[-+]? ?{DURATION_PATTERN}",
+        examples=("1h", "-90s"),
+        read=_read_signed_duration_ns,
+        spell=spell_signed_duration,
+        at_least=-(2**63),
+    ),
+]
 PositiveFrequency = Annotated[
     float, quantity(units.FREQUENCY, units.spell_frequency, positive=True, at_least=1e-9)
 ]

@@ -32,12 +32,9 @@ from replicator.toml_keys import (
 from simulator.exchange.load import LoadConfig
 from simulator.exchange.small_store import SmallStoreConfig
 from simulator.link import LinkModel
+from simulator.scenario_faults import Fault
 from simulator.scenario_hosts import ReplicaHost, SourceHost
 from simulator.scenario_keys import DAY_NS, PositiveFrequency, SamplingInterval, TimeOfDay
-
-HostName = Literal["source", "replica"]
-Survival = Literal["seeded", "none", "all"]
-
 
 # --- the write stream ---------------------------------------------------------------------
 
@@ -202,91 +199,6 @@ class Link(Table):
     jitter_ns: Duration = key("jitter", "Largest addition to the one-way latency.", "0ms")
     mss_bytes: int = key("mss", "Payload bytes of one TCP segment.", 1460, ge=88, le=65_495)
     schedule: tuple[ScheduleEntry, ...] = key(None, "Other bandwidths by time of day.", ())
-
-
-# --- faults -------------------------------------------------------------------------------
-
-
-class LinkOutage(Table):
-    """Nothing passes; connections stay up until a side gives them up."""
-
-    kind: Literal["link_outage"] = key(None, "The link is down for a while.", REQUIRED)
-    at_ns: Duration = key("at", "When, after the start.", REQUIRED)
-    duration_ns: PositiveDuration = key("duration", "How long.", REQUIRED)
-    direction: Literal["both", "to_replica", "to_source"] = key(
-        None, "Which way nothing passes.", "both"
-    )
-
-
-class LinkReset(Table):
-    """All connections are reset, with data in flight."""
-
-    kind: Literal["link_reset"] = key(None, "Connections are reset.", REQUIRED)
-    at_ns: Duration = key("at", "When, after the start.", REQUIRED)
-
-
-class LinkBandwidth(Table):
-    """The link has another bandwidth for a while."""
-
-    kind: Literal["link_bandwidth"] = key(None, "The bandwidth changes for a while.", REQUIRED)
-    at_ns: Duration = key("at", "When, after the start.", REQUIRED)
-    bits_per_second: BitRate = key("bandwidth", "Bandwidth meanwhile.", REQUIRED)
-    duration_ns: PositiveDuration = key("duration", "How long.", REQUIRED)
-
-
-class PowerLoss(Table):
-    """The machine stops at once; of its unsynced writes a legal subset survives."""
-
-    kind: Literal["power_loss"] = key(None, "A host loses power and restarts.", REQUIRED)
-    at_ns: Duration = key("at", "When, after the start.", REQUIRED)
-    host: HostName = key(None, "Which host.", REQUIRED)
-    survive: Survival = key(
-        None, "Unsynced writes that survive: a subset drawn by seed, none, all.", "seeded"
-    )
-    when: Literal["apply", "checkpoint", "resynchronize"] | None = key(
-        None, "From `at` on, wait until the host is in this activity.", None
-    )
-    restart_ns: PositiveDuration | None = key("restart", "Instead of the host's figure.", None)
-
-
-class ProcessCrash(Table):
-    """The process dies; what it wrote stays in the page cache."""
-
-    kind: Literal["process_crash"] = key(None, "A process dies and restarts.", REQUIRED)
-    at_ns: Duration = key("at", "When, after the start.", REQUIRED)
-    host: HostName = key(None, "Which host.", REQUIRED)
-
-
-class Pause(Table):
-    """The host stands still and goes on as if nothing had been."""
-
-    kind: Literal["pause"] = key(None, "A host stands still for a while.", REQUIRED)
-    at_ns: Duration = key("at", "When, after the start.", REQUIRED)
-    host: HostName = key(None, "Which host.", REQUIRED)
-    duration_ns: PositiveDuration = key("duration", "How long.", REQUIRED)
-
-
-class Loss(Table):
-    """The machine and its disks are gone; the loss of the source leads to failover."""
-
-    kind: Literal["loss"] = key(None, "A host is gone for ever.", REQUIRED)
-    at_ns: Duration = key("at", "When, after the start.", REQUIRED)
-    host: HostName = key(None, "Which host.", REQUIRED)
-
-
-class SyncFailure(Table):
-    """Syncs fail; a process that gives up because of it restarts, its host's page cache stays."""
-
-    kind: Literal["sync_failure"] = key(None, "Syncs of a host's disks fail.", REQUIRED)
-    at_ns: Duration = key("at", "From when on, after the start.", REQUIRED)
-    host: HostName = key(None, "Which host.", REQUIRED)
-    count: int = key(None, "So many syncs, one after the other.", 1, ge=1, le=1_000)
-
-
-Fault = Annotated[
-    LinkOutage | LinkReset | LinkBandwidth | PowerLoss | ProcessCrash | Pause | Loss | SyncFailure,
-    Field(discriminator="kind"),
-]
 
 
 # --- failover, objectives, the whole ------------------------------------------------------

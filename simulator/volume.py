@@ -178,7 +178,7 @@ class SimFile:
         if not inode.resident:
             done: Completion[None] = Completion()
             end_ns = disk.device.book(disk.clock.now(), min(length, max(0, inode.size - offset)), 1)
-            disk.clock.at(end_ns, lambda: done.set(None))
+            disk.when_served(end_ns, lambda: done.set(None))
             await done
             self._check()
             if offset + length >= inode.size:
@@ -196,7 +196,7 @@ class SimFile:
         self._check()
         inode, disk = self.inode, self._disk
         if disk.sync_lies:
-            disk.step("lie", inode.number)
+            disk.lie_about(inode)
             return
         up_to, boot = inode.change_count(), disk.boots
         end_ns = disk.device.book(disk.clock.now(), inode.dirty_bytes, inode.dirty_runs)
@@ -205,7 +205,7 @@ class SimFile:
             disk.watch_sync(inode.number, self._holder)
         if end_ns > disk.clock.now():
             done: Completion[None] = Completion()
-            disk.clock.at(end_ns, lambda: done.set(None))
+            disk.when_served(end_ns, lambda: done.set(None))
             await done
         self._check()
         if disk.boots != boot:
@@ -370,7 +370,7 @@ class SimVolume:
         disk = self.disk
         directory = disk.names.directory(path)
         if disk.sync_lies:
-            disk.step("lie", directory.number)
+            disk.lie_about_names(directory)
             return
         up_to, boot = disk.names.changes, disk.boots
         end_ns = disk.device.book(disk.clock.now(), 4096, 1) + disk.model.sync_overhead_ns
@@ -378,7 +378,7 @@ class SimVolume:
             disk.watch_sync(directory.number, self._holder)
         if end_ns > disk.clock.now():
             done: Completion[None] = Completion()
-            disk.clock.at(end_ns, lambda: done.set(None))
+            disk.when_served(end_ns, lambda: done.set(None))
             await done
         self._check()
         if disk.boots != boot:

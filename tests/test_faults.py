@@ -21,7 +21,7 @@ RESTARTS = '[source]\nrestart = "10s"\n[replica]\nrestart = "10s"\n'
 TEXT = BASE.replace("[source.disk]", RESTARTS + "[source.disk]")
 
 
-def fault(kind: str, at: int, host: str = "", **more: object) -> str:
+def fault(kind: str, at: float, host: str = "", **more: object) -> str:
     """A table of a fault at a time in seconds."""
     keys = {"kind": kind, "at": f"{at}s", **({"host": host} if host else {}), **more}
     lines = [f"{k} = {v}" if isinstance(v, int) else f'{k} = "{v}"' for k, v in keys.items()]

@@ -407,6 +407,49 @@ def test_many_errors_share_a_remedy_that_says_where_to_look() -> None:
     assert "docs/scenarios.md" in raised.value.remedy
 
 
+FAULT = '[[faults]]\nkind = "{kind}"\nat = "1m"\n{keys}\n'
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "message"),
+    [
+        ("disk_full", 'host = "replica"\nduration = "1s"\nvolume = "spool"', "no spool, the"),
+        ("disk_slow", 'host = "source"\nduration = "1s"\nvolume = "journal"', "no journal"),
+        ("misdirected_write", 'host = "source"\nvolume = "journal"', "no journal, the replica"),
+        ("bit_rot", 'host = "source"\nwhere = "home"', "the source has no home, the replica"),
+        ("bit_rot", 'host = "replica"\nwhere = "spool"', "the replica has no spool"),
+        (
+            "disk_full",
+            'host = "replica"\nduration = "1s"\nfree = "1TB"',
+            "1TB of free room is all of replica.disk (300GB), or more",
+        ),
+        ("link_loss", 'loss = "100%"\nduration = "1s"', "no packet ever arrives"),
+        ("clock_jump", 'host = "source"\nby = "0s"', "jumps by nothing"),
+        ("clock_jump", 'host = "source"\nby = "-90"', "has no unit"),
+        ("replica_restored", 'age = "2m"', "2m before 1m there was no replica to copy"),
+        ("disk_slow", 'host = "source"\nduration = "1s"\nfactor = 1', "must be more than 1"),
+        ("lost_flush", 'host = "source"', "faults.2.duration: this key is missing"),
+    ],
+)
+def test_faults_that_contradict_themselves_are_refused(kind: str, keys: str, message: str) -> None:
+    text = SMALL + FAULT.format(kind=kind, keys=keys)
+    first = 1 + SMALL.count("\n")
+    [error] = errors_of(text)
+    assert message in error, error
+    name, line = error.split(":")[:2]
+    assert name == "small.toml" and first <= int(line) <= first + 6
+
+
+def test_a_signed_duration_is_read_and_spelled() -> None:
+    from simulator.scenario_keys import spell_signed_duration
+
+    for spelled, seconds in (("-90s", -90), ("+1m30s", 90), ("1h", 3600)):
+        text = SMALL + FAULT.format(kind="clock_jump", keys=f'host = "source"\nby = "{spelled}"')
+        jump = load(text).faults[2]
+        assert isinstance(jump, sc.ClockJump) and jump.by_ns == seconds * 10**9
+    assert spell_signed_duration(-90 * 10**9) == "-1m30s"
+
+
 # --- doubts -------------------------------------------------------------------------------
 
 
@@ -461,6 +504,16 @@ CRASH = '[[faults]]\nkind = "process_crash"\nhost = "{host}"\nat = "{at}"\n'
             CRASH.format(host="replica", at="5m10s").replace("process_crash", "pause")
             + 'duration = "1s"\n',
             "the pause cannot happen",
+        ),
+        (
+            CRASH.format(host="replica", at="5m10s").replace("process_crash", "slow_processor")
+            + 'duration = "1s"\n',
+            "the slow processor cannot happen",
+        ),
+        (
+            '[[faults]]\nkind = "replica_restored"\nat = "7m"\nage = "1m"\n'
+            + CRASH.format(host="replica", at="7m44s"),
+            "at 7m44s the replica is down until 7m45s",
         ),
         (
             CRASH.format(host="source", at="1m")

@@ -14,6 +14,7 @@ power_loss       **has no counterpart**: what a process wrote stays in this mach
                  listed among what was left out.  It strikes at its time, not in the
                  middle of an activity.
 sync_failure     **has no counterpart**: no sync of this machine's disk is made to fail
+all others       **have no counterpart**, for the reasons in :data:`WITHOUT_COUNTERPART`
 ===============  =======================================================================
 
 Faults that fall together are told apart as in :mod:`simulator.faults`: see
@@ -25,10 +26,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from simulator.fault_marks import SECOND_NS, Fault, FaultMarks, Timeline, why_not
+from simulator.fault_marks import SECOND_NS, FaultMarks, Timeline, why_not
 from simulator.live.machines import LiveLink, Machines
 from simulator.measures import FaultMark
-from simulator.scenario import (
+from simulator.scenario_faults import (
+    Fault,
     LinkBandwidth,
     LinkOutage,
     LinkReset,
@@ -36,11 +38,27 @@ from simulator.scenario import (
     Pause,
     PowerLoss,
     ProcessCrash,
-    SyncFailure,
 )
 from simulator.systems.byte_level import SOURCE
 
 _STAND_IN: Final = "kill -9 in place of a power loss"
+WITHOUT_COUNTERPART: Final[dict[str, str]] = {
+    "link_latency": "the relay kept its round-trip time",
+    "link_loss": "the relay kept its packet loss",
+    "link_corruption": "no byte was flipped",
+    "sync_failure": "no sync was made to fail",
+    "slow_processor": "no process was slowed down",
+    "clock_jump": "no clock was set, for all processes share this machine's",
+    "disk_full": "no volume was filled",
+    "disk_slow": "this machine's disk is as fast as it is",
+    "disk_stall": "this machine's disk did not stand still",
+    "lost_flush": "no sync of this machine's disk lied",
+    "bit_rot": "no bit was flipped",
+    "misdirected_write": "no write went astray",
+    "replica_restored": "the replica kept its files",
+    "second_source": "no second source was started",
+}
+"""By kind of fault: what did not happen to the real machine."""
 
 
 class LiveFaults:
@@ -107,6 +125,13 @@ class LiveFaults:
             end = self._link.override_bandwidth(fault.bits_per_second)
             self._marks.lasting("link_bandwidth", "link", fault.duration_ns, end)
             return
+        if not isinstance(fault, PowerLoss | ProcessCrash | Pause | Loss):
+            whose = f" of {fault.host}" if hasattr(fault, "host") else ""
+            self.without_counterpart.append(
+                f"{fault.kind}{whose} at {fault.at_ns / SECOND_NS:g} s: "
+                f"{WITHOUT_COUNTERPART[fault.kind]}"
+            )
+            return
         host = fault.host
         why = why_not(
             fault,
@@ -121,10 +146,6 @@ class LiveFaults:
             self._marks.lasting("pause", host, fault.duration_ns, end)
         elif isinstance(fault, Loss):
             self._lose(fault)
-        elif isinstance(fault, SyncFailure):
-            self.without_counterpart.append(
-                f"sync_failure of {host} at {fault.at_ns / SECOND_NS:g} s: no sync was made to fail"
-            )
         else:
             self._crash(fault)
 

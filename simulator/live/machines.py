@@ -16,10 +16,10 @@ from typing import Final
 from replicator.config import LoadedConfiguration, load_configuration
 from replicator.host.status_reader import read_status
 from replicator.status_view import StatusView
-from simulator.link import Overrides
 from simulator.live.children import Child, ChildFailed
 from simulator.live.layout import Layout
 from simulator.live.programs import READY, ProgramsSpecification, stream_figures
+from simulator.overrides import Overrides
 from simulator.scenario import Scenario
 from simulator.systems.byte_level import PROGRAMS, REPLICA, SENDER, SOURCE
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from simulator.link import Overrides
 from simulator.live.faults import LiveFaults
+from simulator.overrides import Overrides
 from simulator.runtime import SimClock
 from simulator.scenario import parse_scenario
 from simulator.systems.byte_level import REPLICA, SOURCE
@@ -145,3 +145,28 @@ def test_failing_syncs_have_no_counterpart() -> None:
     assert notes.faults.without_counterpart == [
         "sync_failure of replica at 10 s: no sync was made to fail"
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (fault("disk_full", 10, REPLICA, duration="5s"), "disk_full of replica at 10 s: no volume"),
+        (fault("link_latency", 10, rtt="1s", duration="5s"), "link_latency at 10 s: the relay"),
+        (fault("replica_restored", 10, age="5s"), "replica_restored of replica at 10 s: the"),
+    ],
+)
+def test_faults_of_the_emulated_world_alone_are_told(text: str, says: str) -> None:
+    notes = Notes(text)
+    assert notes.until(60) == [] and times(notes) == []
+    [said] = notes.faults.without_counterpart
+    assert said.startswith(says)
+
+
+def test_each_kind_of_fault_happens_or_is_told() -> None:
+    from simulator.expectations import ROWS
+    from simulator.live.faults import WITHOUT_COUNTERPART
+
+    happens = {"process_crash", "pause", "loss", "power_loss", "link_outage", "link_reset"}
+    kinds = {row.kind for row in ROWS}
+    assert kinds - set(WITHOUT_COUNTERPART) == happens | {"link_bandwidth"}
+    assert set(WITHOUT_COUNTERPART) <= kinds

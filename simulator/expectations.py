@@ -1,0 +1,331 @@
+"""Fault by invariant, as data: what holds, what is detected, what no design can give.
+
+A run's verdict is driven by it (:mod:`simulator.objectives`), and the table of
+``docs/invariants.md`` is made from it.  To renew the page::
+
+    .venv/bin/python -m simulator.expectations
+
+**holds** is the rule, and needs no entry here.  **detected**: the promise itself cannot be
+kept, and the replicator says so: it names the damage, or claims no more than it has, and the
+source repairs it.  **by design**: not even that; a run that meets it is *unrecoverable* and
+names what was lost.  Each weaker cell has its reason.  Of several faults the weakest cell
+counts, from the instant on at which each really happened.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Final
+
+from simulator.measures import FaultMark
+from simulator.scenario_faults import Fault
+
+PREFIX: Final = "prefix"
+DURABLE: Final = "durable means durable"
+MOUNTABLE: Final = "mountable"
+USABLE: Final = "usable copy"
+ONE_SOURCE: Final = "one source"
+BOUNDS: Final = "bounds"
+TELEMETRY: Final = "honest telemetry"
+LIVENESS: Final = "liveness"
+INVARIANTS: Final = (
+    PREFIX,
+    DURABLE,
+    MOUNTABLE,
+    USABLE,
+    ONE_SOURCE,
+    BOUNDS,
+    TELEMETRY,
+    LIVENESS,
+)
+
+
+class Expectation(IntEnum):
+    """How far an invariant can be kept under a fault; the weakest is the largest."""
+
+    HOLDS = 0
+    DETECTED = 1
+    BY_DESIGN = 2
+
+    @property
+    def words(self) -> str:
+        return self.name.lower().replace("_", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One field of the table."""
+
+    expectation: Expectation
+    why: str
+    """Why it is no better, as half a sentence."""
+
+
+HOLDS: Final = Cell(Expectation.HOLDS, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One kind of fault, or one place of it."""
+
+    kind: str
+    of: str = ""
+    """Of which host, or in whose bytes; empty for all."""
+    weaker: Mapping[str, Cell] = field(default_factory=dict)
+    """By invariant: the cells that do not simply hold."""
+    shown_by: tuple[str, ...] = ()
+    """Test files, without ``tests/`` and ``.py``."""
+
+    @property
+    def words(self) -> str:
+        what = self.kind.replace("_", " ")
+        return f"{what} ({self.of})" if self.of else what
+
+    def cell(self, invariant: str) -> Cell:
+        """What holds of an invariant under this fault."""
+        return self.weaker.get(invariant, HOLDS)
+
+
+def _detected(why: str) -> Cell:
+    return Cell(Expectation.DETECTED, why)
+
+
+def _by_design(why: str) -> Cell:
+    return Cell(Expectation.BY_DESIGN, why)
+
+
+_NAMED: Final = "it is named as damage and fetched from the source again"
+_UNREAD: Final = (
+    "pages of the copy carry no checksum of the replicator's own: until a comparison reads them "
+    "nobody can know"
+)
+_LAST_RECORD: Final = (
+    "rot in the newest record looks like a write that a power loss has cut off: home is ahead of "
+    "the journal then, until the source has sent that record again"
+)
+
+ROWS: Final = (
+    Row("link_outage", shown_by=("test_run", "test_faults")),
+    Row("link_reset", shown_by=("test_faults", "network/test_faults")),
+    Row("link_bandwidth", shown_by=("test_faults",)),
+    Row("link_latency", shown_by=("test_link_faults",)),
+    Row("link_loss", shown_by=("test_link_faults",)),
+    Row("link_corruption", shown_by=("test_link_faults", "bad_input/test_frames")),
+    Row("power_loss", "source", shown_by=("crash/test_source_crashes",)),
+    Row("power_loss", "replica", shown_by=("crash/test_replica_crashes",)),
+    Row("process_crash", shown_by=("crash/test_process_crashes",)),
+    Row("pause", shown_by=("test_faults",)),
+    Row("loss", "source", shown_by=("test_run",)),
+    Row(
+        "loss",
+        "replica",
+        {
+            USABLE: _by_design("the copy is gone with its machine"),
+            LIVENESS: _by_design("nobody builds another replica in a run"),
+        },
+        ("test_faults",),
+    ),
+    Row("sync_failure", shown_by=("crash/test_failed_syncs", "test_faults")),
+    Row("slow_processor", shown_by=("test_host_faults",)),
+    Row(
+        "clock_jump",
+        shown_by=("test_host_faults", "failures/test_clock_of_the_source_jumps"),
+    ),
+    Row(
+        "disk_full",
+        "source",
+        {LIVENESS: _detected("programs that find no room stop, and are started again later")},
+        ("test_disk_faults",),
+    ),
+    Row("disk_full", "replica", {}, ("test_disk_faults", "failures/test_replica_volume_is_full")),
+    Row("disk_slow", shown_by=("test_disk_faults",)),
+    Row("disk_stall", shown_by=("test_disk_faults",)),
+    Row(
+        "lost_flush",
+        "source",
+        {
+            DURABLE: _by_design(
+                "the source's own disk had said that it had what its programs acknowledged"
+            )
+        },
+        ("test_lying_media",),
+    ),
+    Row(
+        "lost_flush",
+        "replica",
+        {
+            PREFIX: _detected("the disk had said that it had what a checkpoint rests on"),
+            DURABLE: _detected("the disk had said that it had them; " + _NAMED),
+        },
+        ("test_lying_media", "crash/test_lying_disk"),
+    ),
+    Row("bit_rot", "spool", {}, ("test_lying_media", "crash/test_lying_disk")),
+    Row(
+        "bit_rot",
+        "journal",
+        {
+            PREFIX: _by_design(_LAST_RECORD),
+            DURABLE: _detected(_NAMED),
+            MOUNTABLE: _by_design(_LAST_RECORD),
+        },
+        ("test_lying_media", "crash/test_lying_disk"),
+    ),
+    Row(
+        "bit_rot",
+        "checkpoint",
+        {DURABLE: _detected("without a valid slot the image is in doubt, and is sent anew")},
+        ("test_lying_media", "crash/test_lying_disk"),
+    ),
+    Row(
+        "bit_rot",
+        "home",
+        {PREFIX: _by_design(_UNREAD), MOUNTABLE: _by_design(_UNREAD)},
+        ("test_lying_media",),
+    ),
+    Row("bit_rot", "staging", {}, ("test_lying_media",)),
+    Row(
+        "misdirected_write",
+        "source",
+        {
+            PREFIX: _by_design(
+                "the source's own files are damaged, or the state of its history; the copy has "
+                "what its programs wrote"
+            ),
+            DURABLE: _by_design("the source's own store reads what no program wrote"),
+            MOUNTABLE: _by_design("the source's own store does not find what it wrote"),
+        },
+        ("test_lying_media",),
+    ),
+    Row(
+        "misdirected_write",
+        "replica",
+        {
+            PREFIX: _by_design(_UNREAD),
+            DURABLE: _detected(_NAMED),
+            MOUNTABLE: _by_design(_UNREAD),
+        },
+        ("test_lying_media",),
+    ),
+    Row(
+        "replica_restored",
+        "",
+        {DURABLE: _detected("an old copy is older; the source notices, and sends what it lacks")},
+        ("test_host_faults",),
+    ),
+    Row(
+        "second_source",
+        "",
+        {
+            name: _by_design(
+                "who has the set's name and the replica's address is its source: for a while the "
+                "copy is that one's"
+            )
+            for name in (PREFIX, DURABLE, MOUNTABLE, USABLE)
+        },
+        ("test_host_faults", "failures/test_two_histories_of_one_epoch"),
+    ),
+)
+
+
+def row_of(fault: Fault) -> Row:
+    """The row that speaks of a fault of a scenario."""
+    places = (getattr(fault, "where", ""), getattr(fault, "host", ""), "")
+    for place in places:
+        for row in ROWS:
+            if (row.kind, row.of) == (fault.kind, place):
+                return row
+    raise ValueError(f"no row says what holds under a {fault.kind}")
+
+
+class Expectations:
+    """What may be expected of a run.
+
+    Arguments
+    ---------
+    faults: the scenario's.
+    marks: of those that really happened.
+    """
+
+    def __init__(self, faults: Iterable[Fault], marks: Iterable[FaultMark]) -> None:
+        began: dict[str, FaultMark] = {}
+        for mark in sorted(marks, key=lambda mark: mark.start_seconds):
+            began.setdefault(mark.kind, mark)
+        self._rows = [(began[fault.kind], row_of(fault)) for fault in faults if fault.kind in began]
+
+    def cell(self, invariant: str, at_seconds: float) -> Cell:
+        """The weakest of all that had happened by then."""
+        return self._weakest(invariant, at_seconds)[0]
+
+    def because_of(self, invariant: str, at_seconds: float) -> str:
+        """The fault whose cell that is, and what is known of it."""
+        mark = self._weakest(invariant, at_seconds)[1]
+        if mark is None:
+            return "no fault"
+        what = f"{mark.kind.replace('_', ' ')} of the {mark.where} at {mark.start_seconds:.1f} s"
+        return f"{what} ({mark.note})" if mark.note else what
+
+    def _weakest(self, invariant: str, at_seconds: float) -> tuple[Cell, FaultMark | None]:
+        found: tuple[Cell, FaultMark | None] = (HOLDS, None)
+        for mark, row in self._rows:
+            cell = row.cell(invariant)
+            if mark.start_seconds <= at_seconds and cell.expectation > found[0].expectation:
+                found = cell, mark
+        return found
+
+
+# -- the page ----------------------------------------------------------------------------
+
+PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "invariants.md"
+_BEGIN: Final = "<!-- made from simulator/expectations.py: begin -->\n"
+_END: Final = "<!-- made from simulator/expectations.py: end -->\n"
+
+
+def expectations_markdown() -> str:
+    """The table, and the reasons below it."""
+    reasons: list[str] = []
+    lines = ["| fault | " + " | ".join(INVARIANTS) + " | shown by |"]
+    lines.append("|---" * (len(INVARIANTS) + 2) + "|")
+    for row in ROWS:
+        cells = [_cell_words(row.cell(invariant), reasons) for invariant in INVARIANTS]
+        tests = ", ".join(f"`{name.removeprefix('test_')}`" for name in row.shown_by)
+        lines.append(f"| {row.words} | {' | '.join(cells)} | {tests} |")
+    lines.append("")
+    lines += [f"{number}. {why[0].upper()}{why[1:]}." for number, why in enumerate(reasons, 1)]
+    return "\n".join(lines) + "\n"
+
+
+def _cell_words(cell: Cell, reasons: list[str]) -> str:
+    if cell.expectation is Expectation.HOLDS:
+        return "holds"
+    if cell.why not in reasons:
+        reasons.append(cell.why)
+    return f"**{cell.expectation.words}** ({reasons.index(cell.why) + 1})"
+
+
+def with_table(page: str) -> str:
+    """The page with the table as it is now."""
+    before, _begin, rest = page.partition(_BEGIN)
+    _old, _end, after = rest.partition(_END)
+    return before + _BEGIN + "\n" + expectations_markdown() + "\n" + _END + after
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    sys.stdout.write(f"{PAGE.name} is renewed\n")
+
+
+__all__ = [
+    "INVARIANTS",
+    "ROWS",
+    "Cell",
+    "Expectation",
+    "Expectations",
+    "Row",
+    "expectations_markdown",
+    "row_of",
+    "with_table",
+]

@@ -1,0 +1,133 @@
+"""Faults of hosts and of operators: slow processors, clocks that jump, old copies."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulator.host import WALL_EPOCH_NS, World
+from simulator.measures import Verdict
+from simulator.run import ScenarioRun
+from simulator.scenario import parse_scenario
+from simulator.systems.byte_level import REPLICA, SOURCE
+from tests.test_faults import TEXT, Looks, fault, run
+
+SECOND_NS = 1_000_000_000
+
+
+@pytest.mark.parametrize("host", [SOURCE, REPLICA])
+def test_a_processor_is_slow_for_a_while(host: str) -> None:
+    found = Looks(
+        fault("slow_processor", 10, host, duration="20s", factor=100)
+        + fault("slow_processor", 15, host, duration="5s", factor=3),
+        lambda run: run.world.machine(host).slowness,
+        9,
+        12,
+        17,
+        22,
+        31,
+    )
+    assert found.seen == {9: 1, 12: 100, 17: 300, 22: 100, 31: 1}
+    assert found.result.verdict is Verdict.PASS, found.result.reasons
+
+
+def test_a_host_that_is_down_computes_nothing_slowly() -> None:
+    slow = fault("slow_processor", 25, REPLICA, duration="2s")
+    result = run(fault("process_crash", 20, REPLICA) + slow)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "none of its processes ran" in result.reasons[0]
+
+
+@pytest.mark.parametrize("host", [SOURCE, REPLICA])
+@pytest.mark.parametrize("by", ["1h", "-1h", "-3s"])
+def test_clocks_jump_and_nothing_is_told_that_is_not_so(host: str, by: str) -> None:
+    result = run(
+        fault("clock_jump", 20, host, by=by)
+        + fault("link_outage", 22, duration="10s")
+        + fault("clock_jump", 40, host, by="5s")
+    )
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert [m.note for m in result.faults if m.kind == "clock_jump"] == [f"by {by}", "by 5s"]
+
+
+def test_what_a_clock_showed_is_when_it_first_showed_it() -> None:
+    world = World()
+    machine = world.machine(SOURCE)
+    world.clock.run_until(10 * SECOND_NS)
+    machine.jump_clock(100 * SECOND_NS)
+    world.clock.run_until(20 * SECOND_NS)
+    machine.jump_clock(-115 * SECOND_NS)
+
+    def instant_s(wall_s: int) -> float:
+        return machine.instant_of(WALL_EPOCH_NS + wall_s * SECOND_NS) / SECOND_NS
+
+    assert instant_s(7) == 7, "and once more at 22"
+    assert instant_s(50) == 10, "leapt over"
+    assert instant_s(112) == 12
+    assert instant_s(130) == 145, "after the second jump it goes on from 5"
+    world.close()
+
+
+@pytest.mark.parametrize("age", ["3s", "15s", "30s"])
+def test_a_replica_from_an_old_copy_is_noticed_and_caught_up(age: str) -> None:
+    made = ScenarioRun(parse_scenario(TEXT + fault("replica_restored", 30, age=age)))
+    found: list[str] = []
+    made.world.observers.append(lambda _machine, event, _values: found.append(event))
+    result = made.run()
+    assert result.verdict is Verdict.PASS, result.reasons
+    [mark] = result.faults
+    assert (mark.kind, mark.where) == ("replica_restored", REPLICA)
+    assert (mark.start_seconds, mark.end_seconds) == (30, 40)
+    assert mark.note == f"to {age} before"
+    assert "replica_went_back" in found or result.resynchronizations == 1
+    assert any(check.detail.startswith("named: ") for check in result.checks)
+    at_the_end = [check for check in result.checks if check.occasion == "end of run"]
+    assert at_the_end and not any(check.detail.startswith("named: ") for check in at_the_end)
+
+
+def test_going_back_without_an_old_copy_is_a_breach() -> None:
+    made = ScenarioRun(parse_scenario(TEXT + fault("process_crash", 30, REPLICA)))
+    disks = made.world.machine(REPLICA).disks
+    copies = {}
+    clock = made.world.clock
+    clock.at(15 * SECOND_NS, lambda: copies.update({n: d.copy() for n, d in disks.items()}))
+    clock.at(35 * SECOND_NS, lambda: [d.put_back(copies[n]) for n, d in disks.items()] and None)
+    result = made.run()
+    assert result.verdict is Verdict.SAFETY, result.reasons
+    assert any("replica went back" in reason for reason in result.reasons)
+
+
+# -- a second source -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", ["", fault("power_loss", 25, REPLICA)])
+def test_a_second_source_takes_the_replica_and_the_first_takes_it_back(more: str) -> None:
+    made = ScenarioRun(parse_scenario(TEXT + fault("second_source", 20, duration="15s") + more))
+    epochs: dict[str, list[object]] = {SOURCE: [], "second source": []}
+    made.world.observers.append(
+        lambda machine, event, values: (
+            epochs[machine].append(values[0]) if event == "synchronized" else None
+        )
+    )
+    result = made.run()
+    assert result.verdict is Verdict.UNRECOVERABLE, result.reasons
+    assert all("under the second source of the replica at 20.0 s" in r for r in result.reasons)
+    both = epochs[SOURCE] + epochs["second source"]
+    assert len(set(both)) == len(both) >= 3, "no epoch is of both"
+    at_the_end = [check for check in result.checks if check.occasion == "end of run"]
+    assert len(at_the_end) == 3 and all(check.holds for check in at_the_end)
+    [mark] = [mark for mark in result.faults if mark.kind == "second_source"]
+    assert (mark.where, mark.start_seconds, mark.end_seconds) == (REPLICA, 20, 35)
+
+
+def test_a_second_source_that_finds_no_replica_was_none() -> None:
+    crash = fault("power_loss", 19, REPLICA)
+    result = run(crash + fault("second_source", 20, duration="5s"))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "never happened: it never got through to the replica" in result.reasons[0]
+
+
+def test_there_is_one_second_source_at_a_time() -> None:
+    result = run(
+        fault("second_source", 20, duration="15s") + fault("second_source", 25, duration="2s")
+    )
+    assert any("there was one at that time already" in reason for reason in result.reasons)

@@ -1,0 +1,178 @@
+"""Media that rot, lie, or write in the wrong place, in whole runs: what is named, and what not."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulator.measures import RunResult, Verdict
+from simulator.run import ScenarioRun
+from simulator.scenario import parse_scenario
+from simulator.systems.byte_level import REPLICA, SOURCE
+from tests.test_faults import TEXT, fault, run
+
+OWN_SPOOL = TEXT.replace(
+    "[replica.disk]",
+    '[source.spool_disk]\nprofile = "ssd"\ndirty_limit = "64KiB"\n[replica.disk]',
+)
+
+
+def run_with_events(text: str, base: str = TEXT) -> tuple[RunResult, list[str]]:
+    made = ScenarioRun(parse_scenario(base + text))
+    found: list[str] = []
+    made.world.observers.append(lambda _machine, event, _values: found.append(event))
+    return made.run(), found
+
+
+# -- flushes that lie ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", [SOURCE, REPLICA])
+def test_lost_flushes_do_nothing_while_the_power_stays(host: str) -> None:
+    result = run(fault("lost_flush", 15, host, duration="20s"))
+    assert result.verdict is Verdict.PASS, result.reasons
+    [mark] = result.faults
+    assert mark.note.endswith(" syncs") and int(mark.note.split()[0]) > 20
+
+
+@pytest.mark.parametrize("survive", ["none", "seeded"])
+def test_what_lost_flushes_had_promised_is_named_and_repaired(survive: str) -> None:
+    result, events = run_with_events(
+        fault("lost_flush", 15, REPLICA, duration="20s")
+        + fault("power_loss", 30, REPLICA, survive=survive)
+    )
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert "replica_went_back" in events
+    assert any(check.detail.startswith("named: ") for check in result.checks)
+    assert result.checks[-3].holds and result.checks[-3].occasion == "end of run"
+
+
+def test_after_the_lie_the_drive_has_written_all() -> None:
+    result, events = run_with_events(
+        fault("lost_flush", 15, REPLICA, duration="20s")
+        + fault("power_loss", 35.1, REPLICA, survive="none")  # type: ignore[arg-type]
+    )
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert "replica_went_back" not in events
+
+
+def test_a_source_that_loses_what_its_own_disk_had_promised_is_not_the_replicators() -> None:
+    result = run(
+        fault("lost_flush", 15, SOURCE, duration="20s")
+        + fault("power_loss", 30, SOURCE, survive="none")
+    )
+    assert result.verdict is Verdict.UNRECOVERABLE
+    assert "store lost acknowledged" in result.reasons[0]
+    assert "the source's own disk had said" in result.reasons[0]
+    assert result.resynchronizations == 1, "the replica follows what is left"
+
+
+OFTEN = TEXT.replace(
+    "[link]", '[protection]\ncheckpoint_every = "512KiB"\nsegment_size = "256KiB"\n[link]'
+)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="a checkpoint outlives the pages that it speaks of, and nothing compares them then",
+)
+def test_a_checkpoint_that_outlived_its_pages_is_not_believed() -> None:
+    """Within the lie a checkpoint was taken and journal freed; a part of that survives."""
+    result, _events = run_with_events(
+        fault("lost_flush", 15, REPLICA, duration="20s") + fault("power_loss", 30, REPLICA), OFTEN
+    )
+    assert result.verdict is Verdict.PASS, result.reasons
+
+
+def test_a_copy_that_is_silently_wrong_is_a_breach() -> None:
+    """The table expects damage to be found here, so what is not found is no excuse."""
+    result, _events = run_with_events(
+        fault("lost_flush", 15, REPLICA, duration="20s") + fault("power_loss", 30, REPLICA), OFTEN
+    )
+    silent = [check for check in result.checks if check.invariant == "prefix" and not check.holds]
+    assert (result.verdict is Verdict.SAFETY) == bool(silent), result.reasons
+
+
+# -- rot -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["journal", "checkpoint"])
+def test_rot_is_named_when_it_is_read(where: str) -> None:
+    result, events = run_with_events(
+        fault("bit_rot", 29, REPLICA, where=where, count=40) + fault("process_crash", 30, REPLICA)
+    )
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert "damage" in events and "repaired" in events
+    rotten = result.faults[0]
+    assert rotten.note.startswith(f"{where}: /replica/{where}") and "and 37 more" in rotten.note
+
+
+def test_rot_in_the_spool_does_not_reach_the_replica() -> None:
+    result, events = run_with_events(
+        fault("link_outage", 15, duration="20s")
+        + fault("bit_rot", 30, SOURCE, where="spool", count=40),
+        OWN_SPOOL,
+    )
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert events.count("epoch") == 2, "a new history in place of the damaged one"
+
+
+def test_rot_in_the_copy_is_unrecoverable_and_says_where() -> None:
+    result = run(fault("bit_rot", 30, REPLICA, where="home", count=3))
+    assert result.verdict is Verdict.UNRECOVERABLE
+    [image, mailboxes] = result.reasons
+    assert image.startswith(
+        "prefix cannot be kept under the bit rot of the replica at 30.0 s (home: /replica/image/"
+    )
+    assert mailboxes.startswith("mountable cannot be kept under the bit rot")
+    assert "until a comparison reads them" in image and "more checks found it so" in image
+    assert result.faults[0].note.startswith("home: /replica/image/")
+    before = [check for check in result.checks if check.at_seconds < 30]
+    assert before and all(check.holds for check in before)
+
+
+def test_the_same_seed_rots_the_same_bits() -> None:
+    text = fault("bit_rot", 30, REPLICA, where="home", count=3)
+    notes = {
+        ScenarioRun(parse_scenario(TEXT + text), seed).run().faults[0].note for seed in (1, 1, 2)
+    }
+    assert len(notes) == 2
+
+
+def test_what_is_not_on_the_medium_does_not_rot() -> None:
+    result = run(fault("bit_rot", 1, REPLICA, where="staging"))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "never happened: nothing was on the medium of the staging" in result.reasons[0]
+
+
+def test_a_breach_before_the_fault_is_a_breach() -> None:
+    made = ScenarioRun(parse_scenario(TEXT + fault("bit_rot", 50, REPLICA, where="home", count=3)))
+
+    def spoil() -> None:
+        disk = made.world.machine(REPLICA).disks["data"]
+        inode = disk.names.node("/replica/image/priv1.edb")
+        inode.write(0, b"spoilt")  # type: ignore[union-attr]
+
+    made.world.clock.at(20 * 10**9, spoil)
+    result = made.run()
+    assert result.verdict is Verdict.SAFETY
+    assert "prefix is broken at 21.0 s" in result.reasons[0]
+
+
+# -- astray --------------------------------------------------------------------------------
+
+
+def test_a_write_into_the_wrong_place_is_named_or_unrecoverable() -> None:
+    seen = set()
+    for seed in range(1, 5):
+        made = ScenarioRun(
+            parse_scenario(
+                TEXT + fault("misdirected_write", 20, REPLICA) + fault("process_crash", 30, REPLICA)
+            ),
+            seed,
+        )
+        result = made.run()
+        assert result.verdict in (Verdict.PASS, Verdict.UNRECOVERABLE), result.reasons
+        [astray] = [mark for mark in result.faults if mark.kind == "misdirected_write"]
+        assert astray.note.startswith("block ") and astray.start_seconds >= 20
+        seen.add(any(check.detail.startswith("named: ") for check in result.checks))
+    assert True in seen, "it hit the journal, and that was noticed"
