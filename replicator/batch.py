@@ -9,11 +9,12 @@ source's capture and here it went wrong.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Final
 
 import xxhash
 
-from replicator.compression import Contexts
+from replicator.compression import contexts
 from replicator.errors import ProtocolViolation
 from replicator.operation import (
     OUTCOME,
@@ -45,21 +46,27 @@ class Compressor:
     ---------
     level: zstd level, or None for never.
     probe_every: so many plain batches are sent before compression is tried again.
+    pack: in place of the process's zstd contexts; gives the same bytes.
     """
 
-    def __init__(self, level: int | None, probe_every: int = 8) -> None:
-        self._contexts = None if level is None else Contexts(level)
+    def __init__(
+        self,
+        level: int | None,
+        probe_every: int = 8,
+        pack: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        self._pack = None if level is None else pack or contexts(level).compress
         self._probe_every = probe_every
         self._plain_left = 0
 
     def __call__(self, data: bytes) -> tuple[bytes, bool]:
         """The bytes to send and whether they are compressed."""
-        if self._contexts is None:
+        if self._pack is None:
             return data, False
         if self._plain_left:
             self._plain_left -= 1
             return data, False
-        packed = self._contexts.compress(data)
+        packed = self._pack(data)
         if len(packed) * 20 >= len(data) * 19:
             self._plain_left = self._probe_every
             return data, False

@@ -26,8 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-import zstandard
-
+from replicator.compression import contexts
 from replicator.digests import (
     DIGEST_BYTES,
     EXTENT_BYTES,
@@ -70,7 +69,7 @@ def unpack(payload: bytes, limit_bytes: int = _UNPACKED_LIMIT_BYTES) -> bytes:
 
 def pack_document(text: str) -> bytes:
     """A large JSON document, as a payload."""
-    return pack(text.encode(), zstandard.ZstdCompressor(3).compress)
+    return pack(text.encode(), contexts(3).compress)
 
 
 def unpack_document(payload: bytes) -> bytes:

@@ -33,8 +33,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import xxhash
 
@@ -57,8 +56,7 @@ _KEEPER_NOTICE, _SENDER_NOTICE = 64, 2048
 _KEEPER_BYTES, _SENDER_BYTES = _SENDER_NOTICE - _KEEPER_NOTICE, PAGE_BYTES - _SENDER_NOTICE
 
 
-@dataclass(frozen=True, slots=True)
-class KeeperNotice:
+class KeeperNotice(NamedTuple):
     """What the process that keeps the history says about it."""
 
     boot: int = -1
@@ -70,8 +68,7 @@ class KeeperNotice:
     stop_reason: str = "no program has opened the protected set yet"
 
 
-@dataclass(frozen=True, slots=True)
-class SenderNotice:
+class SenderNotice(NamedTuple):
     """What the sender wants of the keeper."""
 
     boot: int = -1
@@ -129,7 +126,7 @@ class Board:
     def tell_sender(self, notice: KeeperNotice) -> None:
         """Put up the keeper's notice."""
         shortened = notice.stop_reason[:REASON_CHARACTERS]
-        document = asdict(notice) | {"stop_reason": shortened}
+        document = notice._asdict() | {"stop_reason": shortened}
         self._put(document, _KEEPER_NOTICE, _KEEPER_BYTES, _KEEPER_VERSION)
         self._page.ring(SENDER)
         self._page.ring(NOTICE)
@@ -141,7 +138,7 @@ class Board:
             document = self._get(_SENDER_NOTICE, _SENDER_BYTES)
             if document is None:
                 return self._sender_seen[1]  # being written just now: the next look will do
-            notice = SenderNotice(**_known(SenderNotice, document))
+            notice = SenderNotice(**_known(SenderNotice._fields, document))
             known = notice if notice.boot == self._boot_id else SenderNotice()
             self._sender_seen = (version, known)
         return self._sender_seen[1]
@@ -175,14 +172,14 @@ class Board:
             document = self._get(_KEEPER_NOTICE, _KEEPER_BYTES)
             if document is None:
                 return self._keeper_seen[1]
-            notice = KeeperNotice(**_known(KeeperNotice, document))
+            notice = KeeperNotice(**_known(KeeperNotice._fields, document))
             known = notice if notice.boot == self._boot_id else KeeperNotice()
             self._keeper_seen = (version, known)
         return self._keeper_seen[1]
 
     def tell_keeper(self, notice: SenderNotice) -> None:
         """Put up the sender's notice."""
-        document = asdict(notice) | {"reason": notice.reason[:REASON_CHARACTERS]}
+        document = notice._asdict() | {"reason": notice.reason[:REASON_CHARACTERS]}
         self._put(document, _SENDER_NOTICE, _SENDER_BYTES, _SENDER_VERSION)
         self._page.ring(KEEPER)
 
@@ -248,6 +245,5 @@ class Board:
             return None
 
 
-def _known(kind: type, document: dict[str, Any]) -> dict[str, Any]:
-    names = {field.name for field in fields(kind)}
+def _known(names: tuple[str, ...], document: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if key in names}

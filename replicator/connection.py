@@ -49,7 +49,7 @@ class Connection:
         finally:
             self._sending = False
             self._free.notify()
-        size = HEADER_BYTES + sum(len(piece) for piece in payload)
+        size = HEADER_BYTES + sum(map(len, payload))
         self.sent_bytes += size
         return size
 

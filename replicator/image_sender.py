@@ -40,7 +40,7 @@ from replicator.block_frames import (
     bits_of,
 )
 from replicator.catalogue import Catalogue, Entry
-from replicator.compression import Contexts
+from replicator.compression import contexts
 from replicator.digests import (
     EXTENT_BYTES,
     PAGE_BYTES,
@@ -112,7 +112,7 @@ class Questioner:
         self._answers = answers
         self._on_pages = on_pages
         self._traffic = traffic
-        self.compress = None if compression_level is None else Contexts(compression_level).compress
+        self.compress = None if compression_level is None else contexts(compression_level).compress
         self._questions: dict[tuple[int, int], _Question] = {}
         """By file id and first extent."""
         self._extents: dict[tuple[int, int], tuple[tuple[int, int], int]] = {}

@@ -24,9 +24,8 @@ is caught on both).
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import xxhash
 
@@ -140,8 +139,7 @@ handshake come full circle, and streaming goes on.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One message; ``wire_bytes`` includes the header."""
 
     type: FrameType
@@ -161,7 +159,7 @@ class Frame:
 
 def frame_header(frame_type: FrameType, *payload: Buffer) -> bytes:
     """The 24 bytes that go before a payload, which may come in several pieces."""
-    length = sum(len(piece) for piece in payload)
+    length = sum(map(len, payload))
     head = _UNSEALED.pack(MAGIC, frame_type, 0, PROTOCOL_VERSION, length, 0)
     return head + _seal(head, *payload).to_bytes(8, "little")
 
@@ -190,12 +188,13 @@ def parse_header(header: bytes) -> tuple[FrameType, int]:
             f"the peer speaks protocol version {version}, this release speaks {PROTOCOL_VERSION}",
             remedy="Install the same release at both ends.",
         )
-    if flags or reserved or length > MAX_PAYLOAD_BYTES or kind not in _FRAME_TYPES:
+    frame_type = _FRAME_TYPES.get(kind)
+    if flags or reserved or length > MAX_PAYLOAD_BYTES or frame_type is None:
         raise ProtocolViolation(f"impossible frame header: type {kind}, length {length}")
-    return FrameType(kind), length
+    return frame_type, length
 
 
-_FRAME_TYPES: Final = frozenset(int(t) for t in FrameType)
+_FRAME_TYPES: Final = {int(t): t for t in FrameType}
 
 
 def check_frame(header: bytes, payload: bytes) -> None:
@@ -250,8 +249,7 @@ _BATCH: Final = struct.Struct("<IIQQII16s16s")
 BATCH_BYTES: Final = _BATCH.size
 
 
-@dataclass(frozen=True, slots=True)
-class BatchHeader:
+class BatchHeader(NamedTuple):
     """In front of the records of a BATCH frame, and of a journal's BATCH record.
 
     ``first`` and ``last`` number the operations; ``chain_before`` and ``chain_after`` are the
@@ -295,8 +293,7 @@ class BatchHeader:
 _ACKNOWLEDGE: Final = struct.Struct("<IIQQQQ")
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledgement:
+class Acknowledgement(NamedTuple):
     """What the replica has: in its journal and synced; applied; and in a checkpoint.
 
     ``as_of_ns`` is the source's wall clock at the capture of the last applied operation.
@@ -327,8 +324,7 @@ class Acknowledgement:
 _HEARTBEAT: Final = struct.Struct("<IIQQ")
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
+class Heartbeat(NamedTuple):
     """From the source: its last completed operation and its wall clock just now."""
 
     epoch: int

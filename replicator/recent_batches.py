@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from replicator.batch import NumberedOperation
 from replicator.journal import Position
@@ -14,8 +13,7 @@ OPERATION_BYTES: Final = 512
 """What an operation takes in memory beside its data, about."""
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedBatch:
+class VerifiedBatch(NamedTuple):
     """A batch that is exactly what follows, ready to be journalled."""
 
     payload: bytes
@@ -28,8 +26,7 @@ class VerifiedBatch:
         return len(self.payload) + self.header.raw_bytes + OPERATION_BYTES * len(self.operations)
 
 
-@dataclass(frozen=True, slots=True)
-class JournalledBatch:
+class JournalledBatch(NamedTuple):
     """A batch that is in the journal, and where its record ends."""
 
     batch: VerifiedBatch

@@ -23,9 +23,8 @@ promised) from damage (a valid record behind says that the invalid one had been 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import xxhash
 
@@ -56,8 +55,7 @@ class RecordType(IntEnum):
     CATALOGUE = 17
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One valid record as read from a log."""
 
     type: int

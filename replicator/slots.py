@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import xxhash
-import zstandard
 
+from replicator.compression import contexts
 from replicator.errors import DamagedLog
 from replicator.runtime.port import Volume, write_all
 from replicator.untrusted import inflate, json_object
@@ -22,6 +22,8 @@ from replicator.untrusted import inflate, json_object
 _HEADER: Final = struct.Struct("<8sQI16s")
 _MAGIC: Final = b"XRSLOT1\0"
 _LIMIT_BYTES: Final = 1 << 28
+_ENCODER: Final = json.JSONEncoder(sort_keys=True)
+"""What ``json.dumps`` would make anew each time."""
 
 
 class StateSlots:
@@ -82,7 +84,7 @@ class StateSlots:
         """Make ``state`` the newest; returns when it survives a power loss."""
         generation = self._generation + 1
         path = self._path + (".a" if generation % 2 else ".b")
-        body = zstandard.compress(json.dumps(state, sort_keys=True).encode(), 1)
+        body = contexts(1).compress(_ENCODER.encode(state).encode())
         head = _HEADER.pack(_MAGIC, generation, len(body), xxhash.xxh3_128_digest(body, generation))
         new = not self._volume.exists(path)
         file = self._volume.create(path) if new else self._volume.open(path)

@@ -245,7 +245,8 @@ class SpoolReader:
         if best.sequence == 0 and best.chain != self._genesis():
             return None
         while best.sequence < sequence:
-            data, offset = await self._records(best, _SCAN_BYTES, completed), 0
+            data, _, _ = await self._records(best, _SCAN_BYTES, completed)
+            offset = 0
             if not data:
                 return None
             while offset < len(data) and best.sequence <= sequence:
@@ -283,12 +284,12 @@ class SpoolReader:
         not verified yet.  Raises DamagedLog, HistoryEnded.
         """
         completed = self.completed
-        data = await self._records(cursor, max_bytes, completed)
+        data, last, number = await self._records(cursor, max_bytes, completed)
+        length = len(data)
         if not data:
             return b"", 0
         if data[32:48] != cursor.chain:
             raise self._damaged(cursor, "the record does not follow the one before")
-        length, last, number = completed_records(data, self.epoch, completed)
         # What happened to the last operation stands right behind it.
         outcome = await self._outcome(cursor, length, number)
         if outcome:
@@ -300,8 +301,13 @@ class SpoolReader:
         cursor.chain = data[last + 48 : last + 64]
         return data, last
 
-    async def _records(self, cursor: SpoolCursor, max_bytes: int, completed: int) -> bytes:
-        """Whole completed records at the cursor, which goes on to the next segment if need be."""
+    async def _records(
+        self, cursor: SpoolCursor, max_bytes: int, completed: int
+    ) -> tuple[bytes, int, int]:
+        """Whole completed records at the cursor, which goes on to the next segment if need be.
+
+        Returns them, where the last one begins, and its number.
+        """
         self.check()
         while cursor.sequence < completed:
             try:
@@ -311,19 +317,19 @@ class SpoolReader:
                 await self._next_segment(cursor)
                 continue
             data = await segment.file.read_at(cursor.offset, max(max_bytes, HEADER_BYTES))
-            length, _, _ = completed_records(data, self.epoch, completed)
+            length, last, number = completed_records(data, self.epoch, completed)
             if not length:
                 body = body_length(data, 0) if len(data) >= HEADER_BYTES else -1
                 if body < 0:
                     await self._next_segment(cursor)
                     continue
                 data = await segment.file.read_at(cursor.offset, HEADER_BYTES + body)
-                length, _, _ = completed_records(data, self.epoch, completed)
+                length, last, number = completed_records(data, self.epoch, completed)
                 if not length:
                     self.check()
                     raise self._damaged(cursor, "no record where one must be")
-            return data[:length]
-        return b""
+            return data[:length], last, number
+        return b"", 0, 0
 
     async def _outcome(self, cursor: SpoolCursor, length: int, number: int) -> bytes:
         """The record behind, if it tells the outcome of the last operation."""

@@ -28,10 +28,9 @@ import json
 import re
 from typing import Any, Final
 
-import zstandard
-
 from replicator.block_frames import ExtentPages
 from replicator.catalogue import Catalogue
+from replicator.compression import contexts
 from replicator.digests import EXTENT_BYTES, PAGE_BYTES, PAGES_PER_EXTENT, pages_of
 from replicator.errors import DamagedLog, NoSpace
 from replicator.runtime.port import File, Volume, write_all
@@ -291,7 +290,7 @@ class Staging:
             "from_nothing": self.from_nothing,
             "first_record": list(first_record),
         }
-        return zstandard.compress(json.dumps(document).encode(), 1)
+        return contexts(1).compress(json.dumps(document).encode())
 
     def close(self) -> None:
         """Give the handles back; the files stay."""

@@ -11,6 +11,8 @@ from typing import Any
 
 import zstandard
 
+from replicator.compression import decompress
+
 
 def inflate(packed: bytes, limit_bytes: int) -> bytes:
     """The content of one zstd frame; raises ValueError when it is none, or too large.
@@ -22,7 +24,7 @@ def inflate(packed: bytes, limit_bytes: int) -> bytes:
         size_bytes = zstandard.frame_content_size(packed)
         if not 0 <= size_bytes <= limit_bytes:
             raise ValueError(f"it would unpack to {size_bytes} bytes, {limit_bytes} are allowed")
-        return zstandard.ZstdDecompressor().decompress(packed)
+        return decompress(packed)
     except zstandard.ZstdError as error:
         raise ValueError(f"it cannot be unpacked: {error}") from None
 

@@ -86,18 +86,28 @@ def file_term(inode: Inode) -> int:
     return size_term(inode.size) + refresh(inode)
 
 
-def image_digest(disk: Disk, root: str) -> int:
+def image_digest(disk: Disk, root: str, terms: dict[int, tuple[int, int]] | None = None) -> int:
     """D of everything below ``root``, by paths relative to it.
 
     Costs one step for each name and one hash for each block touched since the last call.
+
+    Arguments
+    ---------
+    terms: is filled with the parts of the sum: inode number to the file's term, and the sum of
+        the keys of its names.
     """
     total = 0
     prefix = len(root.rstrip("/"))
     for path, node in disk.names.walk(root):
         name = path[prefix:]
         if isinstance(node, Inode):
-            total += path_key(name) * file_term(node)
-            total += attribute_term(name, node.attributes)
+            key, term = path_key(name), file_term(node)
+            total += key * term
+            if node.attributes:
+                total += attribute_term(name, node.attributes)
+            if terms is not None:
+                earlier = terms.get(node.number)
+                terms[node.number] = term, key if earlier is None else key + earlier[1]
         else:
             total += entry_term(name, node)
             if isinstance(node, Directory):

@@ -45,13 +45,18 @@ class EventTrace:
 
     def recorder(self, label: str) -> Callable[..., None]:
         """A ``record`` that puts ``label`` before each event."""
-        names: dict[str, str] = {}
+        codes: dict[str, int] = {}
+        numbers, now = self.numbers, self._clock.now
 
         def record(event: str, *values: int) -> None:
-            name = names.get(event)
-            if name is None:
-                name = names[event] = f"{label} {event}"
-            self.record(name, *values)
+            code = codes.get(event)
+            if code is None:
+                code = codes[event] = self.code(f"{label} {event}")
+            numbers.append(now())
+            numbers.append(code)
+            numbers.extend(values)
+            if len(numbers) > CHUNK_NUMBERS:
+                self.flush()
 
         return record
 

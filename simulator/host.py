@@ -332,7 +332,10 @@ def keep_everything(outcomes: int) -> int:
 
 
 def run_offline(
-    disks: dict[str, Disk], main: Callable[[Host], Coroutine[Any, Any, T]], name: str = "oracle"
+    disks: dict[str, Disk],
+    main: Callable[[Host], Coroutine[Any, Any, T]],
+    name: str = "oracle",
+    choose: Choose | None = None,
 ) -> T:
     """Run ``main`` to its end on copy-on-write overlays of ``disks``, in no time.
 
@@ -342,13 +345,16 @@ def run_offline(
     ---------
     disks: the disks by name; they stay untouched.
     main: gets a host whose ``volume(name)`` are the overlays.
+    choose: what survives of a power loss that comes first; None for none.
 
     Returns what ``main`` returns; raises what it raises.  RuntimeError when it gets stuck.
     """
     world = World(network=False)
     machine = world.machine(name)
     for disk_name, disk in disks.items():
-        machine.disks[disk_name] = disk.fork(world.clock, without_time(disk.model))
+        machine.disks[disk_name] = fork = disk.fork(world.clock, without_time(disk.model))
+        if choose is not None:
+            fork.power_loss(choose)
     host = machine.start()
     task = host.kernel.run_task(main(host), name)
     world.clock.run_until_idle()

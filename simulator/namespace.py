@@ -13,6 +13,7 @@ could end up inside each other.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from replicator.errors import AlreadyExists, NotEmpty, NotFound, StorageError
@@ -87,6 +88,7 @@ NAME_LIMIT_BYTES = 255
 ATTRIBUTE_BITS = 0o777
 
 
+@lru_cache(maxsize=8192)
 def check_names(path: str) -> None:
     """Raise StorageError for a path that no file can have, on whatever disk."""
     if not path.startswith("/"):
@@ -109,6 +111,7 @@ def _check_new(path: str) -> None:
         raise StorageError("the name is too long for this file system", path=path)
 
 
+@lru_cache(maxsize=8192)
 def split(path: str) -> tuple[str, str]:
     """Parent and last name of an absolute path."""
     parent, _, name = path.rstrip("/").rpartition("/")

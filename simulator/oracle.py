@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 from replicator.errors import ReplicatorError
 from replicator.replica_store import ReplicaStore
-from simulator.device import without_time
 from simulator.digest import image_digest
 from simulator.disk import Disk
 from simulator.exchange.ledger import LedgerVerdict
@@ -114,12 +113,6 @@ class Oracle:
         # Fold what was written since the last time into the base's hashes: then the copy has
         # to hash only what its own crash and recovery change.
         image_digest(disks[self._home_disk], self._home_root)
-        if choose is not None:
-            crashed: dict[str, Disk] = {}
-            for name, disk in disks.items():
-                crashed[name] = disk.fork(disk.clock, without_time(disk.model))
-                crashed[name].power_loss(choose)
-            disks = crashed
         found: list[Claim] = []
         mounted: list[LedgerVerdict | None] = []
 
@@ -133,21 +126,27 @@ class Oracle:
             digest = image_digest(host.machine.disks[self._home_disk], self._home_root)
             found.append(Claim(report.epoch, report.operation, digest, report.damage))
             if mount and report.epoch and not report.damage:
-                mounted.append(await self.mount(host, report.epoch, report.operation))
+                mounted.append(await self.mount(host, report.epoch, report.operation, digest))
 
-        run_offline(disks, recover)
+        run_offline(disks, recover, choose=choose)
         claim = found[0]
         prefix, detail = prefix_check(claim, self.truth)
         return ImageVerdict(claim, prefix, detail, mounted[0] if mounted else None)
 
-    async def mount(self, host: Host, epoch: int, operation: int) -> LedgerVerdict | None:
-        """Let the store recover on the home image of a host, which is to be of an operation."""
+    async def mount(
+        self, host: Host, epoch: int, operation: int, image_digest: int | None = None
+    ) -> LedgerVerdict | None:
+        """Let the store recover on the home image of a host, which is to be of an operation.
+
+        ``image_digest``: of an image that nobody needs afterwards; see :class:`Workload`.
+        """
         return await self.workload.mounts(
             host,
             host.volume(self._home_disk),
             self._home_root,
             epoch != max(self.truth.epochs, default=epoch),
             complete_before_ns(self.truth, epoch, operation),
+            image_digest,
         )
 
     def judge(
@@ -156,10 +155,13 @@ class Oracle:
         choose: Choose | None,
         occasion: str,
         now_ns: int,
-        mount: bool = True,
+        known: ImageVerdict | None = None,
     ) -> ImageVerdict:
-        """Examine, and note a check for each invariant that could be judged."""
-        verdict = self.examine(disks, choose, mount)
+        """Examine, and note a check for each invariant that could be judged.
+
+        ``known``: the verdict, where just this examination was made before.
+        """
+        verdict = self.examine(disks, choose, mount=True) if known is None else known
         self._note("prefix", now_ns, occasion, (verdict.prefix, verdict.detail))
         self._note("durable means durable", now_ns, occasion, self._durable(verdict.claim))
         self.note_mounted(verdict.mounted, occasion, now_ns)

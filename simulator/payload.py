@@ -1,6 +1,7 @@
 """Synthetic payloads: of a given compressibility, all different, and cheap to make.
 
-A pool of a few megabytes is made once; a payload is a stamp of eight bytes (the number of
+A pool of a few megabytes is made once (10 ms, as much as a short run's fifth, so the last few
+are kept for the runs that follow); a payload is a stamp of eight bytes (the number of
 the operation or message) and the next slice of the pool.  Slices rotate, so bytes repeat
 only after the whole pool has been used: further back than a compressor looks.  The pool
 mixes text that repeats with incompressible bytes in cells of 256 bytes, so that each 8 KiB
@@ -12,6 +13,7 @@ Leaves out: contents that look like mail, and duplicates among messages.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Final
 
 POOL_BYTES: Final = 4 << 20
@@ -21,6 +23,16 @@ _TEXT: Final = (
     b"Received: from gateway by mailhub with SMTP; the quarterly figures are attached. "
     b"Please let me know before Thursday whether the meeting can be moved. -- Kind regards "
 )
+
+
+@lru_cache(maxsize=4)
+def _pool(text_bytes: int, seed: int) -> bytes:
+    """The pool's bytes, so many of each cell repeating text."""
+    noise_bytes = _CELL_BYTES - text_bytes
+    cells = POOL_BYTES // _CELL_BYTES
+    noise = hashlib.shake_128(b"payload %d" % seed).digest(cells * noise_bytes)
+    text = (_TEXT * (_CELL_BYTES // len(_TEXT) + 1))[:text_bytes]
+    return b"".join(text + noise[i * noise_bytes : (i + 1) * noise_bytes] for i in range(cells))
 
 
 class PayloadPool:
@@ -35,14 +47,7 @@ class PayloadPool:
     def __init__(self, compressible_share: float, seed: int = 0) -> None:
         if not 0.0 <= compressible_share <= 1.0:
             raise ValueError(f"a share lies between 0 and 1, not {compressible_share}")
-        text_bytes = round(_CELL_BYTES * compressible_share)
-        noise_bytes = _CELL_BYTES - text_bytes
-        cells = POOL_BYTES // _CELL_BYTES
-        noise = hashlib.shake_128(b"payload %d" % seed).digest(cells * noise_bytes)
-        text = (_TEXT * (_CELL_BYTES // len(_TEXT) + 1))[:text_bytes]
-        self._pool = b"".join(
-            text + noise[i * noise_bytes : (i + 1) * noise_bytes] for i in range(cells)
-        )
+        self._pool = _pool(round(_CELL_BYTES * compressible_share), seed)
         self._at = 0
 
     def take(self, stamp: int, size_bytes: int) -> bytes:

@@ -17,6 +17,7 @@ from simulator.expectations import DURABLE, Expectation, Expectations
 from simulator.faults import FaultInjector
 from simulator.host import lose_everything, seeded_choice
 from simulator.judgement import SECOND_NS, Claim
+from simulator.known import Known
 from simulator.measures import RunResult, Verdict
 from simulator.objectives import loses_its_source
 from simulator.oracle import ImageVerdict
@@ -41,6 +42,7 @@ class ScenarioRun:
     scenario: what to run.
     seed: instead of the scenario's own.
     safeguards: for tests that switch one off.
+    known: what earlier runs of the scenario under other faults have found out.
     """
 
     def __init__(
@@ -48,10 +50,13 @@ class ScenarioRun:
         scenario: Scenario,
         seed: int | None = None,
         safeguards: Safeguards = ALL_SAFEGUARDS,
+        known: Known | None = None,
     ) -> None:
         self.scenario = scenario
         self.seed = scenario.seed if seed is None else seed
-        self._built = built = ScenarioWorld(scenario, self.seed, safeguards)
+        self._safeguards = safeguards
+        self._known = known
+        self._built = built = ScenarioWorld(scenario, self.seed, safeguards, self._known)
         self.world, self.link, self.system = built.world, built.link, built.system
         self.workload, self.oracle = built.workload, built.oracle
         self._restart_ns = {
@@ -134,8 +139,17 @@ class ScenarioRun:
         replica, now_ns = self.system.replica_machine, self.world.clock.now()
         choose = None
         if replica.powered and not cache_as_it_is:
-            choose = seeded_choice(f"{self._fault_seed}/{occasion}/{now_ns}")
-        return self.oracle.judge(replica.disks, choose, occasion, now_ns)
+            before = all(now_ns < fault.at_ns for fault in self.scenario.faults)
+            seed = self.seed if before else self._fault_seed
+            choose = seeded_choice(f"{seed}/{occasion}/{now_ns}")
+        if self._known is None or any(f.at_ns <= now_ns for f in self.scenario.faults):
+            return self.oracle.judge(replica.disks, choose, occasion, now_ns)
+        # Until the first fault begins all runs of this seed are one and the same.
+        key = (self.seed, self._safeguards, occasion, now_ns)
+        known = self._known.verdicts.get(key)
+        verdict = self.oracle.judge(replica.disks, choose, occasion, now_ns, known)
+        self._known.verdicts.keep(key, verdict)
+        return verdict
 
     def _certain(self) -> Claim | None:
         """What the replica can lose by no power loss from here on."""

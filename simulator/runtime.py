@@ -62,9 +62,8 @@ class SimClock:
         heappush(self._heap, (self.env._now, NORMAL, self._next_id(), _Call(fn)))
 
     def at(self, time_ns: int, fn: Callable[[], None]) -> None:
-        now_ns = self.env._now
-        if time_ns < now_ns:
-            time_ns = now_ns  # type: ignore[assignment]
+        if time_ns < self.env._now:
+            time_ns = self.env._now  # type: ignore[assignment]
         heappush(self._heap, (time_ns, NORMAL, self._next_id(), _Call(fn)))
 
     def run_until(self, time_ns: int) -> None:

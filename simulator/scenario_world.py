@@ -7,6 +7,7 @@ from replicator.replica_options import ReplicaOptions
 from replicator.safeguards import Safeguards
 from replicator.source import SourceOptions
 from simulator.host import World
+from simulator.known import Known, KnownImages
 from simulator.link import Link
 from simulator.oracle import Oracle
 from simulator.scenario import Scenario, StoreStream, TraceStream
@@ -35,17 +36,24 @@ class ScenarioWorld:
     scenario: the figures.
     seed: names all random streams.
     safeguards: of the replica.
+    known: what earlier runs of the scenario under other faults have found out.
     """
 
-    def __init__(self, scenario: Scenario, seed: int, safeguards: Safeguards) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int,
+        safeguards: Safeguards,
+        known: Known | None = None,
+    ) -> None:
         self.scenario = scenario
         self.seed = seed
         self.world = World(seed)
         self._fit_disks()
         self.link = self._lay_link()
-        self.workload = self._workload()
+        self.workload = self._workload(None if known is None else known.images)
         self.system = ByteLevelSystem(
-            self.world, self.workload, self._options(safeguards), scenario.duration_ns
+            self.world, self.workload, self._options(safeguards, known), scenario.duration_ns
         )
         self.oracle = Oracle(
             self.system.truth, self.workload, self.system.open_store, HOME_DISK, HOME_ROOT
@@ -68,10 +76,12 @@ class ScenarioWorld:
         assert self.world.network is not None
         return self.world.network.add_link(made)
 
-    def _workload(self) -> Workload:
+    def _workload(self, known_images: KnownImages | None) -> Workload:
         stream = self.scenario.stream
         if isinstance(stream, StoreStream):
-            return StoreWorkload(stream.store, stream.load, self.world.random("load"))
+            return StoreWorkload(
+                stream.store, stream.load, self.world.random("load"), known=known_images
+            )
         assert isinstance(stream, TraceStream)
         writes = read_writes(stream.path)
         if stream.limit_ns is not None:
@@ -86,7 +96,7 @@ class ScenarioWorld:
         )
         return TraceWorkload(player)
 
-    def _options(self, safeguards: Safeguards) -> ByteLevelOptions:
+    def _options(self, safeguards: Safeguards, known: Known | None) -> ByteLevelOptions:
         p = self.scenario.protection
         return ByteLevelOptions(
             spool_limit_bytes=p.spool_limit_bytes,
@@ -113,4 +123,5 @@ class ScenarioWorld:
                 checkpoint_interval_ns=p.checkpoint_interval_ns,
             ),
             safeguards=safeguards,
+            pack=None if known is None else known.packs.packing(p.compression_level),
         )

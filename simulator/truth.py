@@ -22,7 +22,7 @@ from replicator.errors import StorageError
 from replicator.runtime import Crashed
 from replicator.runtime.port import Buffer, File, Scan
 from simulator.blocks import BLOCK_BYTES, read_range
-from simulator.digest import MASK, file_term, image_digest, path_key, refresh, size_term
+from simulator.digest import MASK, image_digest, refresh, size_term
 from simulator.disk import Disk
 from simulator.host import run_offline
 from simulator.inode import Inode
@@ -56,6 +56,7 @@ class Truth:
         self.watch: Callable[[int, int, int], None] | None = None
         """Called with epoch, operation and bytes when an operation was captured."""
         self._terms: dict[int, tuple[int, int]] = {}
+        """Inode number to the file's term and the sum of its names' keys; see `image_digest`."""
         self._in_doubt: tuple[str, tuple[Any, ...]] | None = None
 
     @property
@@ -67,8 +68,7 @@ class Truth:
 
     def begin_epoch(self, epoch: int) -> None:
         """Capture says that the image as it is now is operation 0 of an epoch."""
-        self.digest = image_digest(self.disk, self.root)
-        self._terms.clear()
+        self._survey()
         self.epochs[epoch] = self.instant
         self._digests[epoch] = bytearray(self.digest.to_bytes(DIGEST_BYTES, "little"))
 
@@ -126,8 +126,8 @@ class Truth:
     def _content_changed(self, inode: Inode, length: int) -> None:
         known = self._terms.get(inode.number)
         if known is None:
-            self._learn(inode)
-            self.digest = image_digest(self.disk, self.root)
+            self._survey()
+            self._terms.setdefault(inode.number, (0, 0))  # it has no name any more
         else:
             term, key = known
             new = size_term(inode.size) + refresh(inode)
@@ -135,13 +135,10 @@ class Truth:
             self._terms[inode.number] = (new, key)
         self._note(length)
 
-    def _learn(self, inode: Inode) -> None:
-        key = 0
-        prefix = len(self.root)
-        for path, node in self.disk.names.walk(self.root):
-            if node is inode:
-                key += path_key(path[prefix:])
-        self._terms[inode.number] = (file_term(inode), key)
+    def _survey(self) -> None:
+        """Take the digest anew, and each file's part of it: one walk serves all files."""
+        self._terms = {}
+        self.digest = image_digest(self.disk, self.root, self._terms)
 
     def watched(self, file: File, path: str) -> TruthFile:
         """The file, with its changes noted here."""
@@ -150,8 +147,7 @@ class Truth:
         return TruthFile(self, file, node)
 
     def names_changed(self) -> None:
-        self._terms.clear()
-        self.digest = image_digest(self.disk, self.root)
+        self._survey()
         self._note(0)
 
     def nothing_changed(self) -> None:

@@ -6,7 +6,6 @@ new host and goes on, from what the disk still has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -16,6 +15,7 @@ from simulator.exchange.ledger import Ledger, LedgerVerdict
 from simulator.exchange.load import LoadConfig, MailLoad
 from simulator.exchange.small_store import SmallStore, SmallStoreConfig
 from simulator.exchange.store import StoreUnmountable
+from simulator.known import ImageContents, KnownImages
 from simulator.traces import TracePlayer
 
 STORE_DIRECTORY = "/store"
@@ -38,6 +38,7 @@ class Workload(Protocol):
         root: str,
         stale: bool = False,
         complete_before_ns: int = 0,
+        image_digest: int | None = None,
     ) -> LedgerVerdict | None:
         """Mount the image below ``root`` and judge what is in it.
 
@@ -46,6 +47,8 @@ class Workload(Protocol):
         stale: the image is of a history that has ended, so it may hold what the source
             itself has lost since in a power loss.
         complete_before_ns: what was acknowledged before this instant must be in it.
+        image_digest: of an image on a copy that nobody needs afterwards: it need not be mounted
+            once more when it is known what a mount finds in it.
 
         Returns None when the workload has nothing to mount.  A store that does not mount is a
         verdict that is not ok.
@@ -70,6 +73,7 @@ class StoreWorkload:
     ledger: of an earlier process whose work goes on; a new one when None.
     first_message_id: the load uses ids from here on.
     directory: where the store's files are.
+    known: images that earlier runs with the same store have mounted.
     """
 
     def __init__(
@@ -80,10 +84,12 @@ class StoreWorkload:
         ledger: Ledger | None = None,
         first_message_id: int = 1,
         directory: str = STORE_DIRECTORY,
+        known: KnownImages | None = None,
     ) -> None:
         assert callable(runtime_random)
         self._store_config = store
         self._directory = directory
+        self._known = KnownImages() if known is None else known
         self._ledger = Ledger() if ledger is None else ledger
         self.load = MailLoad(load, self._ledger, runtime_random, first_message_id=first_message_id)
         self._mounted_before = self._ledger.begun > 0
@@ -127,23 +133,39 @@ class StoreWorkload:
         root: str,
         stale: bool = False,
         complete_before_ns: int = 0,
+        image_digest: int | None = None,
     ) -> LedgerVerdict | None:
-        def judged(ledger: Ledger, contents: Mapping[int, bytes]) -> LedgerVerdict:
-            return ledger.judge(contents, ledger.acknowledged_before(complete_before_ns))
+        found = None if image_digest is None else self._known.get(image_digest)
+        if found is None:
+            found = await self._mounted(runtime, volume, root)
+            if image_digest is not None:
+                self._known.note(image_digest, found)
+        return self._judged(found, stale, complete_before_ns)
 
+    async def _mounted(self, runtime: Runtime, volume: Volume, root: str) -> ImageContents:
+        """What is in an image; a function of its bytes and names alone."""
         store = SmallStore(volume, root, now_ns=runtime.now_ns, config=self._store_config)
         if not volume.list(root):
-            # An empty protected set: the store had not been created at that operation.
-            return judged(self._ledger, {})
+            return ImageContents({}, never_made=True)
         try:
             await store.mount()
         except StoreUnmountable as refused:
-            return LedgerVerdict(False, 0, 0, reason=f"does not mount: {refused}")
-        contents = await store.contents()
-        verdict = judged(self._ledger, contents)
-        if stale and not verdict.ok:
+            return ImageContents({}, refusal=f"does not mount: {refused}")
+        return ImageContents(await store.contents())
+
+    def _judged(self, found: ImageContents, stale: bool, complete_before_ns: int) -> LedgerVerdict:
+        """Whether that is what must be in it now."""
+
+        def judged(ledger: Ledger) -> LedgerVerdict:
+            floor = ledger.acknowledged_before(complete_before_ns)
+            return ledger.judge(found.messages, floor)
+
+        if found.refusal:
+            return LedgerVerdict(False, 0, 0, reason=found.refusal)
+        verdict = judged(self._ledger)
+        if stale and not found.never_made and not verdict.ok:
             for ledger in self._lost:
-                if judged(ledger, contents).ok:
+                if judged(ledger).ok:
                     return replace(verdict, ok=True, missing=(), extra=(), garbled=(), reason="")
         return verdict
 
@@ -179,5 +201,6 @@ class TraceWorkload:
         root: str,
         stale: bool = False,
         complete_before_ns: int = 0,
+        image_digest: int | None = None,
     ) -> LedgerVerdict | None:
         return None

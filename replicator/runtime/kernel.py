@@ -72,6 +72,7 @@ class Task(Waitable, Generic[T]):
     """
 
     __slots__ = (
+        "_alarmed",
         "_cancel_requested",
         "_coro",
         "_error",
@@ -101,6 +102,8 @@ class Task(Waitable, Generic[T]):
         self._state = _READY
         self._waiting_for: Waitable | None = None
         self._cancel_requested = False
+        self._alarmed = False
+        """Whether anything has ever asked it to end, or to leave a scope: only then look."""
         self._interrupted = False
         self._hops = 0
         self._joiners: list[Task[Any]] = []
@@ -176,6 +179,7 @@ class Task(Waitable, Generic[T]):
 
     def _interrupt(self) -> None:
         """A cancellation has arrived: end the current wait, unless it is over already."""
+        self._alarmed = True
         if self._state == _PARKED and self._pending_cancel() is not None:
             waiting_for, self._waiting_for = self._waiting_for, None
             assert waiting_for is not None
@@ -205,7 +209,7 @@ class Task(Waitable, Generic[T]):
                 if trap is CURRENT_TASK:
                     value = self
                     continue
-                if self._cancel_requested or self.scopes:
+                if self._alarmed:
                     scope = self._pending_cancel()
                     if scope is not None:
                         if self.kernel.dead:  # killed by this very step: freeze here
@@ -339,8 +343,13 @@ class Kernel:
         if self._hops is not None:
             task._hops = self._hops()
         self._ready.append(task)
-        if not self._scheduled:
-            self._schedule()
+        if not self._scheduled and not self._paused:
+            self._scheduled = True
+            clock = self.clock
+            if self._busy_until_ns > clock.now():
+                clock.at(self._busy_until_ns, self._drain)
+            else:
+                clock.soon(self._drain)
 
     def _schedule(self) -> None:
         if self._paused or self._scheduled or self.dead or not self._ready:

@@ -62,11 +62,12 @@ class TimedScope(Scope):
         super().__init__(shield)
         self.time_ns = time_ns
 
-    async def _enter(self) -> Task[Any]:
-        task = await super()._enter()
-        clock = task.kernel.clock
-        clock.at(clock.now() + max(0, self.time_ns), self._expire)
-        return task
+    def _run_on(self, task: Task[Any]) -> None:
+        """The block begins: in one coroutine with ``__aenter__``, as there is one a frame."""
+        self.task = task
+        task.scopes.append(self)
+        clock, time_ns = task.kernel.clock, self.time_ns
+        clock.at(clock.now() + time_ns if time_ns > 0 else clock.now(), self._expire)
 
 
 class Deadline(TimedScope):
@@ -75,7 +76,7 @@ class Deadline(TimedScope):
     __slots__ = ()
 
     async def __aenter__(self) -> Deadline:
-        await self._enter()
+        self._run_on(await CURRENT_TASK)
         return self
 
     async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
@@ -94,7 +95,7 @@ class Cleanup(TimedScope):
     __slots__ = ()
 
     async def __aenter__(self) -> Cleanup:
-        await self._enter()
+        self._run_on(await CURRENT_TASK)
         return self
 
     async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:

@@ -18,6 +18,7 @@ from simulator.mutants import mutated
 from simulator.plans.draw import PlanSpace
 from simulator.plans.plan import FaultPlan, parse_plan, planned
 from simulator.plans.shrink import Shrinker
+from simulator.prepared import prepare
 from simulator.report.output import write_atomically
 from simulator.scenario import Scenario
 from simulator.scenario_model import Recorded
@@ -79,10 +80,11 @@ def shrink_failure(
 ) -> tuple[FaultPlan, PlanOutcome, int]:
     """The smallest plan found that fails in the same way, its outcome, and the runs it took."""
     wanted = signature(failure)
+    prepared = prepare(scenario)
     with mutated(mutant) as safeguards:
 
         def outcome_of(plan: FaultPlan) -> PlanOutcome:
-            return run_plan(scenario, plan, failure.number, False, safeguards)
+            return run_plan(prepared, plan, failure.number, False, safeguards)
 
         def fails(plan: FaultPlan) -> bool:
             outcome = outcome_of(plan)

@@ -16,8 +16,9 @@ from simulator.measures import RunResult, Verdict
 from simulator.mutants import mutated
 from simulator.plans.draw import PlanSpace, draw_plan
 from simulator.plans.plan import FaultPlan, plan_text, planned
+from simulator.prepared import PreparedScenario, prepare
 from simulator.run import ScenarioRun
-from simulator.scenario import Scenario, parse_scenario
+from simulator.scenario import parse_scenario
 
 NEVER_HAPPENED: Final = "never happened"
 NOT_REPEATABLE: Final = "the same plan gave another trace"
@@ -87,7 +88,7 @@ def plan_number(job_seed: int, number: int, space: PlanSpace) -> FaultPlan:
 
 def run_batch(job: BatchJob) -> list[PlanOutcome]:
     """Run the plans of a batch, one after the other."""
-    scenario = _parsed(job.scenario_text)
+    scenario = _prepared(job.scenario_text, job.mutant)
     outcomes: list[PlanOutcome] = []
     with mutated(job.mutant) as safeguards:
         for number in range(job.first, job.first + job.count):
@@ -98,12 +99,13 @@ def run_batch(job: BatchJob) -> list[PlanOutcome]:
 
 
 @lru_cache(maxsize=4)
-def _parsed(text: str) -> Scenario:
-    return parse_scenario(text)
+def _prepared(text: str, _mutant: str) -> PreparedScenario:
+    """What is known of the runs of one mutant is nothing to another."""
+    return prepare(parse_scenario(text))
 
 
 def run_plan(
-    scenario: Scenario,
+    scenario: PreparedScenario,
     plan: FaultPlan,
     number: int,
     repeat: bool,
@@ -116,10 +118,10 @@ def run_plan(
     repeat: run it twice; another trace the second time is a breach by itself.
     """
     started = time.perf_counter()
-    under_plan = planned(scenario, plan)
-    result = ScenarioRun(under_plan, safeguards=safeguards).run()
+    result = scenario.run(plan.faults, None, safeguards, plan.seed)
     if repeat:
-        again = ScenarioRun(under_plan, safeguards=safeguards).run()
+        # This time nothing is taken from earlier runs.
+        again = ScenarioRun(planned(scenario.scenario, plan), safeguards=safeguards).run()
         if again.trace_hash != result.trace_hash:
             result.reasons.insert(0, f"{NOT_REPEATABLE}: {again.trace_hash}")
             result.verdict = Verdict.SAFETY

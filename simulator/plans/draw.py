@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from simulator.plans.plan import PLAN_FORMAT, FaultPlan
 from simulator.scenario import Fault, Scenario
-from simulator.scenario_model import (
+from simulator.scenario_faults import (
     LinkBandwidth,
     LinkOutage,
     LinkReset,

@@ -15,9 +15,8 @@ from replicator.toml_document import Reading, read_toml_file
 from replicator.toml_errors import BadDocument, Grammar, Remark
 from replicator.toml_keys import REQUIRED, Table, key
 from replicator.toml_writer import toml_text
-from simulator.scenario import Scenario
+from simulator.scenario import Fault, Scenario
 from simulator.scenario_checks import contradictions
-from simulator.scenario_model import Fault
 
 PLAN_FORMAT: Final = 1
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from replicator.batch import Compressor
 from replicator.board import Board
 from replicator.capture import Capture, SpoolPolicy
 from replicator.capture_lock import keep_while_nobody_captures
@@ -52,6 +53,8 @@ class ByteLevelOptions:
     )
     replica: ReplicaOptions = field(default_factory=lambda: ReplicaOptions(SET_ID, REPLICA))
     safeguards: Safeguards = ALL_SAFEGUARDS
+    pack: Callable[[bytes], bytes] | None = None
+    """Compresses batches, with the same outcome; None for the replicator's own contexts."""
 
 
 class ByteLevelSystem:
@@ -183,6 +186,9 @@ class ByteLevelSystem:
         lock = place.spool_volume.lock(place.sender_lock)
         board = place.board()
         source = Source(host, place.reader(board), place.files(), self.options.source)
+        if self.options.pack is not None:
+            level = self.options.source.compression_level
+            source.compress = Compressor(level, pack=self.options.pack)
         self.source = source
         async with group() as g:
             g.spawn(

@@ -19,6 +19,7 @@ from rich.console import Console
 from replicator.command_line import run_app
 from replicator.errors import BadInput
 from tests.benchmarks import (
+    campaign,
     digests,
     durable,
     kernels,
@@ -42,6 +43,7 @@ BENCHMARKS = {
     "kernel": kernels.table,
     "trace": trace.table,
     "store": transactions.table,
+    campaign.NAME: campaign.table,
 }
 LIVE = {"durable": durable, "synchronization": synchronization, "memory": memory}
 """Benchmarks of real processes and files; each says at once when it cannot be run here."""

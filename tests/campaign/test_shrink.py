@@ -13,6 +13,7 @@ from simulator.mutants import mutated
 from simulator.plans.draw import PlanSpace, draw_plan
 from simulator.plans.plan import FaultPlan
 from simulator.plans.shrink import Shrinker
+from simulator.prepared import prepare
 from tests.campaign.test_plans import SCENARIO, SPACE
 
 LARGE = PlanSpace(4_000_000_000, fewest=20, most=30, swarm=False)
@@ -54,10 +55,11 @@ def test_the_count_of_runs_is_bounded() -> None:
 
 def test_a_planted_defect_that_needs_two_faults_comes_down_to_them() -> None:
     """A sync of the replica fails, is taken for done, and then its power goes."""
+    prepared = prepare(SCENARIO)
     with mutated("failed_sync_ends_the_process") as safeguards:
 
         def outcome(plan: FaultPlan) -> PlanOutcome:
-            return run_plan(SCENARIO, plan, 0, False, safeguards)
+            return run_plan(prepared, plan, 0, False, safeguards)
 
         found = None
         for number in range(40):
