@@ -1,4 +1,5 @@
-"""A failure made small: its plan shrunk, saved as a scenario and as a test that is ready to run.
+"""A failure made small: its plan shrunk, saved as a scenario, a test that is ready to run, and
+a timeline.
 
 The scenario's file holds all that is needed to see the failure again: the world, the plan, the
 seeds, and what was found (``[recorded]``), which ``simulator replay`` compares bit for bit.
@@ -22,6 +23,7 @@ from simulator.prepared import prepare
 from simulator.report.output import write_atomically
 from simulator.scenario import Scenario
 from simulator.scenario_model import Recorded
+from simulator.timeline import record_timeline, write_timeline
 
 MOST_SHRUNK: Final = 5
 """Of failures that differ; more of them rarely tell more."""
@@ -58,6 +60,7 @@ class SavedFailure:
     """That shrinking took."""
     scenario_path: Path
     test_path: Path
+    timeline_path: Path
 
 
 def signature(outcome: PlanOutcome) -> tuple[str, str]:
@@ -122,6 +125,7 @@ def save_failure(
     )
     saved = planned(scenario, plan).model_copy(update={"recorded": recorded})
     scenario_path, test_path = directory / f"{name}.toml", directory / f"test_{name}.py"
+    timeline_path = directory / f"{name}.html"
     write_atomically(scenario_path, toml_text(saved), "--failures")
     title = f"{kind}: {words or 'plan'} ({len(plan.faults)} faults)".replace("\\", "/")
     failing = sorted(each.value for each in FAILING)
@@ -129,4 +133,10 @@ def save_failure(
         title=title.replace('"', "'"), name=name, file=scenario_path.name, failing=failing
     )
     write_atomically(test_path, text, "--failures")
-    return SavedFailure(failure.number, outcome, plan, before, runs, scenario_path, test_path)
+    with mutated(mutant) as safeguards:
+        result, timeline = record_timeline(saved, safeguards=safeguards)
+    command = f"simulator replay {scenario_path.name}"
+    write_timeline(timeline, result, timeline_path, command=command)
+    return SavedFailure(
+        failure.number, outcome, plan, before, runs, scenario_path, test_path, timeline_path
+    )

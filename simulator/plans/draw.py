@@ -13,16 +13,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeVar
 
+from replicator import units
 from simulator.plans.plan import PLAN_FORMAT, FaultPlan
 from simulator.scenario import Fault, Scenario
 from simulator.scenario_faults import (
+    BitRot,
+    ClockJump,
+    DiskFull,
+    DiskSlow,
+    DiskStall,
     LinkBandwidth,
+    LinkCorruption,
+    LinkLatency,
+    LinkLoss,
     LinkOutage,
     LinkReset,
     Loss,
     Pause,
     PowerLoss,
     ProcessCrash,
+    ReplicaRestored,
+    SlowProcessor,
     SyncFailure,
 )
 
@@ -153,6 +164,15 @@ def _of(*choices: Any) -> Callable[[Draw, PlanSpace], Any]:
     return lambda draw, _space: draw.one(choices)
 
 
+def _restored(draw: Draw, space: PlanSpace) -> ReplicaRestored:
+    """From a copy that is not older than the replica itself."""
+    at_ns, longest = max(space.grid_ns, _at(draw, space)), _span(draw, space)
+    age_ns = min(at_ns, units.parse_duration_ns(longest))
+    return ReplicaRestored.model_validate(
+        {"kind": "replica_restored", "at": _text(at_ns), "age": _text(age_ns)}
+    )
+
+
 _MAKERS: Final[Mapping[str, Maker]] = {
     "link_outage": _maker(
         LinkOutage, "link_outage", duration=_span, direction=_of("both", "to_replica", "to_source")
@@ -177,6 +197,38 @@ _MAKERS: Final[Mapping[str, Maker]] = {
         survive=_of("seeded", "seeded", "none", "all"),
     ),
     "sync_failure": _maker(SyncFailure, "sync_failure", host=_of(*_HOSTS), count=_of(1, 1, 2, 5)),
+    "link_latency": _maker(
+        LinkLatency, "link_latency", duration=_span, rtt=_of("0ms", "60ms", "300ms", "2s")
+    ),
+    "link_loss": _maker(LinkLoss, "link_loss", duration=_span, loss=_of("0.1%", "2%", "20%")),
+    "link_corruption": _maker(
+        LinkCorruption,
+        "link_corruption",
+        duration=_span,
+        count=_of(1, 1, 3),
+        direction=_of("to_replica", "to_source", "both"),
+    ),
+    "slow_processor": _maker(
+        SlowProcessor, "slow_processor", host=_of(*_HOSTS), duration=_span, factor=_of(10, 100)
+    ),
+    "clock_jump": _maker(
+        ClockJump, "clock_jump", host=_of(*_HOSTS), by=_of("-1h", "-3s", "500ms", "1h")
+    ),
+    "disk_full": _maker(
+        DiskFull,
+        "disk_full",
+        host=_of(*_HOSTS),
+        duration=_span,
+        free=_of("0B", "64KiB", "512KiB"),
+    ),
+    "disk_slow": _maker(
+        DiskSlow, "disk_slow", host=_of(*_HOSTS), duration=_span, factor=_of(10.0, 100.0)
+    ),
+    "disk_stall": _maker(DiskStall, "disk_stall", host=_of(*_HOSTS), duration=_span),
+    "bit_rot": _maker(
+        BitRot, "bit_rot", host=_of("replica"), where=_of("journal", "checkpoint"), count=_of(1, 8)
+    ),
+    "replica_restored": _restored,
 }
 
 DEFAULT_WEIGHTS: Final[Mapping[str, float]] = {
@@ -188,7 +240,19 @@ DEFAULT_WEIGHTS: Final[Mapping[str, float]] = {
     "power_loss": 3,
     "power_loss_within": 3,
     "sync_failure": 1,
+    "link_latency": 1,
+    "link_loss": 1,
+    "link_corruption": 1,
+    "slow_processor": 0.5,
+    "clock_jump": 0.5,
+    "disk_full": 1,
+    "disk_slow": 0.5,
+    "disk_stall": 0.5,
+    "bit_rot": 0.5,
+    "replica_restored": 0.5,
 }
+"""Those that no design survives unharmed are left out: a disk that lies about its flushes or
+writes to the wrong place, rot where nothing looks, a second source."""
 
 
 def without(space: PlanSpace, *kinds: str) -> PlanSpace:

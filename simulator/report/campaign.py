@@ -17,7 +17,7 @@ from replicator.command_line import printable
 from simulator.campaign.campaign import Limits, Progress
 from simulator.campaign.failures import SavedFailure
 from simulator.campaign.killmatrix import Fate
-from simulator.campaign.summary import ALL, MEASURES, happened, quantiles, verdicts
+from simulator.campaign.summary import ALL, MEASURES, quantiles, verdicts
 from simulator.measures import Verdict
 from simulator.report.terminal import LINE_SECONDS, QUIET_SECONDS
 from simulator.report.units import count_of, format_bytes, format_count, format_duration
@@ -130,17 +130,20 @@ def _verdicts(frame: pd.DataFrame) -> Table:
 def _quantiles(frame: pd.DataFrame) -> Table:
     """One row for each kind of fault; median and 99 % of each measure, with the interval."""
     found = quantiles(frame)
-    counts = happened(frame)
     table = Table(
-        title="By kind of fault that happened: median, and 95 % (95 % confidence)",
+        title="By kind of fault that happened: median; 95 % of the plans stay below (between)",
         title_justify="left",
+        show_lines=True,
     )
     table.add_column("fault")
     table.add_column("plans", justify="right")
     for name in MEASURES.values():
         table.add_column(name, justify="right")
     for fault in dict.fromkeys(each.fault for each in found):
-        row: list[str] = [fault, format_count(len(frame) if fault == ALL else counts.get(fault, 0))]
+        row: list[str] = [
+            fault.replace("_", " "),
+            format_count(len(frame) if fault == ALL else counts.get(fault, 0)),
+        ]
         for measure in MEASURES:
             form = format_bytes if measure.endswith("bytes") else format_duration
             mine = {q.quantile: q for q in found if (q.fault, q.measure) == (fault, measure)}
@@ -148,12 +151,9 @@ def _quantiles(frame: pd.DataFrame) -> Table:
                 row.append("-")
                 continue
             high = mine[0.95]
-            between = (
-                "?"
-                if high.low is None or high.high is None
-                else f"{form(high.low)} to {form(high.high)}"
-            )
-            row.append(f"{form(mine[0.5].value)}\n{form(high.value)} ({between})")
+            known = high.low is not None and high.high is not None
+            between = f"{form(high.low or 0)} to {form(high.high or 0)}" if known else "?"
+            row.append(f"{form(mine[0.5].value)}\n{form(high.value)}\n({between})")
         table.add_row(*row)
     return table
 
@@ -198,3 +198,4 @@ def print_failure(console: Console, saved: SavedFailure) -> None:
         console.print(Text(printable(f"  {reason}")), soft_wrap=True)
     console.print(Text(printable(f"  simulator replay {saved.scenario_path}")), soft_wrap=True)
     console.print(Text(printable(f"  pytest {saved.test_path}")), soft_wrap=True)
+    console.print(Text(printable(f"  timeline: {saved.timeline_path}")), soft_wrap=True)

@@ -48,8 +48,10 @@ def test_what_is_left_is_what_the_failure_needs(number: int, kinds: tuple[str, .
 
 def test_the_count_of_runs_is_bounded() -> None:
     plan = draw_plan("bounded", LARGE)
-    shrinker = Shrinker(lambda _plan: True, LARGE.grid_ns, most_runs=7)
-    assert len(shrinker.shrink(plan).faults) < len(plan.faults)
+    # Half of the faults can be missed, each by itself: many runs would be needed.
+    kept = set(plan.faults[::2])
+    shrinker = Shrinker(lambda p: kept <= set(p.faults), LARGE.grid_ns, most_runs=7)
+    assert set(shrinker.shrink(plan).faults) >= kept
     assert shrinker.runs == 7
 
 
