@@ -17,7 +17,7 @@ from replicator.command_line import printable
 from simulator.campaign.campaign import Limits, Progress
 from simulator.campaign.failures import SavedFailure
 from simulator.campaign.killmatrix import Fate
-from simulator.campaign.summary import ALL, MEASURES, quantiles, verdicts
+from simulator.campaign.summary import MEASURES, quantiles, verdicts
 from simulator.measures import Verdict
 from simulator.report.terminal import LINE_SECONDS, QUIET_SECONDS
 from simulator.report.units import count_of, format_bytes, format_count, format_duration
@@ -142,7 +142,7 @@ def _quantiles(frame: pd.DataFrame) -> Table:
     for fault in dict.fromkeys(each.fault for each in found):
         row: list[str] = [
             fault.replace("_", " "),
-            format_count(len(frame) if fault == ALL else counts.get(fault, 0)),
+            format_count(max(each.runs for each in found if each.fault == fault)),
         ]
         for measure in MEASURES:
             form = format_bytes if measure.endswith("bytes") else format_duration
