@@ -25,11 +25,13 @@ from replicator.block_frames import (
 )
 from replicator.catalogue import Entry
 from replicator.digests import (
+    DIGEST_BYTES,
     EXTENT_BYTES,
     PAGE_BYTES,
     PAGES_PER_EXTENT,
     differing,
     digest_range,
+    page_digests,
     pages_of,
 )
 from replicator.errors import ProtocolViolation, StorageError
@@ -125,6 +127,10 @@ class ImageReceiver:
         self._held: deque[tuple[int, int, int]] = deque()
         """(file id, extent, pages) that are not asked for yet."""
         self._asked: dict[tuple[int, int], int] = {}
+        self._without_room: dict[tuple[int, int], int] = {}
+        """Of extents that are held or asked for: the pages that will need new space in home,
+        where comparing has shown it."""
+        self._digest_of_zeros = page_digests(b"", 1, seed)
         self._asked_bytes = 0
 
     async def take(self, frame: Frame) -> list[Reply]:
@@ -203,7 +209,8 @@ class ImageReceiver:
             self._compare[file_id, first + number] = own.pages_of_extent(number)
         for number in absent:
             pages = min(PAGES_PER_EXTENT, frame.pages - number * PAGES_PER_EXTENT)
-            self._held.append((file_id, first + number, (1 << pages) - 1))
+            mask = self._without_room[file_id, first + number] = (1 << pages) - 1
+            self._held.append((file_id, first + number, mask))
         return ExtentsWanted(file_id, first, frame.extents, different, absent)
 
     def _compare_pages(self, frame: PageDigests) -> None:
@@ -212,6 +219,14 @@ class ImageReceiver:
             if len(own) != len(digests):
                 raise ProtocolViolation("page digests came that were not asked for")
             mask = sum(1 << page for page in differing(own, digests))
+            if mask and not self._staging.inherited_pages:
+                # A hole, or beyond the end: what is there has the digest of zeros.
+                holes = range(0, len(own), DIGEST_BYTES)
+                self._without_room[frame.file_id, extent] = sum(
+                    1 << at // DIGEST_BYTES
+                    for at in holes
+                    if own[at : at + DIGEST_BYTES] == self._digest_of_zeros
+                )
             self._held.append((frame.file_id, extent, mask))
 
     # -- asking and staging --------------------------------------------------------
@@ -260,10 +275,12 @@ class ImageReceiver:
             self._asked_bytes -= data.pages.bit_count() * PAGE_BYTES
             self._traffic.data_pages += (data.pages & ~data.zeros).bit_count()
             self._traffic.zero_pages += data.zeros.bit_count()
-            new = await self._without_room(frame.file_id, data)
+            new = self._without_room.pop(key, None)
+            if new is None:
+                new = await self._look_for_room(frame.file_id, data)
             await self._staging.add(frame.file_id, data, new)
 
-    async def _without_room(self, file_id: int, data: ExtentPages) -> int:
+    async def _look_for_room(self, file_id: int, data: ExtentPages) -> int:
         """The pages that will need new space in home: beyond its end, or in what may be a hole."""
         pages = bits_of(data.pages & ~data.zeros)
         if not pages:

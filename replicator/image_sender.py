@@ -57,7 +57,7 @@ from replicator.runtime import group
 from replicator.runtime.channels import Queue, Signal
 from replicator.runtime.port import Runtime, Scan
 
-COMPARE_WINDOW_BYTES: Final = 16 << 20
+COMPARE_WINDOW_BYTES: Final = 32 << 20
 """How much of the image may be in question, from its extents' digests to its last page."""
 QUESTIONS_UNDERWAY: Final = 64
 """So many files may be in question at a time where they are small."""
