@@ -57,6 +57,8 @@ class EventTrace:
             numbers.extend(values)
             if len(numbers) > CHUNK_NUMBERS:
                 self.flush()
+            if self.watch is not None:
+                self.watch(f"{label} {event}", values)
 
         return record
 

@@ -201,16 +201,17 @@ def test_syncs_that_a_power_loss_cuts_off_do_not_count() -> None:
     assert timeline.safeguards_off == ["sync before acknowledge"] == switched_off(off)
     lost_power = events(timeline, "replica", "power")[0]
     assert "in the journal" in lost_power.word
-    # The first segment is gone by then; of the second nothing was ever synced.
-    segment = "/replica/journal/00000002.segment"
     at_ns = lost_power.start_ns
-    syncs = timeline.events("replica", "data: journal: syncs")
-    assert not [s for s in syncs if s.word == f"sync {segment}" and s.end_ns <= at_ns]
-    written = [
-        w
-        for w in events(timeline, "replica", "data: journal: writes")
-        if w.word == f"write {segment}" and w.start_ns <= at_ns
+    writes = [
+        e for e in events(timeline, "replica", "data: journal: writes") if e.start_ns <= at_ns
     ]
+    segment = writes[-1].word.removeprefix("write ")
+    # Those before it are gone by then; of the newest this is what came after its last sync.
+    syncs = timeline.events("replica", "data: journal: syncs")
+    ends = [s.end_ns for s in syncs if s.word == f"sync {segment}" and s.end_ns <= at_ns]
+    since_ns = max(ends, default=0)
+    written = [w for w in writes if w.word == f"write {segment}" and w.start_ns >= since_ns]
+    assert written
     size_bytes = sum(w.size_bytes for w in written)
     assert f"{len(written)} writes ({size_bytes} bytes) in the journal" in lost_power.word
     late = [s for s in timeline.events("replica", "data: image: syncs") if "cut off" in s.word]
