@@ -195,7 +195,7 @@ def test_faults_leave_their_traces(hurt: tuple[RunResult, Timeline]) -> None:
 
 def test_syncs_that_a_power_loss_cuts_off_do_not_count() -> None:
     """What was never synced is said at the power loss, and who was cut off in a sync."""
-    text = SMALL + '[[faults]]\nkind = "power_loss"\nhost = "replica"\nat = "290100us"\n'
+    text = SMALL + '[[faults]]\nkind = "power_loss"\nhost = "replica"\nat = "390107us"\n'
     off = replace(ALL_SAFEGUARDS, sync_before_acknowledge=False)
     _result, timeline = record_timeline(parse_scenario(text), safeguards=off)
     assert timeline.safeguards_off == ["sync before acknowledge"] == switched_off(off)
