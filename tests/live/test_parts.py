@@ -273,7 +273,8 @@ def test_bytes_pass_whole_no_faster_than_the_link(tmp_path: Path) -> None:
         assert receive_exactly(far, 4) == b"ping"
         far.sendall(b"pong")
         assert receive_exactly(near, 4) == b"pong"
-        assert time.monotonic() - began >= 0.039
+        # The round trip, but for the credit each way.
+        assert time.monotonic() - began >= 0.04 - 2 * 0.005
         near.shutdown(socket.SHUT_WR)
         assert far.recv(10) == b""
         far.sendall(b"still")
