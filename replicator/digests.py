@@ -121,6 +121,8 @@ async def digest_range(scan: DigestScan, first_extent: int, pages: int, seed: in
             DIGEST_COST_NS_PER_BYTE,
         )
     )
+    # A file that is cut and grows again meanwhile may give fewer digests in the middle; what lies
+    # behind the cut is told by the operations that follow, whatever is thought of it here.
     found = b"".join(rows)
     missing = pages - len(found) // DIGEST_BYTES
     return with_extents(found + page_digests(b"", 1, seed) * missing, seed)

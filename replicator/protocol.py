@@ -33,7 +33,7 @@ from replicator.errors import ProtocolViolation
 from replicator.runtime.port import Buffer
 from replicator.untrusted import json_object
 
-PROTOCOL_VERSION: Final = 2
+PROTOCOL_VERSION: Final = 3
 MAGIC: Final = b"XRF1"
 HEADER: Final = struct.Struct("<4sBBHIIQ")
 HEADER_BYTES: Final = HEADER.size

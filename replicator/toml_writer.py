@@ -23,12 +23,15 @@ def toml_text(table: Table) -> str:
 
 def toml_document(table: Table) -> dict[str, Any]:
     """The same as a document of plain values, for JSON."""
-    return {
-        alias: [toml_document(each) for each in value]
-        if isinstance(value, tuple)
-        else (toml_document(value) if isinstance(value, Table) else value)
-        for alias, value in _values(table)
-    }
+    return {alias: _plain(value) for alias, value in _values(table)}
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Table):
+        return toml_document(value)
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def _lines(table: Table, path: tuple[str, ...]) -> Iterator[str]:

@@ -19,6 +19,7 @@ import typer
 from replicator.command_line import print_error, printable, run_app
 from replicator.errors import BadInput, ExitCode
 from simulator.cli_campaign import campaign, killmatrix, replay
+from simulator.cli_options import STANDARD_OUTPUT, JsonOption, ScenarioArgument, SetOption
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,8 +40,6 @@ class WorldName(StrEnum):
     LIVE = "live"
 
 
-_STANDARD_OUTPUT = Path("-")
-
 app = typer.Typer(
     name=PROGRAM,
     help="Replicates an emulated store under faults, and says whether the copy held.",
@@ -52,19 +51,6 @@ app = typer.Typer(
     "130 interrupted.",
 )
 
-ScenarioArgument = Annotated[
-    Path, typer.Argument(metavar="SCENARIO", help="The scenario, a TOML file.", show_default=False)
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Replace one value of the scenario, for instance link.rtt=80ms. Repeatable.",
-        show_default=False,
-    ),
-]
-
 
 @app.command()
 def run(
@@ -73,15 +59,7 @@ def run(
         int | None,
         typer.Option(min=0, max=2**63 - 1, help="Instead of the scenario's.", show_default=False),
     ] = None,
-    json: Annotated[
-        Path | None,
-        typer.Option(
-            "--json",
-            metavar="FILE",
-            help="Write the result as JSON; '-' is standard output.",
-            show_default=False,
-        ),
-    ] = None,
+    json: JsonOption = None,
     report: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Write the report DIR/report.html.", show_default=False),
@@ -118,7 +96,7 @@ def run(
             path=str(timeline),
             remedy="Leave out --timeline, or run the scenario in the simulated world.",
         )
-    if timeline == _STANDARD_OUTPUT:
+    if timeline == STANDARD_OUTPUT:
         raise BadInput(
             "--timeline wants a file, not the standard output",
             remedy="Give --timeline the path of a file.",
@@ -127,7 +105,7 @@ def run(
     loaded = load_scenario(scenario, overrides)
     _check_targets(json, report, keep, timeline)
     for option, target in (("--json", json), ("--timeline", timeline)):
-        if target not in (None, _STANDARD_OUTPUT) and target.resolve() == scenario.resolve():
+        if target not in (None, STANDARD_OUTPUT) and target.resolve() == scenario.resolve():
             raise BadInput(
                 f"{option} would overwrite the scenario",
                 path=str(target),
@@ -141,7 +119,7 @@ def run(
     from simulator.timeline import record_timeline, write_timeline
 
     # With the record on standard output nothing else may stand there.
-    console = Console(stderr=json == _STANDARD_OUTPUT, highlight=False)
+    console = Console(stderr=json == STANDARD_OUTPUT, highlight=False)
     ended: list[ScenarioRun] = []
     recorded: Timeline | None = None
     with progress_on(Console(stderr=True), "starting", world) as progress:
@@ -288,7 +266,7 @@ def _check_targets(
         page = None if report is None else report / "report.html"
         taken = [("--report", page)]
         for option, target in (("--json", json), ("--timeline", timeline)):
-            if target is None or (option == "--json" and target == _STANDARD_OUTPUT):
+            if target is None or (option == "--json" and target == STANDARD_OUTPUT):
                 continue
             check_file_target(target, option)
             for other, place in taken:
@@ -321,7 +299,7 @@ def _write(
     with ExitStack() as made:
         if report is not None:
             made.enter_context(directory_for(report, "--report"))
-        if json == _STANDARD_OUTPUT:
+        if json == STANDARD_OUTPUT:
             print(result_text(result), end="", flush=True)
         elif json is not None:
             write_atomically(json, result_text(result), "--json")

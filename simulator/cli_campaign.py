@@ -9,6 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from replicator.errors import BadInput, ExitCode
+from simulator.cli_options import (
+    STANDARD_OUTPUT,
+    JsonOption,
+    PlanSeedOption,
+    ScenarioArgument,
+    SetOption,
+    WorkersOption,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,14 +25,13 @@ if TYPE_CHECKING:
     from simulator.campaign.results import CampaignKey, Results
     from simulator.scenario import Scenario
 
-_STANDARD_OUTPUT = Path("-")
+
+CLUSTER_WORKERS = 64
+"""So many workers of a cluster are kept busy when nobody says how many there are."""
 
 
 def campaign(
-    scenario: Annotated[
-        Path,
-        typer.Argument(metavar="SCENARIO", help="The scenario, a TOML file.", show_default=False),
-    ],
+    scenario: ScenarioArgument,
     plans: Annotated[
         int | None,
         typer.Option(min=1, max=10_000_000, help="So many plans.", show_default=False),
@@ -33,13 +40,8 @@ def campaign(
         str | None,
         typer.Option("--for", metavar="TIME", help="So long, e.g. 10m.", show_default=False),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**63 - 1, help="Names the plans that are drawn.")
-    ] = 1,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, max=1024, help="Processes; as many as processors.", show_default=False),
-    ] = None,
+    seed: PlanSeedOption = 1,
+    workers: WorkersOption = None,
     scheduler: Annotated[
         str | None,
         typer.Option(
@@ -70,15 +72,7 @@ def campaign(
             show_default=False,
         ),
     ] = None,
-    json: Annotated[
-        Path | None,
-        typer.Option(
-            "--json",
-            metavar="FILE",
-            help="Write the summary as JSON; '-' is standard output.",
-            show_default=False,
-        ),
-    ] = None,
+    json: JsonOption = None,
     mutant: Annotated[
         str,
         typer.Option(
@@ -87,15 +81,7 @@ def campaign(
             show_default=False,
         ),
     ] = "",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Replace one value of the scenario. Repeatable.",
-            show_default=False,
-        ),
-    ] = None,
+    set_: SetOption = None,
 ) -> None:
     """Run SCENARIO under many fault plans, and make what fails small.
 
@@ -120,7 +106,7 @@ def campaign(
     results = results or Path(f"{scenario.stem}.campaign.db")
     failures = failures or Path(f"{scenario.stem}.failures")
     check_file_target(results, "--results")
-    if json is not None and json != _STANDARD_OUTPUT:
+    if json is not None and json != STANDARD_OUTPUT:
         check_file_target(json, "--json")
     from replicator.toml_writer import toml_text
     from simulator.mutants import mutant_named
@@ -129,23 +115,25 @@ def campaign(
         mutant_named(mutant)
     key = CampaignKey(loaded.name, toml_text(loaded), seed, space_of(loaded), mutant)
     kept = Results(results, key, resume)
-    console = Console(stderr=json == _STANDARD_OUTPUT, highlight=False)
+    console = Console(stderr=json == STANDARD_OUTPUT, highlight=False)
+    busy = workers or (CLUSTER_WORKERS if scheduler else processors())
     try:
-        failed = _run(
-            console,
-            key,
-            kept,
-            limits,
-            _pool(workers or processors(), scheduler),
-            workers or processors(),
-            scenario,
-            json,
-        )
-        if failed:
-            _make_small(console, loaded, key, kept, failures)
+        _run(console, key, kept, limits, _pool(busy, scheduler), busy, json)
+        _make_small(console, loaded, key, kept, failures)
+        code = _exit_code(kept)
     finally:
         kept.close()
-    raise typer.Exit(ExitCode.BROKEN if failed else ExitCode.PASS)
+    raise typer.Exit(code)
+
+
+def _exit_code(results: Results) -> ExitCode:
+    """1: a promise is broken; 2: nothing is, but some run proves nothing, or there was none."""
+    from simulator.campaign.job import FAILING
+
+    found = list(results.failures())
+    if any(each.verdict in FAILING for each in found):
+        return ExitCode.BROKEN
+    return ExitCode.INCONCLUSIVE if found or not results.numbers() else ExitCode.PASS
 
 
 def _seconds(text: str) -> float:
@@ -174,10 +162,9 @@ def _run(
     limits: Limits,
     pool: OpenPool,
     workers: int,
-    scenario: Path,
     json: Path | None,
-) -> bool:
-    """Run the plans and tell what was found; returns whether any failed."""
+) -> None:
+    """Run the plans and tell what was found."""
     from rich.console import Console
     from rich.text import Text
 
@@ -201,13 +188,12 @@ def _run(
     print_campaign(console, frame, progress)
     if json is not None:
         text = schema_text(summary_document(results.key, frame))
-        if json == _STANDARD_OUTPUT:
+        if json == STANDARD_OUTPUT:
             print(text, end="", flush=True)
         else:
             write_atomically(json, text, "--json")
             console.print(Text(f"JSON: {json}"), soft_wrap=True)
     console.print(Text(f"results: {results.path}"), soft_wrap=True)
-    return progress.failed > 0
 
 
 def _make_small(
@@ -221,6 +207,8 @@ def _make_small(
     from simulator.report.output import directory_for
 
     found = list(results.failures())
+    if not found:
+        return
     with directory_for(directory, "--failures"):
         for failure in distinct(found):
             with Console(stderr=True).status(f"shrinking plan {failure.number}"):
@@ -236,17 +224,9 @@ def killmatrix(
         ),
     ],
     plans: Annotated[int, typer.Option(min=1, max=1_000_000, help="For each mutant.")] = 2_000,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**63 - 1, help="Names the plans that are drawn.")
-    ] = 1,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, max=1024, help="As many as processors.", show_default=False),
-    ] = None,
-    json: Annotated[
-        Path | None,
-        typer.Option("--json", metavar="FILE", help="Write it as JSON.", show_default=False),
-    ] = None,
+    seed: PlanSeedOption = 1,
+    workers: WorkersOption = None,
+    json: JsonOption = None,
 ) -> None:
     """Take away one rule after another, and see that a campaign finds it.
 
@@ -265,7 +245,7 @@ def killmatrix(
     from simulator.scenario import load_scenario
 
     loaded = load_scenario(scenario).model_copy(update={"faults": ()})
-    if json is not None and json != _STANDARD_OUTPUT:
+    if json is not None and json != STANDARD_OUTPUT:
         check_file_target(json, "--json")
     with (
         Console(stderr=True).status("trying mutants") as status,
@@ -278,10 +258,10 @@ def killmatrix(
             status.update(f"{len(done)} of {len(MUTANTS)} mutants, the last: {fate.name}")
 
         fates = kill_matrix(pool, toml_text(loaded), seed, space_of(loaded), plans, on_fate=tell)
-    print_kill_matrix(Console(stderr=json == _STANDARD_OUTPUT, highlight=False), fates)
+    print_kill_matrix(Console(stderr=json == STANDARD_OUTPUT, highlight=False), fates)
     if json is not None:
         text = schema_text(kill_matrix_document(fates, loaded.name, seed))
-        if json == _STANDARD_OUTPUT:
+        if json == STANDARD_OUTPUT:
             print(text, end="", flush=True)
         else:
             write_atomically(json, text, "--json")

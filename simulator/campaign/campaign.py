@@ -18,10 +18,14 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from replicator.errors import ReplicatorError
-from simulator.campaign.job import BatchJob, PlanOutcome, plan_number, run_batch
+from simulator.campaign.job import (
+    BatchJob,
+    PlanOutcome,
+    plan_number,
+    run_batch,
+    unfinished_outcome,
+)
 from simulator.campaign.results import CampaignKey, Results
-from simulator.measures import Verdict
-from simulator.plans.plan import plan_text
 
 BATCH_PLANS: Final = 10
 MOST_LOSSES: Final = 3
@@ -153,18 +157,20 @@ class Campaign:
             end = first + self._batch_plans
             if self._limits.plans is not None:
                 end = min(end, self._limits.plans)
+            whole = BatchJob(
+                key.scenario_text,
+                key.seed,
+                key.space,
+                first,
+                end - first,
+                self._repeat_every,
+                key.mutant,
+            )
             missing = [number for number in range(first, end) if number not in done]
-            for number in missing if len(missing) < end - first else missing[:1]:
-                count = end - first if len(missing) == end - first else 1
-                yield BatchJob(
-                    key.scenario_text,
-                    key.seed,
-                    key.space,
-                    number,
-                    count,
-                    self._repeat_every,
-                    key.mutant,
-                )
+            if len(missing) == whole.count:
+                yield whole
+            else:
+                yield from (replace(whole, first=number, count=1) for number in missing)
             first = end
 
     def _over(self) -> bool:
@@ -229,23 +235,5 @@ class Campaign:
 
 def _killed_its_worker(job: BatchJob) -> PlanOutcome:
     plan = plan_number(job.campaign_seed, job.first, job.space)
-    return PlanOutcome(
-        number=job.first,
-        verdict=Verdict.SAFETY,
-        reasons=(f"running the plan ended its worker, {MOST_LOSSES} times",),
-        trace_hash="",
-        kinds=tuple(sorted({fault.kind for fault in plan.faults})),
-        happened=(),
-        never_happened=0,
-        rpo_seconds=None,
-        rpo_messages=None,
-        rto_seconds=None,
-        spool_peak_bytes=0,
-        journal_peak_bytes=0,
-        lag_peak_seconds=0.0,
-        operations=0,
-        resynchronizations=0,
-        simulated_seconds=0.0,
-        wall_seconds=0.0,
-        plan=plan_text(plan),
-    )
+    reason = f"running the plan ended its worker, {MOST_LOSSES} times"
+    return unfinished_outcome(plan, job.first, reason, 0.0)

@@ -59,8 +59,9 @@ class SavedFailure:
     runs: int
     """That shrinking took."""
     scenario_path: Path
-    test_path: Path
-    timeline_path: Path
+    test_path: Path | None
+    """None of a run that ended without a record, as the next."""
+    timeline_path: Path | None
 
 
 def signature(outcome: PlanOutcome) -> tuple[str, str]:
@@ -111,6 +112,8 @@ def save_failure(
     ---------
     mutant: which rule was taken away when it was found.
     """
+    if not failure.trace_hash:
+        return _save_unfinished(scenario, failure, directory)
     before = len(parse_plan(failure.plan, scenario).faults)
     plan, outcome, runs = shrink_failure(scenario, failure, space, mutant)
     kind, words = signature(outcome)
@@ -140,3 +143,11 @@ def save_failure(
     return SavedFailure(
         failure.number, outcome, plan, before, runs, scenario_path, test_path, timeline_path
     )
+
+
+def _save_unfinished(scenario: Scenario, failure: PlanOutcome, directory: Path) -> SavedFailure:
+    """Save what ended its run, or its worker, as it is: here it might do that again."""
+    plan = parse_plan(failure.plan, scenario)
+    path = directory / f"unfinished_{failure.number}.toml"
+    write_atomically(path, toml_text(planned(scenario, plan)), "--failures")
+    return SavedFailure(failure.number, failure, plan, len(plan.faults), 0, path, None, None)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
+from replicator.errors import BadInput
 from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
 from simulator.measures import RunResult, Verdict
 from simulator.mutants import mutated
@@ -71,15 +72,17 @@ class PlanOutcome:
     wall_seconds: float
     repeated: bool = False
     plan: str = field(default="", compare=False)
-    """The plan as TOML, of failures only: the others are drawn again from their number."""
+    """The plan as TOML, of those that somebody has to look at: the others are drawn again from
+    their number."""
 
     @property
     def failed(self) -> bool:
         """Whether somebody has to look at it."""
-        return self.verdict in FAILING
+        return bool(self.plan)
 
 
 FAILING: Final = frozenset({Verdict.SAFETY, Verdict.LIVENESS, Verdict.OBJECTIVE})
+"""A run that ends by an error of its own has to be looked at as well, whatever it proves."""
 
 
 def plan_number(job_seed: int, number: int, space: PlanSpace) -> FaultPlan:
@@ -117,8 +120,28 @@ def run_plan(
     Arguments
     ---------
     repeat: run it twice; another trace the second time is a breach by itself.
+
+    A run that ends by an error is an outcome, too: a defect of the bench must not cost a night's
+    other plans.  Raises BadInput.
     """
     started = time.perf_counter()
+    try:
+        return _run(scenario, plan, number, repeat, safeguards, started)
+    except BadInput:
+        raise
+    except Exception as error:  # noqa: BLE001 it is told, with the plan that gave it
+        reason = f"the run ended by an error: {error!r}"
+        return unfinished_outcome(plan, number, reason, time.perf_counter() - started)
+
+
+def _run(
+    scenario: PreparedScenario,
+    plan: FaultPlan,
+    number: int,
+    repeat: bool,
+    safeguards: Safeguards,
+    started: float,
+) -> PlanOutcome:
     result = scenario.run(plan.faults, None, safeguards, plan.seed)
     if repeat:
         # This time nothing is taken from earlier runs.
@@ -156,4 +179,30 @@ def _outcome(
         wall_seconds=wall_seconds,
         repeated=repeated,
         plan=plan_text(plan) if verdict in FAILING else "",
+    )
+
+
+def unfinished_outcome(
+    plan: FaultPlan, number: int, reason: str, wall_seconds: float
+) -> PlanOutcome:
+    """The outcome of a run that gave no record: it proves nothing, and is to be looked at."""
+    return PlanOutcome(
+        number=number,
+        verdict=Verdict.INCONCLUSIVE,
+        reasons=(reason,),
+        trace_hash="",
+        kinds=tuple(sorted({fault.kind for fault in plan.faults})),
+        happened=(),
+        never_happened=0,
+        rpo_seconds=None,
+        rpo_messages=None,
+        rto_seconds=None,
+        spool_peak_bytes=0,
+        journal_peak_bytes=0,
+        lag_peak_seconds=0.0,
+        operations=0,
+        resynchronizations=0,
+        simulated_seconds=0.0,
+        wall_seconds=wall_seconds,
+        plan=plan_text(plan),
     )

@@ -16,7 +16,7 @@ from typing import Any, Final
 import pandas as pd
 
 from replicator.command_line import release_name
-from replicator.errors import BadInput
+from replicator.errors import BadInput, ReplicatorError
 from simulator.campaign.job import PlanOutcome
 from simulator.measures import Verdict
 from simulator.plans.draw import PlanSpace
@@ -40,6 +40,10 @@ class CampaignKey:
     def to_json(self) -> str:
         """One line, the same for equal keys."""
         return json.dumps({"format": RESULTS_FORMAT, **asdict(self)}, sort_keys=True, default=dict)
+
+
+class ResultsFailed(ReplicatorError):
+    """The file of results cannot be written any more."""
 
 
 class Results:
@@ -112,13 +116,21 @@ class Results:
         return {row[0] for row in self._db.execute("SELECT number FROM plans")}
 
     def add(self, outcomes: Iterable[PlanOutcome]) -> None:
-        """Keep these; one that is there already is replaced."""
+        """Keep these; one that is there already is replaced.  Raises ResultsFailed."""
         marks = ", ".join("?" * len(_COLUMNS))
-        with self._db:
-            self._db.executemany(
-                f"INSERT OR REPLACE INTO plans VALUES ({marks})",
-                (tuple(_cell(each, name) for name in _COLUMNS) for each in outcomes),
-            )
+        try:
+            with self._db:
+                self._db.executemany(
+                    f"INSERT OR REPLACE INTO plans VALUES ({marks})",
+                    (tuple(_cell(each, name) for name in _COLUMNS) for each in outcomes),
+                )
+        except sqlite3.Error as error:
+            raise ResultsFailed(
+                f"the results cannot be kept: {error}",
+                path=str(self.path),
+                remedy="Make room on the volume, end who else uses the file, and run the same "
+                "command with --resume: what was kept before is there.",
+            ) from error
 
     def failures(self) -> Iterator[PlanOutcome]:
         """Those that somebody has to look at, in the order of their numbers."""

@@ -196,6 +196,9 @@ def print_failure(console: Console, saved: SavedFailure) -> None:
     console.print(head, soft_wrap=True)
     for reason in saved.outcome.reasons[:2]:
         console.print(Text(printable(f"  {reason}")), soft_wrap=True)
-    console.print(Text(printable(f"  simulator replay {saved.scenario_path}")), soft_wrap=True)
-    console.print(Text(printable(f"  pytest {saved.test_path}")), soft_wrap=True)
-    console.print(Text(printable(f"  timeline: {saved.timeline_path}")), soft_wrap=True)
+    verb = "run" if saved.test_path is None else "replay"
+    lines = [f"simulator {verb} {saved.scenario_path}"]
+    if saved.test_path is not None:
+        lines += [f"pytest {saved.test_path}", f"timeline: {saved.timeline_path}"]
+    for line in lines:
+        console.print(Text(printable(f"  {line}")), soft_wrap=True)

@@ -22,7 +22,7 @@ from simulator.campaign.campaign import Campaign, Limits, Progress, WorkersFaile
 from simulator.campaign.executors import process_pool
 from simulator.campaign.failures import save_failure
 from simulator.campaign.job import BatchJob, run_batch
-from simulator.campaign.results import CampaignKey, Results
+from simulator.campaign.results import CampaignKey, Results, ResultsFailed
 from simulator.campaign.summary import quantiles, summary_document, verdicts
 from simulator.measures import Verdict
 from simulator.mutants import MUTANTS, mutant_named
@@ -198,6 +198,39 @@ def test_a_real_worker_that_is_killed_costs_nothing_but_its_batch(tmp_path: Path
     assert run.run().lost_workers >= 1
     assert len(pools) > 1
     assert rows(results) == rows(expected)
+
+
+def test_a_run_that_ends_by_an_error_costs_only_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, count = ScenarioRun.run, 0
+
+    def fails_once(self: ScenarioRun, *arguments: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == 3:
+            raise KeyError("a defect of the bench")
+        return run(self, *arguments)
+
+    monkeypatch.setattr(ScenarioRun, "run", fails_once)
+    done, results = campaign(tmp_path / "r.db", Limits(plans=6), batch_plans=6, repeat_every=0)
+    assert done.run().failed == 1
+    [failure] = results.failures()
+    assert (failure.number, failure.verdict) == (2, Verdict.INCONCLUSIVE)
+    assert "KeyError('a defect of the bench')" in failure.reasons[0]
+    assert len(rows(results)) == 6
+    saved = save_failure(SHORT, failure, KEY.space, tmp_path)
+    assert saved.test_path is saved.timeline_path is None
+    assert load_scenario(saved.scenario_path).faults == saved.plan.faults
+
+
+def test_a_file_of_results_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    _, results = campaign(tmp_path / "r.db", Limits(plans=2))
+    with sqlite3.connect(tmp_path / "r.db") as other:
+        other.execute("DROP TABLE plans")
+    with pytest.raises(ResultsFailed, match="cannot be kept") as caught:
+        results.add(run_batch(BatchJob(KEY.scenario_text, 7, KEY.space, 0, 1)))
+    assert "--resume" in str(caught.value.remedy)
 
 
 def test_a_share_of_the_plans_is_run_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

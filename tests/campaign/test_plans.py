@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replicator.toml_writer import toml_text
+from replicator.toml_writer import toml_document, toml_text
 from simulator.plans.draw import DEFAULT_WEIGHTS, PlanSpace, draw_plan, space_of, without
 from simulator.plans.plan import BadPlan, load_plan, parse_plan, plan_of, plan_text, planned
 from simulator.scenario import load_scenario, parse_scenario
+from simulator.scenario_model import Recorded
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIO = load_scenario(ROOT / "scenarios/campaign.toml")
@@ -32,6 +34,17 @@ def test_a_drawn_plan_comes_back_from_its_text(name: str) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.toml")), ids=lambda p: p.stem)
 def test_every_scenario_comes_back_from_its_text(path: Path) -> None:
     scenario = load_scenario(path)
+    assert parse_scenario(toml_text(scenario)) == scenario
+
+
+def test_a_document_holds_plain_values_only() -> None:
+    recorded = Recorded(verdict="safety", trace_hash="0", reasons=("one", "two"))
+    scenario = planned(SCENARIO, draw_plan("plain", SPACE)).model_copy(
+        update={"recorded": recorded}
+    )
+    document = toml_document(scenario)
+    assert json.loads(json.dumps(document)) == document
+    assert document["recorded"]["reasons"] == ["one", "two"]
     assert parse_scenario(toml_text(scenario)) == scenario
 
 

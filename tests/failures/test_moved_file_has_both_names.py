@@ -10,8 +10,11 @@ from __future__ import annotations
 import pytest
 
 from replicator import catalogue, redo
-from replicator.operation import Operation
+from replicator.home import HomeImage
+from replicator.operation import Operation, OperationKind
 from replicator.runtime.port import Volume
+from simulator.device import INSTANT
+from simulator.host import World
 from simulator.systems.byte_level import REPLICA
 from tests.crash.harness import Plan, Step, create, link, mkdir, rename, run, write
 
@@ -66,3 +69,22 @@ def test_without_taking_away_the_old_name(monkeypatch: pytest.MonkeyPatch) -> No
 def test_without_knowing_names_of_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue.Catalogue, "changes_nothing", lambda *_: False)
     assert not run(Plan(LINKS)).good
+
+
+def test_a_file_that_is_replaced_by_a_rename_is_let_go() -> None:
+    """Its handle would hold its space for as long as the replica runs."""
+    world = World()
+    machine = world.machine("replica")
+    disk = machine.add_disk("data", INSTANT)
+    home = HomeImage(machine.start().volume("data"), "", True)
+    for number, name in enumerate(("/old", "/new"), 1):
+        home.apply_names(Operation(OperationKind.CREATE, file_id=number, name=name))
+        home.apply_content(
+            Operation(OperationKind.WRITE, file_id=number, offset=0, length=9000, data=b"x" * 9000)
+        )
+    used = disk.used_blocks
+    home.apply_names(Operation(OperationKind.RENAME, file_id=2, name="/new", name2="/old"))
+    disk.names.settle_prefix(disk.names.changes)
+    disk.collect_unlinked()
+    assert disk.used_blocks < used
+    world.close()

@@ -10,7 +10,7 @@ import pytest
 
 from replicator.connection import Connection
 from replicator.errors import ConnectionLost
-from replicator.protocol import FrameType, Role, frame_header
+from replicator.protocol import PROTOCOL_VERSION, FrameType, Role, frame_header
 from replicator.replica import GREETINGS_LIMIT
 from replicator.runtime import group, sleep_ns
 from replicator.runtime.port import Stream
@@ -58,7 +58,13 @@ async def is_no_source(stream: Stream) -> None:
 
 
 async def greet(stream: Stream, **fields: object) -> None:
-    hello = {"protocol": 2, "set": SET_ID, "epoch": 1, "history": "00", "completed": 0}
+    hello = {
+        "protocol": PROTOCOL_VERSION,
+        "set": SET_ID,
+        "epoch": 1,
+        "history": "00",
+        "completed": 0,
+    }
     payload = json.dumps(hello | fields).encode()
     await stream.send(frame_header(FrameType.HELLO, payload), payload)
 
