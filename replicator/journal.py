@@ -14,7 +14,6 @@ Opening a log that an earlier process left is the business of
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -26,7 +25,6 @@ from replicator.records import (
     Record,
     RecordType,
     body_length,
-    decode,
     encode,
 )
 from replicator.runtime.port import Buffer, Volume, write_all
@@ -340,31 +338,6 @@ class SegmentedLog:
             following = self.segment(position.segment + 1)
             position = Position(following.number, following.data_start)
         return position
-
-    async def find(self, sequence: int) -> Position | None:
-        """Where the first record numbered at least ``sequence`` begins; None if it was freed.
-
-        The end of the log when there is none yet.
-        """
-        if sequence > self.sequence:
-            return self.end
-        if not self.segments or sequence < self.segments[0].first_sequence:
-            return None
-        firsts = [segment.first_sequence for segment in self.segments]
-        index = max(0, bisect_right(firsts, sequence) - 1)
-        while index > 0 and firsts[index - 1] == firsts[index]:
-            index -= 1
-        position = Position(self.segments[index].number, self.segments[index].data_start)
-        while position < self.end:
-            data, _last, after = await self.read(position, self.end, 1 << 18)
-            offset = 0
-            while offset < len(data):
-                record = decode(data, offset)
-                if record.sequence >= sequence and record.type < RecordType.SEGMENT:
-                    return Position(after.segment, after.offset - len(data) + offset)
-                offset += record.size_bytes
-            position = after
-        return self.end
 
     # -- recovery ------------------------------------------------------------------
 

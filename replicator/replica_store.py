@@ -41,7 +41,7 @@ from replicator.image import ReplicaImage
 from replicator.journal import LogFull, Position
 from replicator.protocol import BATCH_BYTES, Acknowledgement, BatchHeader, Heartbeat
 from replicator.recent_batches import VerifiedBatch
-from replicator.records import EMPTY_CHAIN, Record, RecordType, decode, genesis
+from replicator.records import EMPTY_CHAIN, InvalidRecord, Record, RecordType, decode, genesis
 from replicator.replica_journal import ReplicaJournal
 from replicator.replica_options import ReplicaOptions
 from replicator.runtime import group, sleep_ns
@@ -435,19 +435,15 @@ class ReplicaStore:
                 if pause_for_checkpoints and self._checkpoint_due():
                     return
                 here = Position(after.segment, after.offset - len(data) + offset)
-                kind, size = (
-                    data[offset + 4],
-                    64 + int.from_bytes(data[offset + 8 : offset + 12], "little"),
-                )
-                epoch = int.from_bytes(data[offset + 12 : offset + 16], "little")
                 self._cursor = here
-                if kind == RecordType.BATCH and epoch == self.epoch:
-                    await self._apply_batch(self._read_batch(data, offset))
-                elif kind == RecordType.COMMIT and epoch > self.epoch:
-                    await self._switch_image(decode(data, offset))
+                record = self._whole(data, offset, here)
+                if record.type == RecordType.BATCH and record.epoch == self.epoch:
+                    await self._apply_batch(self._read_batch(record))
+                elif record.type == RecordType.COMMIT and record.epoch > self.epoch:
+                    await self._switch_image(record)
                     break  # its operations stand in the journal before this record
-                offset += size
-                self._cursor = Position(here.segment, here.offset + size)
+                offset += record.size_bytes
+                self._cursor = Position(here.segment, here.offset + record.size_bytes)
         self.changed.notify()
 
     async def _switch_image(self, record: Record) -> None:
@@ -475,9 +471,19 @@ class ReplicaStore:
         await discard_committed(self.volume, document)
         self.runtime.emit("activity", "")
 
-    def _read_batch(self, data: bytes, offset: int) -> VerifiedBatch:
-        """A batch as the journal holds it, verified once more."""
-        record = decode(data, offset)
+    def _whole(self, data: bytes, offset: int, here: Position) -> Record:
+        """A record of the journal, verified: what was written well may be read otherwise.
+
+        Raises DamagedLog.  The process ends by it; the next start sees what is left.
+        """
+        try:
+            return decode(data, offset)
+        except InvalidRecord as invalid:
+            path = self.journal.segment(here.segment).path
+            raise DamagedLog(invalid.reason, path=path, offset=here.offset) from None
+
+    def _read_batch(self, record: Record) -> VerifiedBatch:
+        """A batch as the journal holds it, its operations verified once more."""
         payload = record.prefix + record.payload
         header = BatchHeader.decode(payload)
         operations = verify_batch(

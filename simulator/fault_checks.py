@@ -13,6 +13,7 @@ from simulator.scenario_faults import (
     DiskFull,
     Fault,
     LinkLoss,
+    PowerLoss,
     ReplicaRestored,
     VolumeFault,
 )
@@ -33,6 +34,12 @@ def contradictions_of_one(scenario: Scenario, index: int, fault: Fault) -> Itera
     here = ("faults", index)
     if isinstance(fault, VolumeFault):
         yield from _of_another(index, "volume", fault.volume, fault.host)
+    if isinstance(fault, PowerLoss) and fault.when is not None and fault.calls is not None:
+        yield Remark(
+            ((*here, "calls"), (*here, "when")),
+            "an activity is waited for, or calls are counted, not both",
+            "Leave out one of when and calls.",
+        )
     if isinstance(fault, BitRot):
         yield from _of_another(index, "where", fault.where, fault.host)
     if isinstance(fault, DiskFull):

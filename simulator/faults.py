@@ -1,8 +1,7 @@
 """Faults made to happen: the scenario's list, injected into the emulated world.
 
-Each fault leaves a mark of when it really happened (:mod:`simulator.fault_marks`).  A power
-loss that waits for an activity strikes inside of it: at one of the next storage steps after the
-host says what it is doing, so that plain calls are cut in the middle.
+Each fault leaves a mark of when it really happened (:mod:`simulator.fault_marks`).  Power losses
+and crashes that strike in the middle of a storage call: :mod:`simulator.step_faults`.
 
 Loss and power loss are the machine's: they happen also while none of its processes runs, and
 what was to start those again does not.  A process crash, or a pause, of a host that is down
@@ -20,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from math import prod
-from typing import Final
 
 from replicator.errors import BadInput, ReplicatorError
 from replicator.units import spell_duration
@@ -47,10 +45,8 @@ from simulator.scenario_faults import (
     SlowProcessor,
 )
 from simulator.scenario_keys import spell_signed_duration
+from simulator.step_faults import StepFaults
 from simulator.systems.second_source import SECOND
-
-STEPS_INTO_ACTIVITY: Final = 24
-"""A power loss that waits for an activity strikes within so many storage steps of it."""
 
 
 def _nobody() -> Callable[[], None]:
@@ -89,8 +85,7 @@ class FaultInjector:
         self._marks = FaultMarks(world.clock, start, struck)
         self._disks = DiskFaults(world, self._marks, seed)
         self._links = LinkFaults(world, link, self._marks, struck, seed)
-        self._waiting: list[tuple[PowerLoss, int]] = []
-        self._armed: list[tuple[PowerLoss, int]] = []
+        self._steps = StepFaults(world, self._marks, self._strike, seed)
         self._slow: dict[Machine, list[int]] = {}
         self._copies: dict[int, dict[str, Disk]] = {}
         """By the identity of a restoration: the disks that it will put back."""
@@ -105,13 +100,12 @@ class FaultInjector:
     @property
     def never_happened(self) -> list[str]:
         """Faults that could not happen, and those that still wait for theirs, in words."""
-        never = [
-            f"the power loss of the {fault.host} in the middle of '{fault.when}' never "
-            "happened, because it never got there"
-            for fault, _number in [*self._waiting, *self._armed]
+        waiting = [
+            *self._steps.still_waiting,
+            *self._disks.still_waiting,
+            *self._links.still_waiting,
         ]
-        waiting = [*self._disks.still_waiting, *self._links.still_waiting]
-        return self._marks.never_happened + never + waiting
+        return self._marks.never_happened + waiting
 
     def marks(self) -> list[FaultMark]:
         """The faults as they happened so far."""
@@ -132,7 +126,7 @@ class FaultInjector:
             return
         if isinstance(fault, PowerLoss) and fault.when is not None:
             self._count += 1
-            self._waiting.append((fault, self._count))
+            self._steps.wait(fault, self._count)
             return
         machine = self._world.machine(fault.host)
         why = why_not(fault, lost=machine.lost, powered=machine.powered, running=machine.running)
@@ -150,13 +144,12 @@ class FaultInjector:
     def _befall(self, machine: Machine, fault: MachineFault) -> None:
         if isinstance(fault, Pause):
             self._marks.lasting("pause", fault.host, fault.duration_ns, machine.pause())
-        elif isinstance(fault, PowerLoss):
-            self._count += 1
-            self._power_loss(fault, self._count)
-        elif isinstance(fault, ProcessCrash):
-            self._disarm(machine)
-            machine.crash_process()
-            self._marks.down("process_crash", fault.host, self._restart_ns[fault.host])
+        elif isinstance(fault, PowerLoss | ProcessCrash):
+            self._count += isinstance(fault, PowerLoss)
+            if fault.calls is not None:
+                self._steps.count(fault, self._count)
+            else:
+                self._strike(fault, self._count, "")
         elif isinstance(fault, SlowProcessor):
             self._slow_down(machine, fault)
         elif isinstance(fault, ClockJump):
@@ -165,7 +158,7 @@ class FaultInjector:
             self._marks.instant("clock_jump", fault.host, note)
         else:
             assert isinstance(fault, Loss)
-            self._disarm(machine)
+            self._steps.disarm(machine)
             machine.lose()
             self._marks.gone(fault.host)
 
@@ -219,7 +212,7 @@ class FaultInjector:
         self._copies[id(fault)] = {name: disk.copy() for name, disk in machine.disks.items()}
 
     def _restore(self, machine: Machine, fault: ReplicaRestored) -> None:
-        self._disarm(machine)
+        self._steps.disarm(machine)
         if machine.powered:
             machine.lose_power(lose_everything)
         for name, copy in self._copies.pop(id(fault)).items():
@@ -236,43 +229,17 @@ class FaultInjector:
             return keep_everything
         return seeded_choice(f"{self._seed}/power loss/{number}")
 
-    def _power_loss(self, fault: PowerLoss, number: int, note: str = "") -> None:
+    def _strike(self, fault: PowerLoss | ProcessCrash, number: int, note: str) -> None:
         machine = self._world.machine(fault.host)
-        self._disarm(machine)
-        machine.lose_power(self._choose(fault, number))
-        restart_ns = fault.restart_ns or self._restart_ns[fault.host]
-        self._marks.down("power_loss", fault.host, restart_ns, note)
+        self._steps.disarm(machine)
+        restart_ns = self._restart_ns[fault.host]
+        if isinstance(fault, PowerLoss):
+            machine.lose_power(self._choose(fault, number))
+            restart_ns = fault.restart_ns or restart_ns
+        else:
+            machine.crash_process()
+        self._marks.down(fault.kind, fault.host, restart_ns, note)
 
-    def _observe(self, name: str, event: str, values: tuple[int | str, ...]) -> None:
-        """A host says what it is doing: is a fault waiting for just that?"""
+    def _observe(self, name: str, event: str, _values: tuple[int | str, ...]) -> None:
         if name == SECOND and event == "synchronized":
             self._second_came += 1
-        if event != "activity" or not self._waiting:
-            return
-        for waiting in self._waiting:
-            fault, number = waiting
-            armed = self._world.machine(fault.host).disks["data"].crash_at_step is not None
-            if fault.host == name and values[0] == fault.when and not armed:
-                self._waiting.remove(waiting)
-                self._arm(self._world.machine(name), fault, number)
-                return
-
-    def _arm(self, machine: Machine, fault: PowerLoss, number: int) -> None:
-        """Strike at one of the next steps of the machine's disk."""
-        disk = machine.disks["data"]
-        draw = seeded_choice(f"{self._seed}/power loss step/{number}")
-        disk.crash_at_step = disk.steps + 1 + draw(STEPS_INTO_ACTIVITY)
-        self._armed.append((fault, number))
-
-        def strike() -> None:
-            self._armed.remove((fault, number))
-            self._power_loss(fault, number, f"in {fault.when}")
-
-        disk.on_crash = strike
-
-    def _disarm(self, machine: Machine) -> None:
-        """The machine goes down by something else: what was about to strike waits again."""
-        for fault, number in [each for each in self._armed if each[0].host == machine.name]:
-            self._armed.remove((fault, number))
-            self._waiting.append((fault, number))
-            machine.disks["data"].crash_at_step = machine.disks["data"].on_crash = None

@@ -165,11 +165,21 @@ class ScenarioRun:
                 self._fatal = failure
         elif event == "programs_done":
             self._programs_done = True
+        elif event == "activity" and machine == REPLICA and values[0] == "resynchronize":
+            self.world.clock.soon(self._resynchronized)
         elif event == "failed":
             if not self.faults.answers_for(machine):
                 self.world.clock.soon(lambda: self._software_failed(machine))
         elif event in ("store_lost_acknowledged", "replica_went_back"):
             self._lost_promises(f"{event.replace('_', ' ')}: {values}", event)
+
+    def _resynchronized(self) -> None:
+        """Another image has been committed: from this instant on it must be that of one."""
+        replica = self.system.replica
+        if replica is None or self._takeover is not None:
+            return
+        if replica.store.committed_epoch > replica.store.epoch:
+            self._examine("a resynchronization was committed")
 
     def _lost_promises(self, text: str, event: str) -> None:
         """What had been promised is not there: a defect, unless a fault leaves no choice."""

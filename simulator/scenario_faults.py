@@ -104,6 +104,9 @@ class PowerLoss(Table):
     when: Literal["apply", "checkpoint", "resynchronize"] | None = key(
         None, "From `at` on, wait until the host is in this activity.", None
     )
+    calls: int | None = key(
+        None, "Inside of the so-manieth storage call from `at` on.", None, ge=1, le=100_000
+    )
     restart_ns: PositiveDuration | None = key("restart", "Instead of the host's figure.", None)
 
 
@@ -113,6 +116,9 @@ class ProcessCrash(Table):
     kind: Literal["process_crash"] = key(None, "A process dies and restarts.", REQUIRED)
     at_ns: Duration = key("at", "When, after the start.", REQUIRED)
     host: HostName = key(None, "Which host.", REQUIRED)
+    calls: int | None = key(
+        None, "Inside of the so-manieth storage call from `at` on.", None, ge=1, le=100_000
+    )
 
 
 class Pause(Table):

@@ -201,12 +201,15 @@ class Truth:
         whole; and capture must count the operation exactly when it happened.
         """
         before = self.digest
-        doubt, self._in_doubt = self._in_doubt, None
+        # Kept until it is judged: the process that is about to start may end before it has
+        # finished what was under way, and the one after it finds that half done.
+        doubt = self._in_doubt
         after = before if doubt is None else self._digest_after(doubt)
         known_epochs = set(self.epochs)
         self._terms.clear()
 
         def check(capture: Capture) -> None:
+            self._in_doubt = None
             self.digest = image_digest(self.disk, self.root)
             epoch, completed = capture.spool.epoch, capture.spool.completed
             if epoch not in known_epochs:

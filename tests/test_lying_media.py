@@ -106,6 +106,20 @@ def test_rot_is_named_when_it_is_read(where: str) -> None:
     assert rotten.note.startswith(f"{where}: /replica/{where}") and "and 37 more" in rotten.note
 
 
+def test_rot_that_apply_meets_in_its_journal_ends_the_process_and_is_named_by_the_next() -> None:
+    """Apply stood still for want of room; what it reads afterwards is not what was written."""
+    result, events = run_with_events(
+        fault("disk_full", 20, REPLICA, duration="10s", free="0B")
+        + fault("bit_rot", 25, REPLICA, where="journal", count=40)
+    )
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert [e for e in events if e in ("failed", "damage", "repaired")] == [
+        "failed",
+        "damage",
+        "repaired",
+    ]
+
+
 def test_rot_in_the_spool_does_not_reach_the_replica() -> None:
     result, events = run_with_events(
         fault("link_outage", 15, duration="20s")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from simulator.campaign.failures import shrink_failure
-from simulator.campaign.job import BatchJob, PlanOutcome, run_batch
+from simulator.campaign.job import FAILING, BatchJob, PlanOutcome, run_batch
 from simulator.mutants import MUTANTS, Mutant, mutant_named
 from simulator.plans.draw import PlanSpace
 from simulator.scenario import parse_scenario
@@ -55,7 +55,7 @@ def try_mutant(trial: Trial) -> Fate:
             trial.scenario_text, trial.campaign_seed, trial.space, number, 1, 0, mutant.name
         )
         [outcome] = run_batch(job)
-        if outcome.failed:
+        if outcome.verdict in FAILING:
             return _killed(trial, mutant, outcome)
     return Fate(mutant.name, mutant.meaning, False, trial.most_plans, "", "", ())
 

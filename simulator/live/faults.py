@@ -12,7 +12,7 @@ power_loss       **has no counterpart**: what a process wrote stays in this mach
                  cache.  A kill -9 stands in for it, and everything that is told of the
                  run says so: the fault is shown as a ``process_crash`` with a note, and
                  listed among what was left out.  It strikes at its time, not in the
-                 middle of an activity.
+                 middle of an activity or of a storage call; nor does a process_crash.
 sync_failure     **has no counterpart**: no sync of this machine's disk is made to fail
 all others       **have no counterpart**, for the reasons in :data:`WITHOUT_COUNTERPART`
 ===============  =======================================================================
@@ -171,11 +171,17 @@ class LiveFaults:
             restart_ns = fault.restart_ns or restart_ns
             note = _STAND_IN
             aimed = f", not in the middle of '{fault.when}'" if fault.when else ""
+            aimed = f", not within storage call {fault.calls}" if fault.calls else aimed
             self.without_counterpart.append(
                 f"power_loss of {host} at {fault.at_ns / SECOND_NS:g} s: a kill -9 stood in for "
                 f"it{aimed}; no unsynced write was lost"
             )
             self._without_power.add(host)
+        elif fault.calls:
+            self.without_counterpart.append(
+                f"process_crash of {host} at {fault.at_ns / SECOND_NS:g} s: it did not strike "
+                f"within storage call {fault.calls}, but at that time"
+            )
         self._machines.kill(host)
         # The scenario's time lasts until the service is there, the start of processes included.
         early_ns = self._machines.start_ns[host]

@@ -144,6 +144,7 @@ def _span(draw: Draw, space: PlanSpace) -> str:
     return _text((1 + draw.below(min(steps, longest))) * space.grid_ns)
 
 
+_LONGEST_WAIT_CALLS: Final = 256
 _HOSTS: Final[tuple[Literal["source", "replica"], ...]] = ("source", "replica")
 Maker = Callable[[Draw, PlanSpace], Any]
 
@@ -162,6 +163,24 @@ def _maker(table: type[Any], kind: str, **more: Callable[[Draw, PlanSpace], Any]
 
 def _of(*choices: Any) -> Callable[[Draw, PlanSpace], Any]:
     return lambda draw, _space: draw.one(choices)
+
+
+def _calls(draw: Draw, _space: PlanSpace) -> int:
+    """Few calls as often as many: each doubling is as likely."""
+    return 1 + draw.below(1 << draw.below(_LONGEST_WAIT_CALLS.bit_length()))
+
+
+def _rot(draw: Draw, space: PlanSpace) -> BitRot:
+    """Where somebody will read it: into the files of the copy nobody looks by himself."""
+    where = draw.one(("journal", "journal", "checkpoint", "spool", "staging"))
+    values = {
+        "kind": "bit_rot",
+        "at": _text(_at(draw, space)),
+        "host": "source" if where == "spool" else "replica",
+        "where": where,
+        "count": draw.one((1, 8)),
+    }
+    return BitRot.model_validate(values)
 
 
 def _restored(draw: Draw, space: PlanSpace) -> ReplicaRestored:
@@ -185,6 +204,7 @@ _MAKERS: Final[Mapping[str, Maker]] = {
         bandwidth=_of("200kbit/s", "1Mbit/s", "5Mbit/s"),
     ),
     "process_crash": _maker(ProcessCrash, "process_crash", host=_of(*_HOSTS)),
+    "process_crash_within": _maker(ProcessCrash, "process_crash", host=_of(*_HOSTS), calls=_calls),
     "pause": _maker(Pause, "pause", host=_of(*_HOSTS), duration=_span),
     "power_loss": _maker(
         PowerLoss, "power_loss", host=_of(*_HOSTS), survive=_of("seeded", "seeded", "none", "all")
@@ -196,6 +216,13 @@ _MAKERS: Final[Mapping[str, Maker]] = {
         when=_of("apply", "checkpoint", "resynchronize"),
         survive=_of("seeded", "seeded", "none", "all"),
     ),
+    "power_loss_in_a_call": _maker(
+        PowerLoss,
+        "power_loss",
+        host=_of(*_HOSTS),
+        calls=_calls,
+        survive=_of("seeded", "seeded", "none", "all"),
+    ),
     "sync_failure": _maker(SyncFailure, "sync_failure", host=_of(*_HOSTS), count=_of(1, 1, 2, 5)),
     "link_latency": _maker(
         LinkLatency, "link_latency", duration=_span, rtt=_of("0ms", "60ms", "300ms", "2s")
@@ -205,7 +232,7 @@ _MAKERS: Final[Mapping[str, Maker]] = {
         LinkCorruption,
         "link_corruption",
         duration=_span,
-        count=_of(1, 1, 3),
+        count=_of(1, 3, 10),
         direction=_of("to_replica", "to_source", "both"),
     ),
     "slow_processor": _maker(
@@ -225,9 +252,7 @@ _MAKERS: Final[Mapping[str, Maker]] = {
         DiskSlow, "disk_slow", host=_of(*_HOSTS), duration=_span, factor=_of(10.0, 100.0)
     ),
     "disk_stall": _maker(DiskStall, "disk_stall", host=_of(*_HOSTS), duration=_span),
-    "bit_rot": _maker(
-        BitRot, "bit_rot", host=_of("replica"), where=_of("journal", "checkpoint"), count=_of(1, 8)
-    ),
+    "bit_rot": _rot,
     "replica_restored": _restored,
 }
 
@@ -235,20 +260,22 @@ DEFAULT_WEIGHTS: Final[Mapping[str, float]] = {
     "link_outage": 3,
     "link_reset": 3,
     "link_bandwidth": 1,
-    "process_crash": 3,
+    "process_crash": 2,
+    "process_crash_within": 3,
     "pause": 1,
     "power_loss": 3,
     "power_loss_within": 3,
+    "power_loss_in_a_call": 2,
     "sync_failure": 1,
     "link_latency": 1,
     "link_loss": 1,
-    "link_corruption": 1,
+    "link_corruption": 2,
     "slow_processor": 0.5,
     "clock_jump": 0.5,
     "disk_full": 1,
-    "disk_slow": 0.5,
+    "disk_slow": 1,
     "disk_stall": 0.5,
-    "bit_rot": 0.5,
+    "bit_rot": 2,
     "replica_restored": 0.5,
 }
 """Those that no design survives unharmed are left out: a disk that lies about its flushes or

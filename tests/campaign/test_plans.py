@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -73,6 +74,14 @@ def test_a_plan_is_the_same_in_another_process_under_another_hash_seed() -> None
         assert done.stdout == here + "\n"
 
 
+def _drawn_as(fault: Any) -> str:
+    if getattr(fault, "when", None):
+        return f"{fault.kind}_within"
+    if getattr(fault, "calls", None):
+        return {"power_loss": "power_loss_in_a_call"}.get(fault.kind, "process_crash_within")
+    return fault.kind
+
+
 def test_all_kinds_are_drawn_and_times_lie_within_the_space() -> None:
     kinds = set()
     for number in range(600):
@@ -81,14 +90,13 @@ def test_all_kinds_are_drawn_and_times_lie_within_the_space() -> None:
         for fault in plan.faults:
             assert fault.at_ns % SPACE.grid_ns == 0
             assert 0 <= fault.at_ns < SPACE.horizon_ns
-            within = fault.kind == "power_loss" and fault.when
-            kinds.add("power_loss_within" if within else fault.kind)
+            kinds.add(_drawn_as(fault))
         assert list(plan.faults) == sorted(plan.faults, key=lambda each: each.at_ns)
     assert kinds == {*DEFAULT_WEIGHTS, "loss"}
 
 
 def test_swarm_leaves_kinds_out_and_a_kind_without_weight_never_comes() -> None:
-    space = without(SPACE, "power_loss", "power_loss_within")
+    space = without(SPACE, "power_loss", "power_loss_within", "power_loss_in_a_call")
     sets = [{f.kind for f in draw_plan(f"swarm {n}", space).faults} for n in range(300)]
     assert not any("power_loss" in each for each in sets)
     assert any(each == {"link_reset"} for each in sets)

@@ -1,0 +1,159 @@
+"""Rules of the replica: journal, apply, checkpoint, resynchronization, takeover."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from typing import Any, Final
+from unittest.mock import patch
+
+import replicator.home
+from replicator.block_frames import ExtentsWanted
+from replicator.home import HomeImage
+from replicator.image_receiver import ImageReceiver
+from replicator.journal import Position
+from replicator.replica import Replica
+from replicator.replica_journal import ReplicaJournal
+from replicator.replica_store import ReplicaStore
+from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
+from replicator.staging import Staging
+from simulator.mutants.mutant import Mutant, nothing
+
+
+def _switched_off() -> Iterator[Mutant]:
+    """One for each rule that the replicator can switch off itself."""
+    meanings = {
+        "journal_before_apply": "what is not in the journal yet reaches home",
+        "sync_before_acknowledge": "the durable mark does not wait for the journal's sync",
+        "chain_check": "operations need not follow the one before",
+        "apply_in_order": "a batch is applied from its end",
+        "barrier_at_names": "no checkpoint before and after a change of names",
+        "sequence_check": "gaps and repetitions are taken",
+        "stable_file_ids": "operations find their file by the path of the past",
+        "atomic_resynchronization": "differing blocks go straight into the image",
+    }
+    for field in fields(Safeguards):
+        safeguards = replace(ALL_SAFEGUARDS, **{field.name: False})
+        yield Mutant(field.name, meanings[field.name], (), safeguards)
+
+
+def _files_only(_original: Any) -> Any:
+    async def sync(self: HomeImage) -> None:
+        await self._sync_files()
+        self._directories.clear()
+
+    return sync
+
+
+def _as_much_as_fits(_original: Any) -> Any:
+    def write(file: Any, offset: int, *buffers: Any) -> int:
+        written: int = file.write_at(offset, *buffers)
+        return written
+
+    return write
+
+
+def _finds_no_difference(original: Any) -> Any:
+    async def differing(self: ImageReceiver, frame: Any) -> ExtentsWanted:
+        found = await original(self, frame)
+        return ExtentsWanted(found.file_id, found.first, found.extents, [], found.absent)
+
+    return differing
+
+
+def _no_redo(_original: Any) -> Any:
+    async def redo(self: ReplicaStore) -> None:
+        self._cursor = self.promises.durable_end
+
+    return redo
+
+
+def _commit_in_memory(_original: Any) -> Any:
+    async def settle(self: ReplicaStore) -> None:
+        if self._pending_commit:
+            await self.promises.make_durable(False)
+            self.committed_epoch = max(self.committed_epoch, self._pending_commit)
+            self._pending_commit = 0
+            self.changed.notify()
+
+    return settle
+
+
+def _switch_without_checkpoint(original: Any) -> Any:
+    async def switch(self: ReplicaStore, record: Any) -> None:
+        with patch.object(self, "checkpoint", nothing(None)):
+            await original(self, record)
+
+    return switch
+
+
+def _only_what_is_applied(_original: Any) -> Any:
+    def needed_from(_self: ReplicaJournal, cursor: Position) -> Position:
+        return cursor
+
+    return needed_from
+
+
+def _promote_at_once(_original: Any) -> Any:
+    async def promote(self: Replica) -> None:
+        self.store.promoted = True
+        await self._end_session("the replica takes over")
+        await self.store.settle()
+        await self.store.promote()
+
+    return promote
+
+
+REPLICA_MUTANTS: Final = (
+    *_switched_off(),
+    Mutant(
+        "home_synced_before_checkpoint",
+        "a checkpoint names operations whose bytes are only in the cache",
+        ((HomeImage, "sync", nothing),),
+    ),
+    Mutant(
+        "names_synced_before_checkpoint",
+        "a checkpoint names operations whose names are only in the cache",
+        ((HomeImage, "sync", _files_only),),
+    ),
+    Mutant(
+        "short_writes_noticed",
+        "what a full volume does not take is taken for written",
+        ((replicator.home, "write_all", _as_much_as_fits),),
+    ),
+    Mutant(
+        "redo_after_restart",
+        "recovery does not apply what is in the journal",
+        ((ReplicaStore, "_redo", _no_redo),),
+    ),
+    Mutant(
+        "all_differences_sent",
+        "a synchronization takes the old blocks for equal",
+        ((ImageReceiver, "_differing", _finds_no_difference),),
+    ),
+    Mutant(
+        "staged_pages_synced",
+        "pages are committed that are only in the cache",
+        ((Staging, "sync", nothing),),
+    ),
+    Mutant(
+        "commit_synced",
+        "a resynchronization is said to be committed before its record is durable",
+        ((ReplicaStore, "settle", _commit_in_memory),),
+    ),
+    Mutant(
+        "checkpoint_before_discard",
+        "staged pages are removed before a checkpoint includes them",
+        ((ReplicaStore, "_switch_image", _switch_without_checkpoint),),
+    ),
+    Mutant(
+        "operations_held",
+        "operations of an image that is still being brought over are freed",
+        ((ReplicaJournal, "needed_from", _only_what_is_applied),),
+    ),
+    Mutant(
+        "takeover_applies_the_journal",
+        "clients come before all that was promised is applied",
+        ((Replica, "promote", _promote_at_once),),
+    ),
+)
