@@ -64,7 +64,7 @@ def test_a_planted_defect_that_needs_two_faults_comes_down_to_them() -> None:
             return run_plan(prepared, plan, 0, False, safeguards)
 
         found = None
-        for number in range(40):
+        for number in range(400):
             # A full disk makes syncs fail as well: that would be another way to the defect.
             plan = draw_plan(f"planted {number}", without(LARGE, "disk_full"))
             first = outcome(plan)
