@@ -122,6 +122,11 @@ class SourceTable(Table):
         "What the replica must have done before spool is freed; less than half full, that is.",
         "checkpoint",
     )
+    compare_after_power_loss: bool = key(
+        None,
+        "Compare the images once the replica's machine was started anew; resynchronize if needed.",
+        True,
+    )
     drain_ns: Duration = key(
         "drain", "After SIGTERM: how long to wait until all is durable at the replica.", "30s"
     )
@@ -140,6 +145,7 @@ class SourceTable(Table):
             reconnect_ns=self.reconnect_ns,
             spool_limit_bytes=self.spool.limit_bytes,
             release_when_checkpointed=self.release == "checkpoint",
+            compare_after_power_loss=self.compare_after_power_loss,
         )
 
     @property

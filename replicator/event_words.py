@@ -85,6 +85,7 @@ _WORDS: Final[Mapping[str, Callable[[Values], Said]]] = {
     "stalled": _cause_or_over("apply stands still", "apply goes on"),
     "damage": _line(WARNING, "damage: {0}"),
     "repaired": _line(INFO, "the damage is repaired from the source"),
+    "verified": _line(INFO, "the image was compared with the source's and does not differ"),
     "promotion": lambda v: Said(WARNING, _PROMOTION[str(v[0])]),
 }
 

@@ -7,6 +7,11 @@ history the image stands at, how old it is (``as_of_ns``), and whether it is in 
 or the time of a later heartbeat that named just that operation as the last one: nothing
 newer existed then.  It follows the source's clock wherever that jumps.
 
+*Unverified* is an image whose machine has lost its power since somebody compared it.  A disk that
+said that it had what it had not leaves a copy that is wrong in silence: the checkpoint survived
+and some of its pages did not.  Until a comparison with the source finds no difference, or another
+image is brought over, that is said of it; it is no reason not to use it.
+
 *In doubt* is an image whose journal was found damaged: home may be ahead of what is left of
 the journal, though never of the source.  Once everything that the source had completed is
 applied again, the doubt is over.
@@ -15,7 +20,7 @@ applied again, the doubt is over.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from replicator.batch import NumberedOperation
 from replicator.catalogue import Catalogue
@@ -26,6 +31,8 @@ from replicator.protocol import BatchHeader, Heartbeat
 from replicator.records import EMPTY_CHAIN, genesis
 from replicator.runtime.port import Runtime, Volume
 from replicator.safeguards import Safeguards
+
+UNVERIFIED: Final = "it has not been compared with the source since its machine was started"
 
 
 class ReplicaImage:
@@ -60,11 +67,13 @@ class ReplicaImage:
         self.damage = ""
         """What was found damaged and is not repaired yet; the image is in doubt till then."""
         self._damage_until: int | None = None
+        self.unverified = ""
+        """Why nobody knows whether the disk holds what it said; empty when that is known."""
         self._beat: Heartbeat | None = None
         self.unsaved_bytes = 0
         """About how much was applied since the last checkpoint."""
         self.repair_unsaved = False
-        """The end of a doubt waits for a checkpoint."""
+        """The end of a doubt, or of not knowing, waits for a checkpoint."""
 
     # -- between checkpoint and memory ---------------------------------------------
 
@@ -77,6 +86,9 @@ class ReplicaImage:
         self.as_of_ns = state["as_of_ns"]
         if state["damage"]:
             self.damage = state["damage"]
+        self.unverified = state["unverified"]
+        if state["boot_id"] != self._runtime.boot_id:
+            self.unverified = UNVERIFIED
         self.home.reset(Catalogue.from_json(state["catalogue"]))
 
     def state(self) -> dict[str, Any]:
@@ -88,6 +100,8 @@ class ReplicaImage:
             "chain": self.chain.hex(),
             "as_of_ns": self.as_of_ns,
             "damage": self.damage,
+            "boot_id": self._runtime.boot_id,
+            "unverified": self.unverified,
             "catalogue": self.home.catalogue.to_json(),
         }
 
@@ -96,6 +110,7 @@ class ReplicaImage:
         self.epoch, self.history = epoch, history
         self.applied = 0
         self.chain = genesis(set_id, epoch, history)
+        self.unverified = ""
         self.repaired()
 
     # -- apply ---------------------------------------------------------------------
@@ -189,6 +204,12 @@ class ReplicaImage:
         if self._damage_until is not None and self.applied >= self._damage_until:
             self.repaired()
             self.repair_unsaved = True
+
+    def verified(self) -> None:
+        """The image was compared with the source's and does not differ."""
+        if self.unverified:
+            self.unverified, self.repair_unsaved = "", True
+            self._runtime.emit("verified")
 
     def repaired(self) -> None:
         """The image is beyond doubt again."""

@@ -339,5 +339,6 @@ class Replica:
                 "durable": store.durable if resumable else 0,
                 "chain": (store.stream_chain if resumable else bytes(16)).hex(),
                 "damage": store.damage,
+                "unverified": store.image.unverified,
             },
         )

@@ -179,7 +179,10 @@ class ReplicaSession:
                 self._compared = ComparedImage(self.replica.runtime, self.store)
                 await self.connection.send(*await self._compared.begin(frame))
             elif frame.type == FrameType.COMPARE_REPORT and self._compared is not None:
-                self.replica.comparison = frame.document()
+                self.replica.comparison = found = frame.document()
+                if found.get("identical") is True:
+                    self.store.image.verified()
+                    self.store.changed.notify()
                 self._compared.close()
                 self._compared = None
             elif self._compared is not None:

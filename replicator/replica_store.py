@@ -62,6 +62,8 @@ class RecoveryReport:
     redone_operations: int
     damage: str
     """Why the image cannot be trusted until the source has repaired it; empty when it can."""
+    unverified: str = ""
+    """Why nobody knows whether the disk holds what it said; empty when that is known."""
 
 
 class ReplicaStore:
@@ -193,7 +195,7 @@ class ReplicaStore:
         self.runtime.emit("activity", "")
         self.runtime.emit("recovered", image.epoch, image.applied)
         redone = image.applied - (before[1] if before[0] == image.epoch else 0)
-        return RecoveryReport(image.epoch, image.applied, redone, image.damage)
+        return RecoveryReport(image.epoch, image.applied, redone, image.damage, image.unverified)
 
     async def _redo(self) -> None:
         if self._checkpoint_wanted:  # a barrier that found no room

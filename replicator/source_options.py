@@ -34,6 +34,9 @@ class SourceOptions:
     heartbeat_misses: int = 5
     reconnect_ns: int = 2_000_000_000
     spool_limit_bytes: int = 1 << 30
+    compare_after_power_loss: bool = True
+    """Compare the images once the replica's machine was started anew: its disk may have lost
+    what it said that it had.  What differs is brought over again."""
     release_when_checkpointed: bool = True
     """Free spool only for what the replica has in a checkpoint (not just in its journal),
     so that damage to the journal can be repaired from here; while less than half the spool

@@ -68,6 +68,8 @@ class SourceSession:
         self._changes = ChangeLog()
         self._answers: Queue[Answer | None] = Queue(limit_items=ANSWERS_LIMIT)
         self._names: Queue[bytes] = Queue(limit_items=1)
+        self._unverified = ""
+        """Why the replica's image must be compared; empty when it need not."""
 
     async def run(self, patience_ns: int) -> None:
         """Replicate until something ends it.
@@ -98,6 +100,8 @@ class SourceSession:
                 g.spawn(self._send_image(image), "image")
             else:
                 source.enter(SourceState.STREAMING, "")
+                if self._unverified:
+                    source.request_comparison()
             self._changes.reset(cursor.sequence)
             g.spawn(self._send_batches(cursor), "batches")
             g.spawn(self._compare_images(), "comparisons")
@@ -131,7 +135,7 @@ class SourceSession:
             epoch, durable = whole_number(document, "epoch"), whole_number(document, "durable")
             highest = whole_number(document, "highest")
             chain = binary(document, "chain")
-            damaged = str(document["damage"])
+            damaged, unverified = str(document["damage"]), str(document["unverified"])
         except (KeyError, ValueError) as error:
             raise ProtocolViolation(f"WELCOME lacks a field: {error}") from None
         self._source.highest_epoch = max(epoch, highest)
@@ -143,6 +147,7 @@ class SourceSession:
             self._runtime.emit("replica_went_back", self._source.durable, durable)
         cursor = await spool.cursor_after(durable, chain)
         if cursor is not None:
+            self._unverified = unverified if options.compare_after_power_loss else ""
             self._source.committed = True
             self._source.durable = durable
             document = {"epoch": epoch, "durable": durable}
@@ -293,6 +298,11 @@ class SourceSession:
             source.comparison = None
             self._runtime.emit("compared", report.different_bytes, int(report.identical))
             comparison.finish(report)
+            if self._unverified and not report.identical:
+                reason = "the replica's disk does not hold what it had said that it held"
+                self._spool.end_epoch(source.highest_epoch, reason)
+                raise HistoryEnded(reason)
+            self._unverified = ""
 
     def _handle(self, frame: Frame) -> None:
         if frame.type == FrameType.ACKNOWLEDGE:

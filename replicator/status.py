@@ -90,6 +90,8 @@ class ReplicaStatus:
     refused: str
     """Why a source was refused last; empty once something of it was taken again."""
     damage: str
+    unverified: str
+    """Why nobody knows whether the disk holds what it said; empty when that is known."""
     promoted: bool
     journal_used_bytes: int
     journal_limit_bytes: int
@@ -202,6 +204,7 @@ def replica_status(store: ReplicaStore, replica: Replica | None) -> ReplicaStatu
         stalled=shortened(stalled),
         refused="" if replica is None else shortened(replica.refused),
         damage=shortened(store.damage),
+        unverified=store.image.unverified,
         promoted=store.promoted,
         journal_used_bytes=store.journal.used_bytes,
         journal_limit_bytes=store.journal.limit_bytes,

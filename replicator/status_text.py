@@ -22,6 +22,7 @@ class ImageFound:
     as_of_wall_ns: int
     age_ns: int
     damage: str
+    unverified: str
     promoted: bool
 
 
@@ -144,6 +145,8 @@ def _replica_lines(view: ProcessView, now_wall_ns: int) -> Iterator[str]:
         yield f"  refused   {known['refused']}"
     if known["damage"]:
         yield f"  damage    {known['damage']}"
+    if known.get("unverified"):
+        yield f"  verified  no: {known['unverified']}"
     yield (
         f"  journal   {format_bytes(known['journal_used_bytes'])} of "
         f"{format_bytes(known['journal_limit_bytes'])}"
@@ -186,3 +189,5 @@ def _image_lines(found: ImageFound) -> Iterator[str]:
         yield "as of       never: no image has been completed yet"
     if found.damage:
         yield f"damage      {found.damage}"
+    if found.unverified:
+        yield f"verified    no: {found.unverified}"

@@ -202,3 +202,5 @@ def _of_replica(view: ProcessView) -> Iterator[str]:
             yield f"the replica has refused a source: {refused}"
         if status["damage"]:
             yield f"the image is in doubt: {status['damage']}"
+        if status.get("unverified"):
+            yield f"the image is not verified: {status['unverified']}"

@@ -54,6 +54,8 @@ def _accepts(node: dict[str, Any]) -> str:
         return ", ".join(f"`{_spelled(choice)}`" for choice in node["enum"])
     if "examples" in node and ("pattern" in node or "anyOf" in node):
         return f"{node['title']}"
+    if node.get("type") == "boolean":
+        return "`true`, `false`"
     if node.get("format") == "path":
         return "file name"
     if "$ref" in node or "discriminator" in node:
@@ -69,6 +71,8 @@ def _accepts(node: dict[str, Any]) -> str:
 
 
 def _spelled(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 

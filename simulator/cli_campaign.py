@@ -260,7 +260,7 @@ def killmatrix(
         fates = kill_matrix(pool, toml_text(loaded), seed, space_of(loaded), plans, on_fate=tell)
     print_kill_matrix(Console(stderr=json == STANDARD_OUTPUT, highlight=False), fates)
     if json is not None:
-        text = schema_text(kill_matrix_document(fates, loaded.name, seed))
+        text = schema_text(kill_matrix_document(fates, loaded.name, seed, plans))
         if json == STANDARD_OUTPUT:
             print(text, end="", flush=True)
         else:

@@ -103,6 +103,10 @@ _UNREAD: Final = (
     "pages of the copy carry no checksum of the replicator's own: until a comparison reads them "
     "nobody can know"
 )
+_UNCOMPARED: Final = (
+    "the disk had said that it had what a checkpoint rests on: after a power loss the image counts "
+    "as not verified, until a comparison with the source has found no difference"
+)
 _LAST_RECORD: Final = (
     "rot in the newest record looks like a write that a power loss has cut off: home is ahead of "
     "the journal then, until the source has sent that record again"
@@ -158,8 +162,9 @@ ROWS: Final = (
         "lost_flush",
         "replica",
         {
-            PREFIX: _detected("the disk had said that it had what a checkpoint rests on"),
+            PREFIX: _detected(_UNCOMPARED),
             DURABLE: _detected("the disk had said that it had them; " + _NAMED),
+            MOUNTABLE: _detected(_UNCOMPARED),
         },
         ("test_lying_media", "crash/test_lying_disk"),
     ),

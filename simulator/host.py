@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from replicator.runtime import Kernel, Task
 from replicator.runtime.port import Listener, Stream
@@ -331,6 +331,10 @@ def keep_everything(outcomes: int) -> int:
     return outcomes - 1
 
 
+_BOOTS_BEFORE: Final = 1 << 20
+"""Of an offline machine: who finds the disks again sees that theirs was another boot."""
+
+
 def run_offline(
     disks: dict[str, Disk],
     main: Callable[[Host], Coroutine[Any, Any, T]],
@@ -351,6 +355,7 @@ def run_offline(
     """
     world = World(network=False)
     machine = world.machine(name)
+    machine.boots = _BOOTS_BEFORE
     for disk_name, disk in disks.items():
         machine.disks[disk_name] = fork = disk.fork(world.clock, without_time(disk.model))
         if choose is not None:

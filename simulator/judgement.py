@@ -47,6 +47,8 @@ class Claim:
     digest: int
     damage: str = ""
     """Why the replica itself calls the image doubtful; empty when it does not."""
+    unverified: str = ""
+    """Why the replica itself does not know whether its disk holds what it said; empty when so."""
     failure: str = ""
     """Why recovery ended without an image; empty when it did not."""
 

@@ -99,6 +99,8 @@ class Check:
     holds: bool
     """As far as the faults until then let it: see :mod:`simulator.expectations`."""
     detail: str = ""
+    admitted: bool = False
+    """The replica says itself that nobody knows whether its image is what it should be."""
 
 
 @dataclass(slots=True)

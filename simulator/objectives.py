@@ -15,7 +15,8 @@ SECOND_NS = 1_000_000_000
 NAMED_WHEN_MISSED = (DURABLE,)
 """Checks that are missed in the open only: by named damage, or by a claim of less.
 
-That the claim is true is another check, of the prefix, and of the same image.
+That the claim is true is another check, of the prefix, and of the same image.  Others are missed in
+the open where the replica admits it (:attr:`simulator.measures.Check.admitted`).
 """
 
 
@@ -147,7 +148,9 @@ def settle_verdict(
             because = expected.because_of(check.invariant, check.at_seconds)
             said = f"{check.invariant} cannot be kept under the {because}: {cell.why}"
             lost.setdefault(said, []).append(where)
-        elif cell.expectation is Expectation.DETECTED and check.invariant in NAMED_WHEN_MISSED:
+        elif cell.expectation is Expectation.DETECTED and (
+            check.invariant in NAMED_WHEN_MISSED or check.admitted
+        ):
             result.checks[number] = replace(check, holds=True, detail=f"named: {check.detail}")
         else:
             broken.append((Verdict.SAFETY, f"{check.invariant} is broken {where}"))

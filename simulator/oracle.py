@@ -124,7 +124,9 @@ class Oracle:
                 found.append(Claim(0, 0, 0, failure=str(error)))
                 return
             digest = image_digest(host.machine.disks[self._home_disk], self._home_root)
-            found.append(Claim(report.epoch, report.operation, digest, report.damage))
+            found.append(
+                Claim(report.epoch, report.operation, digest, report.damage, report.unverified)
+            )
             if mount and report.epoch and not report.damage:
                 mounted.append(await self.mount(host, report.epoch, report.operation, digest))
 
@@ -162,22 +164,35 @@ class Oracle:
         ``known``: the verdict, where just this examination was made before.
         """
         verdict = self.examine(disks, choose, mount=True) if known is None else known
-        self._note("prefix", now_ns, occasion, (verdict.prefix, verdict.detail))
+        admitted = bool(verdict.claim.unverified)
+        self._note("prefix", now_ns, occasion, (verdict.prefix, verdict.detail), admitted)
         self._note("durable means durable", now_ns, occasion, self._durable(verdict.claim))
-        self.note_mounted(verdict.mounted, occasion, now_ns)
+        self.note_mounted(verdict.mounted, occasion, now_ns, admitted)
         return verdict
 
     def _durable(self, claim: Claim) -> Found | None:
         return durable_check(claim, self.durable)
 
-    def _note(self, invariant: str, now_ns: int, occasion: str, found: Found | None) -> None:
+    def _note(
+        self,
+        invariant: str,
+        now_ns: int,
+        occasion: str,
+        found: Found | None,
+        admitted: bool = False,
+    ) -> None:
         if found is not None:
-            self.checks.append(Check(invariant, now_ns / SECOND_NS, occasion, *found))
+            self.checks.append(Check(invariant, now_ns / SECOND_NS, occasion, *found, admitted))
 
-    def note_mounted(self, mounted: LedgerVerdict | None, occasion: str, now_ns: int) -> None:
-        """Note what the store's own recovery found, if there was anything to mount."""
+    def note_mounted(
+        self, mounted: LedgerVerdict | None, occasion: str, now_ns: int, admitted: bool = False
+    ) -> None:
+        """Note what the store's own recovery found, if there was anything to mount.
+
+        ``admitted``: the replica says that its image is not verified.
+        """
         if mounted is not None:
-            self._note("mountable", now_ns, occasion, (mounted.ok, mounted.reason))
+            self._note("mountable", now_ns, occasion, (mounted.ok, mounted.reason), admitted)
 
     # -- the image that has taken over ---------------------------------------------
 
@@ -192,8 +207,10 @@ class Oracle:
         at_loss: what was certain to be there when the source was lost.
         """
         digest = image_digest(disk, self._home_root)
-        claim = Claim(store.epoch, store.applied, digest, store.damage)
-        self._note("prefix", now_ns, "failover", prefix_check(claim, self.truth))
+        unverified = store.image.unverified
+        claim = Claim(store.epoch, store.applied, digest, store.damage, unverified)
+        found = prefix_check(claim, self.truth)
+        self._note("prefix", now_ns, "failover", found, bool(unverified))
         self._note("durable means durable", now_ns, "failover", self._durable(claim))
         if at_loss is not None:
             found = kept_check(claim, at_loss)

@@ -155,6 +155,11 @@ class Protection(Table):
     heartbeat_ns: PositiveDuration = key("heartbeat", "Interval of heartbeats.", "1s")
     heartbeat_misses: int = key(None, "Missed heartbeats that end a connection.", 5, ge=1, le=1_000)
     reconnect_ns: PositiveDuration = key("reconnect", "Wait between attempts to connect.", "2s")
+    compare_after_power_loss: bool = key(
+        None,
+        "Compare the images once the replica's machine was started anew; resynchronize if needed.",
+        True,
+    )
     journal_limit_bytes: PositiveSize = key(
         "journal_limit", "Hard limit of the replica's journal.", "1GiB"
     )

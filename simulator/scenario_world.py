@@ -113,6 +113,7 @@ class ScenarioWorld:
                 heartbeat_misses=p.heartbeat_misses,
                 reconnect_ns=p.reconnect_ns,
                 release_when_checkpointed=p.acknowledge_release == "checkpoint",
+                compare_after_power_loss=p.compare_after_power_loss,
             ),
             replica=ReplicaOptions(
                 SET_ID,

@@ -100,7 +100,7 @@ class Takeover:
         if mounted is not None:
             wait_ns = self._built.scenario.failover.mount_per_log_ns
             await sleep_ns(wait_ns * self._logs_to_replay(host))
-        oracle.note_mounted(mounted, "failover", host.now_ns())
+        oracle.note_mounted(mounted, "failover", host.now_ns(), bool(claim.unverified))
         oracle.final_loss(claim, mounted, LOSS_OF_SOURCE, self.lost_at_ns)
 
     @staticmethod

@@ -201,7 +201,10 @@ def test_an_image_that_took_over_is_judged_as_it_stands(
     oracle, disks = ended.oracle, ended.system.replica_machine.disks
     claim = oracle.examine(disks, lose_everything, mount=False).claim
     applied = claim.operation - change.get("behind", 0)
-    store = SimpleNamespace(epoch=claim.epoch, applied=applied, damage=change.get("damage", ""))
+    image = SimpleNamespace(unverified="")
+    store = SimpleNamespace(
+        epoch=claim.epoch, applied=applied, damage=change.get("damage", ""), image=image
+    )
     found = oracle.judge_taken_over(store, disks[HOME_DISK], claim, 0)  # type: ignore[arg-type]
     assert found.digest == claim.digest
     assert [check.invariant for check in oracle.checks if not check.holds] == broken

@@ -56,6 +56,7 @@ REPLICA = ReplicaStatus(
     stalled="",
     refused="",
     damage="",
+    unverified="",
     promoted=False,
     journal_used_bytes=1,
     journal_limit_bytes=2,

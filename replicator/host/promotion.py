@@ -83,13 +83,15 @@ def _place(status: dict[str, Any]) -> tuple[int, int]:
 
 def _as_kept(root: str, kept: dict[str, Any] | None, damage: str) -> dict[str, Any]:
     """What a checkpoint says, in the words of a status."""
-    kept = kept or {"epoch": 0, "operation": 0, "as_of_ns": 0, "damage": damage}
+    nothing = {"epoch": 0, "operation": 0, "as_of_ns": 0, "damage": damage, "unverified": ""}
+    kept = kept or nothing
     return {
         "image": f"{root}/image",
         "epoch": kept["epoch"],
         "applied": kept["operation"],
         "as_of_wall_ns": kept["as_of_ns"],
         "damage": kept["damage"],
+        "unverified": kept["unverified"],
     }
 
 
@@ -103,6 +105,7 @@ def _found(loaded: LoadedConfiguration, status: dict[str, Any]) -> ImageFound:
         as_of_wall_ns=as_of_ns,
         age_ns=max(0, time.time_ns() - as_of_ns),
         damage=status["damage"],
+        unverified=status["unverified"],
         promoted=status["promoted"],
     )
 

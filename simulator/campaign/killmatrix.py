@@ -95,12 +95,15 @@ def kill_matrix(
     return fates
 
 
-def kill_matrix_document(fates: list[Fate], scenario: str, seed: int) -> dict[str, Any]:
+def kill_matrix_document(
+    fates: list[Fate], scenario: str, seed: int, most_plans: int
+) -> dict[str, Any]:
     """The record of ``simulator killmatrix --json``."""
     return {
         "schema": KILL_MATRIX_SCHEMA,
         "scenario": scenario,
         "seed": seed,
+        "most_plans": most_plans,
         "mutants": [
             {
                 "name": fate.name,

@@ -202,7 +202,9 @@ class LiveJudge:
         """Note a check for each invariant that a finding can be judged by."""
         self.truth.poll()
         digest = int(finding.digest or "0", 16)
-        claim = Claim(finding.epoch, finding.operation, digest, finding.damage, finding.failure)
+        claim = Claim(
+            finding.epoch, finding.operation, digest, finding.damage, failure=finding.failure
+        )
         self._note("prefix", now_ns, occasion, prefix_check(claim, self.truth))
         self._note("durable means durable", now_ns, occasion, durable_check(claim, durable))
         if finding.mounted is not None:

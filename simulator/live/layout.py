@@ -124,6 +124,7 @@ batch_size = "{spell_size(p.batch_size_bytes)}"
 window = "{spell_size(p.window_bytes)}"
 compression = "{p.compression}"
 release = "{p.acknowledge_release}"
+compare_after_power_loss = {str(p.compare_after_power_loss).lower()}
 
 [source.spool]
 directory = {quoted(self.spool)}

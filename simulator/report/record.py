@@ -65,6 +65,7 @@ class CheckRecord(_Part):
     occasion: str
     holds: bool
     detail: str
+    admitted: bool
 
 
 class FaultRecord(_Part):
