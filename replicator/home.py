@@ -143,6 +143,27 @@ class HomeImage:
                 await file.sync()
             self._touched.pop(file_id, None)
 
+    async def sync_all(self) -> None:
+        """Make durable whatever stands in the image, whoever wrote it; nothing may be applied.
+
+        What a process wrote that died may be in the page cache only, and where its checkpoint or
+        its journal is lost nobody applies it again.
+        """
+        await self.sync()
+        volume, root = self.volume, self.root
+        directories = [root]
+        for path, kind in _walk(volume, root):
+            if kind == EntryKind.DIRECTORY:
+                directories.append(root + path)
+            elif kind == EntryKind.FILE:
+                file = volume.open(root + path)
+                try:
+                    await file.sync()
+                finally:
+                    file.close()
+        for directory in directories:
+            await volume.sync_directory(directory)
+
     @property
     def crowded(self) -> bool:
         """Whether so many files are open that :meth:`trim` would close them."""

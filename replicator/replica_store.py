@@ -544,7 +544,8 @@ class ReplicaStore:
     async def drained(self) -> None:
         """Wait until all that is durable of the image's history is applied and in a checkpoint.
 
-        Then home on disk is what block synchronization compares against.
+        Then home on disk is what block synchronization compares against: what does not differ
+        is taken over with the commit, so it must survive a power loss, whoever wrote it.
         """
         while self._cursor < self.promises.durable_end or self.committed_epoch != self.epoch:
             await self.changed
@@ -552,6 +553,7 @@ class ReplicaStore:
             self.image.unsaved_bytes = self.options.checkpoint_bytes
             self.changed.notify()
             await self.changed
+        await self.image.home.sync_all()
 
     async def promote(self) -> None:
         """End the source's epoch: durably, before the image is opened for clients.

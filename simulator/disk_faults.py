@@ -62,6 +62,8 @@ class DiskFaults:
         self._slow: dict[Disk, list[float]] = {}
         self._lying: dict[Disk, int] = {}
         self._rots = 0
+        self.rotten_journal: list[tuple[str, int]] = []
+        """Paths and offsets of bits flipped in the journal that no recovery has met yet."""
 
     @property
     def still_waiting(self) -> list[str]:
@@ -99,6 +101,10 @@ class DiskFaults:
                 self._stall(disks, fault)
             else:
                 self._misdirect(disks, fault)
+
+    def lies(self, host: str) -> bool:
+        """Whether a disk of the host says of syncs now that they are done, and they are not."""
+        return any(disk.sync_lies for disk in self._world.machine(host).disks.values())
 
     # -- room and time -----------------------------------------------------------------
 
@@ -200,7 +206,10 @@ class DiskFaults:
     def _rot(self, machine: Machine, fault: BitRot) -> None:
         self._rots += 1
         random = Random(f"{self._seed}/bit rot/{self._rots}")
-        said = rot(files_of(machine, fault.where), fault.count, random)
+        places = rot(files_of(machine, fault.where), fault.count, random)
+        said = [f"{path} at byte {offset:,}" for path, offset in places]
+        if fault.where == "journal":
+            self.rotten_journal += places
         if not said:
             self._marks.impossible(fault, f"nothing was on the medium of the {fault.where}")
             return

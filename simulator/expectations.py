@@ -8,8 +8,9 @@ A run's verdict is driven by it (:mod:`simulator.objectives`), and the table of
 **holds** is the rule, and needs no entry here.  **detected**: the promise itself cannot be
 kept, and the replicator says so: it names the damage, or claims no more than it has, and the
 source repairs it.  **by design**: not even that; a run that meets it is *unrecoverable* and
-names what was lost.  Each weaker cell has its reason.  Of several faults the weakest cell
-counts, from the instant on at which each really happened.
+names what was lost.  Each weaker cell has its reason, and where it can be seen, the circumstance
+that it is *given* under: elsewhere the rule holds.  Of several faults the weakest cell counts,
+from the instant on at which each really happened.
 """
 
 from __future__ import annotations
@@ -56,6 +57,15 @@ class Expectation(IntEnum):
         return self.name.lower().replace("_", " ")
 
 
+NAMED: Final = "the replica names the damage"
+UNVERIFIED: Final = "the replica says that its image is not verified"
+LAST_RECORD: Final = "rot is in the newest record of the journal"
+OWN_DISK: Final = "the source's own store found less than it had acknowledged"
+WHILE_IT_LASTS: Final = "the fault is not over"
+CIRCUMSTANCES: Final = (NAMED, UNVERIFIED, LAST_RECORD, OWN_DISK, WHILE_IT_LASTS)
+"""What can be seen at an instant, and may be the reason: :mod:`simulator.circumstances`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One field of the table."""
@@ -63,6 +73,8 @@ class Cell:
     expectation: Expectation
     why: str
     """Why it is no better, as half a sentence."""
+    given: tuple[str, ...] = ()
+    """Under one of these circumstances only; empty: under all."""
 
 
 HOLDS: Final = Cell(Expectation.HOLDS, "")
@@ -90,12 +102,12 @@ class Row:
         return self.weaker.get(invariant, HOLDS)
 
 
-def _detected(why: str) -> Cell:
-    return Cell(Expectation.DETECTED, why)
+def _detected(why: str, *given: str) -> Cell:
+    return Cell(Expectation.DETECTED, why, given)
 
 
-def _by_design(why: str) -> Cell:
-    return Cell(Expectation.BY_DESIGN, why)
+def _by_design(why: str, *given: str) -> Cell:
+    return Cell(Expectation.BY_DESIGN, why, given)
 
 
 _NAMED: Final = "it is named as damage and fetched from the source again"
@@ -153,7 +165,8 @@ ROWS: Final = (
         "source",
         {
             DURABLE: _by_design(
-                "the source's own disk had said that it had what its programs acknowledged"
+                "the source's own disk had said that it had what its programs acknowledged",
+                OWN_DISK,
             )
         },
         ("test_lying_media",),
@@ -162,9 +175,11 @@ ROWS: Final = (
         "lost_flush",
         "replica",
         {
-            PREFIX: _detected(_UNCOMPARED),
-            DURABLE: _detected("the disk had said that it had them; " + _NAMED),
-            MOUNTABLE: _detected(_UNCOMPARED),
+            PREFIX: _detected(_UNCOMPARED, UNVERIFIED),
+            DURABLE: _detected(
+                "the disk had said that it had them; " + _NAMED, NAMED, WHILE_IT_LASTS
+            ),
+            MOUNTABLE: _detected(_UNCOMPARED, UNVERIFIED),
         },
         ("test_lying_media", "crash/test_lying_disk"),
     ),
@@ -173,16 +188,16 @@ ROWS: Final = (
         "bit_rot",
         "journal",
         {
-            PREFIX: _by_design(_LAST_RECORD),
-            DURABLE: _detected(_NAMED),
-            MOUNTABLE: _by_design(_LAST_RECORD),
+            PREFIX: _by_design(_LAST_RECORD, LAST_RECORD),
+            DURABLE: _detected(_NAMED, NAMED, LAST_RECORD),
+            MOUNTABLE: _by_design(_LAST_RECORD, LAST_RECORD),
         },
         ("test_lying_media", "crash/test_lying_disk"),
     ),
     Row(
         "bit_rot",
         "checkpoint",
-        {DURABLE: _detected("without a valid slot the image is in doubt, and is sent anew")},
+        {DURABLE: _detected("without a valid slot the image is in doubt, and is sent anew", NAMED)},
         ("test_lying_media", "crash/test_lying_disk"),
     ),
     Row(
@@ -200,7 +215,7 @@ ROWS: Final = (
                 "the source's own files are damaged, or the state of its history; the copy has "
                 "what its programs wrote"
             ),
-            DURABLE: _by_design("the source's own store reads what no program wrote"),
+            DURABLE: _by_design("the source's own store reads what no program wrote", OWN_DISK),
             MOUNTABLE: _by_design("the source's own store does not find what it wrote"),
         },
         ("test_lying_media",),
@@ -210,7 +225,7 @@ ROWS: Final = (
         "replica",
         {
             PREFIX: _by_design(_UNREAD),
-            DURABLE: _detected(_NAMED),
+            DURABLE: _detected(_NAMED, NAMED),
             MOUNTABLE: _by_design(_UNREAD),
         },
         ("test_lying_media",),
@@ -218,7 +233,12 @@ ROWS: Final = (
     Row(
         "replica_restored",
         "",
-        {DURABLE: _detected("an old copy is older; the source notices, and sends what it lacks")},
+        {
+            DURABLE: _detected(
+                "an old copy is older; the source notices, and sends what it lacks",
+                WHILE_IT_LASTS,
+            )
+        },
         ("test_host_faults",),
     ),
     Row(
@@ -238,12 +258,20 @@ ROWS: Final = (
 
 def row_of(fault: Fault) -> Row:
     """The row that speaks of a fault of a scenario."""
-    places = (getattr(fault, "where", ""), getattr(fault, "host", ""), "")
-    for place in places:
+    return _row(fault.kind, getattr(fault, "where", ""), getattr(fault, "host", ""))
+
+
+def _row(kind: str, *places: str) -> Row:
+    for place in (*places, ""):
         for row in ROWS:
-            if (row.kind, row.of) == (fault.kind, place):
+            if (row.kind, row.of) == (kind, place):
                 return row
-    raise ValueError(f"no row says what holds under a {fault.kind}")
+    raise ValueError(f"no row says what holds under a {kind}")
+
+
+def row_of_mark(mark: FaultMark) -> Row:
+    """The row that speaks of a fault that has happened."""
+    return _row(mark.kind, mark.note.partition(":")[0], mark.where)
 
 
 class Expectations:
@@ -256,28 +284,37 @@ class Expectations:
     """
 
     def __init__(self, faults: Iterable[Fault], marks: Iterable[FaultMark]) -> None:
-        began: dict[str, FaultMark] = {}
-        for mark in sorted(marks, key=lambda mark: mark.start_seconds):
-            began.setdefault(mark.kind, mark)
-        self._rows = [(began[fault.kind], row_of(fault)) for fault in faults if fault.kind in began]
+        drawn = {(row.kind, row.of) for row in map(row_of, faults)}
+        self._rows = [(mark, row_of_mark(mark)) for mark in marks]
+        self._rows = [each for each in self._rows if (each[1].kind, each[1].of) in drawn]
+        self._rows.sort(key=lambda each: each[0].start_seconds)
 
-    def cell(self, invariant: str, at_seconds: float) -> Cell:
-        """The weakest of all that had happened by then."""
-        return self._weakest(invariant, at_seconds)[0]
+    def cell(self, invariant: str, at_seconds: float, circumstances: Iterable[str] = ()) -> Cell:
+        """The weakest of all that had happened by then, under what was so just then."""
+        return self._weakest(invariant, at_seconds, circumstances)[0]
 
-    def because_of(self, invariant: str, at_seconds: float) -> str:
+    def because_of(
+        self, invariant: str, at_seconds: float, circumstances: Iterable[str] = ()
+    ) -> str:
         """The fault whose cell that is, and what is known of it."""
-        mark = self._weakest(invariant, at_seconds)[1]
+        mark = self._weakest(invariant, at_seconds, circumstances)[1]
         if mark is None:
             return "no fault"
         what = f"{mark.kind.replace('_', ' ')} of the {mark.where} at {mark.start_seconds:.1f} s"
         return f"{what} ({mark.note})" if mark.note else what
 
-    def _weakest(self, invariant: str, at_seconds: float) -> tuple[Cell, FaultMark | None]:
+    def _weakest(
+        self, invariant: str, at_seconds: float, circumstances: Iterable[str]
+    ) -> tuple[Cell, FaultMark | None]:
         found: tuple[Cell, FaultMark | None] = (HOLDS, None)
         for mark, row in self._rows:
             cell = row.cell(invariant)
-            if mark.start_seconds <= at_seconds and cell.expectation > found[0].expectation:
+            if mark.start_seconds > at_seconds or cell.expectation <= found[0].expectation:
+                continue
+            so = set(circumstances)
+            if mark.end_seconds is None or at_seconds <= mark.end_seconds:
+                so.add(WHILE_IT_LASTS)
+            if not cell.given or so.intersection(cell.given):
                 found = cell, mark
         return found
 
@@ -306,9 +343,10 @@ def expectations_markdown() -> str:
 def _cell_words(cell: Cell, reasons: list[str]) -> str:
     if cell.expectation is Expectation.HOLDS:
         return "holds"
-    if cell.why not in reasons:
-        reasons.append(cell.why)
-    return f"**{cell.expectation.words}** ({reasons.index(cell.why) + 1})"
+    why = f"{cell.why}. Only where {' or '.join(cell.given)}" if cell.given else cell.why
+    if why not in reasons:
+        reasons.append(why)
+    return f"**{cell.expectation.words}** ({reasons.index(why) + 1})"
 
 
 def with_table(page: str) -> str:

@@ -46,6 +46,7 @@ from simulator.scenario_faults import (
 )
 from simulator.scenario_keys import spell_signed_duration
 from simulator.step_faults import StepFaults
+from simulator.systems.byte_level import REPLICA
 from simulator.systems.second_source import SECOND
 
 
@@ -106,6 +107,15 @@ class FaultInjector:
             *self._links.still_waiting,
         ]
         return self._marks.never_happened + waiting
+
+    @property
+    def rotten_journal(self) -> list[tuple[str, int]]:
+        """Paths and offsets of bits flipped in the journal that no recovery has met yet."""
+        return self._disks.rotten_journal
+
+    def lies(self, host: str) -> bool:
+        """Whether a disk of the host lies just now."""
+        return self._disks.lies(host)
 
     def marks(self) -> list[FaultMark]:
         """The faults as they happened so far."""
@@ -243,3 +253,5 @@ class FaultInjector:
     def _observe(self, name: str, event: str, _values: tuple[int | str, ...]) -> None:
         if name == SECOND and event == "synchronized":
             self._second_came += 1
+        elif name == REPLICA and event == "recovered":
+            self._disks.rotten_journal.clear()

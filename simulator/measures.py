@@ -99,8 +99,8 @@ class Check:
     holds: bool
     """As far as the faults until then let it: see :mod:`simulator.expectations`."""
     detail: str = ""
-    admitted: bool = False
-    """The replica says itself that nobody knows whether its image is what it should be."""
+    circumstances: list[str] = field(default_factory=list)
+    """What was so just then and may be the reason: :mod:`simulator.circumstances`."""
 
 
 @dataclass(slots=True)

@@ -49,10 +49,13 @@ def _touched(changes: list[Change]) -> tuple[set[int], int | None]:
     return touched, cut
 
 
-def rot(files: list[tuple[str, Inode]], count: int, random: Random) -> list[str]:
-    """Flip ``count`` bits of what is durable in these files; says where; none if nothing is."""
+def rot(files: list[tuple[str, Inode]], count: int, random: Random) -> list[tuple[str, int]]:
+    """Flip ``count`` bits of what is durable in these files; none if nothing is.
+
+    Returns paths and byte offsets.
+    """
     places = [(path, inode, number) for path, inode in files for number in settled_blocks(inode)]
-    said = []
+    flipped_at = []
     for _ in range(count if places else 0):
         path, inode, number = random.choice(places)
         block = inode.blocks.get(number)
@@ -60,8 +63,8 @@ def rot(files: list[tuple[str, Inode]], count: int, random: Random) -> list[str]
         at = random.randrange(min(len(block), inode.size - number * BLOCK_BYTES))
         flipped = bytes([block[at] ^ 1 << random.randrange(8)])
         _put(inode, number, block[:at] + flipped + block[at + 1 :])
-        said.append(f"{path} at byte {number * BLOCK_BYTES + at:,}")
-    return said
+        flipped_at.append((path, number * BLOCK_BYTES + at))
+    return flipped_at
 
 
 def _put(inode: Inode, number: int, block: bytes) -> None:

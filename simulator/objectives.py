@@ -6,18 +6,12 @@ import math
 from dataclasses import dataclass, replace
 
 from replicator.units import format_bytes, format_seconds
-from simulator.expectations import DURABLE, Expectation, Expectations
+from simulator.expectations import Expectation, Expectations
 from simulator.measures import SEVERITY, RunResult, Verdict
 from simulator.scenario import Scenario
 from simulator.systems.byte_level import SOURCE
 
 SECOND_NS = 1_000_000_000
-NAMED_WHEN_MISSED = (DURABLE,)
-"""Checks that are missed in the open only: by named damage, or by a claim of less.
-
-That the claim is true is another check, of the prefix, and of the same image.  Others are missed in
-the open where the replica admits it (:attr:`simulator.measures.Check.admitted`).
-"""
 
 
 def measure_objectives(scenario: Scenario, result: RunResult) -> list[tuple[Verdict, str]]:
@@ -142,15 +136,14 @@ def settle_verdict(
     for number, check in enumerate(result.checks):
         if check.holds:
             continue
-        cell = expected.cell(check.invariant, check.at_seconds)
+        so = check.circumstances
+        cell = expected.cell(check.invariant, check.at_seconds, so)
         where = f"at {check.at_seconds:.1f} s ({check.occasion}): {check.detail}"
         if cell.expectation is Expectation.BY_DESIGN:
-            because = expected.because_of(check.invariant, check.at_seconds)
+            because = expected.because_of(check.invariant, check.at_seconds, so)
             said = f"{check.invariant} cannot be kept under the {because}: {cell.why}"
             lost.setdefault(said, []).append(where)
-        elif cell.expectation is Expectation.DETECTED and (
-            check.invariant in NAMED_WHEN_MISSED or check.admitted
-        ):
+        elif cell.expectation is Expectation.DETECTED:
             result.checks[number] = replace(check, holds=True, detail=f"named: {check.detail}")
         else:
             broken.append((Verdict.SAFETY, f"{check.invariant} is broken {where}"))

@@ -89,6 +89,8 @@ class Oracle:
         self._home_root = home_root
         self.durable: dict[int, int] = {}
         """Epoch to the highest operation that was acknowledged as durable."""
+        self._void = False
+        """What the source believes to be durable is known to be gone."""
         self.checks: list[Check] = []
         self.losses: list[LossMeasure] = []
 
@@ -97,8 +99,21 @@ class Oracle:
 
         Operation 0: that the replica's image is of that epoch.
         """
-        if operation > self.durable.get(epoch, -1):
+        if not self._void and operation > self.durable.get(epoch, -1):
             self.durable[epoch] = operation
+
+    def void(self, claim: Claim | None) -> None:
+        """A fault has taken away what had been promised: what is claimed now is all there is.
+
+        Promises count again from when the source has learnt of it (:meth:`count_again`).
+        None: nothing is known of what is there.
+        """
+        self.durable = {} if claim is None else {claim.epoch: claim.operation}
+        self._void = True
+
+    def count_again(self) -> None:
+        """The source has heard what the replica has."""
+        self._void = False
 
     # -- examination ---------------------------------------------------------------
 
@@ -158,16 +173,20 @@ class Oracle:
         occasion: str,
         now_ns: int,
         known: ImageVerdict | None = None,
+        circumstances: Callable[[Claim], tuple[str, ...]] = lambda _claim: (),
     ) -> ImageVerdict:
         """Examine, and note a check for each invariant that could be judged.
 
-        ``known``: the verdict, where just this examination was made before.
+        Arguments
+        ---------
+        known: the verdict, where just this examination was made before.
+        circumstances: what is so just now, of a claim, and may be a reason.
         """
         verdict = self.examine(disks, choose, mount=True) if known is None else known
-        admitted = bool(verdict.claim.unverified)
-        self._note("prefix", now_ns, occasion, (verdict.prefix, verdict.detail), admitted)
-        self._note("durable means durable", now_ns, occasion, self._durable(verdict.claim))
-        self.note_mounted(verdict.mounted, occasion, now_ns, admitted)
+        so = circumstances(verdict.claim)
+        self._note("prefix", now_ns, occasion, (verdict.prefix, verdict.detail), so)
+        self._note("durable means durable", now_ns, occasion, self._durable(verdict.claim), so)
+        self.note_mounted(verdict.mounted, occasion, now_ns, so)
         return verdict
 
     def _durable(self, claim: Claim) -> Found | None:
@@ -179,25 +198,33 @@ class Oracle:
         now_ns: int,
         occasion: str,
         found: Found | None,
-        admitted: bool = False,
+        circumstances: tuple[str, ...] = (),
     ) -> None:
         if found is not None:
-            self.checks.append(Check(invariant, now_ns / SECOND_NS, occasion, *found, admitted))
+            check = Check(invariant, now_ns / SECOND_NS, occasion, *found, list(circumstances))
+            self.checks.append(check)
 
     def note_mounted(
-        self, mounted: LedgerVerdict | None, occasion: str, now_ns: int, admitted: bool = False
+        self,
+        mounted: LedgerVerdict | None,
+        occasion: str,
+        now_ns: int,
+        circumstances: tuple[str, ...] = (),
     ) -> None:
-        """Note what the store's own recovery found, if there was anything to mount.
-
-        ``admitted``: the replica says that its image is not verified.
-        """
+        """Note what the store's own recovery found, if there was anything to mount."""
         if mounted is not None:
-            self._note("mountable", now_ns, occasion, (mounted.ok, mounted.reason), admitted)
+            found = (mounted.ok, mounted.reason)
+            self._note("mountable", now_ns, occasion, found, circumstances)
 
     # -- the image that has taken over ---------------------------------------------
 
     def judge_taken_over(
-        self, store: ReplicaStore, disk: Disk, at_loss: Claim | None, now_ns: int
+        self,
+        store: ReplicaStore,
+        disk: Disk,
+        at_loss: Claim | None,
+        now_ns: int,
+        circumstances: Callable[[Claim], tuple[str, ...]] = lambda _claim: (),
     ) -> Claim:
         """Judge the home image of a promoted replica, before anything opens it.
 
@@ -209,12 +236,12 @@ class Oracle:
         digest = image_digest(disk, self._home_root)
         unverified = store.image.unverified
         claim = Claim(store.epoch, store.applied, digest, store.damage, unverified)
-        found = prefix_check(claim, self.truth)
-        self._note("prefix", now_ns, "failover", found, bool(unverified))
-        self._note("durable means durable", now_ns, "failover", self._durable(claim))
+        so = circumstances(claim)
+        self._note("prefix", now_ns, "failover", prefix_check(claim, self.truth), so)
+        self._note("durable means durable", now_ns, "failover", self._durable(claim), so)
         if at_loss is not None:
             found = kept_check(claim, at_loss)
-            self._note("durable means durable", now_ns, "failover, against the loss", found)
+            self._note("durable means durable", now_ns, "failover, against the loss", found, so)
         return claim
 
     # -- loss ----------------------------------------------------------------------

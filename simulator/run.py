@@ -10,10 +10,20 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
+from functools import partial
 
 from replicator.errors import BadInput, ReplicatorError
 from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
-from simulator.expectations import DURABLE, Expectation, Expectations
+from replicator.source import SourceState
+from simulator.circumstances import CircumstanceFinder
+from simulator.expectations import (
+    DURABLE,
+    LAST_RECORD,
+    NAMED,
+    OWN_DISK,
+    Expectation,
+    Expectations,
+)
 from simulator.faults import FaultInjector
 from simulator.host import lose_everything, seeded_choice
 from simulator.judgement import SECOND_NS, Claim
@@ -30,6 +40,8 @@ from simulator.systems.byte_level import REPLICA, SOURCE
 from simulator.systems.second_source import SECOND, SecondSource
 from simulator.takeover import Takeover
 
+_TOLD = (SourceState.STREAMING.value, SourceState.SYNCHRONIZING.value)
+"""States that a source enters when it has heard what the replica has."""
 EXAMINATIONS = 20
 """So often in the course of a run the replica is examined as if its power failed just then."""
 
@@ -76,6 +88,7 @@ class ScenarioRun:
         self.sampler = Sampler(built)
         self.restarts = Restarts(self.faults.marks)
         self._programs_done = False
+        self._circumstances = CircumstanceFinder(self.system, self.faults)
         self._takeover: Takeover | None = None
         """Since the source is lost."""
         self._last_prefix = (0, 0)
@@ -117,14 +130,18 @@ class ScenarioRun:
         if name == REPLICA:
             if replica_lost:
                 return
+            if kind == "replica_restored":
+                self.oracle.void(None)  # nothing that came after the copy was made is there
             # What the next start will find; and what it would find if the power went, too.
             verdict = self._judge(occasion, cache_as_it_is=True)
+            self._take_away(kind, verdict.claim)
             if self.system.replica_machine.powered:
                 self._judge(f"{occasion}, then its power fails")
         elif not replica_lost:
             verdict = self._judge(occasion)
         if kind == "loss" and name == SOURCE:
-            self._takeover = Takeover(self._built, now_ns, self._certain())
+            found = self._circumstances.found
+            self._takeover = Takeover(self._built, now_ns, self._certain(), found)
         if replica_lost:
             self.oracle.lose_all(occasion, now_ns)
             return
@@ -134,7 +151,18 @@ class ScenarioRun:
         if self._takeover is not None and name == SOURCE and host is not None:
             self._takeover.begin(host)
 
-    def _judge(self, occasion: str, cache_as_it_is: bool = False) -> ImageVerdict:
+    def _take_away(self, kind: str, claim: Claim) -> None:
+        """What a fault has really taken is not promised any more: only what is claimed now."""
+        so = self._circumstances.found(claim)
+        lied = kind == "power_loss" and self.faults.lies(REPLICA)
+        if kind == "replica_restored" or lied or LAST_RECORD in so or NAMED in so:
+            self.oracle.void(claim)
+            if self._takeover is not None:
+                self._takeover.at_loss = claim
+
+    def _judge(
+        self, occasion: str, cache_as_it_is: bool = False, final: bool = False
+    ) -> ImageVerdict:
         """Judge the replica's disks, robbed of what is unsynced in a cache that still lives."""
         replica, now_ns = self.system.replica_machine, self.world.clock.now()
         choose = None
@@ -142,8 +170,9 @@ class ScenarioRun:
             before = all(now_ns < fault.at_ns for fault in self.scenario.faults)
             seed = self.seed if before else self._fault_seed
             choose = seeded_choice(f"{seed}/{occasion}/{now_ns}")
+        so = partial(self._circumstances.found, final=final)
         if self._known is None or any(f.at_ns <= now_ns for f in self.scenario.faults):
-            return self.oracle.judge(replica.disks, choose, occasion, now_ns)
+            return self.oracle.judge(replica.disks, choose, occasion, now_ns, circumstances=so)
         # Until the first fault begins all runs of this seed are one and the same.
         key = (self.seed, self._safeguards, occasion, now_ns)
         known = self._known.verdicts.get(key)
@@ -170,8 +199,12 @@ class ScenarioRun:
         elif event == "failed":
             if not self.faults.answers_for(machine):
                 self.world.clock.soon(lambda: self._software_failed(machine))
-        elif event in ("store_lost_acknowledged", "replica_went_back"):
-            self._lost_promises(f"{event.replace('_', ' ')}: {values}", event)
+        elif event == "store_lost_acknowledged":
+            self._store_lost(f"store lost acknowledged: {values}")
+        elif event == "replica_went_back":
+            self._went_back(int(values[1]))
+        elif event == "source_state" and values[0] in _TOLD:
+            self.oracle.count_again()
 
     def _resynchronized(self) -> None:
         """Another image has been committed: from this instant on it must be that of one."""
@@ -181,13 +214,30 @@ class ScenarioRun:
         if replica.store.committed_epoch > replica.store.epoch:
             self._examine("a resynchronization was committed")
 
-    def _lost_promises(self, text: str, event: str) -> None:
-        """What had been promised is not there: a defect, unless a fault leaves no choice."""
+    def _went_back(self, durable: int) -> None:
+        """The replica has less than the source was told: does it have what is still promised?"""
+        source = self.system.source
+        assert source is not None
+        floor = self.oracle.durable.get(source.spool.epoch, 0)
+        replica = self.system.replica
+        named = replica is not None and bool(replica.store.damage)
         expectations = Expectations(self.scenario.faults, self.faults.marks())
-        cell = expectations.cell(DURABLE, self.world.clock.now() / SECOND_NS)
+        now_s = self.world.clock.now() / SECOND_NS
+        cell = expectations.cell(DURABLE, now_s, [NAMED] if named else [])
+        if cell.expectation is not Expectation.HOLDS:
+            self.oracle.durable[source.spool.epoch] = durable
+        elif durable < floor:
+            text = f"replica went back: operation {floor} was acknowledged, it has {durable}"
+            self._defects.append(text)
+
+    def _store_lost(self, text: str) -> None:
+        """The source's store lacks what it had acknowledged: by its disk, or it is a defect."""
+        expectations = Expectations(self.scenario.faults, self.faults.marks())
+        now_s = self.world.clock.now() / SECOND_NS
+        cell = expectations.cell(DURABLE, now_s, [OWN_DISK])
         if cell.expectation is Expectation.BY_DESIGN:
             self._by_design.append(f"{text}; {cell.why}")
-        elif event == "store_lost_acknowledged" or cell.expectation is Expectation.HOLDS:
+        else:
             self._defects.append(text)
 
     def _software_failed(self, name: str) -> None:
@@ -201,6 +251,8 @@ class ScenarioRun:
             machine.end(process)
             if process == REPLICA:
                 self.system.replica = None
+                if LAST_RECORD in self._circumstances.found(Claim(0, 0, 0)):
+                    self.oracle.void(None)
             now_ns = self.world.clock.now()
             if self.restarts.ended(name, process, failure.advice, now_ns):
                 restart_ns = now_ns + self._restart_ns[name]
@@ -275,11 +327,11 @@ class ScenarioRun:
         if self._fatal is not None:
             raise self._fatal
 
-    def _examine(self, occasion: str) -> None:
+    def _examine(self, occasion: str, final: bool = False) -> None:
         if self.system.replica_machine.lost:
             return
         self.sampler.note_acknowledged()
-        verdict = self._judge(occasion)
+        verdict = self._judge(occasion, final=final)
         self._last_prefix = (verdict.epoch, verdict.operation)
 
     # -- the end -------------------------------------------------------------------
@@ -287,7 +339,7 @@ class ScenarioRun:
     def _result(self, wall_seconds: float) -> RunResult:
         system, sampler, takeover = self.system, self.sampler, self._takeover
         if takeover is None:
-            self._examine("end of run")
+            self._examine("end of run", final=True)
         elif takeover.taken_over is not None:
             self._last_prefix = (takeover.taken_over.epoch, takeover.taken_over.operation)
         ledger = self.workload.ledger

@@ -7,6 +7,8 @@ the recovery point is taken here, too.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from replicator.errors import ReplicatorError
 from replicator.failover import (
     FailoverOptions,
@@ -29,9 +31,16 @@ class Takeover:
     built: the world of the run.
     lost_at_ns: when the source was lost.
     at_loss: what was certain to be at the replica then; None when it was lost before.
+    circumstances: what is so at an instant, of a claim (:mod:`simulator.circumstances`).
     """
 
-    def __init__(self, built: ScenarioWorld, lost_at_ns: int, at_loss: Claim | None) -> None:
+    def __init__(
+        self,
+        built: ScenarioWorld,
+        lost_at_ns: int,
+        at_loss: Claim | None,
+        circumstances: Callable[[Claim], tuple[str, ...]],
+    ) -> None:
         self.lost_at_ns = lost_at_ns
         self.report: FailoverReport | None = None
         """None until clients are at work on the replica."""
@@ -40,7 +49,9 @@ class Takeover:
         anything."""
         self.failure: BaseException | None = None
         """What the failover died of, though the replica's process lived on."""
-        self._at_loss = at_loss
+        self.at_loss = at_loss
+        """What has to be there when it takes over; less when a fault takes that away later."""
+        self._circumstances = circumstances
         self._progress = FailoverProgress()
         self._built = built
 
@@ -94,13 +105,15 @@ class Takeover:
         claim = self.taken_over
         if claim is None:  # else its process died after the store had opened it
             disk = host.machine.disks[HOME_DISK]
-            claim = oracle.judge_taken_over(replica.store, disk, self._at_loss, host.now_ns())
+            claim = oracle.judge_taken_over(
+                replica.store, disk, self.at_loss, host.now_ns(), self._circumstances
+            )
             self.taken_over = claim
         mounted = await oracle.mount(host, claim.epoch, claim.operation)
         if mounted is not None:
             wait_ns = self._built.scenario.failover.mount_per_log_ns
             await sleep_ns(wait_ns * self._logs_to_replay(host))
-        oracle.note_mounted(mounted, "failover", host.now_ns(), bool(claim.unverified))
+        oracle.note_mounted(mounted, "failover", host.now_ns(), self._circumstances(claim))
         oracle.final_loss(claim, mounted, LOSS_OF_SOURCE, self.lost_at_ns)
 
     @staticmethod

@@ -9,8 +9,13 @@ from typing import get_args
 import pytest
 
 from simulator.expectations import (
+    CIRCUMSTANCES,
+    DURABLE,
     INVARIANTS,
+    NAMED,
+    OWN_DISK,
     ROWS,
+    UNVERIFIED,
     Expectation,
     Expectations,
     row_of,
@@ -62,6 +67,7 @@ def test_each_weaker_cell_has_its_reason_and_each_row_its_tests() -> None:
             assert (ROOT / "tests" / f"{name}.py").is_file(), name
         for cell in row.weaker.values():
             assert cell.expectation is not Expectation.HOLDS
+            assert set(cell.given) <= set(CIRCUMSTANCES)
             assert len(cell.why.split()) > 4 and not cell.why.endswith(".")
 
 
@@ -73,7 +79,8 @@ def test_a_row_is_found_by_place_before_host() -> None:
 
 
 def test_the_weakest_cell_counts_from_when_it_happened() -> None:
-    marks = [FaultMark("bit_rot", REPLICA, 10, 10), FaultMark("lost_flush", REPLICA, 20, 25)]
+    rotten = FaultMark("bit_rot", REPLICA, 10, 10, "home: /f at byte 3")
+    marks = [rotten, FaultMark("lost_flush", REPLICA, 20, 25)]
     both = Expectations(faults(ROT + LIE), marks)
 
     def at(seconds: float) -> list[Expectation]:
@@ -83,8 +90,20 @@ def test_the_weakest_cell_counts_from_when_it_happened() -> None:
     assert at(9) == [holds, holds, holds]
     assert at(15) == [design, holds, design]
     assert at(22) == [design, detected, design]
+    assert at(26) == [design, holds, design], "the lie is over"
+    assert both.cell(DURABLE, 26, [NAMED]).expectation is detected
+    assert both.cell(DURABLE, 26, [UNVERIFIED]).expectation is holds
     never = Expectations(faults(ROT + LIE), marks[:1])
     assert never.cell(INVARIANTS[1], 22).expectation is holds
+
+
+def test_what_has_befallen_one_host_excuses_nothing_at_the_other() -> None:
+    both = faults(LIE + LIE.replace(REPLICA, SOURCE))
+    at_the_source = Expectations(both, [FaultMark("lost_flush", SOURCE, 20, 25)])
+    for circumstances in ([], [NAMED], [UNVERIFIED]):
+        cell = at_the_source.cell(DURABLE, 22, circumstances)
+        assert cell.expectation is Expectation.HOLDS
+    assert at_the_source.cell(DURABLE, 22, [OWN_DISK]).expectation is Expectation.BY_DESIGN
 
 
 # -- verdicts ------------------------------------------------------------------------------
@@ -106,7 +125,7 @@ def settled(sound: RunResult, check: Check, text: str, *marks: FaultMark) -> Run
     return result
 
 
-ROTTEN = FaultMark("bit_rot", REPLICA, 10, 10)
+ROTTEN = FaultMark("bit_rot", REPLICA, 10, 10, "home: /f at byte 3")
 LIED = FaultMark("lost_flush", REPLICA, 20, 25)
 
 

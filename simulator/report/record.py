@@ -65,7 +65,7 @@ class CheckRecord(_Part):
     occasion: str
     holds: bool
     detail: str
-    admitted: bool
+    circumstances: list[str]
 
 
 class FaultRecord(_Part):
