@@ -45,6 +45,11 @@ class Checkpoints:
         self._promotion = StateSlots(volume, root + "/promoted")
         self._promotion_noted = False
 
+    @property
+    def one_was_damaged(self) -> bool:
+        """Whether only one of the checkpoint's copies could be read."""
+        return self._checkpoint.one_was_damaged
+
     async def load(self) -> Remembered:
         """All that is remembered; it survives a power loss from then on.  Raises ForeignLog."""
         promoted, promised_epoch, damage = False, 0, ""

@@ -77,6 +77,10 @@ _WORDS: Final[Mapping[str, Callable[[Values], Said]]] = {
     "replica_went_back": _line(WARNING, "the replica went back from operation {0} to {1}"),
     "replica_stalled": _cause_or_over("the replica stands still", "the replica applies again"),
     # the replica
+    "tail_erased": _line(INFO, "what had been cut off at the end of the {0} is erased"),
+    "checkpoint_fallback": _line(
+        WARNING, "one copy of the checkpoint is damaged, the other is used"
+    ),
     "recovered": _line(INFO, "recovered to operation {1} of epoch {0}"),
     "session_begin": _line(INFO, "a source is connected"),
     "session_end": lambda v: Said(WARNING, f"the connection ended: {v[0] or 'no reason given'}"),

@@ -94,6 +94,8 @@ class HistoryKeeper:
             else:
                 spool.history = bytes.fromhex(state["history"])
                 found = await spool.recover(self._highest)
+                if spool.log.tail_was_torn:
+                    self._runtime.emit("tail_erased", "spool")
                 reason = found.gap or await self._roll_forward(found.unfinished)
                 if not reason:
                     self._take_releases()

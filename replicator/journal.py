@@ -86,6 +86,8 @@ class SegmentedLog:
         """Checksum of the last chained record."""
         self.sequence = 0
         """Sequence number of the last chained record."""
+        self.tail_was_torn = False
+        """Whether recovery found something behind the last valid record that is none."""
         self._next_number = 1
         self._unsynced: list[Segment] = []
         self._names_unsynced = False
@@ -365,6 +367,7 @@ class SegmentedLog:
         if found.segments:
             self.chain, self.sequence = found.chain, found.sequence
         self._next_number = found.next_number
+        self.tail_was_torn = found.tail_was_torn
         return damage
 
     def _adopt(self, segment: Segment) -> None:

@@ -57,6 +57,8 @@ class LogRecovery:
         self.chain = b""
         """Checksum of the last chained record; empty when there is no segment."""
         self.sequence = 0
+        self.tail_was_torn = False
+        """Whether something that is no record stood behind the last valid one."""
         self.next_number = 1
         """No segment on disk has this number or a higher one."""
 
@@ -132,6 +134,8 @@ class LogRecovery:
         except InvalidRecord as invalid:
             if segment is None:
                 file.close()
+            # Zeros are space that was reserved.
+            self.tail_was_torn = data.count(0, offset) < len(data) - offset
             return offset, invalid.reason
         if segment is None:
             file.close()

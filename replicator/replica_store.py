@@ -176,6 +176,8 @@ class ReplicaStore:
         found = await self.promises.recover(visit, first_segment)
         if found is not None:
             image.doubt(str(found.error()))
+        elif self.journal.tail_was_torn:
+            self.runtime.emit("tail_erased", "journal")
         self._cursor = self.promises.redo_position(first_segment, first_offset)
         before = (image.epoch, image.applied)
         try:
@@ -246,6 +248,8 @@ class ReplicaStore:
             # Without a checkpoint nobody knows what home is: start over, home as a basis.
             await self._with_room(self._checkpoints.keep_damaged)
             await self.promises.set_damaged_aside()
+        if self._checkpoints.one_was_damaged:
+            self.runtime.emit("checkpoint_fallback")
         state = found.checkpoint
         if state is None:
             return 0, 0

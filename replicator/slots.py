@@ -38,6 +38,8 @@ class StateSlots:
         self._volume = volume
         self._path = path
         self._generation = 0
+        self.one_was_damaged = False
+        """Whether only one of the copies could be read; the last load says so."""
 
     async def load(self) -> dict[str, Any] | None:
         """The newest valid state; None when none was ever written.
@@ -76,6 +78,7 @@ class StateSlots:
                 self._generation, newest = generation, state
         if vouch and self._volume.exists(self._path + ".a"):
             await self._volume.sync_directory(self._path.rpartition("/")[0] or "/")
+        self.one_was_damaged = newest is not None and bool(invalid)
         if newest is None and len(invalid) == 2:
             raise DamagedLog("neither copy of the state is valid", path=invalid[0])
         return newest

@@ -42,8 +42,16 @@ class Reading:
     def __init__(self, content: bytes | str, origin: str, grammar: Grammar) -> None:
         self._grammar = grammar
         self.text = _decode(content, origin, grammar)
-        self.document = _parse_toml(self.text, origin, grammar)
+        self.document = self.parse(origin)
         self.origin = origin
+
+    def parse(self, origin: str) -> dict[str, Any]:
+        """The document; raises the grammar's error."""
+        return _parse_toml(self.text, origin, self._grammar)
+
+    def lines(self) -> dict[KeyPath, int]:
+        """The line of each key of it."""
+        return locate(self.text)
 
     def validate(
         self,
@@ -57,7 +65,7 @@ class Reading:
         ``overridden`` names what was changed in the document since it was read.
         """
         grammar, document = self._grammar, self.document
-        places = Places(self.origin, locate(self.text), overridden)
+        places = Places(self.origin, self.lines(), overridden)
         remarks = [
             Remark((path,), "is no 64-bit number", "Write a smaller number.")
             for path in _huge_numbers(document)

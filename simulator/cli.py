@@ -18,8 +18,19 @@ import typer
 
 from replicator.command_line import print_error, printable, run_app
 from replicator.errors import BadInput, ExitCode
-from simulator.cli_campaign import campaign, killmatrix, replay
-from simulator.cli_options import STANDARD_OUTPUT, JsonOption, ScenarioArgument, SetOption
+from simulator.cli_campaign import campaign
+from simulator.cli_compare import compare
+from simulator.cli_killmatrix import killmatrix
+from simulator.cli_options import (
+    STANDARD_OUTPUT,
+    JsonOption,
+    PlanOption,
+    ScenarioArgument,
+    SetOption,
+)
+from simulator.cli_plans import draw, with_plan
+from simulator.cli_replay import coverage, replay
+from simulator.cli_schema import schema
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,6 +92,7 @@ def run(
             show_default=False,
         ),
     ] = None,
+    plan: PlanOption = None,
     set_: SetOption = None,
     world: Annotated[
         WorldName,
@@ -102,12 +114,18 @@ def run(
             remedy="Give --timeline the path of a file.",
         )
     overrides = list(set_ or [])
-    loaded = load_scenario(scenario, overrides)
+    loaded = with_plan(load_scenario(scenario, overrides), plan, world is WorldName.LIVE)
     _check_targets(json, report, keep, timeline)
     for option, target in (("--json", json), ("--timeline", timeline)):
         if target not in (None, STANDARD_OUTPUT) and target.resolve() == scenario.resolve():
             raise BadInput(
                 f"{option} would overwrite the scenario",
+                path=str(target),
+                remedy=f"Give {option} another path.",
+            )
+        if target is not None and plan is not None and target.resolve() == plan.resolve():
+            raise BadInput(
+                f"{option} would overwrite the fault plan",
                 path=str(target),
                 remedy=f"Give {option} another path.",
             )
@@ -134,7 +152,7 @@ def run(
             else:
                 result = run_scenario(loaded, seed, progress)
     print_result(console, result)
-    command = _command(scenario, result.seed, overrides, world)
+    command = _command(scenario, result.seed, overrides, world, plan)
     _write(result, json, report, command, console)
     if timeline is not None and recorded is not None:
         write_timeline(recorded, result, timeline, command=command)
@@ -148,8 +166,8 @@ def run(
 
 
 @app.command()
-def check(scenario: ScenarioArgument, set_: SetOption = None) -> None:
-    """Say what SCENARIO is, or every error in it, without running it.
+def check(scenario: ScenarioArgument, plan: PlanOption = None, set_: SetOption = None) -> None:
+    """Say what SCENARIO is, or every error in it and in a plan for it, without running it.
 
     What can run but hardly is as it was meant, is a warning on standard error; the exit code
     is 0 all the same.
@@ -157,32 +175,19 @@ def check(scenario: ScenarioArgument, set_: SetOption = None) -> None:
     from simulator.scenario import check_scenario
 
     loaded, warnings = check_scenario(scenario, list(set_ or []))
-    for line in describe(loaded):
+    for line in describe(with_plan(loaded, plan)):
         print(printable(line))
     sys.stdout.flush()  # the warnings stand below, also where both streams are one
     for warning in warnings:
         print_error(warning, "warning")
 
 
-@app.command()
-def schema(
-    result: Annotated[
-        bool, typer.Option("--result", help="The schema of the JSON of a run instead.")
-    ] = False,
-) -> None:
-    """Print the JSON Schema of scenarios."""
-    from simulator.report.record import result_json_schema, schema_text
-
-    if result:
-        print(schema_text(result_json_schema()), end="")
-        return
-    from simulator.scenario import scenario_json_schema
-
-    print(schema_text(scenario_json_schema()), end="")
-
-
+app.command()(schema)
+app.command()(draw)
 app.command()(campaign)
 app.command()(replay)
+app.command()(coverage)
+app.command()(compare)
 app.command()(killmatrix)
 
 
@@ -352,13 +357,17 @@ def _run_live(
         signal.signal(signal.SIGTERM, before)
 
 
-def _command(scenario: Path, seed: int, overrides: list[str], world: WorldName) -> str:
+def _command(
+    scenario: Path, seed: int, overrides: list[str], world: WorldName, plan: Path | None
+) -> str:
     """The command that makes the run again."""
     import shlex
 
     words = [PROGRAM, "run", str(scenario), "--seed", str(seed)]
     if world is not WorldName.SIMULATED:
         words += ["--world", world.value]
+    if plan is not None:
+        words += ["--plan", str(plan)]
     for override in overrides:
         words += ["--set", override]
     return shlex.join(words)

@@ -1,4 +1,4 @@
-"""The commands ``simulator campaign`` and ``simulator replay``."""
+"""The command ``simulator campaign``."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from replicator.command_line import printable
 from replicator.errors import BadInput, ExitCode
 from simulator.cli_options import (
     STANDARD_OUTPUT,
+    EnumerateOption,
+    InstantsOption,
     JsonOption,
     PlanSeedOption,
     ScenarioArgument,
     SetOption,
     WorkersOption,
 )
+from simulator.cli_plans import load_budget, space_for
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,59 +85,142 @@ def campaign(
             show_default=False,
         ),
     ] = "",
+    enumerate_: EnumerateOption = None,
+    instants: InstantsOption = None,
+    steer: Annotated[
+        bool,
+        typer.Option("--steer", help="Draw more of the kinds of faults that have covered least."),
+    ] = False,
+    budget: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A plan file with a [budget]: plans stay within it, and must lose nothing.",
+            show_default=False,
+        ),
+    ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MARK",
+            help="What must really have happened in some plan; @FILE: each line of a file. "
+            "Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a JUnit report.", show_default=False),
+    ] = None,
     set_: SetOption = None,
 ) -> None:
     """Run SCENARIO under many fault plans, and make what fails small.
 
-    The scenario's own faults are not used: each plan has its own.
+    The scenario's own faults are not used: each plan has its own. Exit code 2: nothing failed,
+    but some plan proves nothing, or a demanded mark was never reached.
     """
     from rich.console import Console
 
     from simulator.campaign.campaign import Limits
     from simulator.campaign.executors import processors
+    from simulator.campaign.job import plans_of
     from simulator.campaign.results import CampaignKey, Results
-    from simulator.plans.draw import space_of
     from simulator.report.output import check_file_target
     from simulator.scenario import load_scenario
 
     loaded = load_scenario(scenario, list(set_ or [])).model_copy(update={"faults": ()})
-    if (plans is None) == (for_ is None):
+    if enumerate_ is None and (plans is None) == (for_ is None):
         raise BadInput(
             "a campaign needs one of --plans and --for",
-            remedy="Write for instance --plans 1000, or --for 10m.",
+            remedy="Write for instance --plans 1000, or --for 10m; or --enumerate 1.",
         )
+    if steer and enumerate_ is not None:
+        raise BadInput(
+            "an enumeration has all plans: there is nothing to steer",
+            path="--steer",
+            remedy="Leave --steer or --enumerate out.",
+        )
+    required = _required(require or [])
+    space = space_for(loaded, enumerate_, instants, load_budget(budget, loaded))
+    there_are = plans_of(space)
+    if there_are is not None:
+        plans = there_are if plans is None else min(plans, there_are)
     limits = Limits(plans, None if for_ is None else _seconds(for_), until_failure)
     results = results or Path(f"{scenario.stem}.campaign.db")
     failures = failures or Path(f"{scenario.stem}.failures")
     check_file_target(results, "--results")
-    if json is not None and json != STANDARD_OUTPUT:
-        check_file_target(json, "--json")
+    if junit == STANDARD_OUTPUT:
+        raise BadInput(
+            "--junit wants a file, not the standard output",
+            remedy="Give --junit the path of a file.",
+        )
+    for option, target in (("--json", json), ("--junit", junit)):
+        if target is None or target == STANDARD_OUTPUT:
+            continue
+        check_file_target(target, option)
+        for other, what in ((results, "results"), (scenario, "scenario")):
+            if target.resolve() == other.resolve():
+                raise BadInput(
+                    f"{option} would overwrite the {what}",
+                    path=str(target),
+                    remedy=f"Give {option} another path.",
+                )
     from replicator.toml_writer import toml_text
     from simulator.mutants import mutant_named
 
     if mutant:
         mutant_named(mutant)
-    key = CampaignKey(loaded.name, toml_text(loaded), seed, space_of(loaded), mutant)
+    key = CampaignKey(loaded.name, toml_text(loaded), seed, space, mutant, steer)
     kept = Results(results, key, resume)
     console = Console(stderr=json == STANDARD_OUTPUT, highlight=False)
     busy = workers or (CLUSTER_WORKERS if scheduler else processors())
     try:
-        _run(console, key, kept, limits, _pool(busy, scheduler), busy, json)
+        if there_are is not None:
+            _say(console, f"all plans of up to {enumerate_} faults: {there_are:,}")
+        _run(console, key, kept, limits, _pool(busy, scheduler), busy)
+        reached = _tell(console, kept, required, json, junit)
         _make_small(console, loaded, key, kept, failures)
-        code = _exit_code(kept)
+        code = _exit_code(kept, reached)
     finally:
         kept.close()
     raise typer.Exit(code)
 
 
-def _exit_code(results: Results) -> ExitCode:
+def _required(names: list[str]) -> tuple[str, ...]:
+    """The demanded marks, those from files included; raises BadInput."""
+    from simulator.campaign.marks import checked_marks
+
+    found: list[str] = []
+    for name in names:
+        if not name.startswith("@"):
+            found += checked_marks([name])
+            continue
+        path = Path(name[1:])
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+            raise BadInput(
+                f"it cannot be read: {reason}",
+                path=str(path),
+                remedy="Name a text file with one mark a line.",
+            ) from error
+        for number, line in enumerate(lines, 1):
+            mark = line.partition("#")[0].strip()
+            if mark:
+                found += checked_marks([mark], f"{path}:{number}")
+    return tuple(dict.fromkeys(found))
+
+
+def _exit_code(results: Results, reached: bool) -> ExitCode:
     """1: a promise is broken; 2: nothing is, but some run proves nothing, or there was none."""
-    from simulator.campaign.job import FAILING
+    from simulator.measures import Verdict
 
     found = list(results.failures())
-    if any(each.verdict in FAILING for each in found):
+    if any(each.verdict is not Verdict.INCONCLUSIVE for each in found):
         return ExitCode.BROKEN
-    return ExitCode.INCONCLUSIVE if found or not results.numbers() else ExitCode.PASS
+    nothing = not results.numbers() or not reached
+    return ExitCode.INCONCLUSIVE if found or nothing else ExitCode.PASS
 
 
 def _seconds(text: str) -> float:
@@ -162,17 +249,12 @@ def _run(
     limits: Limits,
     pool: OpenPool,
     workers: int,
-    json: Path | None,
 ) -> None:
-    """Run the plans and tell what was found."""
+    """Run the plans and show the tables."""
     from rich.console import Console
-    from rich.text import Text
 
     from simulator.campaign.campaign import Campaign
-    from simulator.campaign.summary import summary_document
     from simulator.report.campaign import campaign_progress, print_campaign
-    from simulator.report.output import write_atomically
-    from simulator.report.record import schema_text
 
     with campaign_progress(Console(stderr=True), limits) as on_progress:
         run = Campaign(key, results, pool, workers, limits, on_progress)
@@ -184,16 +266,48 @@ def _run(
                 file=sys.stderr,
             )
             raise
+    print_campaign(console, results.frame(), progress)
+
+
+def _tell(
+    console: Console,
+    results: Results,
+    required: tuple[str, ...],
+    json: Path | None,
+    junit: Path | None,
+) -> bool:
+    """Show coverage, write what was asked for; returns whether all demanded marks were reached."""
+    from simulator.campaign.marks import mark_counts
+    from simulator.campaign.records import summary_text
+    from simulator.report.campaign_coverage import print_gaps, print_marks
+    from simulator.report.campaign_junit import junit_text
+    from simulator.report.output import write_atomically
+
     frame = results.frame()
-    print_campaign(console, frame, progress)
+    counts = mark_counts(frame["marks"])
+    if len(frame):
+        print_gaps(console, results.coverage())
+        print_marks(console, counts, required, len(frame))
     if json is not None:
-        text = schema_text(summary_document(results.key, frame))
+        text = summary_text(results, required)
         if json == STANDARD_OUTPUT:
             print(text, end="", flush=True)
         else:
             write_atomically(json, text, "--json")
-            console.print(Text(f"JSON: {json}"), soft_wrap=True)
-    console.print(Text(f"results: {results.path}"), soft_wrap=True)
+            _say(console, f"JSON: {json}")
+    if junit is not None:
+        name, failures = results.key["scenario"], results.failures()
+        text = junit_text(name, frame, failures, counts, required, results.path)
+        write_atomically(junit, text, "--junit")
+        _say(console, f"JUnit: {junit}")
+    _say(console, f"results: {results.path}")
+    return all(counts[name] for name in required)
+
+
+def _say(console: Console, line: str) -> None:
+    from rich.text import Text
+
+    console.print(Text(printable(line)), soft_wrap=True)
 
 
 def _make_small(
@@ -214,101 +328,3 @@ def _make_small(
             with Console(stderr=True).status(f"shrinking plan {failure.number}"):
                 saved = save_failure(scenario, failure, key.space, directory, key.mutant)
             print_failure(console, saved)
-
-
-def killmatrix(
-    scenario: Annotated[
-        Path,
-        typer.Argument(
-            metavar="SCENARIO", help="The scenario of the campaign.", show_default=False
-        ),
-    ],
-    plans: Annotated[int, typer.Option(min=1, max=1_000_000, help="For each mutant.")] = 2_000,
-    seed: PlanSeedOption = 1,
-    workers: WorkersOption = None,
-    json: JsonOption = None,
-) -> None:
-    """Take away one rule after another, and see that a campaign finds it.
-
-    Exit code 1: one of them was not found.
-    """
-    from rich.console import Console
-
-    from replicator.toml_writer import toml_text
-    from simulator.campaign.executors import process_pool, processors
-    from simulator.campaign.killmatrix import Fate, kill_matrix, kill_matrix_document
-    from simulator.mutants import MUTANTS
-    from simulator.plans.draw import space_of
-    from simulator.report.campaign import print_kill_matrix
-    from simulator.report.output import check_file_target, write_atomically
-    from simulator.report.record import schema_text
-    from simulator.scenario import load_scenario
-
-    loaded = load_scenario(scenario).model_copy(update={"faults": ()})
-    if json is not None and json != STANDARD_OUTPUT:
-        check_file_target(json, "--json")
-    with (
-        Console(stderr=True).status("trying mutants") as status,
-        process_pool(workers or processors()) as pool,
-    ):
-        done: list[Fate] = []
-
-        def tell(fate: Fate) -> None:
-            done.append(fate)
-            status.update(f"{len(done)} of {len(MUTANTS)} mutants, the last: {fate.name}")
-
-        fates = kill_matrix(pool, toml_text(loaded), seed, space_of(loaded), plans, on_fate=tell)
-    print_kill_matrix(Console(stderr=json == STANDARD_OUTPUT, highlight=False), fates)
-    if json is not None:
-        text = schema_text(kill_matrix_document(fates, loaded.name, seed, plans))
-        if json == STANDARD_OUTPUT:
-            print(text, end="", flush=True)
-        else:
-            write_atomically(json, text, "--json")
-    alive = any(not fate.killed for fate in fates)
-    raise typer.Exit(ExitCode.BROKEN if alive else ExitCode.PASS)
-
-
-def replay(
-    scenario: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE", help="A failure that a campaign has saved.", show_default=False
-        ),
-    ],
-) -> None:
-    """Run a saved failure again and hold it against what was recorded, bit for bit."""
-    from rich.console import Console
-
-    from simulator.mutants import mutated
-    from simulator.report.terminal import print_result, progress_on
-    from simulator.run import ScenarioRun
-    from simulator.scenario import load_scenario
-
-    loaded = load_scenario(scenario)
-    recorded = loaded.recorded
-    if recorded is None:
-        raise BadInput(
-            "nothing is recorded in this scenario",
-            path=str(scenario),
-            remedy="Name a file that 'simulator campaign' wrote, or run it: simulator run FILE.",
-        )
-    console = Console(highlight=False)
-    with (
-        progress_on(Console(stderr=True), "replaying") as progress,
-        mutated(recorded.mutant) as safeguards,
-    ):
-        result = ScenarioRun(loaded, safeguards=safeguards).run(progress)
-    print_result(console, result)
-    same = (result.trace_hash, result.verdict.value) == (recorded.trace_hash, recorded.verdict)
-    if same:
-        console.print("the same trace as recorded, bit for bit")
-        from simulator.cli import exit_code_of
-
-        raise typer.Exit(exit_code_of(result.verdict))
-    console.print(
-        f"not as recorded: the verdict was {recorded.verdict}, the trace {recorded.trace_hash} "
-        f"(release {recorded.release or 'unknown'})",
-        soft_wrap=True,
-    )
-    raise typer.Exit(ExitCode.INCONCLUSIVE)

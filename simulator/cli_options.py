@@ -42,3 +42,32 @@ WorkersOption = Annotated[
         show_default=False,
     ),
 ]
+PlanOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--plan",
+        metavar="FILE",
+        help="Instead of the scenario's own faults those of a fault plan, TOML or JSON.",
+        show_default=False,
+    ),
+]
+EnumerateOption = Annotated[
+    int | None,
+    typer.Option(
+        "--enumerate",
+        metavar="K",
+        min=1,
+        max=3,
+        help="Not drawn plans, but all of up to K faults: kinds, hosts, a grid of instants.",
+        show_default=False,
+    ),
+]
+InstantsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=1_000,
+        help="Of the grid of --enumerate; 8 when nothing is said.",
+        show_default=False,
+    ),
+]

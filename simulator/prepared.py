@@ -13,6 +13,8 @@ would spare its own code only, about a twentieth of a run, since what its calls 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
 from simulator.known import Known
 from simulator.measures import RunResult
@@ -38,6 +40,7 @@ class PreparedScenario:
         seed: int | None = None,
         safeguards: Safeguards = ALL_SAFEGUARDS,
         fault_seed: int | None = None,
+        at_start: Callable[[ScenarioRun], None] | None = None,
     ) -> RunResult:
         """Run the scenario with these faults in place of its own; returns the record.
 
@@ -46,12 +49,16 @@ class PreparedScenario:
         seed: instead of the scenario's own.
         safeguards: for tests that switch one off.
         fault_seed: instead of the scenario's own.
+        at_start: gets the run before anything of it has started, for who wants to look on.
         """
         changes: dict[str, object] = {"faults": faults}
         if fault_seed is not None:
             changes["fault_seed"] = fault_seed
         scenario = self.scenario.model_copy(update=changes)
-        return ScenarioRun(scenario, seed, safeguards, self._known).run()
+        run = ScenarioRun(scenario, seed, safeguards, self._known)
+        if at_start is not None:
+            at_start(run)
+        return run.run()
 
 
 def prepare(scenario: Scenario) -> PreparedScenario:

@@ -21,11 +21,21 @@ from replicator.errors import ReplicatorError
 from simulator.campaign.job import (
     BatchJob,
     PlanOutcome,
+    Space,
     plan_number,
+    plans_of,
     run_batch,
     unfinished_outcome,
 )
 from simulator.campaign.results import CampaignKey, Results
+from simulator.campaign.steering import (
+    ROUND_PLANS,
+    looks_back_on,
+    round_of,
+    steered,
+    with_weights,
+)
+from simulator.plans.draw import PlanSpace
 
 BATCH_PLANS: Final = 10
 MOST_LOSSES: Final = 3
@@ -112,6 +122,7 @@ class Campaign:
         self._on_progress = on_progress
         self._batch_plans = batch_plans
         self._repeat_every = repeat_every
+        self._rounds = results.rounds()
         self._again: deque[_Lost] = deque()
         self._underway: dict[Future[list[PlanOutcome]], _Lost] = {}
         self.progress = Progress()
@@ -129,7 +140,7 @@ class Campaign:
                 more = self._with_pool(pool, jobs, started)
         return self.progress
 
-    def _with_pool(self, pool: Executor, jobs: Iterator[BatchJob], started: float) -> bool:
+    def _with_pool(self, pool: Executor, jobs: Iterator[BatchJob | None], started: float) -> bool:
         """Work until the end (False), or until the workers are broken (True)."""
         broken = False
         while not broken:
@@ -150,17 +161,22 @@ class Campaign:
         self._underway.clear()
         return True
 
-    def _jobs(self, done: set[int]) -> Iterator[BatchJob]:
-        """Batches of adjacent plans that have not been run."""
+    def _jobs(self, done: set[int]) -> Iterator[BatchJob | None]:
+        """Batches of adjacent plans that have not been run; None: not before more are done."""
         first, key = 0, self._key
-        while self._limits.plans is None or first < self._limits.plans:
+        last = _fewest(self._limits.plans, plans_of(key.space))
+        while last is None or first < last:
+            while (space := self._space_of(first)) is None:
+                yield None
             end = first + self._batch_plans
-            if self._limits.plans is not None:
-                end = min(end, self._limits.plans)
+            if key.steering:
+                end = min(end, (round_of(first) + 1) * ROUND_PLANS)
+            if last is not None:
+                end = min(end, last)
             whole = BatchJob(
                 key.scenario_text,
                 key.seed,
-                key.space,
+                space,
                 first,
                 end - first,
                 self._repeat_every,
@@ -173,11 +189,25 @@ class Campaign:
                 yield from (replace(whole, first=number, count=1) for number in missing)
             first = end
 
+    def _space_of(self, number: int) -> Space | None:
+        """Where a plan is drawn from; None when what decides on it is not known yet."""
+        key, this_round = self._key, round_of(number)
+        if not key.steering or not isinstance(key.space, PlanSpace):
+            return key.space
+        if this_round not in self._rounds:
+            decisive = looks_back_on(this_round)
+            if self._results.count(below=decisive) < decisive:
+                return None
+            weights = steered(key.space, self._results.coverage(below=decisive))
+            self._results.keep_round(this_round, weights)
+            self._rounds[this_round] = weights
+        return with_weights(key.space, self._rounds[this_round])
+
     def _over(self) -> bool:
         limit = self._limits.seconds
         return limit is not None and self.progress.seconds >= limit
 
-    def _hand_out(self, pool: Executor, jobs: Iterator[BatchJob]) -> None:
+    def _hand_out(self, pool: Executor, jobs: Iterator[BatchJob | None]) -> None:
         while len(self._underway) < 2 * self._workers:
             lost = self._again.popleft() if self._again else None
             if lost is None:
@@ -231,6 +261,10 @@ class Campaign:
             )
         else:
             self._keep([_killed_its_worker(job)])
+
+
+def _fewest(*limits: int | None) -> int | None:
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _killed_its_worker(job: BatchJob) -> PlanOutcome:

@@ -7,6 +7,7 @@ the batch is run again, and one that kills its worker again and again is named.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -18,6 +19,8 @@ from replicator.errors import BadInput
 
 MOST_TASKS_OF_A_WORKER: Final = 200
 """Then a process is replaced, so that nothing can pile up in it."""
+LEAST_MEMORY_BYTES: Final = 1 << 30
+MOST_MEMORY_BYTES: Final = 4 << 30
 
 
 def processors() -> int:
@@ -25,9 +28,18 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _ignore_interrupts() -> None:
+def memory_share_bytes(workers: int) -> int:
+    """So much memory a worker may take: a run without end must not take that of the machine."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(LEAST_MEMORY_BYTES, min(MOST_MEMORY_BYTES, physical // 2 // workers))
+
+
+def _prepare_worker(memory_bytes: int) -> None:
     """Ctrl-C reaches the whole terminal group; only the command itself acts on it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard == resource.RLIM_INFINITY or hard > memory_bytes:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, hard))
 
 
 @contextmanager
@@ -36,7 +48,8 @@ def process_pool(workers: int) -> Iterator[Executor]:
     pool = ProcessPoolExecutor(
         workers,
         mp_context=get_context("spawn"),
-        initializer=_ignore_interrupts,
+        initializer=_prepare_worker,
+        initargs=(memory_share_bytes(workers),),
         max_tasks_per_child=MOST_TASKS_OF_A_WORKER,
     )
     try:

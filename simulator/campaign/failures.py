@@ -14,9 +14,9 @@ from typing import Final
 
 from replicator.command_line import release_name
 from replicator.toml_writer import toml_text
-from simulator.campaign.job import FAILING, PlanOutcome, run_plan
+from simulator.campaign.job import FAILING, PlanOutcome, Space, must_recover, run_plan
 from simulator.mutants import mutated
-from simulator.plans.draw import PlanSpace
+from simulator.plans.budget import excesses
 from simulator.plans.plan import FaultPlan, parse_plan, planned
 from simulator.plans.shrink import Shrinker
 from simulator.prepared import prepare
@@ -80,17 +80,19 @@ def distinct(failures: list[PlanOutcome], most: int = MOST_SHRUNK) -> list[PlanO
 
 
 def shrink_failure(
-    scenario: Scenario, failure: PlanOutcome, space: PlanSpace, mutant: str = ""
+    scenario: Scenario, failure: PlanOutcome, space: Space, mutant: str = ""
 ) -> tuple[FaultPlan, PlanOutcome, int]:
     """The smallest plan found that fails in the same way, its outcome, and the runs it took."""
-    wanted = signature(failure)
+    wanted, strict, budget = signature(failure), must_recover(space), space.budget
     prepared = prepare(scenario)
     with mutated(mutant) as safeguards:
 
         def outcome_of(plan: FaultPlan) -> PlanOutcome:
-            return run_plan(prepared, plan, failure.number, False, safeguards)
+            return run_plan(prepared, plan, failure.number, False, safeguards, strict)
 
         def fails(plan: FaultPlan) -> bool:
+            if budget is not None and any(True for _ in excesses(plan.faults, budget)):
+                return False
             outcome = outcome_of(plan)
             return outcome.failed and signature(outcome) == wanted
 
@@ -102,7 +104,7 @@ def shrink_failure(
 def save_failure(
     scenario: Scenario,
     failure: PlanOutcome,
-    space: PlanSpace,
+    space: Space,
     directory: Path,
     mutant: str = "",
 ) -> SavedFailure:
@@ -131,7 +133,7 @@ def save_failure(
     timeline_path = directory / f"{name}.html"
     write_atomically(scenario_path, toml_text(saved), "--failures")
     title = f"{kind}: {words or 'plan'} ({len(plan.faults)} faults)".replace("\\", "/")
-    failing = sorted(each.value for each in FAILING)
+    failing = sorted({*(each.value for each in FAILING), outcome.verdict.value})
     text = _TEST.format(
         title=title.replace('"', "'"), name=name, file=scenario_path.name, failing=failing
     )

@@ -6,23 +6,37 @@ seed and its number, so a lost batch is simply run again, by whomever.
 
 from __future__ import annotations
 
+import gc
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
+from typing import Final, NoReturn
 
 from replicator.errors import BadInput
 from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
+from simulator.campaign.coverage import CoverageRecorder, cell_text, watching
+from simulator.campaign.divergence import first_divergence
 from simulator.measures import RunResult, Verdict
 from simulator.mutants import mutated
 from simulator.plans.draw import PlanSpace, draw_plan
+from simulator.plans.enumeration import Enumeration
 from simulator.plans.plan import FaultPlan, plan_text, planned
 from simulator.prepared import PreparedScenario, prepare
 from simulator.run import ScenarioRun
 from simulator.scenario import parse_scenario
 
+Space = PlanSpace | Enumeration
+"""Which plans there are: drawn ones, or all of a small scope."""
+
 NEVER_HAPPENED: Final = ("never happened", "never were")
 """The words of a fault that had no occasion."""
+LONGEST_SECONDS: Final = 60.0
+"""So much longer than its scenario a run may take, in real time; it takes a small part of it."""
+SECOND_NS: Final = 1_000_000_000
 NOT_REPEATABLE: Final = "the same plan gave another trace"
 
 
@@ -39,7 +53,7 @@ class BatchJob:
 
     scenario_text: str
     campaign_seed: int
-    space: PlanSpace
+    space: Space
     first: int
     count: int
     repeat_every: int = 0
@@ -71,6 +85,10 @@ class PlanOutcome:
     simulated_seconds: float
     wall_seconds: float
     repeated: bool = False
+    covered: str = ""
+    """Transitions of the protocol by kind of fault, as coverage.cell_text writes them."""
+    marks: tuple[str, ...] = ()
+    """What really happened (:mod:`simulator.campaign.marks`)."""
     plan: str = field(default="", compare=False)
     """The plan as TOML, of those that somebody has to look at: the others are drawn again from
     their number."""
@@ -85,8 +103,20 @@ FAILING: Final = frozenset({Verdict.SAFETY, Verdict.LIVENESS, Verdict.OBJECTIVE}
 """A run that ends by an error of its own has to be looked at as well, whatever it proves."""
 
 
-def plan_number(job_seed: int, number: int, space: PlanSpace) -> FaultPlan:
+def must_recover(space: Space) -> bool:
+    """Whether each plan lies within a budget that nothing may be lost for good under."""
+    return space.budget is not None and space.budget.must_recover
+
+
+def plans_of(space: Space) -> int | None:
+    """How many plans there are; None for no end of them."""
+    return space.plans if isinstance(space, Enumeration) else None
+
+
+def plan_number(job_seed: int, number: int, space: Space) -> FaultPlan:
     """The plan of a campaign with this number."""
+    if isinstance(space, Enumeration):
+        return space.plan(number)
     return draw_plan(f"campaign {job_seed} plan {number}", space)
 
 
@@ -98,7 +128,8 @@ def run_batch(job: BatchJob) -> list[PlanOutcome]:
         for number in range(job.first, job.first + job.count):
             plan = plan_number(job.campaign_seed, number, job.space)
             repeat = bool(job.repeat_every) and number % job.repeat_every == 0
-            outcomes.append(run_plan(scenario, plan, number, repeat, safeguards))
+            strict = must_recover(job.space)
+            outcomes.append(run_plan(scenario, plan, number, repeat, safeguards, strict))
     return outcomes
 
 
@@ -114,50 +145,86 @@ def run_plan(
     number: int,
     repeat: bool,
     safeguards: Safeguards = ALL_SAFEGUARDS,
+    strict: bool = False,
 ) -> PlanOutcome:
     """Run a scenario under a plan.
 
     Arguments
     ---------
     repeat: run it twice; another trace the second time is a breach by itself.
+    strict: what cannot be recovered is a failure, too: the plan lies within a budget.
 
     A run that ends by an error is an outcome, too: a defect of the bench must not cost a night's
     other plans.  Raises BadInput.
     """
     started = time.perf_counter()
+    reason = ""
     try:
-        return _run(scenario, plan, number, repeat, safeguards, started)
+        with _at_most(LONGEST_SECONDS + scenario.scenario.duration_ns / SECOND_NS):
+            result, recorder = _run(scenario, plan, repeat, safeguards)
     except BadInput:
         raise
     except Exception as error:  # noqa: BLE001 it is told, with the plan that gave it
         reason = f"the run ended by an error: {error!r}"
+    if reason:
+        gc.collect()  # a run without end has taken whatever memory there was
         return unfinished_outcome(plan, number, reason, time.perf_counter() - started)
+    wall_seconds = time.perf_counter() - started
+    return _outcome(result, recorder, plan, number, repeat, wall_seconds, strict)
+
+
+class RunsTooLong(Exception):
+    """A run takes longer than any that comes to an end."""
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Raises RunsTooLong inside when it lasts longer; in the main thread only, as signals are."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def too_long(_number: int, _frame: object) -> NoReturn:
+        raise RunsTooLong(f"no end after {seconds:.0f} s of real time")
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _run(
-    scenario: PreparedScenario,
-    plan: FaultPlan,
-    number: int,
-    repeat: bool,
-    safeguards: Safeguards,
-    started: float,
-) -> PlanOutcome:
-    result = scenario.run(plan.faults, None, safeguards, plan.seed)
+    scenario: PreparedScenario, plan: FaultPlan, repeat: bool, safeguards: Safeguards
+) -> tuple[RunResult, CoverageRecorder | None]:
+    with watching() as watch:
+        result = scenario.run(plan.faults, None, safeguards, plan.seed, watch.attach)
     if repeat:
         # This time nothing is taken from earlier runs.
         again = ScenarioRun(planned(scenario.scenario, plan), safeguards=safeguards).run()
         if again.trace_hash != result.trace_hash:
-            result.reasons.insert(0, f"{NOT_REPEATABLE}: {again.trace_hash}")
+            found = first_divergence(scenario, plan, safeguards)
+            where = "two more runs of it were the same" if found is None else found.words
+            result.reasons.insert(0, f"{NOT_REPEATABLE}: {where}")
             result.verdict = Verdict.SAFETY
-    return _outcome(result, plan, number, repeat, time.perf_counter() - started)
+    return result, watch.recorder
 
 
 def _outcome(
-    result: RunResult, plan: FaultPlan, number: int, repeated: bool, wall_seconds: float
+    result: RunResult,
+    recorder: CoverageRecorder | None,
+    plan: FaultPlan,
+    number: int,
+    repeated: bool,
+    wall_seconds: float,
+    strict: bool,
 ) -> PlanOutcome:
     waited = [r for r in result.reasons if any(words in r for words in NEVER_HAPPENED)]
     reasons = tuple(reason for reason in result.reasons if reason not in waited)
     verdict = result.verdict if reasons else Verdict.PASS
+    failed = verdict in FAILING or (strict and verdict is Verdict.UNRECOVERABLE)
     worst = result.worst_loss
     return PlanOutcome(
         number=number,
@@ -178,7 +245,9 @@ def _outcome(
         simulated_seconds=result.simulated_seconds,
         wall_seconds=wall_seconds,
         repeated=repeated,
-        plan=plan_text(plan) if verdict in FAILING else "",
+        covered="" if recorder is None else cell_text(recorder.covered()),
+        marks=() if recorder is None else recorder.marks.reached(result),
+        plan=plan_text(plan) if failed else "",
     )
 
 

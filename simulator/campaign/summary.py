@@ -15,7 +15,6 @@ from scipy.stats import quantile_test
 
 from simulator.measures import SEVERITY
 
-SUMMARY_SCHEMA: Final = "simulator-campaign/1"
 CONFIDENCE: Final = 0.95
 QUANTILES: Final = (0.5, 0.95, 0.99)
 MEASURES: Final = {
@@ -86,33 +85,3 @@ def failures_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
         {"number": int(row.number), "verdict": str(row.verdict), "reasons": list(row.reasons)}
         for row in failing.itertuples()
     ]
-
-
-def summary_document(key: dict[str, Any], frame: pd.DataFrame) -> dict[str, Any]:
-    """The record of ``simulator campaign --json``; all of it comes from the results."""
-    return {
-        "schema": SUMMARY_SCHEMA,
-        "scenario": key["scenario"],
-        "seed": key["seed"],
-        "plans": len(frame),
-        "verdicts": verdicts(frame),
-        "failures": failures_of(frame),
-        "repeated": int(frame["repeated"].sum()),
-        "happened": happened(frame),
-        "never_happened": int(frame["never_happened"].sum()),
-        "confidence": CONFIDENCE,
-        "quantiles": [
-            {
-                "measure": each.measure,
-                "fault": each.fault,
-                "quantile": each.quantile,
-                "runs": each.runs,
-                "value": each.value,
-                "low": each.low,
-                "high": each.high,
-            }
-            for each in quantiles(frame)
-        ],
-        "simulated_seconds": float(frame["simulated_seconds"].sum()),
-        "worker_seconds": float(frame["wall_seconds"].sum()),
-    }

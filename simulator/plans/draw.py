@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeVar
 
 from replicator import units
+from simulator.plans.budget import Budget, within
 from simulator.plans.plan import PLAN_FORMAT, FaultPlan
 from simulator.scenario import Fault, Scenario
 from simulator.scenario_faults import (
@@ -82,6 +83,7 @@ class PlanSpace:
     longest_ns: of what lasts.
     swarm: each plan takes a random part of the kinds.
     lose_the_source: how often a plan ends with the loss of the source, and a failover.
+    budget: what goes beyond it is left out of each plan.
     """
 
     horizon_ns: int
@@ -92,6 +94,7 @@ class PlanSpace:
     longest_ns: int = 1_500 * MS
     swarm: bool = True
     lose_the_source: float = 0.1
+    budget: Budget | None = None
 
 
 def space_of(scenario: Scenario) -> PlanSpace:
@@ -119,6 +122,8 @@ def draw_plan(name: str, space: PlanSpace) -> FaultPlan:
         faults = [each for each in faults if _before(each, lost_at_ns)] + [loss]
     faults.sort(key=lambda each: each.at_ns)
     seed = draw.below(1 << 31)
+    if space.budget is not None:
+        faults = list(within(tuple(faults), space.budget))
     return FaultPlan(
         format=PLAN_FORMAT, name=name[:100] or "fault plan", seed=seed, faults=tuple(faults)
     )

@@ -1,20 +1,24 @@
 """A fault plan: what goes wrong, when, where and for how long, as data with a version.
 
-A plan is laid over a scenario, whatever world that runs in.  It says everything: nothing of it
+A plan is laid over a scenario, whatever world that runs in; its file is TOML, or JSON with the
+same keys.  It says everything: nothing of it
 is drawn when it runs, but for what a fault leaves open (which unsynced writes survive a power
 loss), and that is named by the plan's seed.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from replicator.toml_document import Reading, read_toml_file
-from replicator.toml_errors import BadDocument, Grammar, Remark
+from replicator.toml_errors import BadDocument, Grammar, Places, Remark
 from replicator.toml_keys import REQUIRED, Table, key
-from replicator.toml_writer import toml_text
+from replicator.toml_writer import toml_document, toml_text
+from simulator.plans.budget import Budget, remarks
+from simulator.plans.json_document import JsonReading, looks_like_json
 from simulator.scenario import Fault, Scenario
 from simulator.scenario_checks import contradictions
 
@@ -27,6 +31,7 @@ class FaultPlan(Table):
     format: Literal[1] = key(None, "Version of this format.", REQUIRED)
     name: str = key(None, "Short name.", "fault plan", min_length=1, max_length=100)
     seed: int = key(None, "Names what the faults leave open.", 1, ge=0, le=2**63 - 1)
+    budget: Budget | None = key(None, "What the faults must stay within.", None)
     faults: tuple[Fault, ...] = key(None, "What goes wrong, and when.", ())
 
 
@@ -48,18 +53,50 @@ GRAMMAR: Final = Grammar(
 
 def load_plan(path: str | Path, scenario: Scenario) -> FaultPlan:
     """Read a plan for a scenario; raises BadPlan, with file, line and key."""
-    return parse_plan(read_toml_file(Path(path), GRAMMAR), scenario, origin=str(path))
+    return parse_plan(read_plan_file(Path(path)), scenario, origin=str(path))
+
+
+def read_plan_file(path: Path) -> bytes:
+    """The bytes of a file that is to be a plan; raises BadPlan."""
+    return read_toml_file(path, GRAMMAR)
 
 
 def parse_plan(content: bytes | str, scenario: Scenario, *, origin: str = "plan") -> FaultPlan:
     """As :func:`load_plan`, from memory; ``origin`` names the text in errors."""
 
+    return read_plan(content, scenario, origin)[0]
+
+
+def read_plan(content: bytes | str, scenario: Scenario, origin: str) -> tuple[FaultPlan, Places]:
+    """As :func:`parse_plan`, and where each of its values stands."""
+
     def against_the_scenario(plan: FaultPlan) -> Iterator[Remark]:
         for remark in contradictions(planned(scenario, plan)):
             if any(path[:1] == ("faults",) for path in remark.keys):
                 yield remark
+        if plan.budget is not None:
+            yield from remarks(plan.faults, plan.budget)
 
-    return Reading(content, origin, GRAMMAR).validate(FaultPlan, against_the_scenario)[0]
+    kind = JsonReading if looks_like_json(content) else Reading
+    return kind(content, origin, GRAMMAR).validate(FaultPlan, against_the_scenario)
+
+
+def plan_json(plan: FaultPlan) -> str:
+    """The same as a JSON file, with the same keys and quantities."""
+    return json.dumps(toml_document(plan), indent=2, ensure_ascii=False) + "\n"
+
+
+def plan_file_text(plan: FaultPlan, path: Path) -> str:
+    """The text for a file of this name: JSON for ``.json``, else TOML."""
+    return plan_json(plan) if path.suffix.lower() == ".json" else plan_text(plan)
+
+
+def plan_json_schema() -> dict[str, Any]:
+    """The JSON Schema of plans, in whichever form."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **FaultPlan.model_json_schema(),
+    }
 
 
 def plan_text(plan: FaultPlan) -> str:

@@ -18,12 +18,14 @@ import pytest
 
 from replicator.errors import BadInput
 from replicator.toml_writer import toml_text
+from simulator.campaign import job as job_module
 from simulator.campaign.campaign import Campaign, Limits, Progress, WorkersFailed
-from simulator.campaign.executors import process_pool
+from simulator.campaign.executors import memory_share_bytes, process_pool
 from simulator.campaign.failures import save_failure
-from simulator.campaign.job import BatchJob, run_batch
+from simulator.campaign.job import BatchJob, plan_number, run_batch
+from simulator.campaign.records import summary_document
 from simulator.campaign.results import CampaignKey, Results, ResultsFailed
-from simulator.campaign.summary import quantiles, summary_document, verdicts
+from simulator.campaign.summary import quantiles, verdicts
 from simulator.measures import Verdict
 from simulator.mutants import MUTANTS, mutant_named
 from simulator.run import ScenarioRun
@@ -224,6 +226,40 @@ def test_a_run_that_ends_by_an_error_costs_only_itself(
     assert load_scenario(saved.scenario_path).faults == saved.plan.faults
 
 
+@pytest.mark.parametrize(
+    ("endless", "words"), [("time", "RunsTooLong('no end after"), ("memory", "MemoryError")]
+)
+def test_a_run_without_end_is_ended_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endless: str, words: str
+) -> None:
+    run = ScenarioRun.run
+
+    def runs_on(self: ScenarioRun, *arguments: Any) -> Any:
+        if self.scenario.fault_seed == plan_number(7, 1, KEY.space).seed:
+            if endless == "memory":
+                raise MemoryError
+            while True:
+                pass
+        return run(self, *arguments)
+
+    monkeypatch.setattr(ScenarioRun, "run", runs_on)
+    monkeypatch.setattr(job_module, "LONGEST_SECONDS", -0.5)
+    done, results = campaign(tmp_path / "r.db", Limits(plans=3), batch_plans=3, repeat_every=0)
+    assert done.run().failed == 1
+    [failure] = results.failures()
+    assert (failure.number, failure.verdict) == (1, Verdict.INCONCLUSIVE)
+    assert words in failure.reasons[0]
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+
+
+def test_a_worker_has_a_share_of_the_memory_and_no_more(tmp_path: Path) -> None:
+    with process_pool(1) as pool:
+        assert pool.submit(eval, "len(bytes(1 << 20))").result() == 1 << 20
+        with pytest.raises(MemoryError):
+            pool.submit(eval, "len(bytes(1 << 34))").result()
+    assert memory_share_bytes(1) >= memory_share_bytes(1000) >= 1 << 30
+
+
 def test_a_file_of_results_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     _, results = campaign(tmp_path / "r.db", Limits(plans=2))
     with sqlite3.connect(tmp_path / "r.db") as other:
@@ -255,7 +291,7 @@ def test_the_summary_tells_what_the_rows_say(tmp_path: Path) -> None:
     done, results = campaign(tmp_path / "r.db", Limits(plans=40), batch_plans=10)
     done.run()
     frame = results.frame()
-    document = summary_document(results.key, frame)
+    document = summary_document(results)
     assert document["plans"] == sum(document["verdicts"].values()) == 40
     assert verdicts(frame)["pass"] == 40, document["failures"]
     [median] = [

@@ -1,0 +1,64 @@
+"""The command ``simulator killmatrix``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from replicator.errors import ExitCode
+from simulator.cli_options import STANDARD_OUTPUT, JsonOption, PlanSeedOption, WorkersOption
+
+
+def killmatrix(
+    scenario: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SCENARIO", help="The scenario of the campaign.", show_default=False
+        ),
+    ],
+    plans: Annotated[int, typer.Option(min=1, max=1_000_000, help="For each mutant.")] = 2_000,
+    seed: PlanSeedOption = 1,
+    workers: WorkersOption = None,
+    json: JsonOption = None,
+) -> None:
+    """Take away one rule after another, and see that a campaign finds it.
+
+    Exit code 1: one of them was not found.
+    """
+    from rich.console import Console
+
+    from replicator.toml_writer import toml_text
+    from simulator.campaign.executors import process_pool, processors
+    from simulator.campaign.killmatrix import Fate, kill_matrix, kill_matrix_document
+    from simulator.mutants import MUTANTS
+    from simulator.plans.draw import space_of
+    from simulator.report.campaign import print_kill_matrix
+    from simulator.report.output import check_file_target, write_atomically
+    from simulator.report.record import schema_text
+    from simulator.scenario import load_scenario
+
+    loaded = load_scenario(scenario).model_copy(update={"faults": ()})
+    if json is not None and json != STANDARD_OUTPUT:
+        check_file_target(json, "--json")
+    with (
+        Console(stderr=True).status("trying mutants") as status,
+        process_pool(workers or processors()) as pool,
+    ):
+        done: list[Fate] = []
+
+        def tell(fate: Fate) -> None:
+            done.append(fate)
+            status.update(f"{len(done)} of {len(MUTANTS)} mutants, the last: {fate.name}")
+
+        fates = kill_matrix(pool, toml_text(loaded), seed, space_of(loaded), plans, on_fate=tell)
+    print_kill_matrix(Console(stderr=json == STANDARD_OUTPUT, highlight=False), fates)
+    if json is not None:
+        text = schema_text(kill_matrix_document(fates, loaded.name, seed, plans))
+        if json == STANDARD_OUTPUT:
+            print(text, end="", flush=True)
+        else:
+            write_atomically(json, text, "--json")
+    alive = any(not fate.killed for fate in fates)
+    raise typer.Exit(ExitCode.BROKEN if alive else ExitCode.PASS)

@@ -1,0 +1,164 @@
+"""Fault plans on the command line: ``--plan FILE``, ``--budget FILE`` and ``simulator draw``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from replicator.errors import BadInput
+from simulator.cli_options import (
+    STANDARD_OUTPUT,
+    EnumerateOption,
+    InstantsOption,
+    PlanSeedOption,
+    ScenarioArgument,
+    SetOption,
+)
+
+if TYPE_CHECKING:
+    from simulator.campaign.job import Space
+    from simulator.plans.budget import Budget
+    from simulator.scenario import Scenario
+
+
+def with_plan(scenario: Scenario, path: Path | None, live: bool = False) -> Scenario:
+    """The scenario with the faults of a plan file in place of its own; as it is without one.
+
+    Arguments
+    ---------
+    live: for the live world, where faults without a counterpart are refused.
+
+    Raises BadPlan, with file and line.
+    """
+    if path is None:
+        return scenario
+    from replicator.toml_errors import Remark
+    from simulator.plans.plan import BadPlan, planned, read_plan, read_plan_file
+
+    plan, places = read_plan(read_plan_file(path), scenario, str(path))
+    if live:
+        from simulator.live.faults import WITHOUT_COUNTERPART
+
+        remarks = [
+            Remark(
+                (("faults", index, "kind"),),
+                f"a live run cannot do this: {WITHOUT_COUNTERPART[fault.kind]}",
+                "Take the fault out, or run the plan in the simulated world.",
+            )
+            for index, fault in enumerate(plan.faults)
+            if fault.kind in WITHOUT_COUNTERPART
+        ]
+        if remarks:
+            raise BadPlan([places.error(remark) for remark in remarks])
+    return planned(scenario, plan)
+
+
+def load_budget(path: Path | None, scenario: Scenario) -> Budget | None:
+    """The ``[budget]`` of a plan file that has nothing else; raises BadPlan, BadInput."""
+    if path is None:
+        return None
+    from simulator.plans.plan import load_plan
+
+    plan = load_plan(path, scenario)
+    if plan.budget is None:
+        raise BadInput(
+            "there is no [budget] in it",
+            path=str(path),
+            remedy='Write for instance a line [budget], and below it weakest = "detected".',
+        )
+    if plan.faults:
+        raise BadInput(
+            "a budget for a campaign has no faults of its own",
+            path=str(path),
+            remedy="Take [[faults]] out: a campaign makes its own.",
+        )
+    return plan.budget
+
+
+def space_for(
+    scenario: Scenario, enumerate_: int | None, instants: int | None, budget: Budget | None
+) -> Space:
+    """The plans that the options of a campaign ask for; raises BadInput."""
+    from dataclasses import replace
+
+    from simulator.plans.draw import space_of
+    from simulator.plans.enumeration import INSTANTS, enumeration_of
+
+    if enumerate_ is None:
+        if instants is not None:
+            raise BadInput(
+                "--instants says how fine an enumeration is, and nothing is enumerated",
+                remedy="Add --enumerate K, or leave --instants out.",
+            )
+        return replace(space_of(scenario), budget=budget)
+    return enumeration_of(scenario, enumerate_, instants or INSTANTS, budget)
+
+
+def draw(
+    scenario: ScenarioArgument,
+    number: Annotated[int, typer.Option(min=0, help="Of the plan, from 0 on.")],
+    seed: PlanSeedOption = 1,
+    output: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="FILE.toml or FILE.json; '-' is standard output."),
+    ] = STANDARD_OUTPUT,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Take seed, weights and budget from these results of a campaign.",
+            show_default=False,
+        ),
+    ] = None,
+    enumerate_: EnumerateOption = None,
+    instants: InstantsOption = None,
+    budget: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="As given to the campaign.", show_default=False),
+    ] = None,
+    set_: SetOption = None,
+) -> None:
+    """Write plan number N of a campaign on SCENARIO as a file.
+
+    'simulator run SCENARIO --plan FILE' runs it.
+    """
+    from simulator.campaign.job import plan_number, plans_of
+    from simulator.campaign.results import Results
+    from simulator.plans.plan import plan_file_text
+    from simulator.report.output import check_file_target, write_atomically
+    from simulator.scenario import load_scenario
+
+    if output != STANDARD_OUTPUT:
+        check_file_target(output, "--output")
+    if results is not None:
+        if enumerate_ is not None or budget is not None:
+            raise BadInput(
+                "--results knows what was enumerated, and within which budget",
+                remedy="Leave --enumerate and --budget out.",
+            )
+        kept = Results(results)
+        try:
+            seed, space = kept.seed, kept.space(number)
+        finally:
+            kept.close()
+        load_scenario(scenario, list(set_ or []))
+    else:
+        loaded = load_scenario(scenario, list(set_ or [])).model_copy(update={"faults": ()})
+        space = space_for(loaded, enumerate_, instants, load_budget(budget, loaded))
+    most = plans_of(space)
+    if most is not None and number >= most:
+        raise BadInput(
+            f"there are only {most:,} plans",
+            path=f"--number {number}",
+            remedy=f"Give a number from 0 to {most - 1}.",
+        )
+    text = plan_file_text(plan_number(seed, number, space), output)
+    if output == STANDARD_OUTPUT:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    else:
+        write_atomically(output, text, "--output")
+        print(f"plan {number}: {output}")

@@ -1,0 +1,150 @@
+"""Files of results: those of other releases, in use, damaged; and commands cut off."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from replicator.errors import BadInput
+from simulator.campaign.results import RESULTS_FORMAT, Results, ResultsFailed, space_from_json
+from simulator.plans.budget import Budget
+from simulator.plans.draw import draw_plan
+from tests.campaign.commands import TINY, run
+from tests.campaign.test_cli_campaign import ENVIRONMENT
+from tests.campaign.test_comparison import KEY, outcome, written
+
+OLD = (
+    "CREATE TABLE campaign (key TEXT, release TEXT)",
+    "CREATE TABLE plans (number INTEGER PRIMARY KEY, verdict, reasons, trace_hash, plan)",
+    """INSERT INTO campaign VALUES ('{"format": 1, "scenario": "campaign"}', '0.1')""",
+)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A file as format 1 had it."""
+    with sqlite3.connect(tmp_path / "old.db") as db:
+        for statement in OLD:
+            db.execute(statement)
+    return tmp_path / "old.db"
+
+
+def test_a_file_of_an_older_format_is_refused_with_a_way_out(
+    old: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = old.read_bytes()
+    for arguments in (
+        ("coverage", old),
+        ("compare", old, old),
+        ("replay", old, "--number", 1),
+        ("draw", TINY, "--number", 1, "--results", old),
+        ("campaign", TINY, "--plans", 2, "--resume", "--results", old),
+    ):
+        refused = run(capsys, *arguments)
+        assert refused.code == 64
+        assert f"results are of format 1, this release reads and writes {RESULTS_FORMAT}" in (
+            refused.errors
+        )
+        assert "what to do:" in refused.errors
+    assert old.read_bytes() == before
+
+
+def test_a_file_that_lacks_columns_or_is_of_something_else_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "r.db", [1.0])
+    with sqlite3.connect(path) as db:
+        db.execute("ALTER TABLE plans DROP COLUMN covered")
+    with pytest.raises(BadInput, match="of format"):
+        Results(path)
+    with sqlite3.connect(tmp_path / "other.db") as db:
+        db.execute("CREATE TABLE songs (title)")
+    with pytest.raises(BadInput, match="something else"):
+        Results(tmp_path / "other.db")
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(BadInput, match="no results"):
+        Results(tmp_path / "empty.db")
+
+
+def test_another_protocol_hides_the_coverage_and_nothing_else(tmp_path: Path) -> None:
+    path = written(tmp_path / "r.db", [1.0, 2.0])
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE campaign SET transitions = '[]'")
+    results = Results(path)
+    assert len(results.frame()) == 2
+    with pytest.raises(BadInput, match="another protocol"):
+        results.coverage()
+    results.close()
+    with pytest.raises(BadInput, match="another protocol"):
+        Results(path, KEY, resume=True)
+
+
+def test_one_campaign_at_a_time_writes_and_anybody_reads(tmp_path: Path) -> None:
+    path = tmp_path / "r.db"
+    first = Results(path, KEY)
+    program = (
+        "from pathlib import Path\n"
+        "from simulator.campaign.results import Results\n"
+        f"results = Results(Path({str(path)!r}))\n"
+        "print(len(results.numbers()))\n"
+    )
+    first.add([outcome(0)])
+    reader = subprocess.run(
+        [sys.executable, "-c", program], env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
+    assert reader.stdout == "1\n"
+    with pytest.raises(BadInput, match="another campaign is writing"):
+        Results(path, KEY, resume=True)
+    first.add([outcome(1)])
+    first.close()
+    again = Results(path, KEY, resume=True)
+    assert again.numbers() == {0, 1}
+    again.close()
+
+
+def test_a_full_volume_keeps_what_was_there_and_says_what_to_do(tmp_path: Path) -> None:
+    results = Results(tmp_path / "r.db", KEY)
+    results.add([outcome(0)])
+    [pages] = results._db.execute("PRAGMA page_count").fetchone()
+    results._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(ResultsFailed, match="full") as caught:
+        results.add(outcome(number, reasons=("x" * 1000,)) for number in range(1, 50))
+    assert "--resume" in str(caught.value.remedy)
+    assert caught.value.exit_code == 64
+    with pytest.raises(ResultsFailed):
+        results.keep_round(2, {"x" * 9000: 1.0})
+    results.close()
+    again = Results(tmp_path / "r.db", KEY, resume=True)
+    assert again.numbers() == {0}
+    again.close()
+
+
+def test_a_space_comes_back_from_its_file_with_the_order_of_its_weights() -> None:
+    from dataclasses import replace
+
+    from simulator.plans.enumeration import Enumeration
+
+    space = replace(KEY.space, budget=Budget(repair="5s", weakest="holds"))
+    for each in (KEY.space, space, Enumeration(10**9, 2, 3, Budget())):
+        document = json.loads(replace(KEY, space=each).to_json())["space"]
+        assert space_from_json(document) == each
+    for number in range(20):
+        found = space_from_json(json.loads(replace(KEY, space=space).to_json())["space"])
+        assert draw_plan(str(number), found) == draw_plan(str(number), space)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a system without /dev/full")
+def test_a_full_or_closed_standard_output_is_told(tmp_path: Path) -> None:
+    path = written(tmp_path / "r.db", [1.0, 2.0])
+    for arguments in (("coverage", path, "--json", "-"), ("compare", path, path, "--json", "-")):
+        words = [sys.executable, "-m", "simulator.cli", *map(str, arguments)]
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                words, env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert done.returncode == 64
+        assert "standard output cannot be written" in done.stderr
+        assert "Traceback" not in done.stderr
