@@ -45,7 +45,7 @@ bench: $(STAMP) ## print the table of benchmarks
 	$(BIN)/python -m tests.benchmarks
 
 clean: ## remove what the other commands made, .venv included
-	rm -rf $(VENV) out reports build dist *.egg-info
+	rm -rf $(VENV) out reports bench-failures build dist *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -32,6 +32,7 @@ from replicator.spool import Spool
 from simulator.blocks import BLOCK_BYTES
 from simulator.device import DiskModel
 from simulator.host import Host, World, lose_everything
+from simulator.testing import FakeWorld
 from tests.kernel.worlds import seeded_hops
 from tests.real_loop import RealLoop
 
@@ -142,6 +143,49 @@ class SimulatedWorld(StorageWorld):
 
 class AnyOrderWorld(SimulatedWorld):
     metadata = "any"
+
+
+class FakeHostWorld(StorageWorld):
+    """The host that the project hands to those who test coroutines of their own."""
+
+    root = "/set"
+    block_bytes = BLOCK_BYTES
+
+    def __init__(self, size_bytes: int = 1 << 30, dirty_limit_bytes: int = 1 << 28) -> None:
+        self.world = FakeWorld()
+        self.host = self.world.host(size_bytes=size_bytes, dirty_limit_bytes=dirty_limit_bytes)
+        self.host.volume.mkdir(self.root)
+        self.host.run(self.host.volume.sync_directory("/"))
+
+    def run(self, program: Program[T]) -> T:
+        async def body() -> T:
+            return await program(self.mounted())
+
+        return self.host.run(body())
+
+    def mounted(self) -> Volume:
+        return self.host.volume
+
+    def kill_process(self) -> None:
+        self.host.kill()
+
+    def start_process(self) -> None:
+        if self.host.alive:
+            self.host.start_beside()
+        else:
+            self.host.restart()
+
+    def lose_power(self) -> None:
+        self.host.lose_power()
+
+    def fail_syncs(self, fail: bool) -> None:
+        self.host.fail_syncs(fail)
+
+    def dirty_bytes(self) -> int:
+        return self.host.dirty_bytes
+
+    def close(self) -> None:
+        self.world.close()
 
 
 class CapturedWorld(SimulatedWorld):
@@ -312,15 +356,17 @@ _SIMULATED: tuple[type[SimulatedWorld], ...] = (
     StoppedCaptureWorld,
 )
 
+_FAKE: tuple[type[FakeHostWorld], ...] = (FakeHostWorld,)
+
 _HOST: tuple[type[HostWorld], ...] = (HostWorld, SmallHostWorld, CapturedHostWorld)
 
-WORLDS: tuple[type[StorageWorld], ...] = (*_SIMULATED, *_HOST)
+WORLDS: tuple[type[StorageWorld], ...] = (*_SIMULATED, *_FAKE, *_HOST)
 """All of them."""
 SIMULATED: tuple[type[SimulatedWorld], ...] = _SIMULATED
 """Those whose dead still make calls, and have to be refused."""
-POWERED: tuple[type[StorageWorld], ...] = _SIMULATED
+POWERED: tuple[type[StorageWorld], ...] = (*_SIMULATED, *_FAKE)
 """Those that can lose their power."""
-FAILING: tuple[type[StorageWorld], ...] = (*_SIMULATED, *_HOST)
+FAILING: tuple[type[StorageWorld], ...] = (*_SIMULATED, *_FAKE, *_HOST)
 """Those whose syncs can be made to fail."""
-FILLABLE: tuple[type[StorageWorld], ...] = (*_SIMULATED, SmallHostWorld)
+FILLABLE: tuple[type[StorageWorld], ...] = (*_SIMULATED, *_FAKE, SmallHostWorld)
 """Those with a volume and a dirty limit of a size that the test chooses."""

@@ -18,6 +18,7 @@ from replicator.host.network import HostNetwork, split_address
 from replicator.runtime import Task
 from replicator.runtime.port import Listener, Stream
 from simulator.link import LinkModel
+from simulator.testing import FakeWorld
 from tests.kernel.worlds import seeded_hops
 from tests.network.wires import ADDRESS, MILLISECOND_NS, Wire
 from tests.real_loop import RealLoop
@@ -119,6 +120,43 @@ class SimulatedStreams(StreamWorld):
         return size_bytes, survivor.result()
 
 
+class FakeStreams(StreamWorld):
+    """The hosts that the project hands to those who test coroutines of their own."""
+
+    serve_at = "called:7000"
+    nobody_at = "called:9"
+
+    def __init__(self) -> None:
+        self._world = FakeWorld()
+        self._calling, self._called = self._world.host("calling"), self._world.host("called")
+
+    async def listen(self) -> Listener:
+        return await self._called.runtime.listen(self.serve_at)
+
+    async def connect(self, _listener: Listener) -> Stream:
+        return await self.connect_to(self.serve_at)
+
+    async def connect_to(self, address: str) -> Stream:
+        return await self._calling.runtime.connect(address)
+
+    def run(self, serve: Coroutine[Any, Any, Any], call: Coroutine[Any, Any, Any]) -> Any:
+        tasks = self._called.start(serve, "serve"), self._calling.start(call, "call")
+        self._world.run_until(lambda: all(task.done for task in tasks))
+        return _results(tasks)
+
+    def outlive(self, unread: bytes, survive: Survivor) -> tuple[int, Any]:
+        size_bytes = 200_000
+        client, server = self._world.stream_pair(self._calling, self._called)
+        self._calling.start(client.send(bytes(size_bytes)))
+        self._called.start(server.send(unread))
+        self._world.advance("3ms")
+        self._calling.kill()
+        return size_bytes, self._called.run(survive(server))
+
+    def close(self) -> None:
+        self._world.close()
+
+
 class LoopbackStreams(StreamWorld):
     """TCP over the loopback interface."""
 
@@ -210,4 +248,5 @@ STREAM_WORLDS: tuple[type[StreamWorld], ...] = (
     LoopbackStreams,
     LoopbackStreams6,
     ShuffledLoopbackStreams,
+    FakeStreams,
 )
