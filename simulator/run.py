@@ -91,6 +91,8 @@ class ScenarioRun:
         self._circumstances = CircumstanceFinder(self.system, self.faults)
         self._takeover: Takeover | None = None
         """Since the source is lost."""
+        self._told_of_the_past = False
+        """What the source hears next may have been sent before a fault took that away."""
         self._last_prefix = (0, 0)
         self._defects: list[str] = []
         self._second: SecondSource | None = None
@@ -131,7 +133,7 @@ class ScenarioRun:
             if replica_lost:
                 return
             if kind == "replica_restored":
-                self.oracle.void(None)  # nothing that came after the copy was made is there
+                self._void(None)  # nothing that came after the copy was made is there
             # What the next start will find; and what it would find if the power went, too.
             verdict = self._judge(occasion, cache_as_it_is=True)
             self._take_away(kind, verdict.claim)
@@ -156,9 +158,15 @@ class ScenarioRun:
         so = self._circumstances.found(claim)
         lied = kind == "power_loss" and self.faults.lies(REPLICA)
         if kind == "replica_restored" or lied or LAST_RECORD in so or NAMED in so:
-            self.oracle.void(claim)
+            self._void(claim)
             if self._takeover is not None:
                 self._takeover.at_loss = claim
+
+    def _void(self, claim: Claim | None) -> None:
+        """Promises count again when the source has heard, in another session, what there is."""
+        self.oracle.void(claim)
+        source = self.system.source
+        self._told_of_the_past = source is not None and source.state.value in _TOLD
 
     def _judge(
         self, occasion: str, cache_as_it_is: bool = False, final: bool = False
@@ -203,8 +211,10 @@ class ScenarioRun:
             self._store_lost(f"store lost acknowledged: {values}")
         elif event == "replica_went_back":
             self._went_back(int(values[1]))
-        elif event == "source_state" and values[0] in _TOLD:
-            self.oracle.count_again()
+        elif event == "source_state":
+            self._told_of_the_past &= values[0] in _TOLD
+            if values[0] in _TOLD and not self._told_of_the_past:
+                self.oracle.count_again()
 
     def _resynchronized(self) -> None:
         """Another image has been committed: from this instant on it must be that of one."""
@@ -252,7 +262,7 @@ class ScenarioRun:
             if process == REPLICA:
                 self.system.replica = None
                 if LAST_RECORD in self._circumstances.found(Claim(0, 0, 0)):
-                    self.oracle.void(None)
+                    self._void(None)
             now_ns = self.world.clock.now()
             if self.restarts.ended(name, process, failure.advice, now_ns):
                 restart_ns = now_ns + self._restart_ns[name]

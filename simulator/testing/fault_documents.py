@@ -32,7 +32,12 @@ MODELS: Final[Mapping[str, type[Table]]] = dict(_models())
 """By kind: the table of a fault."""
 WITHIN: Final = "power_loss_within"
 """The kind, in drawing only, of a power loss that waits for an activity of its host."""
-KINDS: Final = (*MODELS, WITHIN)
+IN_A_CALL: Final = "power_loss_in_a_call"
+"""The kind, in drawing only, of a power loss that strikes inside a storage call."""
+CRASH_WITHIN: Final = "process_crash_within"
+"""The kind, in drawing only, of a process crash that strikes inside a storage call."""
+_DRAWN_AS: Final = {WITHIN: "power_loss", IN_A_CALL: "power_loss", CRASH_WITHIN: "process_crash"}
+KINDS: Final = (*MODELS, *_DRAWN_AS)
 
 
 def has_key(kind: str, name: str) -> bool:
@@ -43,7 +48,7 @@ def has_key(kind: str, name: str) -> bool:
 
 def table_kind(kind: str) -> str:
     """The kind as it stands in a scenario."""
-    return "power_loss" if kind == WITHIN else kind
+    return _DRAWN_AS.get(kind, kind)
 
 
 def known_kind(kind: object) -> str:

@@ -251,7 +251,7 @@ class RunningPair:
         if kind != "loss":
             return
         certain = oracle.examine(replica.disks, lose_everything, mount=False).claim
-        self._takeover = Takeover(self._built, now_ns, certain)
+        self._takeover = Takeover(self._built, now_ns, certain, lambda _claim: ())
         host = replica.processes.get(REPLICA)
         if host is not None:
             self._takeover.begin(host)

@@ -31,6 +31,8 @@ from simulator.plans.draw import DEFAULT_WEIGHTS, space_of
 from simulator.plans.plan import FaultPlan
 from simulator.scenario import Fault, Scenario
 from simulator.testing.fault_documents import (
+    CRASH_WITHIN,
+    IN_A_CALL,
     WITHIN,
     has_key,
     known_kind,
@@ -111,7 +113,8 @@ def faults(
 
     Arguments
     ---------
-    kind: as in a scenario; or ``"power_loss_within"``: one that waits for an activity.
+    kind: as in a scenario; or ``"power_loss_within"``: one that waits for an activity;
+        ``"power_loss_in_a_call"``, ``"process_crash_within"``: inside a storage call.
     begin_ns, end_ns, longest_ns, grid_ns: as for :func:`times` and :func:`durations`.
     keys: keys that are to be as given, by their names in TOML, e.g. ``host="source"``; or
         strategies of them.
@@ -234,6 +237,7 @@ def _of(*choices: Any) -> SearchStrategy[Any]:
 
 
 _SURVIVE = _of("none", "all", "seeded")
+_CALLS = st.integers(1, 256)
 _OWNERS: Final = {
     "spool": "source",
     "journal": "replica",
@@ -291,6 +295,8 @@ _MORE: Final[Mapping[str, Any]] = {
         if d["host"] == "replica"
         else _of("checkpoint", "resynchronize"),
     },
+    IN_A_CALL: lambda _s, _d: {"survive": _SURVIVE, "calls": _CALLS},
+    CRASH_WITHIN: lambda _s, _d: {"calls": _CALLS},
     "sync_failure": lambda _s, _d: {"count": _of(1, 2, 5)},
     "slow_processor": lambda _s, _d: {"factor": _of(10, 100)},
     "clock_jump": lambda _s, _d: {"by": _of("500ms", "-3s", "1h", "-1h")},
