@@ -67,6 +67,7 @@ def _accepts(node: dict[str, Any]) -> str:
     elif low is not None and high is not None:
         bounds = f", {low} to {high}" if high < 2**60 else f", from {low}"
     words = {"integer": "whole number", "number": "number", "string": "text", "array": "list"}
+    words["object"] = "table"
     return words[node["type"]] + bounds
 
 

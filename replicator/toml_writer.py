@@ -78,6 +78,9 @@ def _spelled(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, str | Path):
         return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, dict):
+        pairs = (f"{json.dumps(str(k))} = {_spelled(v)}" for k, v in value.items())
+        return "{" + ", ".join(pairs) + "}"
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_spelled(each) for each in value) + "]"
     return repr(value)

@@ -18,7 +18,7 @@ from simulator.expectations import LAST_RECORD, NAMED, UNVERIFIED
 from simulator.faults import FaultInjector
 from simulator.host import Machine
 from simulator.judgement import Claim
-from simulator.systems.byte_level import ByteLevelSystem
+from simulator.systems.interface import ProtectionSystem
 
 
 class CircumstanceFinder:
@@ -29,7 +29,7 @@ class CircumstanceFinder:
     system, faults: of the run.
     """
 
-    def __init__(self, system: ByteLevelSystem, faults: FaultInjector) -> None:
+    def __init__(self, system: ProtectionSystem, faults: FaultInjector) -> None:
         self._system = system
         self._faults = faults
 
@@ -45,19 +45,20 @@ class CircumstanceFinder:
         so = []
         if claim.damage:
             so.append(NAMED)
-        running = None if system.replica is None else system.replica.store.image
-        if claim.unverified and not final and (running is None or self._nobody_knows()):
+        if claim.unverified and not final and self._nobody_knows():
             so.append(UNVERIFIED)
         if self._last_record_is_rotten(system.replica_machine):
             so.append(LAST_RECORD)
         return tuple(so)
 
     def _nobody_knows(self) -> bool:
-        """Whether the replica that runs says so itself, or a power loss now would lose more."""
-        replica = self._system.replica
-        return (replica is not None and bool(replica.store.image.unverified)) or self._faults.lies(
-            self._system.replica_machine.name
-        )
+        """Whether it is told at this instant, or a power loss now would lose what was promised.
+
+        A replica that runs tells it itself; of one that is down nobody tells anything.
+        """
+        doubts = self._system.doubts()
+        told = doubts is None or bool(doubts.unverified)
+        return told or self._faults.lies(self._system.replica_machine.name)
 
     def _last_record_is_rotten(self, machine: Machine) -> bool:
         """Whether rot has hit a record of the journal that has no other one behind it.

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from simulator.measures import RunResult, Verdict
     from simulator.report.terminal import Report
     from simulator.run import ScenarioRun
-    from simulator.scenario import Scenario
+    from simulator.scenario import Protection, Scenario
     from simulator.timeline import Timeline
 
 PROGRAM = "simulator"
@@ -115,6 +115,13 @@ def run(
         )
     overrides = list(set_ or [])
     loaded = with_plan(load_scenario(scenario, overrides), plan, world is WorldName.LIVE)
+    kind = None if loaded.candidate is None else loaded.candidate.kind
+    if world is WorldName.LIVE and kind not in (None, "command"):
+        raise BadInput(
+            f"a candidate of kind {kind!r} runs in the simulated world only",
+            path=str(scenario),
+            remedy="Leave out --world live: of candidates only commands have a live run.",
+        )
     _check_targets(json, report, keep, timeline)
     for option, target in (("--json", json), ("--timeline", timeline)):
         if target not in (None, STANDARD_OUTPUT) and target.resolve() == scenario.resolve():
@@ -200,6 +207,13 @@ def exit_code_of(verdict: Verdict) -> ExitCode:
     return ExitCode.INCONCLUSIVE if verdict is Verdict.INCONCLUSIVE else ExitCode.BROKEN
 
 
+def _protection_line(protection: Protection) -> str:
+    from simulator.report.units import format_bytes
+
+    limit = format_bytes(protection.spool_limit_bytes)
+    return f"  protection: {protection.kind}, spool up to {limit}, then {protection.spool_full}"
+
+
 def describe(scenario: Scenario) -> list[str]:
     """What a scenario is, in a few lines."""
     from simulator.report.units import (
@@ -218,10 +232,16 @@ def describe(scenario: Scenario) -> list[str]:
         lines.append(f"  {scenario.description}")
     lines.append(f"  lasts {duration(scenario.duration_ns)}, seed {scenario.seed}")
     lines.append(f"  stream: {scenario.stream.kind}")
-    lines.append(
-        f"  protection: {protection.kind}, spool up to {format_bytes(protection.spool_limit_bytes)}"
-        f", then {protection.spool_full}"
-    )
+    candidate = scenario.candidate
+    if candidate is not None:
+        named = {
+            "port": getattr(candidate, "class_", ""),
+            "program": getattr(candidate, "source", ""),
+            "command": " ".join(getattr(candidate, "command", ())),
+        }
+        lines.append(f"  candidate: {candidate.kind}, {named[candidate.kind]}")
+    else:
+        lines.append(_protection_line(protection))
     lines.append(
         f"  link: {format_rate(link.bits_per_second / 8)}, round trip {duration(link.rtt_ns)}"
         + (f", {count_of(len(link.schedule), 'scheduled change')}" if link.schedule else "")

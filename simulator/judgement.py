@@ -51,6 +51,8 @@ class Claim:
     """Why the replica itself does not know whether its disk holds what it said; empty when so."""
     failure: str = ""
     """Why recovery ended without an image; empty when it did not."""
+    mixture: str = ""
+    """Of an image that nobody numbered and that the source never had: what it is, in words."""
 
     @property
     def words(self) -> str:
@@ -70,6 +72,8 @@ def prefix_check(claim: Claim, truth: TruthView) -> Found:
         return True, "nothing has been synchronized yet"
     if claim.damage:
         return True, f"the replica says that its image is in doubt: {claim.damage}"
+    if claim.mixture:
+        return False, claim.mixture
     if truth.digest_of(claim.epoch, claim.operation) == claim.digest:
         return True, f"the image is that after {claim.words}"
     elsewhere = truth.find(claim.epoch, claim.digest)

@@ -16,34 +16,26 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from replicator.errors import BadInput
 from replicator.units import format_bytes
 from simulator.blocks import BLOCK_BYTES, all_keys
-from simulator.disk import Disk
 from simulator.inode import Inode
 from simulator.namespace import Directory, Node, Symlink
 from simulator.report.output import check_new_directory_target, directory_for
 from simulator.run import ScenarioRun
-from simulator.systems.byte_level import JOURNAL_ROOT, REPLICA, REPLICA_ROOT, SOURCE, SPOOL_ROOT
+from simulator.systems.byte_level import REPLICA, SOURCE
+from simulator.systems.interface import KeptTree
 
 OPTION = "--keep"
 Progress = Callable[[int, int], None]
 """Called with (bytes written, bytes in all)."""
 
 
-class _Tree(NamedTuple):
-    """A directory of an emulated disk, and where it goes below the target."""
-
-    disk: Disk
-    root: str
-    target: str
-
-    def nodes(self) -> Iterator[tuple[str, Node]]:
-        """Path below the tree's root, and what stands there; directories first."""
-        for path, node in self.disk.names.walk(self.root):
-            yield path.removeprefix(self.root).lstrip("/"), node
+def _nodes(tree: KeptTree) -> Iterator[tuple[str, Node]]:
+    """Path below the tree's root, and what stands there; directories first."""
+    for path, node in tree.disk.names.walk(tree.root):
+        yield path.removeprefix(tree.root).lstrip("/"), node
 
 
 def keep_files(run: ScenarioRun, directory: Path, progress: Progress) -> dict[str, Path | None]:
@@ -51,8 +43,8 @@ def keep_files(run: ScenarioRun, directory: Path, progress: Progress) -> dict[st
 
     Raises BadInput when the directory is not empty, or has no room.
     """
-    trees = list(_trees(run))
-    total_bytes = sum(_held_bytes(node) for tree in trees for _, node in tree.nodes())
+    trees = list(run.system.kept())
+    total_bytes = sum(_held_bytes(node) for tree in trees for _, node in _nodes(tree))
     check_new_directory_target(directory, OPTION)
     with directory_for(directory, OPTION):
         free_bytes = shutil.disk_usage(directory).free
@@ -73,28 +65,16 @@ def keep_files(run: ScenarioRun, directory: Path, progress: Progress) -> dict[st
     return {name: directory / name if name in kept else None for name in (SOURCE, REPLICA)}
 
 
-def _trees(run: ScenarioRun) -> Iterator[_Tree]:
-    system = run.system
-    if not system.source_machine.lost:
-        yield _Tree(system.source_machine.disks[system.spool_volume_name()], SPOOL_ROOT, SOURCE)
-    if not system.replica_machine.lost:
-        disks = system.replica_machine.disks
-        yield _Tree(disks["data"], REPLICA_ROOT, REPLICA)
-        if system.journal_volume_name() != "data":
-            # Beside the checkpoint, where the offline commands look for it.
-            yield _Tree(disks[system.journal_volume_name()], JOURNAL_ROOT, REPLICA)
-
-
 def _held_bytes(node: Node) -> int:
     return node.held_blocks * BLOCK_BYTES if isinstance(node, Inode) else 0
 
 
-def _write_trees(trees: list[_Tree], target: Path, total_bytes: int, progress: Progress) -> None:
+def _write_trees(trees: list[KeptTree], target: Path, total_bytes: int, progress: Progress) -> None:
     written_bytes = 0
     target.mkdir()
     for tree in trees:
         (target / tree.target).mkdir(exist_ok=True)
-        for name, node in tree.nodes():
+        for name, node in _nodes(tree):
             place = target / tree.target / name
             if isinstance(node, Directory):
                 place.mkdir(parents=True, exist_ok=True)

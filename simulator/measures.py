@@ -176,6 +176,8 @@ class RunResult:
     world: str = "simulated"
     live: LiveNotes | None = None
     """None for any other world than the live one."""
+    not_judged: dict[str, str] = field(default_factory=dict)
+    """Invariants that there was no ground to judge, and why: they count for nothing."""
 
     @property
     def rpo_seconds(self) -> float | None:
@@ -232,4 +234,5 @@ class RunResult:
             "wall_seconds": self.wall_seconds,
             "simulated_seconds": self.simulated_seconds,
             "live": None if self.live is None else asdict(self.live),
+            "not_judged": self.not_judged,
         }

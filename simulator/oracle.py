@@ -13,11 +13,10 @@ rules themselves are in :mod:`simulator.judgement`, which the live world shares.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from replicator.errors import ReplicatorError
-from replicator.replica_store import ReplicaStore
 from simulator.digest import image_digest
 from simulator.disk import Disk
 from simulator.exchange.ledger import LedgerVerdict
@@ -34,10 +33,11 @@ from simulator.judgement import (
     prefix_check,
 )
 from simulator.measures import Check, LossMeasure
+from simulator.systems.interface import Home, Recovered
 from simulator.truth import Truth
 from simulator.workload import Workload
 
-StoreFactory = Callable[[Host], ReplicaStore]
+Recover = Callable[[Host], Awaitable[Recovered]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,27 +70,27 @@ class Oracle:
     ---------
     truth: what happened at the source.
     workload: for mounting and the ledger.
-    open_store: makes the replica's storage on a host, as the replica itself does.
-    home_disk, home_root: where the home image is.
+    recover: the replica's own recovery, on the disks of a host.
+    home: where its image is.
     """
 
     def __init__(
         self,
         truth: Truth,
         workload: Workload,
-        open_store: StoreFactory,
-        home_disk: str,
-        home_root: str,
+        recover: Recover,
+        home: Home,
     ) -> None:
         self.truth = truth
         self.workload = workload
-        self._open_store = open_store
-        self._home_disk = home_disk
-        self._home_root = home_root
+        self._recover = recover
+        self._home_disk, self._home_root = home
         self.durable: dict[int, int] = {}
         """Epoch to the highest operation that was acknowledged as durable."""
         self._void = False
         """What the source believes to be durable is known to be gone."""
+        self.seen = (0, 0)
+        """Epoch and operation of the newest image that was found."""
         self.checks: list[Check] = []
         self.losses: list[LossMeasure] = []
 
@@ -133,37 +133,60 @@ class Oracle:
 
         async def recover(host: Host) -> None:
             try:
-                report = await self._open_store(host).open()
+                recovered = await self._recover(host)
             except ReplicatorError as error:
                 # A replica that cannot start after a crash is of no use, whatever it holds.
                 found.append(Claim(0, 0, 0, failure=str(error)))
                 return
-            digest = image_digest(host.machine.disks[self._home_disk], self._home_root)
-            found.append(
-                Claim(report.epoch, report.operation, digest, report.damage, report.unverified)
-            )
-            if mount and report.epoch and not report.damage:
-                mounted.append(await self.mount(host, report.epoch, report.operation, digest))
+            claim = self._claim(recovered, host.machine.disks[self._home_disk])
+            found.append(claim)
+            if mount and claim.epoch and not claim.damage:
+                mounted.append(await self.mount(host, claim, recovered.root))
 
         run_offline(disks, recover, choose=choose)
         claim = found[0]
         prefix, detail = prefix_check(claim, self.truth)
+        if claim.mixture and mounted and mounted[0] is not None:
+            said = "succeeds" if mounted[0].ok else mounted[0].reason
+            detail = f"{detail}; the store's own mount of it: {said}"
         return ImageVerdict(claim, prefix, detail, mounted[0] if mounted else None)
 
-    async def mount(
-        self, host: Host, epoch: int, operation: int, image_digest: int | None = None
-    ) -> LedgerVerdict | None:
-        """Let the store recover on the home image of a host, which is to be of an operation.
+    def _claim(self, recovered: Recovered, disk: Disk) -> Claim:
+        """The claim of an image; of one without a number, what it is found to be."""
+        root = recovered.root or self._home_root
+        digest = image_digest(disk, root)
+        epoch, operation = recovered.epoch, recovered.operation
+        if recovered.numbered or not epoch or recovered.damage:
+            return Claim(epoch, operation, digest, recovered.damage, recovered.unverified)
+        found = self.truth.newest_with(digest)
+        if found is None:
+            newest = max(self.truth.epochs, default=1)
+            mixture = self.truth.explain(disk, root)
+            return Claim(newest, 0, digest, mixture=mixture)
+        return Claim(*found, digest)
 
-        ``image_digest``: of an image that nobody needs afterwards; see :class:`Workload`.
+    async def mount(
+        self, host: Host, claim: Claim, root: str = "", scratch: bool = True
+    ) -> LedgerVerdict | None:
+        """Let the store recover on the image of a host.
+
+        Arguments
+        ---------
+        claim: which image it is said, or was found, to be.
+        root: where it is, when it is not where it always is.
+        scratch: nobody needs it afterwards; see :class:`Workload`.
         """
+        newest = max(self.truth.epochs, default=claim.epoch)
+        complete_ns = 0
+        if not claim.mixture:
+            complete_ns = complete_before_ns(self.truth, claim.epoch, claim.operation)
         return await self.workload.mounts(
             host,
             host.volume(self._home_disk),
-            self._home_root,
-            epoch != max(self.truth.epochs, default=epoch),
-            complete_before_ns(self.truth, epoch, operation),
-            image_digest,
+            root or self._home_root,
+            bool(claim.mixture) or claim.epoch != newest,
+            complete_ns,
+            claim.digest if scratch else None,
         )
 
     def judge(
@@ -184,12 +207,16 @@ class Oracle:
         """
         verdict = self.examine(disks, choose, mount=True) if known is None else known
         so = circumstances(verdict.claim)
+        if verdict.prefix and not verdict.damage:
+            self.seen = max(self.seen, (verdict.epoch, verdict.operation))
         self._note("prefix", now_ns, occasion, (verdict.prefix, verdict.detail), so)
         self._note("durable means durable", now_ns, occasion, self._durable(verdict.claim), so)
         self.note_mounted(verdict.mounted, occasion, now_ns, so)
         return verdict
 
     def _durable(self, claim: Claim) -> Found | None:
+        if claim.mixture:
+            return None
         return durable_check(claim, self.durable)
 
     def _note(
@@ -220,7 +247,7 @@ class Oracle:
 
     def judge_taken_over(
         self,
-        store: ReplicaStore,
+        recovered: Recovered,
         disk: Disk,
         at_loss: Claim | None,
         now_ns: int,
@@ -230,16 +257,15 @@ class Oracle:
 
         Arguments
         ---------
+        recovered: what the replica says of it.
         disk: where the home image really is.
         at_loss: what was certain to be there when the source was lost.
         """
-        digest = image_digest(disk, self._home_root)
-        unverified = store.image.unverified
-        claim = Claim(store.epoch, store.applied, digest, store.damage, unverified)
+        claim = self._claim(recovered, disk)
         so = circumstances(claim)
         self._note("prefix", now_ns, "failover", prefix_check(claim, self.truth), so)
         self._note("durable means durable", now_ns, "failover", self._durable(claim), so)
-        if at_loss is not None:
+        if at_loss is not None and not (claim.mixture or at_loss.mixture):
             found = kept_check(claim, at_loss)
             self._note("durable means durable", now_ns, "failover, against the loss", found, so)
         return claim

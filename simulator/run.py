@@ -37,7 +37,8 @@ from simulator.sampling import Sampler
 from simulator.scenario import Scenario
 from simulator.scenario_world import ScenarioWorld
 from simulator.systems.byte_level import REPLICA, SOURCE
-from simulator.systems.second_source import SECOND, SecondSource
+from simulator.systems.interface import SecondSourceMachine
+from simulator.systems.second_source import SECOND
 from simulator.takeover import Takeover
 
 _TOLD = (SourceState.STREAMING.value, SourceState.SYNCHRONIZING.value)
@@ -95,7 +96,7 @@ class ScenarioRun:
         """What the source hears next may have been sent before a fault took that away."""
         self._last_prefix = (0, 0)
         self._defects: list[str] = []
-        self._second: SecondSource | None = None
+        self._second: SecondSourceMachine | None = None
         self._by_design: list[str] = []
         """What was lost because of faults that leave no choice."""
         self._fatal: BaseException | None = None
@@ -115,7 +116,7 @@ class ScenarioRun:
 
     def _start_second_source(self) -> Callable[[], None]:
         if self._second is None:
-            self._second = SecondSource(self.system, self.link)
+            self._second = self.system.second_source(self.link)
         self._second.start()
         return self._second.stop
 
@@ -126,7 +127,7 @@ class ScenarioRun:
         now_ns = self.world.clock.now()
         replica_lost = self.system.replica_machine.lost
         if name == REPLICA:
-            self.system.replica = None
+            self.system.replica_down()
         if self._takeover is not None and self._takeover.taken_over is not None:
             return  # the image has become the store's own
         if name == REPLICA:
@@ -165,8 +166,7 @@ class ScenarioRun:
     def _void(self, claim: Claim | None) -> None:
         """Promises count again when the source has heard, in another session, what there is."""
         self.oracle.void(claim)
-        source = self.system.source
-        self._told_of_the_past = source is not None and source.state.value in _TOLD
+        self._told_of_the_past = self.system.report().state in _TOLD
 
     def _judge(
         self, occasion: str, cache_as_it_is: bool = False, final: bool = False
@@ -218,24 +218,20 @@ class ScenarioRun:
 
     def _resynchronized(self) -> None:
         """Another image has been committed: from this instant on it must be that of one."""
-        replica = self.system.replica
-        if replica is None or self._takeover is not None:
-            return
-        if replica.store.committed_epoch > replica.store.epoch:
+        doubts = self.system.doubts()
+        if doubts is not None and doubts.switching and self._takeover is None:
             self._examine("a resynchronization was committed")
 
     def _went_back(self, durable: int) -> None:
         """The replica has less than the source was told: does it have what is still promised?"""
-        source = self.system.source
-        assert source is not None
-        floor = self.oracle.durable.get(source.spool.epoch, 0)
-        replica = self.system.replica
-        named = replica is not None and bool(replica.store.damage)
+        epoch, floor = max(self.oracle.durable.items(), default=(0, 0))
+        doubts = self.system.doubts()
+        named = doubts is not None and bool(doubts.damage)
         expectations = Expectations(self.scenario.faults, self.faults.marks())
         now_s = self.world.clock.now() / SECOND_NS
         cell = expectations.cell(DURABLE, now_s, [NAMED] if named else [])
         if cell.expectation is not Expectation.HOLDS:
-            self.oracle.durable[source.spool.epoch] = durable
+            self.oracle.durable[epoch] = durable
         elif durable < floor:
             text = f"replica went back: operation {floor} was acknowledged, it has {durable}"
             self._defects.append(text)
@@ -260,7 +256,7 @@ class ScenarioRun:
                 return
             machine.end(process)
             if process == REPLICA:
-                self.system.replica = None
+                self.system.replica_down()
                 if LAST_RECORD in self._circumstances.found(Claim(0, 0, 0)):
                     self._void(None)
             now_ns = self.world.clock.now()
@@ -278,16 +274,28 @@ class ScenarioRun:
     def run(self, progress: Progress | None = None) -> RunResult:
         """Run to the end; returns the record."""
         started = time.perf_counter()
-        scenario, clock = self.scenario, self.world.clock
-        self.faults.schedule(scenario.faults)
+        self.faults.schedule(self.scenario.faults)
         self.system.start_replica()
         self.system.start_source()
-        limit_ns = self._limit_ns()
-        examine_ns = max(1, scenario.duration_ns // EXAMINATIONS)
-        next_examination_ns = examine_ns
         freeze = gc.isenabled()
         gc.disable()  # millions of long-lived blocks: cycles are few and end with the run
         try:
+            self._follow(progress)
+            self._look_for_fatal_errors()
+            return self._result(time.perf_counter() - started)
+        finally:
+            self.world.close()
+            self.system.close()
+            if freeze:
+                gc.enable()
+
+    def _follow(self, progress: Progress | None) -> None:
+        """Let time go on until the run is over."""
+        scenario, clock = self.scenario, self.world.clock
+        limit_ns = self._limit_ns()
+        examine_ns = max(1, scenario.duration_ns // EXAMINATIONS)
+        next_examination_ns = examine_ns
+        with self.system.watched():
             while not self._over() and clock.now() < limit_ns:
                 clock.run_until(min(limit_ns, clock.now() + scenario.sample_ns))
                 self.sampler.sample(self._lost_at_ns)
@@ -300,12 +308,6 @@ class ScenarioRun:
                         scenario.duration_ns / SECOND_NS,
                         self.sampler.state,
                     )
-            self._look_for_fatal_errors()
-            return self._result(time.perf_counter() - started)
-        finally:
-            self.world.close()
-            if freeze:
-                gc.enable()
 
     @property
     def _lost_at_ns(self) -> int | None:
@@ -369,6 +371,7 @@ class ScenarioRun:
             synchronizations=system.resynchronizations,
             prefix=self._last_prefix,
             found=self._found(),
+            not_judged=system.not_judged,
         )
         return make_record(
             self.scenario,
@@ -386,8 +389,8 @@ class ScenarioRun:
         found += [(Verdict.INCONCLUSIVE, text) for text in self.faults.never_happened]
         if self._defects or self.restarts.given_up:
             return found  # the run was stopped: how it would have ended is not known
-        source, takeover = self.system.source, self._takeover
-        cause = "" if source is None or not source.cause else f", {source.cause}"
+        takeover, cause = self._takeover, self.system.report().cause
+        cause = f", {cause}" if cause else ""
         return found + unfinished(
             source_lost=takeover is not None,
             replica_lost=self.system.replica_machine.lost,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from simulator.expectations import Expectations
 from simulator.judgement import TruthView
@@ -56,6 +56,8 @@ class Observed:
     prefix: tuple[int, int]
     found: list[tuple[Verdict, str]]
     """What is to be said of the run beside its checks and objectives."""
+    not_judged: Mapping[str, str] = field(default_factory=dict)
+    """Invariants that there was no ground to judge, and why."""
 
 
 def make_record(
@@ -77,11 +79,13 @@ def make_record(
     """
     o = observed
     reports = "every sample" if live is None else f"{o.telemetry.reports} reports"
-    checks = [
-        *o.checks,
+    of_the_whole_run = (
         _check("honest telemetry", seconds, reports, o.telemetry.lies),
         _check("capture is complete", seconds, "every operation", o.breaches),
-    ]
+    )
+    # What was found wrong counts, also where nothing was to be judged.
+    judged = [c for c in of_the_whole_run if c.invariant not in o.not_judged or not c.holds]
+    checks = [*o.checks, *judged]
     result = RunResult(
         scenario=scenario.name,
         description=scenario.description,
@@ -109,6 +113,7 @@ def make_record(
         simulated_seconds=seconds,
         world="simulated" if live is None else "live",
         live=live,
+        not_judged=dict(o.not_judged),
     )
     unanswered = measure_objectives(scenario, result)
     settle_verdict(result, o.found + unanswered, Expectations(scenario.faults, o.faults))

@@ -122,7 +122,7 @@ GRAMMAR: Final = Grammar(
     scenario_json_schema,
     BadScenario,
     "scenarios/quickstart.toml",
-    {"stream": 1, "faults": 2},
+    {"stream": 1, "candidate": 1, "faults": 2},
 )
 
 

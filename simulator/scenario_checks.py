@@ -20,6 +20,7 @@ from simulator.exchange.load import LoadConfig
 from simulator.exchange.small_pages import BODY_BYTES, EXTENT_PAGES, PAGE_BYTES
 from simulator.fault_checks import contradictions_of_one
 from simulator.link import DAY_NS, LinkModel
+from simulator.scenario_candidate import candidate_contradictions
 from simulator.scenario_faults import (
     Loss,
     Pause,
@@ -46,6 +47,7 @@ def contradictions(scenario: Scenario) -> Iterator[Remark]:
     yield from _fault_contradictions(scenario)
     yield from _link_contradictions(scenario.link)
     yield from _protection_contradictions(scenario)
+    yield from candidate_contradictions(scenario.candidate, scenario.faults)
     if isinstance(scenario.stream, StoreStream):
         yield from _store_contradictions(scenario, scenario.stream)
 

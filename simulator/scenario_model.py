@@ -32,6 +32,7 @@ from replicator.toml_keys import (
 from simulator.exchange.load import LoadConfig
 from simulator.exchange.small_store import SmallStoreConfig
 from simulator.link import LinkModel
+from simulator.scenario_candidate import Candidate
 from simulator.scenario_faults import Fault
 from simulator.scenario_hosts import ReplicaHost, SourceHost
 from simulator.scenario_keys import DAY_NS, PositiveFrequency, SamplingInterval, TimeOfDay
@@ -275,6 +276,9 @@ class Scenario(Table):
     starts_at_time_of_day_ns: TimeOfDay = key("starts_at", "Time of day at the start.", "00:00")
     stream: Stream = key(None, "What writes at the source.", REQUIRED)
     protection: Protection = key(None, "How it is protected.", {})
+    candidate: Candidate | None = key(
+        None, "Somebody else's replicator, in place of the reference one.", None
+    )
     source: SourceHost = key(None, "The source.", {})
     replica: ReplicaHost = key(None, "The replica.", {})
     link: Link = key(None, "The link between them.", REQUIRED)

@@ -39,11 +39,18 @@ uses (`simulator/scenario_model.py`).
 | time of day | `"08:00"`, `"18:30:15"` | 00:00 to 24:00 |
 """
 
+_CANDIDATE: Final = (
+    "In place of the reference replicator; then of `[protection]` only `heartbeat` counts, for "
+    "catching up. See [candidates.md](candidates.md)."
+)
 _SECTIONS: Final = (
     ("Top level", "Scenario", "Keys before the first table."),
     ('[stream] with kind = "store"', "StoreStream", ""),
     ('[stream] with kind = "trace"', "TraceStream", ""),
     ("[protection]", "Protection", ""),
+    ('[candidate] with kind = "port"', "PortCandidate", _CANDIDATE),
+    ('[candidate] with kind = "program"', "ProgramCandidate", _CANDIDATE),
+    ('[candidate] with kind = "command"', "CommandCandidate", _CANDIDATE),
     ("[source]", "SourceHost", ""),
     ("[replica]", "ReplicaHost", ""),
     (

@@ -6,26 +6,25 @@ from replicator.capture import SpoolPolicy
 from replicator.replica_options import ReplicaOptions
 from replicator.safeguards import Safeguards
 from replicator.source import SourceOptions
+from simulator.candidates.adapters import adapter_of
 from simulator.host import World
 from simulator.known import Known, KnownImages
 from simulator.link import Link
 from simulator.oracle import Oracle
 from simulator.scenario import Scenario, StoreStream, TraceStream
 from simulator.systems.byte_level import (
+    HOME_DISK,
     REPLICA,
     REPLICA_ADDRESS,
-    REPLICA_ROOT,
     SET_ID,
     SOURCE,
     ByteLevelOptions,
     ByteLevelSystem,
 )
+from simulator.systems.candidate import CandidateSystem
+from simulator.systems.interface import ProtectionSystem
 from simulator.traces import TracePlayer, read_writes
 from simulator.workload import StoreWorkload, TraceWorkload, Workload
-
-HOME_DISK = "data"
-HOME_ROOT = f"{REPLICA_ROOT}/image"
-"""Where the replica's home image is."""
 
 
 class ScenarioWorld:
@@ -52,12 +51,18 @@ class ScenarioWorld:
         self._fit_disks()
         self.link = self._lay_link()
         self.workload = self._workload(None if known is None else known.images)
-        self.system = ByteLevelSystem(
-            self.world, self.workload, self._options(safeguards, known), scenario.duration_ns
-        )
+        self.system = self._system(safeguards, known)
         self.oracle = Oracle(
-            self.system.truth, self.workload, self.system.open_store, HOME_DISK, HOME_ROOT
+            self.system.truth, self.workload, self.system.recover, self.system.home
         )
+
+    def _system(self, safeguards: Safeguards, known: Known | None) -> ProtectionSystem:
+        until_ns = self.scenario.duration_ns
+        if self.scenario.candidate is not None:
+            adapter = adapter_of(self.scenario.candidate)
+            return CandidateSystem(self.world, self.workload, adapter, until_ns)
+        options = self._options(safeguards, known)
+        return ByteLevelSystem(self.world, self.workload, options, until_ns)
 
     def _fit_disks(self) -> None:
         scenario = self.scenario

@@ -9,18 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from replicator.errors import ReplicatorError
-from replicator.failover import (
-    FailoverOptions,
-    FailoverProgress,
-    FailoverReport,
-    fail_over,
-)
+from replicator.errors import ReplicatorError, SyncFailed
+from replicator.failover import FailoverOptions, FailoverProgress, FailoverReport
 from replicator.runtime import Task, sleep_ns
 from simulator.host import Host
 from simulator.judgement import SECOND_NS, Claim
 from simulator.measures import LOSS_OF_SOURCE, RecoveryTime
-from simulator.scenario_world import HOME_DISK, HOME_ROOT, ScenarioWorld
+from simulator.scenario_world import ScenarioWorld
 
 
 class Takeover:
@@ -78,46 +73,43 @@ class Takeover:
 
     def begin(self, host: Host) -> None:
         """Fail over to the replica whose process this is."""
-        host.kernel.run_task(self._run(host), "failover", self._ended)
+        host.kernel.run_task(self._run(host), "failover", lambda task: self._ended(task, host))
 
-    def _ended(self, task: Task[None]) -> None:
-        self.failure = task.error
+    def _ended(self, task: Task[None], host: Host) -> None:
+        if isinstance(task.error, SyncFailed) and host.failure is None:
+            # As of any process whose sync failed: it ends, is started again, and goes on.
+            host.failure = task.error
+            host.world.observe(host.machine.name, "failed", (repr(task.error),))
+        else:
+            self.failure = task.error
 
     async def _run(self, host: Host) -> None:
-        f, system = self._built.scenario.failover, self._built.system
-        while system.replica is None:
-            await sleep_ns(SECOND_NS // 10)
-        replica = system.replica
-        if replica.silent_ns() is None:
-            replica.heard()
-        self.report = await fail_over(
+        f = self._built.scenario.failover
+        self.report = await self._built.system.fail_over(
             host,
-            replica,
             FailoverOptions(f.detect_ns, f.decide_ns, f.redirect_ns),
-            lambda: True,
             lambda: self._mount(host),
             self._progress,
         )
 
     async def _mount(self, host: Host) -> None:
-        oracle, replica = self._built.oracle, self._built.system.replica
-        assert replica is not None
-        claim = self.taken_over
+        oracle, system = self._built.oracle, self._built.system
+        claim, recovered = self.taken_over, system.taken_over()
         if claim is None:  # else its process died after the store had opened it
-            disk = host.machine.disks[HOME_DISK]
+            disk = host.machine.disks[system.home.disk]
             claim = oracle.judge_taken_over(
-                replica.store, disk, self.at_loss, host.now_ns(), self._circumstances
+                recovered, disk, self.at_loss, host.now_ns(), self._circumstances
             )
             self.taken_over = claim
-        mounted = await oracle.mount(host, claim.epoch, claim.operation)
+        mounted = await oracle.mount(host, claim, recovered.root, scratch=False)
         if mounted is not None:
             wait_ns = self._built.scenario.failover.mount_per_log_ns
-            await sleep_ns(wait_ns * self._logs_to_replay(host))
+            root = recovered.root or system.home.root
+            await sleep_ns(wait_ns * self._logs_to_replay(host, root))
         oracle.note_mounted(mounted, "failover", host.now_ns(), self._circumstances(claim))
         oracle.final_loss(claim, mounted, LOSS_OF_SOURCE, self.lost_at_ns)
 
-    @staticmethod
-    def _logs_to_replay(host: Host) -> int:
+    def _logs_to_replay(self, host: Host, root: str) -> int:
         """Log generations in the image: the most that a mount has to replay."""
-        names = host.volume(HOME_DISK).list(HOME_ROOT)
+        names = host.volume(self._built.system.home.disk).list(root)
         return sum(1 for name in names if name.endswith(".log"))

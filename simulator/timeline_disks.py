@@ -10,11 +10,10 @@ from simulator.disk import Disk
 from simulator.inode import Inode
 from simulator.namespace import Directory, Edit, Symlink
 from simulator.shared_page import Holder
-from simulator.systems.byte_level import JOURNAL_ROOT, REPLICA_ROOT, SPOOL_ROOT
 from simulator.timeline import OPEN, Outcome, Timeline, Track
 
 WRITES, SYNCS, NAMES = "writes", "syncs", "names"
-PROTECTED, SPOOL, JOURNAL, IMAGE = "protected files", "spool", "journal", "image"
+PROTECTED = "protected files"
 _MOST_NAMED: Final = 3
 _CONTENT: Final = frozenset({"write", "truncate", "zero", "allocate"})
 
@@ -25,25 +24,22 @@ class DiskWatch:
     Arguments
     ---------
     machine, name: whose disk, and which.
-    protected_root: where the programs' files are.
+    areas: what files below which directories are for; the first that fits counts.
     """
 
     def __init__(
-        self, timeline: Timeline, machine: str, name: str, disk: Disk, protected_root: str
+        self,
+        timeline: Timeline,
+        machine: str,
+        name: str,
+        disk: Disk,
+        areas: Sequence[tuple[str, str]],
     ) -> None:
         self.machine = machine
         self._timeline = timeline
         self._name = name
         self._disk = disk
-        self._areas = (
-            (f"{REPLICA_ROOT}/image", IMAGE),
-            (f"{REPLICA_ROOT}/staging", "staging"),
-            (f"{REPLICA_ROOT}/journal", JOURNAL),
-            (JOURNAL_ROOT, JOURNAL),
-            (REPLICA_ROOT, "checkpoint"),
-            (SPOOL_ROOT, SPOOL),
-            (protected_root, PROTECTED),
-        )
+        self._areas = areas
         self._paths: dict[int, str] = {}
         self._learn_paths()
         self._unsynced: dict[int, list[int]] = {}

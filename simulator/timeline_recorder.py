@@ -18,7 +18,7 @@ from simulator.stream import SimStream
 from simulator.systems.byte_level import REPLICA, SOURCE
 from simulator.timeline import OPEN, Outcome, Timeline
 from simulator.timeline_disks import DiskWatch
-from simulator.timeline_frames import FrameReader
+from simulator.timeline_frames import CallReader, FrameReader
 
 FRAMES, CONNECTIONS, OUTAGES = "frames", "connections", "outages"
 OPERATIONS, REPORTS, ACTIVITY, POWER = "operations", "reports", "activity", "power"
@@ -38,7 +38,7 @@ class TimelineRecorder:
         self._disks: dict[str, DiskWatch] = {}
         self._processes: dict[tuple[str, str], int] = {}
         self._activity: dict[str, int] = {}
-        self._readers: dict[tuple[int, int], FrameReader] = {}
+        self._readers: dict[tuple[int, int], FrameReader | CallReader] = {}
         self._underway: dict[tuple[int, int], deque[tuple[int, int, int, int, int, int]]] = {}
         """By connection and sending side: end offset and number of each frame on its way, and
         epoch, durable, applied, checkpointed of an acknowledgement."""
@@ -51,7 +51,7 @@ class TimelineRecorder:
         world, system = self._run.world, self._run.system
         for machine in world.machines.values():
             for name, disk in machine.disks.items():
-                watch = DiskWatch(self.timeline, machine.name, name, disk, system.workload.root)
+                watch = DiskWatch(self.timeline, machine.name, name, disk, system.areas)
                 self._disks[disk.name] = watch
                 disk.watch_sync = watch.sync_begins
         world.trace.watch = self._traced
@@ -185,7 +185,10 @@ class TimelineRecorder:
     def sent(self, stream: SimStream, buffers: tuple[Buffer, ...]) -> None:
         """An end has handed over bytes."""
         key = (stream.number, stream.side)
-        reader = self._readers.setdefault(key, FrameReader())
+        if key not in self._readers:
+            ours = self._run.system.has_our_frames
+            self._readers[key] = FrameReader() if ours else CallReader()
+        reader = self._readers[key]
         track, now_ns = self.timeline.track(self._direction(stream), FRAMES), self._clock.now()
         for f in reader.feed(buffers):
             number = track.add(now_ns, OPEN, f.name, f.epoch, f.first, f.last, f.size_bytes)

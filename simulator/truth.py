@@ -101,6 +101,18 @@ class Truth:
             at = digests.find(wanted, at + 1)
         return found
 
+    def newest_with(self, digest: int) -> tuple[int, int] | None:
+        """Epoch and operation of the newest image with this digest; None when there is none."""
+        for epoch in sorted(self.epochs, reverse=True):
+            found = self.find(epoch, digest)
+            if found:
+                return epoch, found[-1]
+        return None
+
+    def explain(self, disk: Disk, root: str) -> str:
+        """Why an image below a directory is none that the source ever had, in words."""
+        return "the image is none that the source ever had"
+
     def instant_at(self, time_ns: int) -> int:
         """The last instant at or before a time."""
         return max(0, bisect_left(self.times_ns, time_ns + 1) - 1)

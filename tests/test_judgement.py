@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,7 +26,8 @@ from simulator.judgement import (
 )
 from simulator.run import ScenarioRun
 from simulator.scenario import parse_scenario
-from simulator.scenario_world import HOME_DISK
+from simulator.systems.byte_level import HOME_DISK
+from simulator.systems.interface import Recovered
 from tests.test_run import BASE
 
 SECOND = 1_000_000_000
@@ -201,11 +201,8 @@ def test_an_image_that_took_over_is_judged_as_it_stands(
     oracle, disks = ended.oracle, ended.system.replica_machine.disks
     claim = oracle.examine(disks, lose_everything, mount=False).claim
     applied = claim.operation - change.get("behind", 0)
-    image = SimpleNamespace(unverified="")
-    store = SimpleNamespace(
-        epoch=claim.epoch, applied=applied, damage=change.get("damage", ""), image=image
-    )
-    found = oracle.judge_taken_over(store, disks[HOME_DISK], claim, 0)  # type: ignore[arg-type]
+    said = Recovered(claim.epoch, applied, change.get("damage", ""))
+    found = oracle.judge_taken_over(said, disks[HOME_DISK], claim, 0)
     assert found.digest == claim.digest
     assert [check.invariant for check in oracle.checks if not check.holds] == broken
 

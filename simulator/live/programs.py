@@ -29,7 +29,7 @@ from simulator.exchange.ledger import Ledger
 from simulator.exchange.load import LoadConfig
 from simulator.exchange.small_store import SmallStoreConfig
 from simulator.live.ledger_file import RecordedLedger
-from simulator.live.truth_volume import LiveTruth
+from simulator.live.truth_volume import CountedLiveTruth, LiveTruth
 from simulator.scenario_model import StoreStream, TraceStream
 from simulator.traces import TracePlayer, read_writes
 from simulator.witness import WitnessedVolume
@@ -52,6 +52,8 @@ class ProgramsSpecification:
     """store or trace."""
     stream: dict[str, Any]
     """The figures of the store and its load, or of the trace."""
+    directory: str = ""
+    """The protected set, where nothing captures it; then there is no configuration."""
 
     def write(self, path: Path) -> None:
         """Write it where the process will read it."""
@@ -112,6 +114,9 @@ def _load_random(seed: int, begun: int) -> Callable[[], float]:
 
 def run_programs(specification: ProgramsSpecification, zero_ns: int) -> None:
     """Run the workload to its end.  Raises ReplicatorError."""
+    if specification.directory:
+        _run_uncaptured(specification, zero_ns)
+        return
     loaded = load_configuration(specification.configuration)
     truth = LiveTruth(loaded.source().directory, Path(specification.truth))
     log = EventLog("program", loaded.configuration.log)
@@ -120,21 +125,35 @@ def run_programs(specification: ProgramsSpecification, zero_ns: int) -> None:
         truth.event(event, values)
         log.emit(event, values)
 
-    def workload() -> Workload:
-        if specification.kind == "trace":
-            return _trace_workload(specification, truth.root, truth.data_records)
-        ledger = RecordedLedger(Path(specification.ledger))
-        draw = _load_random(specification.seed, ledger.begun)
-        first_id = ledger.next_message_id
-        return store_workload(specification.stream, draw, ledger, first_id, truth.root)
-
     async def main(runtime: HostRuntime) -> None:
         async with captured_volume(runtime, loaded) as protected:
             truth.capture = protected.capture
             volume = WitnessedVolume(truth, protected.volume)
-            await workload().run(runtime, volume, zero_ns + specification.duration_ns)
+            until_ns = zero_ns + specification.duration_ns
+            await _workload(specification, truth).run(runtime, volume, until_ns)
 
     run_on_host(main, name="programs", incarnation=0, emit=emit)
+
+
+def _run_uncaptured(specification: ProgramsSpecification, zero_ns: int) -> None:
+    truth = CountedLiveTruth(specification.directory, Path(specification.truth))
+
+    async def main(runtime: HostRuntime) -> None:
+        root = specification.directory
+        volume = WitnessedVolume(truth, runtime.volume("programs", root, seen_at=root))
+        until_ns = zero_ns + specification.duration_ns
+        await _workload(specification, truth).run(runtime, volume, until_ns)
+
+    run_on_host(main, name="programs", incarnation=0, emit=truth.event)
+
+
+def _workload(specification: ProgramsSpecification, truth: LiveTruth) -> Workload:
+    if specification.kind == "trace":
+        return _trace_workload(specification, truth.root, truth.data_records)
+    ledger = RecordedLedger(Path(specification.ledger))
+    draw = _load_random(specification.seed, ledger.begun)
+    first_id = ledger.next_message_id
+    return store_workload(specification.stream, draw, ledger, first_id, truth.root)
 
 
 def main() -> int:

@@ -24,6 +24,7 @@ from replicator.errors import BadInput, ExitCode, ReplicatorError
 from simulator.exchange.ledger import Ledger
 from simulator.live import mounts
 from simulator.live.children import Child
+from simulator.live.copied import CopiedRun
 from simulator.live.faults import LiveFaults
 from simulator.live.judge import LiveJudge
 from simulator.live.layout import Layout
@@ -361,7 +362,8 @@ def run_live(
         directory = root / "run"
         directory.mkdir()
         try:
-            result = LiveRun(scenario, seed, directory).run(progress)
+            made = LiveRun if scenario.candidate is None else CopiedRun
+            result = made(scenario, seed, directory).run(progress)
         except mounts.MountFailed as failure:
             raise BadInput(f"the run cannot be set up: {failure}", path=str(root)) from failure
         if keep is not None:

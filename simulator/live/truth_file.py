@@ -147,6 +147,14 @@ class TruthReader:
         """The last instant at or before a time."""
         return max(0, bisect_left(self.times_ns, time_ns + 1) - 1)
 
+    def newest_with(self, digest: int) -> tuple[int, int] | None:
+        """Epoch and operation of the newest image with this digest; None when there is none."""
+        for epoch in sorted(self.epochs, reverse=True):
+            found = self.find(epoch, digest)
+            if found:
+                return epoch, found[-1]
+        return None
+
     def find(self, epoch: int, digest: int) -> list[int]:
         """All operations of an epoch after which the image had this digest."""
         wanted = digest.to_bytes(DIGEST_BYTES, "little")

@@ -143,6 +143,10 @@ class RunRecord(_Part):
         Seconds, Field(description="time that the run covers; real time when live")
     ]
     live: Annotated[LiveRecord | None, Field(description="null in other worlds than the live one")]
+    not_judged: Annotated[
+        dict[str, str],
+        Field(description="invariants that there was no ground to judge, and why"),
+    ]
 
 
 def result_json_schema() -> dict[str, Any]:

@@ -149,6 +149,8 @@ def _rows(result: RunResult) -> Iterator[tuple[str, str]]:
     yield "link", _of(result.wire_bytes, result.captured_bytes, "captured")
     yield "operations", _operations(result)
     yield "checks", words.checks_sentence(result)
+    for invariant, why in result.not_judged.items():
+        yield "not judged", f"{invariant}: {why}"
     yield "time", _time(result)
     if result.live is None:
         yield "trace hash", f"{result.trace_hash} (seed {result.seed})"

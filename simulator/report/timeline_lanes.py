@@ -302,6 +302,7 @@ def _plan(timeline: Timeline) -> list[tuple[str, str, list[TrackKey]]]:
         lanes += processes(owner)
         if owner == "source":
             lanes.append(("operations captured", owner, of(owner, "operations")))
+            lanes.append(("what the source does", owner, of(owner, "activity")))
             lanes.append(("acknowledged by the replica", owner, of(owner, "acknowledged")))
         else:
             lanes.append(("what the replica does", owner, of(owner, "activity")))

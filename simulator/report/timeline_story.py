@@ -21,6 +21,12 @@ from simulator.timeline_disks import unsynced_at
 
 _PROMISED: Final = re.compile(r"operation (\d+) was acknowledged, (\d+) is there")
 _CLAIMED: Final = re.compile(r"(?:replica claims|is not that after) operation (\d+) of epoch (\d+)")
+_MIXED: Final = re.compile(
+    r"(?P<newer>\S+) (?:has|is there|is gone)[^;]*? operation (?P<new>\d+)"
+    r"(?: of epoch (?P<epoch>\d+))?"
+    r"[^;]*? while (?P<older>\S+) [^;]*? lacks operation (?P<lack>\d+)"
+)
+"""The words of :mod:`simulator.counted_truth` on an image that is a mixture."""
 _DURABLE: Final = "durable means durable"
 _AS_IF: Final = frozenset({"in the course of the run", "end of run", "link_outage of link"})
 """Occasions at which a copy of the disks is examined as if the power had failed."""
@@ -68,6 +74,8 @@ def concerned_by(check: Check) -> Concerned | None:
     if found := _PROMISED.search(check.detail):
         promised, there = int(found[1]), int(found[2])
         return Concerned(there + 1, promised, 0)
+    if found := _MIXED.search(check.detail):
+        return Concerned(int(found["lack"]), int(found["lack"]), int(found["epoch"] or 1))
     if found := _CLAIMED.search(check.detail):
         return Concerned(int(found[1]), int(found[1]), int(found[2]))
     return None
@@ -119,6 +127,7 @@ def tell(timeline: Timeline, result: RunResult) -> Story:
     if concerned is None and check.invariant == _DURABLE:
         concerned = _last_promise(timeline, at_ns)
     steps = list(_before(timeline, result, check, concerned))
+    steps += _how_it_was_mixed(timeline, check, at_ns)
     if check.occasion in _AS_IF or check.occasion.endswith("then its power fails"):
         unsynced = unsynced_at(timeline, "replica", at_ns) or "nothing that was written to files"
         steps.append(Step(at_ns, f"Not synced on the replica at that moment: {unsynced}."))
@@ -205,7 +214,7 @@ def _before(
     if concerned is not None:
         if check.invariant == _DURABLE:
             yield from _promise(timeline, concerned, at_ns)
-        else:
+        elif not _MIXED.search(check.detail):  # of such an image more is told
             yield from _captured(timeline, concerned, at_ns)
     if concerned is None or check.invariant != _DURABLE:
         if held:
@@ -238,6 +247,52 @@ def _captured(timeline: Timeline, concerned: Concerned, at_ns: int) -> Iterator[
     size = sum(e.size_bytes for e in captured)
     text = f"The source's programs did {what}, {format_bytes(size)}; captured."
     yield Step(captured[0].start_ns, text)
+
+
+def _how_it_was_mixed(timeline: Timeline, check: Check, at_ns: int) -> Iterator[Step]:
+    """When the two operations were done at the source, and when their files came to the copy."""
+    found = _MIXED.search(check.detail)
+    if found is None:
+        return
+    epoch = int(found["epoch"] or 1)
+    for number, path, missing in (
+        (int(found["lack"]), found["older"], True),
+        (int(found["new"]), found["newer"], False),
+    ):
+        for event in timeline.events("source", "operations"):
+            if (event.epoch, event.first) == (epoch, number):
+                said = "which the image lacks" if missing else "which the image has"
+                text = f"Source: operation {number} ({event.word}), {said}."
+                yield Step(event.start_ns, text, "bad" if missing else "")
+        yield from _arrivals(timeline, path, at_ns)
+    passes = [
+        e
+        for e in timeline.events("source", "activity")
+        if e.start_ns <= at_ns <= e.end_ns and e.word.startswith("pass")
+    ]
+    for event in passes[-1:]:
+        text = f"The copier was in its {event.word}: {_still_to_come(event, at_ns)}."
+        yield Step(event.start_ns, text)
+
+
+def _still_to_come(event: Event, at_ns: int) -> str:
+    left = (event.end_ns - at_ns) / SECOND_NS
+    return f"it ended {format_duration(left)} after the examination"
+
+
+def _arrivals(timeline: Timeline, path: str, at_ns: int) -> Iterator[Step]:
+    """When the copy of a file was changed last before an instant."""
+    changes = [
+        event
+        for name in ("data: image: writes", "data: image: names")
+        for event in timeline.events("replica", name)
+        if event.start_ns <= at_ns and re.search(rf"{re.escape(path)}(?:\s|$)", event.word)
+    ]
+    last = max(changes, key=lambda event: event.start_ns, default=None)
+    if last is None:
+        yield Step(at_ns, f"The replica had not been given any of {path}.", "bad")
+    else:
+        yield Step(last.start_ns, f"Replica: {last.word}, its last change of {path} before that.")
 
 
 def _promise(timeline: Timeline, concerned: Concerned, at_ns: int) -> Iterator[Step]:

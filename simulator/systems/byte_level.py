@@ -7,24 +7,36 @@ exactly what an operator's services would run: recovery first, then the programs
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 from replicator.batch import Compressor
 from replicator.board import Board
 from replicator.capture import Capture, SpoolPolicy
 from replicator.capture_lock import keep_while_nobody_captures
 from replicator.captured_volume import CapturedVolume
+from replicator.failover import FailoverOptions, FailoverProgress, FailoverReport, fail_over
 from replicator.history import HistoryKeeper, kept
 from replicator.replica import Replica
 from replicator.replica_options import ReplicaOptions
 from replicator.replica_store import ReplicaStore
-from replicator.runtime import group
+from replicator.runtime import group, sleep_ns
 from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
 from replicator.source import Source, SourceOptions, SourceState
 from replicator.source_place import SourcePlace, SpoolOptions
 from simulator.host import Host, Machine, World
+from simulator.link import Link
+from simulator.systems.interface import (
+    Home,
+    ImageReport,
+    KeptTree,
+    LagReport,
+    Recovered,
+    ReplicaDoubts,
+    SecondSourceMachine,
+    SystemReport,
+)
 from simulator.truth import Truth
 from simulator.witness import WitnessedVolume
 from simulator.workload import Workload
@@ -35,10 +47,14 @@ REPLICA_ROOT = "/replica"
 SPOOL_ROOT = "/spool"
 PROGRAMS, SENDER = "programs", "sender"
 """The processes of the source machine."""
+HOME_DISK = "data"
+HOME_ROOT = f"{REPLICA_ROOT}/image"
+"""Where the replica's home image is."""
 JOURNAL_ROOT = "/journal"
 """Of a journal that has a volume of its own."""
 SET_ID = "first storage group"
 _LOCK_PATIENCE_NS = 10_000_000_000
+_LOOK_NS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +133,34 @@ class ByteLevelSystem:
         if boot == self._kept_in_boot:
             self._truth_check = self.truth.before_restart()
         self._kept_in_boot = boot
+
+    @property
+    def home(self) -> Home:
+        """Where the image is."""
+        return Home(HOME_DISK, HOME_ROOT)
+
+    @property
+    def not_judged(self) -> Mapping[str, str]:
+        """Everything is judged: it numbers its operations, and reports of itself."""
+        return {}
+
+    @property
+    def has_our_frames(self) -> bool:
+        """It is the reference replicator."""
+        return True
+
+    @property
+    def areas(self) -> tuple[tuple[str, str], ...]:
+        """What files below which directories are for."""
+        return (
+            (HOME_ROOT, "image"),
+            (f"{REPLICA_ROOT}/staging", "staging"),
+            (f"{REPLICA_ROOT}/journal", "journal"),
+            (JOURNAL_ROOT, "journal"),
+            (REPLICA_ROOT, "checkpoint"),
+            (SPOOL_ROOT, "spool"),
+            (self.workload.root, "protected files"),
+        )
 
     # -- source --------------------------------------------------------------------
 
@@ -222,6 +266,40 @@ class ByteLevelSystem:
             self.options.safeguards,
         )
 
+    async def recover(self, host: Host) -> Recovered:
+        """What the replica's own recovery finds on the disks of a host."""
+        report = await self.open_store(host).open()
+        return Recovered(
+            report.epoch, report.operation, report.damage, unverified=report.unverified
+        )
+
+    async def fail_over(
+        self,
+        host: Host,
+        options: FailoverOptions,
+        mount: Callable[[], Awaitable[None]],
+        progress: FailoverProgress,
+    ) -> FailoverReport | None:
+        """Take over on the replica's process."""
+        while self.replica is None:
+            await sleep_ns(_LOOK_NS)
+        replica = self.replica
+        if replica.silent_ns() is None:
+            replica.heard()
+        return await fail_over(host, replica, options, lambda: True, mount, progress)
+
+    def taken_over(self) -> Recovered:
+        """What the replica that takes over says of its image."""
+        assert self.replica is not None
+        store = self.replica.store
+        return Recovered(
+            store.epoch, store.applied, store.damage, unverified=store.image.unverified
+        )
+
+    def replica_down(self) -> None:
+        """The replica's process is gone."""
+        self.replica = None
+
     def start_replica(self) -> Host:
         """Boot the replica machine's software."""
         host = self.replica_machine.start(REPLICA)
@@ -254,10 +332,70 @@ class ByteLevelSystem:
             and not replica.store.damage
         )
 
-    def wire_bytes(self, link: Any) -> tuple[int, int]:
+    def doubts(self) -> ReplicaDoubts | None:
+        """What the replica says against its own image."""
+        if self.replica is None:
+            return None
+        store = self.replica.store
+        switching = store.committed_epoch > store.epoch
+        return ReplicaDoubts(store.damage, store.image.unverified, switching)
+
+    def report(self) -> SystemReport:
+        """What both ends say of themselves now."""
+        source, replica = self.source, self.replica
+        journal_bytes = 0 if replica is None else replica.store.journal.held_bytes
+        image = None
+        if replica is not None and not replica.store.damage:
+            store = replica.store
+            image = ImageReport(store.epoch, store.applied, store.as_of_ns)
+        runs = self.sender_runs
+        if source is None:
+            state = "starting" if runs else "down"
+            return SystemReport(state, journal_bytes=journal_bytes, image=image)
+        return SystemReport(
+            source.state.value if runs else "down",
+            source.cause,
+            (source.spool.epoch, source.durable) if source.committed else None,
+            source.spool.waiting_bytes,
+            source.spool.peak_bytes,
+            journal_bytes,
+            LagReport(
+                (source.runtime.incarnation, source.spool.epoch),
+                runs and source.state is SourceState.STREAMING,
+                source.lag_ns() if runs else None,
+            ),
+            image,
+        )
+
+    def wire_bytes(self, link: Link) -> tuple[int, int]:
         """Bytes from source to replica and back."""
-        toward = "to_b" if link.b_name == REPLICA else "to_a"
-        return link.sent_bytes(toward), link.sent_bytes("to_a" if toward == "to_b" else "to_b")
+        there, back = link.sent_bytes("to_b"), link.sent_bytes("to_a")
+        return (there, back) if link.b_name == REPLICA else (back, there)
+
+    def watched(self) -> AbstractContextManager[None]:
+        """No guards are needed."""
+        return nullcontext()
+
+    def close(self) -> None:
+        """Nothing of the real machine was used."""
+
+    def kept(self) -> Iterator[KeptTree]:
+        """The directories that ``--keep`` writes."""
+        if not self.source_machine.lost:
+            disk = self.source_machine.disks[self.spool_volume_name()]
+            yield KeptTree(disk, SPOOL_ROOT, SOURCE)
+        if not self.replica_machine.lost:
+            disks = self.replica_machine.disks
+            yield KeptTree(disks["data"], REPLICA_ROOT, REPLICA)
+            if self.journal_volume_name() != "data":
+                # Beside the checkpoint, where the offline commands look for it.
+                yield KeptTree(disks[self.journal_volume_name()], JOURNAL_ROOT, REPLICA)
+
+    def second_source(self, link: Link) -> SecondSourceMachine:
+        """A second machine that takes this replica for its own."""
+        from simulator.systems.second_source import SecondSource
+
+        return SecondSource(self, link)
 
 
-__all__ = ["REPLICA", "SOURCE", "ByteLevelOptions", "ByteLevelSystem"]
+__all__ = ["HOME_DISK", "HOME_ROOT", "REPLICA", "SOURCE", "ByteLevelOptions", "ByteLevelSystem"]

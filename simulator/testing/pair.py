@@ -23,8 +23,8 @@ from simulator.mutants import mutated
 from simulator.restarts import Restarts
 from simulator.sampling import Sampler
 from simulator.scenario import Fault, Scenario, load_scenario, parse_scenario
-from simulator.scenario_world import HOME_DISK, ScenarioWorld
-from simulator.systems.byte_level import PROGRAMS, REPLICA, SOURCE
+from simulator.scenario_world import ScenarioWorld
+from simulator.systems.byte_level import HOME_DISK, PROGRAMS, REPLICA, SOURCE, ByteLevelSystem
 from simulator.takeover import Takeover
 from simulator.testing.programs import ToldPrograms
 from simulator.testing.reached import Event
@@ -127,7 +127,13 @@ class RunningPair:
         with ExitStack() as stack:
             built = _World(self.scenario, seed, stack.enter_context(mutated(mutant)))
             stack.callback(built.world.close)
-            self._built, self.programs, self.system = built, built.programs, built.system
+            if not isinstance(built.system, ByteLevelSystem):
+                raise BadInput(
+                    "a candidate has no programs that can be led by hand",
+                    remedy="Take [candidate] out of the scenario.",
+                )
+            self._built, self.programs = built, built.programs
+            self.system: ByteLevelSystem = built.system
             self._world, self._link = built.world, built.link
             self._faults = FaultInjector(
                 self._world, self._link, self._restart_ns, self._start, self._struck, seed=seed
@@ -244,7 +250,7 @@ class RunningPair:
         self._sampler.note_acknowledged()
         oracle, replica, now_ns = self._built.oracle, self.system.replica_machine, self.now_ns
         if name == REPLICA:
-            self.system.replica = None
+            self.system.replica_down()
             if self._takeover is None or self._takeover.taken_over is None:
                 oracle.judge(replica.disks, None, f"{kind} of {name}", now_ns)
             return
@@ -279,7 +285,7 @@ class RunningPair:
                 raise failure
             machine.end(process)
             if process == REPLICA:
-                self.system.replica = None
+                self.system.replica_down()
             full = name in self._full and process == PROGRAMS
             if full or self._restarts.ended(name, process, failure.advice, self.now_ns):
                 self._world.clock.at(

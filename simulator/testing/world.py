@@ -29,8 +29,7 @@ from replicator.runtime.port import write_all
 from simulator.digest import image_digest
 from simulator.disk import Disk
 from simulator.inode import Inode
-from simulator.scenario_world import HOME_ROOT
-from simulator.systems.byte_level import REPLICA, SOURCE
+from simulator.systems.byte_level import HOME_ROOT, REPLICA, SOURCE
 from simulator.testing.fault_documents import plan_from
 from simulator.testing.pair import MS, Broken, RunningPair, time_ns
 from simulator.testing.programs import ROOT, Step

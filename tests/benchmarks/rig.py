@@ -26,7 +26,6 @@ from simulator.oracle import Oracle
 from simulator.payload import PayloadPool
 from simulator.systems.byte_level import (
     REPLICA,
-    REPLICA_ROOT,
     SOURCE,
     ByteLevelOptions,
     ByteLevelSystem,
@@ -127,9 +126,7 @@ class Rig:
             replica=ReplicaOptions(_SET_ID, REPLICA),
         )
         self.system = ByteLevelSystem(self.world, workload, options, SECOND_NS)
-        self.oracle = Oracle(
-            self.system.truth, workload, self.system.open_store, "data", f"{REPLICA_ROOT}/image"
-        )
+        self.oracle = Oracle(self.system.truth, workload, self.system.recover, self.system.home)
 
     def start(self) -> None:
         """Boot both ends."""

@@ -281,7 +281,7 @@ def run(plan: Plan) -> Outcome:
     )
     system = ByteLevelSystem(world, script, options, 10 * SECOND)
     systems.append(system)
-    oracle = Oracle(system.truth, script, system.open_store, "data", "/replica/image")
+    oracle = Oracle(system.truth, script, system.recover, system.home)
     activities: set[str] = set()
     failures: list[str] = []
     activity = {SOURCE: "", REPLICA: ""}

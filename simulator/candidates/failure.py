@@ -1,0 +1,75 @@
+"""What a candidate did wrong, in words and with the place; never a traceback."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Awaitable
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Final, TypeVar
+
+from replicator.errors import BadInput, ExitCode, ReplicatorError
+
+T = TypeVar("T")
+_BENCH: Final = tuple(
+    str(Path(__file__).resolve().parents[depth] / name) + "/"
+    for depth, name in ((2, "simulator"), (2, "replicator"))
+)
+
+
+class CandidateFailed(ReplicatorError):
+    """A candidate's own code, or its command, ended with an error."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.BROKEN
+    default_remedy = (
+        "Correct the candidate: an end that no fault of its machine explains counts against it."
+    )
+
+
+def place_in(trace: TracebackType | None) -> tuple[str | None, int | None]:
+    """File and line of the innermost frame that is not the bench's own."""
+    frames = traceback.extract_tb(trace)
+    foreign = [f for f in frames if not f.filename.startswith(_BENCH) and "/lib/" not in f.filename]
+    if not foreign:
+        return None, None
+    return foreign[-1].filename, foreign[-1].lineno
+
+
+def as_failure(error: BaseException, what: str) -> CandidateFailed:
+    """The failure that an exception of a candidate's code stands for."""
+    path, line = place_in(error.__traceback__)
+    text = " ".join(str(error).split())[:300]
+    name = type(error).__name__
+    said = f"{name}: {text}" if text else name
+    return CandidateFailed(f"the candidate's {what} raised {said}", path=path, line=line)
+
+
+async def told_of_theirs(coro: Awaitable[T], what: str) -> T:
+    """Await a coroutine of ours that calls a candidate's code.
+
+    Raises CandidateFailed for what that code raised; what is ours passes.
+    """
+    try:
+        return await coro
+    except ReplicatorError:
+        raise
+    except Exception as error:
+        if place_in(error.__traceback__)[0] is None:
+            raise
+        raise as_failure(error, what) from error
+
+
+async def told(coro: Awaitable[T], what: str) -> T:
+    """Await a candidate's coroutine.
+
+    Raises CandidateFailed for whatever it raises, but for what the port itself raised (lost
+    connections, failed syncs): a service that ends by those says so in the port's words.
+    """
+    try:
+        return await coro
+    except BadInput as error:
+        raise as_failure(error, what) from error
+    except ReplicatorError:
+        raise
+    except Exception as error:
+        raise as_failure(error, what) from error

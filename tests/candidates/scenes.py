@@ -1,0 +1,54 @@
+"""A short scenario with a candidate, for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from simulator.scenario import Scenario, load_scenario
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "scenarios" / "candidates"
+
+SCENE = """\
+name = "candidate"
+duration = "1s"
+settle = "2s"
+sample = "100ms"
+
+[candidate]
+{candidate}
+
+[stream]
+kind = "store"
+messages = "7/s"
+message_size = "5KiB"
+mailboxes = 3
+log_size = "96KiB"
+checkpoint_depth = "128KiB"
+database_size = "256KiB"
+
+[source]
+restart = "300ms"
+disk = {{ profile = "ssd" }}
+
+[replica]
+restart = "300ms"
+disk = {{ profile = "ssd" }}
+
+[link]
+bandwidth = "20Mbit/s"
+rtt = "10ms"
+"""
+
+
+def scene_file(directory: Path, candidate: str, module: str = "") -> Path:
+    """Write the scenario, and ``mine.py`` beside it."""
+    (directory / "mine.py").write_text(module)
+    path = directory / "scene.toml"
+    path.write_text(SCENE.format(candidate=candidate))
+    return path
+
+
+def scene(directory: Path, candidate: str, module: str = "", *overrides: str) -> Scenario:
+    """The scenario, checked."""
+    return load_scenario(scene_file(directory, candidate, module), overrides)

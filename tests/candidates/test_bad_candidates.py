@@ -1,0 +1,235 @@
+"""Whatever is wrong with a candidate is told in words, with the place; nothing hangs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from simulator.candidates import guards
+from simulator.measures import RunResult, Verdict
+from simulator.run import run_scenario
+from simulator.scenario import BadScenario
+from tests.candidates.scenes import ROOT, scene, scene_file
+
+PORT = 'kind = "port"\nclass = "mine:Mine"'
+PROGRAM = 'kind = "program"\nsource = "mine:source"\nreplica = "mine:replica"'
+IDLE = "    async def {name}(self, runtime, volume, site):\n        {body}\n"
+NOTHING = "await site_sleep(10**9)"
+HEAD = "from replicator.runtime import sleep_ns as site_sleep\nclass Mine:\n"
+
+
+def class_with(source: str = NOTHING, replica: str = NOTHING, more: str = "") -> str:
+    return (
+        HEAD
+        + IDLE.format(name="source", body=source)
+        + IDLE.format(name="replica", body=replica)
+        + more
+    )
+
+
+def program_with(source: str, head: str = "") -> str:
+    return (
+        f"import asyncio\n{head}\n"
+        f"async def source(site):\n    {source}\n"
+        "async def replica(site):\n    await asyncio.sleep(1e6)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("candidate", "module", "said"),
+    [
+        ('kind = "port"\nclass = "nowhere:Mine"', "", "there is no module 'nowhere'"),
+        ('kind = "port"\nclass = "nowhere.py:Mine"', "", "there is no file"),
+        ('kind = "port"\nclass = "mine"', "", "names no object of a module"),
+        (PORT, "x = 1", "has no 'Mine'"),
+        (PORT, "Mine = 1", "Mine is no class"),
+        (PORT, "class Mine:\n    def source(self): ...", "Mine has no coroutine source()"),
+        (PORT, HEAD + IDLE.format(name="source", body="pass"), "no coroutine replica()"),
+        (
+            PORT,
+            class_with().replace("(self, runtime, volume, site)", "(self)"),
+            "Mine.source does not take (self, runtime, volume, site)",
+        ),
+        (PORT, class_with(more="    def recover(self, *a): ...\n"), "recover() of Mine is no"),
+        (PORT, "class Mine\n", "the module cannot be imported: SyntaxError"),
+        (PORT, "import no_such_thing\n", "the module cannot be imported: ModuleNotFoundError"),
+        (PORT, "1 / 0\n", "mine.py:1"),
+        (
+            PROGRAM,
+            "def source(site): ...\nasync def replica(site): ...\n",
+            "source is no coroutine",
+        ),
+        ('kind = "command"\ncommand = ["no-such-command", "{source}", "{replica}"]', "", "no comm"),
+        ('kind = "command"\ncommand = ["cp", "{source}"]', "", "no word of it holds {replica}"),
+        ('kind = "command"\ncommand = []', "", "candidate.command"),
+        ('kind = "magic"', "", "candidate.kind"),
+    ],
+)
+def test_what_cannot_run_is_refused_with_file_and_line(
+    tmp_path: Path, candidate: str, module: str, said: str
+) -> None:
+    with pytest.raises(BadScenario) as refused:
+        scene(tmp_path, candidate, module)
+    [error] = refused.value.errors
+    assert said in str(error)
+    assert f"{tmp_path}/scene.toml:" in str(error)
+    assert error.remedy
+
+
+def test_a_second_source_has_no_candidate(tmp_path: Path) -> None:
+    fault = 'faults=[{kind="second_source", at="1s", duration="1s"}]'
+    with pytest.raises(BadScenario, match="a second source speaks the reference"):
+        scene(tmp_path, PORT, class_with(), fault)
+
+
+def outcome(directory: Path, candidate: str, module: str = "") -> RunResult:
+    return run_scenario(scene(directory, candidate, module))
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        (class_with(source="raise ValueError('so it is')"), "source() raised ValueError: so it is"),
+        (class_with(replica="{}['x']"), "replica() raised KeyError: 'x'"),
+        (class_with(source="__import__('time').sleep(1)"), "time.sleep(1) would block the whole"),
+        (
+            class_with().replace("class Mine:", "from time import sleep\nclass Mine:")
+            + "    def tap(self, runtime, volume, site):\n        sleep(0.5)\n",
+            "tap() raised RuntimeError: time.sleep(0.5) would block",
+        ),
+        (
+            class_with(more="    def tap(self, runtime, volume, site): return None\n"),
+            "tap() returned NoneType, not a volume",
+        ),
+        (
+            class_with(more="    def __init__(self): raise OSError('no')\n"),
+            "constructor raised OSError: no",
+        ),
+    ],
+)
+def test_an_exception_ends_the_process_and_counts(tmp_path: Path, module: str, said: str) -> None:
+    result = outcome(tmp_path, PORT, module)
+    assert result.verdict is Verdict.LIVENESS
+    assert said in result.reasons[0] and "and no fault explains it" in result.reasons[0]
+    if "raised" in said:
+        assert f"{tmp_path}/mine.py:" in result.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("await asyncio.create_subprocess_exec('ls')", "NotImplementedError"),
+        ("asyncio.get_running_loop().add_reader(0, print)", "the simulated loop has no add_reader"),
+        ("await asyncio.open_connection('replica', 7, ssl=True)", "takes host and port only"),
+        ("open_ = site.files.open('/nothing')", "FileNotFoundError"),
+        ("__import__('time').sleep(3)", "time.sleep(3) would block"),
+    ],
+)
+def test_a_program_is_told_of_as_well(tmp_path: Path, source: str, said: str) -> None:
+    result = outcome(tmp_path, PROGRAM, program_with(source))
+    assert result.verdict is Verdict.LIVENESS
+    assert said in result.reasons[0] and "/mine.py:4: " in result.reasons[0]
+
+
+def test_recovery_that_raises_is_no_image(tmp_path: Path) -> None:
+    module = class_with(more=IDLE.format(name="recover", body="raise ValueError('no')"))
+    result = outcome(tmp_path, PORT, module)
+    assert result.verdict is Verdict.SAFETY
+    assert "recovery of a copy failed" in " ".join(result.reasons)
+
+
+def test_recovery_that_never_ends_is_no_image(tmp_path: Path) -> None:
+    for body in ("await __import__('replicator.runtime').runtime.Signal()", "await forever()"):
+        more = IDLE.format(name="recover", body=body)
+        forever = "async def forever():\n    while True: await site_sleep(10**12)\n"
+        result = outcome(tmp_path, PORT, class_with(more=more) + forever)
+        assert "recover() had not ended after 1d" in " ".join(result.reasons)
+        tmp_path = tmp_path / "next"
+        tmp_path.mkdir()
+
+
+TAP = """
+from replicator.runtime.volume_over import VolumeOver
+class Tapped(VolumeOver):
+    def create(self, path):
+        return File(super().create(path))
+    def open(self, path):
+        return File(super().open(path))
+class File:
+    def __init__(self, below): self.below = below
+    def __getattr__(self, name): return getattr(self.below, name)
+    def write_at(self, offset, *buffers):
+        BODY
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "verdict", "said"),
+    [
+        ("raise ValueError('tapped')", Verdict.LIVENESS, "the candidate's tap raised ValueError"),
+        ("return len(b''.join(buffers))", Verdict.SAFETY, "did not reach its file"),
+    ],
+)
+def test_a_tap_must_let_writes_through(
+    tmp_path: Path, body: str, verdict: Verdict, said: str
+) -> None:
+    tap = "    def tap(self, runtime, volume, site): return Tapped(volume)\n"
+    result = outcome(tmp_path, PORT, class_with(more=tap) + TAP.replace("BODY", body))
+    assert result.verdict is verdict
+    assert said in " ".join(result.reasons)
+
+
+@pytest.mark.parametrize("body", ["while True: pass", "while True: await site_sleep(0)"])
+def test_a_candidate_that_never_waits_is_found(
+    tmp_path: Path, body: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards, "TICK_SECONDS", 0.05)
+    monkeypatch.setattr(guards, "PATIENCE_TICKS", 3)
+    try:
+        said = " ".join(outcome(tmp_path, PORT, class_with(source=body)).reasons)
+    except guards.CandidateFailed as failed:  # met in the bench's own code
+        said = str(failed)
+    assert "simulated time stands still" in said
+
+
+COMMAND = 'kind = "command"\nevery = "200ms"\ntimeout = "{timeout}"\ncommand = {words}'
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ('["false", "{source}", "{replica}"]', "ended with exit code 1; it said nothing"),
+        (
+            '["sh", "-c", "echo bad {source} >&2; exit 7", "{replica}"]',
+            "exit code 7; it said: bad {source}",
+        ),
+        ('["sh", "-c", "kill -9 $$", "{source}", "{replica}"]', "was killed by signal 9"),
+        ('["sh", "-c", "sleep 60 & sleep 60", "{source}{replica}"]', "had not ended after 500ms"),
+        ('["sh", "-c", "touch {source}/x; echo {replica}"]', "changed /x in the source's dir"),
+        ('["sh", "-c", "touch {replica}x {source}y"]', "wrote outside of its directories"),
+        ('["sh", "-c", "mkfifo {replica}/x; echo {source}"]', "made /x, which is neither"),
+    ],
+)
+def test_a_command_that_fails_is_told_of(tmp_path: Path, words: str, said: str) -> None:
+    result = outcome(tmp_path, COMMAND.format(timeout="500ms", words=words))
+    assert result.verdict is Verdict.LIVENESS
+    assert said in result.reasons[0]
+
+
+def test_a_class_has_no_live_world(tmp_path: Path) -> None:
+    path = scene_file(tmp_path, PORT, class_with())
+    command = [sys.executable, "-m", "simulator.cli", "run", str(path), "--world", "live"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 64
+    assert "a candidate of kind 'port' runs in the simulated world only" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_copy_that_is_never_whole_counts(tmp_path: Path) -> None:
+    result = outcome(tmp_path, f'{PORT}\njudged_from = "synchronized"', class_with())
+    assert result.verdict is Verdict.LIVENESS
+    assert "had not converged" in result.reasons[0]

@@ -1,0 +1,80 @@
+"""A command in the live world: real programs, the real command, judged by the same rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from simulator.live.run import run_live
+from simulator.measures import RunResult, Verdict
+from simulator.report.record import result_text
+from tests.candidates.scenes import scene
+
+COPY = '["sh", "-c", "cp -a {source}/. {replica}/"]'
+RENEW = '["sh", "-c", "rm -rf {replica}/*; cp -a {source}/. {replica}/"]'
+
+
+def live(directory: Path, command: str, *overrides: str) -> RunResult:
+    candidate = f'kind = "command"\nevery = "100ms"\ncommand = {command}'
+    return run_live(scene(directory, candidate, "", *overrides))
+
+
+def test_a_copy_that_becomes_right_has_converged(tmp_path: Path) -> None:
+    result = live(tmp_path, RENEW, "duration=500ms", "settle=20s")
+    assert result.live is not None and result.live.converged_seconds is not None
+    assert result.operations > 20 and result.messages
+    assert not any("had not converged" in reason for reason in result.reasons)
+    assert set(result.not_judged) >= {"honest telemetry", "durable means durable"}
+    [last] = [c for c in result.checks if c.occasion == "end of run" and c.invariant == "prefix"]
+    assert last.holds and last.detail.startswith("the image is that after operation ")
+    result_text(result)
+
+
+def test_a_wrong_byte_is_a_breach_and_never_converges(tmp_path: Path) -> None:
+    wrong = COPY.replace("{replica}/", "{replica}/; echo x >> {replica}/priv1.edb")
+    result = live(tmp_path, wrong, "duration=500ms", "settle=2s")
+    assert result.verdict is Verdict.SAFETY
+    assert any("the image is none that the source ever had" in text for text in result.reasons)
+    assert any("had not converged" in text for text in result.reasons)
+    assert not any(str(tmp_path) in text for text in result.reasons)
+
+
+def test_a_kill_hits_the_command_and_is_judged(tmp_path: Path) -> None:
+    fault = 'faults=[{kind="process_crash", host="replica", at="300ms"}]'
+    slow = '["sh", "-c", "cp -a {source}/. {replica}/; sleep 0.3"]'
+    result = live(tmp_path, slow, fault, "duration=500ms", "settle=20s")
+    assert [(mark.kind, mark.where) for mark in result.faults] == [("process_crash", "replica")]
+    assert [loss.failure for loss in result.losses] == ["process_crash of replica"]
+    assert "process_crash of replica" in {check.occasion for check in result.checks}
+
+
+def test_a_command_that_fails_is_told_of(tmp_path: Path) -> None:
+    failing = '["sh", "-c", "echo no {source} >&2; exit 3", "{replica}"]'
+    result = live(tmp_path, failing, "duration=500ms", "settle=5s")
+    assert result.verdict is Verdict.LIVENESS
+    assert "ended with exit code 3; it said: no" in result.reasons[0]
+
+
+def test_faults_without_a_counterpart_are_named(tmp_path: Path) -> None:
+    fault = 'faults=[{kind="link_outage", at="100ms", duration="100ms"}]'
+    result = live(tmp_path, RENEW, fault, "duration=300ms", "settle=20s")
+    assert result.live is not None
+    assert any("link_outage at 0.1 s" in text for text in result.live.without_counterpart)
+
+
+@pytest.mark.parametrize("host", ["source", "replica"])
+def test_no_process_is_left(tmp_path: Path, host: str) -> None:
+    fault = f'faults=[{{kind="pause", host="{host}", at="100ms", duration="200ms"}}]'
+    marker = f"/tmp/candidate-{tmp_path.name}-{host}"
+    mine = COPY.replace("cp -a", f": {marker}; cp -a")
+    live(tmp_path, mine, fault, "duration=300ms", "settle=20s")
+    running = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (directory / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if marker.encode() in words:
+            running.append(words)
+    assert running == []
