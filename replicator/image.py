@@ -43,7 +43,6 @@ class ReplicaImage:
     runtime: for events.
     volume, root: where home is.
     safeguards: which rules apply.
-    barrier: takes a checkpoint; called on both sides of each change of names.
     """
 
     def __init__(
@@ -52,11 +51,9 @@ class ReplicaImage:
         volume: Volume,
         root: str,
         safeguards: Safeguards,
-        barrier: Callable[[], Awaitable[None]],
     ) -> None:
         self._runtime = runtime
         self._safeguards = safeguards
-        self._barrier = barrier
         self.home = HomeImage(volume, root, safeguards.stable_file_ids)
         self.epoch = 0
         self.history = b""
@@ -129,8 +126,17 @@ class ReplicaImage:
                 path=where,
             )
 
-    async def apply(self, operations: list[NumberedOperation], chain_after: bytes) -> None:
+    async def apply(
+        self,
+        operations: list[NumberedOperation],
+        chain_after: bytes,
+        barrier: Callable[[], Awaitable[None]],
+    ) -> None:
         """Carry out operations in order; what was applied before is skipped.
+
+        Arguments
+        ---------
+        barrier: takes a checkpoint; called on both sides of each change of names.
 
         Raises NoSpace between two operations, or in one that can be repeated.
         """
@@ -148,7 +154,7 @@ class ReplicaImage:
                     home.apply_content(operation)
                     self.applied, self.chain = sequence, chain
                 else:
-                    await self._apply_names(sequence, operation, chain)
+                    await self._apply_names(sequence, operation, chain, barrier)
                 size += operation.length + 1
         finally:
             self.unsaved_bytes += size
@@ -159,14 +165,20 @@ class ReplicaImage:
             self._freshen()
             self._check_repair()
 
-    async def _apply_names(self, sequence: int, operation: Operation, chain: bytes) -> None:
+    async def _apply_names(
+        self,
+        sequence: int,
+        operation: Operation,
+        chain: bytes,
+        barrier: Callable[[], Awaitable[None]],
+    ) -> None:
         """A barrier: nothing before it is redone after it, and the reverse."""
         if self._safeguards.barrier_at_names:
-            await self._barrier()
+            await barrier()
         self.home.apply_names(operation)
         self.applied, self.chain = sequence, chain
         if self._safeguards.barrier_at_names:
-            await self._barrier()
+            await barrier()
 
     # -- how old -------------------------------------------------------------------
 

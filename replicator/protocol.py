@@ -217,7 +217,7 @@ class Session:
     ProtocolViolation.
     """
 
-    __slots__ = ("role", "state")
+    __slots__ = ("peer", "role", "state")
 
     watch: ClassVar[Callable[[Transition], None] | None] = None
     """Told of each transition of every session of this process, if anybody measures coverage; it
@@ -225,11 +225,8 @@ class Session:
 
     def __init__(self, role: Role) -> None:
         self.role = role
+        self.peer = Role.REPLICA if role == Role.SOURCE else Role.SOURCE
         self.state = State.OPEN
-
-    @property
-    def peer(self) -> Role:
-        return Role.REPLICA if self.role == Role.SOURCE else Role.SOURCE
 
     def sent(self, frame_type: FrameType) -> None:
         self._move(self.role, frame_type)

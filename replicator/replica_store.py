@@ -91,7 +91,7 @@ class ReplicaStore:
         self.root = root
         self.options = options
         self.safeguards = safeguards
-        self.image = ReplicaImage(runtime, volume, root + "/image", safeguards, self.checkpoint)
+        self.image = ReplicaImage(runtime, volume, root + "/image", safeguards)
         self.staging_root = root + "/staging"
         self.promises = ReplicaJournal(journal_volume, journal_root, options)
         self.journal = self.promises.log
@@ -311,7 +311,7 @@ class ReplicaStore:
         self._refuse_when_promoted()
         if not self.safeguards.journal_before_apply:
             for batch in batches:
-                await self.image.apply(batch.operations, batch.header.chain_after)
+                await self.image.apply(batch.operations, batch.header.chain_after, self.checkpoint)
         await self.promises.volume.admit(sum(len(batch.payload) for batch in batches))
         for batch in batches:
             payload = memoryview(batch.payload)
@@ -503,7 +503,7 @@ class ReplicaStore:
         await self.volume.admit(header.raw_bytes)
         await self.image.home.trim()
         self.runtime.emit("activity", "apply")
-        await self.image.apply(batch.operations, header.chain_after)
+        await self.image.apply(batch.operations, header.chain_after, self.checkpoint)
         self.runtime.emit("activity", "")
 
     async def checkpoint(self) -> None:

@@ -369,3 +369,9 @@ def run_offline(
         return task.result()
     finally:
         world.close()
+        # Without these rings the copies are gone at once.  Else they would stay until garbage
+        # is looked for, which no run does before its end.
+        for disk in machine.disks.values():
+            disk.let_go()
+        world.machines.clear()
+        host._volumes.clear()

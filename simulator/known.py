@@ -44,7 +44,8 @@ class Remembered(Generic[K, V]):
 
     Arguments
     ---------
-    limit: of the sum of the weights; an entry heavier than that is not kept.
+    limit: of the sum of the weights; an entry heavier than that is not kept, and drives no other
+        out.
     """
 
     def __init__(self, limit: int) -> None:
@@ -72,6 +73,8 @@ class Remembered(Generic[K, V]):
         old = self._entries.pop(key, None)
         if old is not None:
             self.weight -= old[1]
+        if weight > self.limit:
+            return
         self._entries[key] = value, weight
         self.weight += weight
         while self.weight > self.limit:

@@ -141,6 +141,21 @@ class Namespace:
             raise NotFound("no such file or directory", path=path)
         return found
 
+    def find(self, path: str) -> Node | None:
+        """As :meth:`node`; None for no such name, also below what is no directory."""
+        parent, name = split(path)
+        directory = self._cache.get(parent)
+        if directory is not None and name and path[:1] == "/":
+            found = directory.entries.get(name)
+            if found is None:
+                check_names(path)
+            return found
+        try:
+            return self.node(path)
+        except StorageError:
+            check_names(path)
+            return None
+
     def directory(self, path: str) -> Directory:
         """The directory at ``path``; raises NotFound or StorageError."""
         cached = self._cache.get(path)
@@ -369,32 +384,39 @@ class Namespace:
 
     def fork(self) -> Namespace:
         """A copy of the tree over forks of its inodes (content is shared, not copied)."""
-        copies: dict[int, Node] = {}
-
-        def twin(node: Node) -> Node:
-            known = copies.get(id(node))
-            if known is not None:
-                return known
-            if isinstance(node, Inode):
-                made: Node = node.fork()
-            elif isinstance(node, Symlink):
-                made = node
-            else:
-                made = Directory(node.number, {}, node.attributes)
-            copies[id(node)] = made
-            if isinstance(node, Directory) and isinstance(made, Directory):
-                made.entries.update((name, twin(child)) for name, child in node.entries.items())
-            return made
-
+        twins = _Twins()
         fork = Namespace()
-        root = twin(self.root)
+        root = twins.of(self.root)
         assert isinstance(root, Directory)
         fork.root = root
         fork.next_number = self.next_number
         fork.changes = self.changes
         for change in self.log:
-            fork.log.append(_twin_change(change, twin))
+            fork.log.append(_twin_change(change, twins.of))
         return fork
+
+
+class _Twins:
+    """Each node's copy.  No nested function: one that calls itself would keep all of them."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, Node] = {}
+
+    def of(self, node: Node) -> Node:
+        known = self._made.get(id(node))
+        if known is not None:
+            return known
+        if isinstance(node, Inode):
+            made: Node = node.fork()
+        elif isinstance(node, Symlink):
+            made = node
+        else:
+            made = Directory(node.number, {}, node.attributes)
+        self._made[id(node)] = made
+        if isinstance(node, Directory) and isinstance(made, Directory):
+            of = self.of
+            made.entries.update({name: of(child) for name, child in node.entries.items()})
+        return made
 
 
 def _set_entry(directory: Directory, name: str, before: Node | None, after: Node | None) -> None:

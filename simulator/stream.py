@@ -170,6 +170,14 @@ class SimStream:
 
     async def receive_exactly(self, size_bytes: int) -> bytes:
         """Exactly so many bytes; cancelled half-way it leaves them to the next reader."""
+        if size_bytes and not self._inbox:
+            await self._readable()
+        if self._inbox and len(self._inbox[0]) == size_bytes:
+            # Just what was sent in one piece: the header of a frame, or a short payload.
+            whole = self._inbox.popleft()
+            self._inbox_bytes -= size_bytes
+            self._credit(size_bytes)
+            return whole if type(whole) is bytes else bytes(whole)
         pieces: list[Piece] = []
         missing = size_bytes
         try:
@@ -306,9 +314,10 @@ class SimStream:
 
     def _credit(self, size: int) -> None:
         """Give window back to the sender; word of it travels like all else on our line."""
-        prepaid = min(size, self._prepaid_bytes)
-        self._prepaid_bytes -= prepaid
-        size -= prepaid
+        if self._prepaid_bytes:
+            prepaid = min(size, self._prepaid_bytes)
+            self._prepaid_bytes -= prepaid
+            size -= prepaid
         if self._line.passable and not self._late_credit_bytes:
             self.peer._credited(size)
         else:

@@ -7,7 +7,7 @@ What they model is said there.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Final, cast
 
 from replicator.errors import NoSpace, NotFound, StorageError, SyncFailed
 from replicator.runtime import Completion, Crashed
@@ -15,7 +15,7 @@ from replicator.runtime.port import Buffer, Scan, Stat
 from simulator.blocks import BLOCK_BYTES
 from simulator.disk import Disk
 from simulator.inode import Inode, Pieces
-from simulator.namespace import Directory, Symlink, check_names, kind_of
+from simulator.namespace import Directory, Symlink, kind_of
 from simulator.shared_page import Holder, PageMemory, SimSharedPage
 
 
@@ -43,6 +43,10 @@ def _start(data: bytes | Pieces, length: int) -> bytes:
     return (data if isinstance(data, bytes) else b"".join(data))[:length]
 
 
+_CLOSED: Final = StorageError("the file is closed")
+"""Stands for the error of a closed handle, made when somebody uses it: hardly anybody does."""
+
+
 class SimFile:
     """An open file of a :class:`SimVolume`."""
 
@@ -64,6 +68,8 @@ class SimFile:
         if self._holder.dead:
             raise Crashed(f"{self.path}: the host is dead")
         if self._poison is not None:
+            if self._poison is _CLOSED:
+                self._poison = StorageError("the file is closed", path=self.path)
             raise self._poison
 
     def _room(self, blocks: int, offset: int) -> None:
@@ -224,7 +230,7 @@ class SimFile:
 
     def close(self) -> None:
         """Give the handle back; a second time does nothing."""
-        self._poison = StorageError("the file is closed", path=self.path)
+        self._poison = _CLOSED
         self.inode.closed(self, self._holder)
         self._disk.reclaim()
 
@@ -338,12 +344,7 @@ class SimVolume:
 
     def exists(self, path: str) -> bool:
         self._check()
-        try:
-            self.disk.names.node(path)
-        except StorageError:  # no such name, or a file where a directory should be
-            check_names(path)
-            return False
-        return True
+        return self.disk.names.find(path) is not None
 
     def free_bytes(self) -> int:
         self._check()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import sys
+import weakref
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 from replicator.batch import Compressor
 from replicator.compression import contexts, decompress
 from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
+from simulator.disk import Disk
 from simulator.exchange.small_store import SmallStore
 from simulator.fault_marks import Fault
 from simulator.host import Host
@@ -197,7 +201,11 @@ def test_remembers_no_more_than_its_limit() -> None:
     table.keep(2, "y", weight=1)
     assert table.get(2) == "y" and table.weight == 7
     table.keep(6, "z", weight=11)
-    assert table.get(6) is None and table.weight == 0
+    assert table.get(6) is None
+    assert len(table) == 3 and table.weight == 7, "one that is too heavy drives no other out"
+    table.keep(2, "z", weight=11)
+    assert table.get(2) is None, "the value before it is not the one that was kept last"
+    assert len(table) == 2 and table.weight == 6
 
 
 def test_images_count_by_their_messages() -> None:
@@ -223,6 +231,59 @@ def test_runs_share_the_pool_of_payloads() -> None:
     one, other = PayloadPool(0.25, 7), PayloadPool(0.25, 7)
     assert one._pool is other._pool
     assert one.take(1, 9_000) == other.take(1, 9_000) != PayloadPool(0.25, 8).take(1, 9_000)
+
+
+def test_a_run_leaves_the_collector_as_it_was() -> None:
+    prepared = prepare(SCENARIO)
+    for switch, collects in ((gc.disable, False), (gc.enable, True)):
+        switch()
+        try:
+            prepared.run(CRASH, 1)
+            assert gc.isenabled() is collects
+        finally:
+            gc.enable()
+
+
+def test_garbage_is_looked_for_when_a_run_is_gone() -> None:
+    """Before, also while its world is being let go, a collection would walk through the rest."""
+    in_a_run: list[bool] = []
+
+    def collecting(phase: str, _info: dict[str, int]) -> None:
+        frame: FrameType | None = sys._getframe()
+        codes = []
+        while frame is not None:
+            codes.append(frame.f_code)
+            frame = frame.f_back
+        in_a_run.append(phase == "start" and PreparedScenario.run.__code__ in codes)
+
+    prepared = prepare(SCENARIO)
+    gc.callbacks.append(collecting)
+    try:
+        prepared.run(CRASH, 1)
+        gc.collect()
+    finally:
+        gc.callbacks.remove(collecting)
+    assert in_a_run and not any(in_a_run)
+
+
+def test_the_copies_of_an_examination_are_gone_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No run looks for garbage before its end: what is left in a ring would pile up."""
+    copies: list[weakref.ref[Disk]] = []
+    fork = Disk.fork
+
+    def noted(disk: Disk, *arguments: Any) -> Disk:
+        made = fork(disk, *arguments)
+        copies.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(Disk, "fork", noted)
+    run = ScenarioRun(SCENARIO, 1)
+    gc.disable()
+    try:
+        run.run()
+        assert copies and all(copy() is None for copy in copies)
+    finally:
+        gc.enable()
 
 
 def test_runs_leave_nothing_behind() -> None:

@@ -345,9 +345,9 @@ class Kernel:
         self._ready.append(task)
         if not self._scheduled and not self._paused:
             self._scheduled = True
-            clock = self.clock
-            if self._busy_until_ns > clock.now():
-                clock.at(self._busy_until_ns, self._drain)
+            clock, busy_ns = self.clock, self._busy_until_ns
+            if busy_ns and busy_ns > clock.now():
+                clock.at(busy_ns, self._drain)
             else:
                 clock.soon(self._drain)
 
@@ -355,8 +355,9 @@ class Kernel:
         if self._paused or self._scheduled or self.dead or not self._ready:
             return
         self._scheduled = True
-        if self._busy_until_ns > self.clock.now():
-            self.clock.at(self._busy_until_ns, self._drain)
+        busy_ns = self._busy_until_ns
+        if busy_ns and busy_ns > self.clock.now():
+            self.clock.at(busy_ns, self._drain)
         else:
             self.clock.soon(self._drain)
 
@@ -364,7 +365,10 @@ class Kernel:
         ready = self._ready
         # What these steps wake is run at the next turn: nobody starves.
         turns = len(ready)
-        self._halt = self._paused or self.dead or self._busy_until_ns > self.clock.now()
+        busy_ns = self._busy_until_ns
+        if busy_ns and busy_ns <= self.clock.now():
+            busy_ns = self._busy_until_ns = 0  # it has passed: nobody need look at the clock
+        self._halt = busy_ns > 0 or self._paused or self.dead
         while turns and not self._halt:
             turns -= 1
             task = ready.popleft()

@@ -1,100 +1,94 @@
-"""A campaign: one scenario under many fault plans, on one core."""
+"""A campaign: one scenario under many fault plans, on one core and through its process pool."""
 
 from __future__ import annotations
 
 import gc
-import random
 import time
-from collections import Counter
 from pathlib import Path
-from types import FrameType
 
-from simulator.fault_marks import Fault
+import xxhash
+import zstandard
+
+from simulator.campaign.executors import processors
+from simulator.campaign.job import plan_number
+from simulator.measures import RunResult
+from simulator.payload import PayloadPool
+from simulator.plans.draw import space_of
+from simulator.plans.plan import FaultPlan
 from simulator.prepared import PreparedScenario, prepare
 from simulator.run import ScenarioRun
-from simulator.scenario import (
-    LinkBandwidth,
-    LinkOutage,
-    LinkReset,
-    Pause,
-    PowerLoss,
-    ProcessCrash,
-    Scenario,
-    load_scenario,
-)
-from tests.benchmarks.shares import Sampler
+from simulator.scenario import Scenario, load_scenario
+from tests.benchmarks.campaign_phases import PhaseSampler, shares
+from tests.benchmarks.campaign_pool import CAMPAIGN_SEED, run_campaign
 from tests.benchmarks.table import Table
 
 NAME = "campaign"
 SCENARIO = Path(__file__).resolve().parents[2] / "scenarios/campaign.toml"
 AIM_MS = 20
 """A hundred plans a second on two cores."""
-MS_NS = 1_000_000
+NO_FAULTS = FaultPlan(format=1, seed=1, faults=())
 _ALONE = 20
-"""Runs that are not prepared, for comparison."""
-Plan = tuple[Fault, ...]
-
-_PARTS = {
-    "the judge": ("simulator/oracle.py",),
-    "programs: the store and its load": (
-        "simulator/workload.py",
-        "exchange/load.py",
-        "exchange/small_store.py",
-    ),
-    "sender": ("replicator/source.py", "replicator/source_session.py"),
-    "replica": ("replicator/replica.py", "replicator/replica_store.py", "replica_session.py"),
-    "keeper of the history, recovery of the source": (
-        "replicator/history.py",
-        "replicator/capture_lock.py",
-    ),
-    "link": ("simulator/link.py", "simulator/stream.py", "simulator/network.py"),
-    "sampling": ("simulator/sampling.py",),
-    "making a world": ("simulator/scenario_world.py", "simulator/faults.py"),
-    "record": ("simulator/run_record.py", "simulator/objectives.py"),
-}
-"""Parts of a run, by who stands highest among the callers: disks, digests and records count for
-whoever uses them."""
+"""Runs that are not prepared, and rounds of the bare work, for comparison."""
+_BATCH_OPERATIONS = 2
+"""So many operations share a batch in this scenario, on the average."""
+_HASHES = 7
+"""Each byte is hashed at the least so often: twice for the image digests, five times in records."""
 
 
-class PartSampler(Sampler):
-    """Charges each sample to the part of a run in whose course it was taken."""
+class _Row:
+    """Measures one row: plans in this process, or a campaign with processes of its own."""
 
-    def _sample(self, _number: int, frame: FrameType | None) -> None:
-        outermost = "kernel, clock, rest"
-        while frame is not None:
-            for part, names in _PARTS.items():
-                if frame.f_code.co_filename.endswith(names):
-                    outermost = part
-            frame = frame.f_back
-        self.counts[outermost] += 1
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def alone(self, what: str, prepared: PreparedScenario, plans: list[FaultPlan]) -> float:
+        """Run plans in this process; returns milliseconds a plan."""
+        operations = 0
+        started = time.process_time()
+        for plan in plans:
+            operations += _run(prepared, plan).operations
+        seconds = time.process_time() - started
+        self._add(what, 1, len(plans), seconds, seconds, operations, _resident_mib())
+        return seconds / len(plans) * 1e3
+
+    def pool(self, what: str, scenario: Scenario, plans: int, workers: int) -> None:
+        """Run plans in as many processes."""
+        got = run_campaign(scenario, plans, workers)
+        self._add(
+            what,
+            workers,
+            got.plans,
+            got.processor_seconds,
+            got.seconds,
+            got.operations,
+            got.peak_mib,
+        )
+
+    def _add(
+        self,
+        what: str,
+        cores: int,
+        plans: int,
+        processor_seconds: float,
+        seconds: float,
+        operations: int,
+        mib: float,
+    ) -> None:
+        self._table.add(
+            what,
+            cores,
+            plans,
+            processor_seconds / plans * 1e3,
+            plans / seconds,
+            operations // plans,
+            processor_seconds / operations * 1e6,
+            mib,
+            AIM_MS,
+        )
 
 
-def drawn_plan(number: int, duration_ns: int) -> Plan:
-    """One to five faults in the course of a run, drawn by the plan's number."""
-    draw = random.Random(number)
-    plan: list[Fault] = []
-    for _fault in range(draw.randint(1, 5)):
-        kind = draw.choice([LinkOutage, LinkReset, LinkBandwidth, Pause, PowerLoss, ProcessCrash])
-        values = {
-            "at_ns": draw.randrange(duration_ns),
-            "host": draw.choice(["source", "replica"]),
-            "duration_ns": draw.randint(10, 900) * MS_NS,
-            "bits_per_second": 500_000,
-            "when": draw.choice([None, "apply", "checkpoint"]),
-        }
-        wanted = {name: values[name] for name in kind.model_fields if name in values}
-        name = kind.model_fields["kind"].annotation.__args__[0]  # type: ignore[union-attr]
-        plan.append(kind.model_construct(kind=name, **wanted))
-    return tuple(plan)
-
-
-def _seconds(prepared: PreparedScenario, plans: list[tuple[Plan, int]]) -> tuple[float, int]:
-    """Processor seconds of all plans, with their seeds, and the operations in them."""
-    operations = 0
-    started = time.process_time()
-    for plan, seed in plans:
-        operations += prepared.run(plan, seed).operations
-    return time.process_time() - started, operations
+def _run(prepared: PreparedScenario, plan: FaultPlan) -> RunResult:
+    return prepared.run(plan.faults, fault_seed=plan.seed)
 
 
 def _resident_mib() -> float:
@@ -109,65 +103,80 @@ def _scenario(duration: str) -> Scenario:
     return load_scenario(SCENARIO, [f"duration={duration}"])
 
 
+def _drawn(first: int, count: int, scenario: Scenario) -> list[FaultPlan]:
+    """The plans of the campaign with seed 1, by their numbers."""
+    space = space_of(scenario)
+    return [plan_number(CAMPAIGN_SEED, number, space) for number in range(first, first + count)]
+
+
 def table(quick: bool) -> Table:
     """The table."""
     result = Table(
-        "A campaign: one scenario under many fault plans, one core",
-        ["what", "plans", "ms a plan", "plans/s", "operations", "us each", "MiB more", "aim"],
+        "A campaign: one scenario under many fault plans",
+        [
+            *("what", "cores", "plans", "ms a plan", "plans/s"),
+            *("operations", "us each", "MiB a process", "aim"),
+        ],
     )
-
-    def add(what: str, prepared: PreparedScenario, plans: list[tuple[Plan, int]]) -> None:
-        before_mib = _resident_mib()
-        seconds, operations = _seconds(prepared, plans)
-        count = len(plans)
-        result.add(
-            what,
-            count,
-            seconds / count * 1e3,
-            count / seconds,
-            operations // count,
-            seconds / operations * 1e6,
-            _resident_mib() - before_mib,
-            AIM_MS,
-        )
-
-    usual = _scenario("4s")
-
-    def drawn(first: int, count: int, scenario: Scenario = usual) -> list[tuple[Plan, int]]:
-        return [(drawn_plan(n, scenario.duration_ns), 1) for n in range(first, first + count)]
-
+    row, usual = _Row(result), _scenario("4s")
     prepared = prepare(usual)
-    prepared.run((), 1)
-    rounds = 30 if quick else 100
-    add("no faults", prepared, [((), 1)] * rounds)
-    add("1 to 5 faults", prepared, drawn(0, rounds))
-    of_their_own = [(plan, seed) for seed, (plan, _one) in enumerate(drawn(0, rounds))]
-    add("1 to 5 faults, each with a seed of its own", prepared, of_their_own)
+    unfaulted = _run(prepared, NO_FAULTS)
+    rounds = 30 if quick else 150
+    row.alone("no faults", prepared, [NO_FAULTS] * rounds)
+    each_ms = row.alone("drawn plans", prepared, _drawn(0, rounds, usual))
     for duration in ("2s", "4s", "8s"):
         scenario = _scenario(duration)
-        add(f"1 to 5 faults, {duration}", prepare(scenario), drawn(0, rounds, scenario))
+        row.alone(f"drawn plans, {duration}", prepare(scenario), _drawn(0, rounds, scenario))
     first = 1_000
     for count in (50, 100, 200) if quick else (250, 500, 1_000):
-        add("1 to 5 faults, more plans", prepared, drawn(first, count))
+        row.alone("drawn plans, more of them", prepared, _drawn(first, count, usual))
         first += count
-    with PartSampler() as sampler:
-        _seconds(prepared, drawn(0, rounds))
+    for count in (100,) if quick else (500, 1_000, 2_000):
+        row.pool("a whole campaign", usual, count, processors())
+    with PhaseSampler() as sampler:
+        for plan in _drawn(0, rounds, usual):
+            _run(prepared, plan)
+    known = prepared.known
     result.notes = [
-        f"An unprepared run takes {_alone_ms(usual):.0f} ms with 1 to 5 faults.",
-        f"Where the time goes (1 to 5 faults): {_shares(sampler.counts)}.",
-        f"Remembered: {len(prepared._known.images):,} images.",
+        "ms and us: processor time. One core: plans/s by that, MiB resident after the row. A whole "
+        "campaign: plans/s by the wall clock; starting its workers included; MiB at the peak of "
+        "a worker.",
+        f"Phases of a drawn plan: {shares(sampler.phases, each_ms)}.",
+        f"Parts of it: {shares(sampler.counts, each_ms)}.",
+        f"Limit: to hash and compress what a run without faults writes takes "
+        f"{_limit_ms(unfaulted):.2f} ms.",
+        f"A run that is not prepared takes {_alone_ms(usual):.0f} ms.",
+        f"Remembered: {len(known.images):,} images with {known.images.weight:,} messages, "
+        f"{known.packs.weight / 1e6:.1f} MB of packed batches, {len(known.verdicts):,} verdicts.",
     ]
     return result
 
 
-def _alone_ms(scenario: Scenario) -> float:
+def _limit_ms(unfaulted: RunResult) -> float:
+    """Hashing and compressing alone, of as many operations of their mean size."""
+    size = unfaulted.captured_bytes // unfaulted.operations
+    pool = PayloadPool(0.5)
+    payloads = [pool.take(number, size) for number in range(unfaulted.operations)]
+    step = _BATCH_OPERATIONS
+    batches = [b"".join(payloads[at : at + step]) for at in range(0, len(payloads), step)]
+    pack, unpack = zstandard.ZstdCompressor(level=1), zstandard.ZstdDecompressor()
+
+    def work() -> None:
+        for payload in payloads:
+            for _ in range(_HASHES):
+                xxhash.xxh3_128_digest(payload)
+        for batch in batches:
+            unpack.decompress(pack.compress(batch))
+
     started = time.process_time()
-    for number in range(_ALONE):
-        plan = drawn_plan(number, scenario.duration_ns)
-        ScenarioRun(scenario.model_copy(update={"faults": plan}), 1).run()
+    for _ in range(_ALONE):
+        work()
     return (time.process_time() - started) / _ALONE * 1e3
 
 
-def _shares(counts: Counter[str]) -> str:
-    total = counts.total()
-    return ", ".join(f"{part} {count / total:.0%}" for part, count in counts.most_common())
+def _alone_ms(scenario: Scenario) -> float:
+    started = time.process_time()
+    for plan in _drawn(0, _ALONE, scenario):
+        changes = {"faults": plan.faults, "fault_seed": plan.seed}
+        ScenarioRun(scenario.model_copy(update=changes)).run()
+    return (time.process_time() - started) / _ALONE * 1e3

@@ -109,6 +109,60 @@ def test_a_reader_that_never_reads_holds_the_sender() -> None:
     assert len(sink.data) > 70_000_000, "and lets it go when it reads"
 
 
+def test_what_is_read_in_the_pieces_that_were_sent_makes_room_and_is_bytes() -> None:
+    wire = Wire(LinkModel(10e6, 0, tcp_window_bytes=65_536))
+    client, server = wire.pair()
+    frames = [(number.to_bytes(24, "big"), bytes(1 + number % 400)) for number in range(1_000)]
+
+    async def call() -> None:
+        for header, payload in frames:
+            await client.send(header, payload)
+
+    async def read() -> list[tuple[bytes, bytes]]:
+        return [
+            (await server.receive_exactly(24), await server.receive_exactly(len(payload)))
+            for _header, payload in frames
+        ]
+
+    wire.spawn("source", call())
+    task = wire.spawn("replica", read())
+    wire.run_to(10)
+    assert task.result() == frames
+    assert {type(piece) for frame in task.result() for piece in frame} == {bytes}
+    assert client._outstanding_bytes == 0
+
+
+def test_a_piece_that_was_put_back_makes_room_once() -> None:
+    wire = Wire(LinkModel(10e6, 0, tcp_window_bytes=65_536))
+    client, server = wire.pair()
+
+    async def read() -> bytes:
+        with pytest.raises(TimedOut):
+            async with deadline(SECOND_NS):
+                await server.receive_exactly(100)
+        return await server.receive_exactly(40)
+
+    wire.spawn("source", client.send(bytes(40)))
+    task = wire.spawn("replica", read())
+    wire.run_to(5)
+    assert task.result() == bytes(40)
+    assert (client._outstanding_bytes, server._prepaid_bytes) == (0, 0)
+
+
+def test_the_rest_of_a_piece_is_bytes_as_well() -> None:
+    wire = Wire(WAN)
+    client, server = wire.pair()
+
+    async def read() -> list[bytes]:
+        return [await server.receive_exactly(40), await server.receive_exactly(60)]
+
+    wire.spawn("source", client.send(bytes(100)))
+    task = wire.spawn("replica", read())
+    wire.run_to(5)
+    assert task.result() == [bytes(40), bytes(60)]
+    assert {type(piece) for piece in task.result()} == {bytes}
+
+
 def test_a_slow_reader_sets_the_pace() -> None:
     wire = Wire(LinkModel(100e6, 20 * MILLISECOND_NS, tcp_window_bytes=65_536))
     client, server = wire.pair()
