@@ -121,10 +121,6 @@ class Capture:
             )
         )
 
-    def rescan(self) -> None:
-        """Read the names anew: nobody followed them while no process ran."""
-        self.spool.catalogue = scan(self.volume, self.root, self.spool.catalogue)
-
     def stop(self, reason: str) -> None:
         """End the captured history: what follows is not in it."""
         if self.capturing:

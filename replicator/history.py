@@ -102,7 +102,6 @@ class HistoryKeeper:
                     capture.continue_epoch()
                     self._runtime.emit("continue", spool.epoch, spool.completed)
                     return
-            capture.rescan()
         await self._begin_epoch(self._highest, reason)
 
     async def _roll_forward(self, unfinished: Operation | None) -> str:

@@ -17,7 +17,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from replicator.errors import DamagedLog, NotFound, StorageError
+from replicator.errors import DamagedLog, NoSpace, NotFound, StorageError
 from replicator.log_recovery import LogRecovery, set_aside
 from replicator.records import (
     EMPTY_CHAIN,
@@ -163,7 +163,7 @@ class SegmentedLog:
         prefix: bytes,
         payload: Buffer = b"",
     ) -> None:
-        """Append one chained record.  Raises LogFull.
+        """Append one chained record.  Raises LogFull, and NoSpace when the volume is full.
 
         Plain calls only.  ``sequence`` must not go down.
         """
@@ -180,7 +180,12 @@ class SegmentedLog:
             else (segment.file.write_at(offset, head))
         )
         if written != size:
-            raise LogFull
+            # Within the limit, and within what was reserved once: a power loss took that back.
+            raise NoSpace(
+                f"only {written} of {size} bytes of a record could be written",
+                path=segment.path,
+                offset=offset,
+            )
         segment.end = offset + size
         self.appended_bytes += size
         self.chain = checksum

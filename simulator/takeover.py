@@ -8,14 +8,19 @@ the recovery point is taken here, too.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
-from replicator.errors import ReplicatorError, SyncFailed
+from replicator.errors import NoSpace, ReplicatorError, SyncFailed
 from replicator.failover import FailoverOptions, FailoverProgress, FailoverReport
 from replicator.runtime import Task, sleep_ns
+from simulator.exchange.ledger import LedgerVerdict
 from simulator.host import Host
 from simulator.judgement import SECOND_NS, Claim
 from simulator.measures import LOSS_OF_SOURCE, RecoveryTime
 from simulator.scenario_world import ScenarioWorld
+
+MOUNT_AGAIN_NS: Final = SECOND_NS
+"""So long somebody waits who cannot mount a store for want of room, before he tries again."""
 
 
 class Takeover:
@@ -101,13 +106,22 @@ class Takeover:
                 recovered, disk, self.at_loss, host.now_ns(), self._circumstances
             )
             self.taken_over = claim
-        mounted = await oracle.mount(host, claim, recovered.root, scratch=False)
+        mounted = await self._mounted(host, claim, recovered.root)
         if mounted is not None:
             wait_ns = self._built.scenario.failover.mount_per_log_ns
             root = recovered.root or system.home.root
             await sleep_ns(wait_ns * self._logs_to_replay(host, root))
         oracle.note_mounted(mounted, "failover", host.now_ns(), self._circumstances(claim))
         oracle.final_loss(claim, mounted, LOSS_OF_SOURCE, self.lost_at_ns)
+
+    async def _mounted(self, host: Host, claim: Claim, root: str) -> LedgerVerdict | None:
+        """Open the store, again and again while the volume has no room for its recovery."""
+        while True:
+            try:
+                return await self._built.oracle.mount(host, claim, root, scratch=False)
+            except NoSpace as full:
+                host.emit("stalled", full.advice)
+                await sleep_ns(MOUNT_AGAIN_NS)
 
     def _logs_to_replay(self, host: Host, root: str) -> int:
         """Log generations in the image: the most that a mount has to replay."""

@@ -122,13 +122,13 @@ def test_keys_of_a_fault_that_do_not_fit_are_refused(world: ReplicationWorld) ->
 
 
 def test_a_mutant_is_gone_with_its_world() -> None:
-    whole = Capture.rescan
-    with ReplicationWorld(mutant="names_rescanned"):
-        assert Capture.rescan is not whole
-    assert Capture.rescan is whole
+    whole = Capture._image_now
+    with ReplicationWorld(mutant="names_read_anew"):
+        assert Capture._image_now is not whole
+    assert Capture._image_now is whole
     with pytest.raises(BadInput, match="no mutant"):
         ReplicationWorld(mutant="nobody")
-    assert mutant_named("names_rescanned").patches
+    assert mutant_named("names_read_anew").patches
 
 
 def test_what_is_broken_is_told_with_its_instant() -> None:
