@@ -14,10 +14,17 @@ from typing import Final
 
 from replicator.command_line import release_name
 from replicator.toml_writer import toml_text
-from simulator.campaign.job import FAILING, PlanOutcome, Space, must_recover, run_plan
+from simulator.campaign.job import (
+    FAILING,
+    NOT_REPEATABLE,
+    PlanOutcome,
+    Space,
+    must_recover,
+    run_plan,
+)
 from simulator.mutants import mutated
 from simulator.plans.budget import excesses
-from simulator.plans.plan import FaultPlan, parse_plan, planned
+from simulator.plans.plan import FaultPlan, parse_plan, planned, wrong_with
 from simulator.plans.shrink import Shrinker
 from simulator.prepared import prepare
 from simulator.report.output import write_atomically
@@ -41,9 +48,12 @@ from simulator.scenario import load_scenario
 
 
 def test_{name}() -> None:
-    result = run_scenario(load_scenario(Path(__file__).parent / "{file}"))
-    assert result.verdict.value not in {failing}, result.reasons
+    {body}
 '''
+_BODY = """result = run_scenario(load_scenario(Path(__file__).parent / "{file}"))
+    assert result.verdict.value not in {failing}, result.reasons"""
+_TWICE = """scenario = load_scenario(Path(__file__).parent / "{file}")
+    assert run_scenario(scenario).trace_hash == run_scenario(scenario).trace_hash"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +98,23 @@ def shrink_failure(
     with mutated(mutant) as safeguards:
 
         def outcome_of(plan: FaultPlan) -> PlanOutcome:
-            return run_plan(prepared, plan, failure.number, False, safeguards, strict)
+            # One that is not the same twice is not so when it is run once, either.
+            return run_plan(prepared, plan, failure.number, failure.repeated, safeguards, strict)
 
         def fails(plan: FaultPlan) -> bool:
-            if budget is not None and any(True for _ in excesses(plan.faults, budget)):
+            if wrong_with(plan, scenario):
+                return False  # nobody could load it
+            if budget is not None and any(excesses(plan.faults, budget)):
                 return False
             outcome = outcome_of(plan)
             return outcome.failed and signature(outcome) == wanted
 
         shrinker = Shrinker(fails, space.grid_ns)
         plan = shrinker.shrink(parse_plan(failure.plan, scenario))
-        return plan, outcome_of(plan), shrinker.runs
+        outcome = outcome_of(plan)
+        if signature(outcome) != wanted:
+            outcome = failure  # it comes and goes: what was found is what is told
+        return plan, outcome, shrinker.runs
 
 
 def save_failure(
@@ -134,8 +150,12 @@ def save_failure(
     write_atomically(scenario_path, toml_text(saved), "--failures")
     title = f"{kind}: {words or 'plan'} ({len(plan.faults)} faults)".replace("\\", "/")
     failing = sorted({*(each.value for each in FAILING), outcome.verdict.value})
+    body = _TWICE if outcome.reasons[:1] and NOT_REPEATABLE in outcome.reasons[0] else _BODY
     text = _TEST.format(
-        title=title.replace('"', "'"), name=name, file=scenario_path.name, failing=failing
+        title=title.replace('"', "'"),
+        name=name,
+        file=scenario_path.name,
+        body=body.format(file=scenario_path.name, failing=failing),
     )
     write_atomically(test_path, text, "--failures")
     with mutated(mutant) as safeguards:

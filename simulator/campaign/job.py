@@ -100,7 +100,7 @@ class PlanOutcome:
 
 
 FAILING: Final = frozenset({Verdict.SAFETY, Verdict.LIVENESS, Verdict.OBJECTIVE})
-"""A run that ends by an error of its own has to be looked at as well, whatever it proves."""
+"""A run that proves nothing has to be looked at as well: it ended by an error, or in mid-air."""
 
 
 def must_recover(space: Space) -> bool:
@@ -224,7 +224,8 @@ def _outcome(
     waited = [r for r in result.reasons if any(words in r for words in NEVER_HAPPENED)]
     reasons = tuple(reason for reason in result.reasons if reason not in waited)
     verdict = result.verdict if reasons else Verdict.PASS
-    failed = verdict in FAILING or (strict and verdict is Verdict.UNRECOVERABLE)
+    failed = verdict in {*FAILING, Verdict.INCONCLUSIVE}
+    failed |= strict and verdict is Verdict.UNRECOVERABLE
     worst = result.worst_loss
     return PlanOutcome(
         number=number,

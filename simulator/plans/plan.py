@@ -71,14 +71,21 @@ def read_plan(content: bytes | str, scenario: Scenario, origin: str) -> tuple[Fa
     """As :func:`parse_plan`, and where each of its values stands."""
 
     def against_the_scenario(plan: FaultPlan) -> Iterator[Remark]:
-        for remark in contradictions(planned(scenario, plan)):
-            if any(path[:1] == ("faults",) for path in remark.keys):
-                yield remark
+        yield from wrong_with(plan, scenario)
         if plan.budget is not None:
             yield from remarks(plan.faults, plan.budget)
 
     kind = JsonReading if looks_like_json(content) else Reading
     return kind(content, origin, GRAMMAR).validate(FaultPlan, against_the_scenario)
+
+
+def wrong_with(plan: FaultPlan, scenario: Scenario) -> list[Remark]:
+    """What of a plan contradicts itself or the scenario; empty when it can be run."""
+    return [
+        remark
+        for remark in contradictions(planned(scenario, plan))
+        if any(path[:1] == ("faults",) for path in remark.keys)
+    ]
 
 
 def plan_json(plan: FaultPlan) -> str:

@@ -22,13 +22,12 @@ from replicator.errors import BadInput, ReplicatorError
 from replicator.toml_writer import toml_document, toml_text
 from simulator.mutants import mutated
 from simulator.plans.draw import space_of
-from simulator.plans.plan import FaultPlan, planned
+from simulator.plans.plan import FaultPlan, planned, wrong_with
 from simulator.plans.shrink import Shrinker
 from simulator.report.output import directory_for, write_atomically
 from simulator.scenario import Scenario
 from simulator.scenario_model import Recorded
 from simulator.testing.command_lines import line, python, seen_from_here, shown
-from simulator.testing.fault_documents import wrong_with
 from simulator.testing.planned_run import PlannedRun
 from simulator.testing.plugin import FIXTURE, REPLAY
 from simulator.testing.reach_report import PROPERTY, function_id

@@ -15,9 +15,8 @@ from pydantic import ValidationError
 from replicator.errors import BadInput
 from replicator.toml_errors import Places, Remark, explain
 from replicator.toml_keys import Table
-from simulator.plans.plan import GRAMMAR, PLAN_FORMAT, BadPlan, FaultPlan, planned
+from simulator.plans.plan import GRAMMAR, PLAN_FORMAT, BadPlan, FaultPlan, wrong_with
 from simulator.scenario import Fault, Scenario
-from simulator.scenario_checks import contradictions
 
 Document = Mapping[str, Any]
 """One fault as ``{"kind": "link_outage", "at": "2s", "duration": "500ms"}``."""
@@ -97,12 +96,3 @@ def plan_from(
     found = [places.error(remark) for remark in remarks]
     # There is no file to have lines: whoever asked knows the place.
     raise BadPlan([BadInput(each.message, remedy=each.remedy) for each in found])
-
-
-def wrong_with(plan: FaultPlan, scenario: Scenario) -> list[Remark]:
-    """What of a plan contradicts itself or the scenario; empty when it can be run."""
-    return [
-        remark
-        for remark in contradictions(planned(scenario, plan))
-        if any(path[:1] == ("faults",) for path in remark.keys)
-    ]

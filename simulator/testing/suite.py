@@ -14,10 +14,10 @@ from typing import Any, Final
 from replicator import units
 from replicator.errors import BadInput
 from simulator.measures import Verdict
-from simulator.plans.plan import FaultPlan, load_plan, plan_of
+from simulator.plans.plan import FaultPlan, load_plan, plan_of, wrong_with
 from simulator.scenario import Scenario, load_scenario
 from simulator.testing.drawing import Wishes, draw_wished
-from simulator.testing.fault_documents import known_kind, plan_from, wrong_with
+from simulator.testing.fault_documents import known_kind, plan_from
 
 DEFAULT_PLANS: Final = 20
 MOST_PLANS: Final = 100_000

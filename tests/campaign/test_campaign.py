@@ -285,6 +285,15 @@ def test_a_share_of_the_plans_is_run_twice(tmp_path: Path, monkeypatch: pytest.M
     [one, *_] = run_batch(BatchJob(KEY.scenario_text, 7, KEY.space, 0, 3, 3))
     assert one.verdict is Verdict.SAFETY
     assert "another trace" in one.reasons[0]
+    saved = save_failure(SHORT, one, KEY.space, tmp_path)
+    recorded = load_scenario(saved.scenario_path).recorded
+    assert recorded is not None and recorded.verdict == "safety"
+    assert saved.test_path is not None
+    space: dict[str, Any] = {"__file__": str(saved.test_path)}
+    exec(compile(saved.test_path.read_text(), "saved", "exec"), space)
+    [test] = [value for name, value in space.items() if name.startswith("test_")]
+    with pytest.raises(AssertionError):
+        test()
 
 
 def test_the_summary_tells_what_the_rows_say(tmp_path: Path) -> None:

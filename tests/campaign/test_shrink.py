@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from unittest import mock
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.campaign.failures import distinct, signature
+from simulator.campaign.failures import distinct, shrink_failure, signature
 from simulator.campaign.job import PlanOutcome, run_plan
 from simulator.measures import Verdict
 from simulator.mutants import mutated
 from simulator.plans.draw import PlanSpace, draw_plan, without
-from simulator.plans.plan import FaultPlan
+from simulator.plans.plan import FaultPlan, parse_plan, plan_text
 from simulator.plans.shrink import Shrinker
 from simulator.prepared import prepare
 from tests.campaign.test_plans import SCENARIO, SPACE
@@ -105,3 +108,26 @@ def made(number: int, reason: str, verdict: Verdict = Verdict.SAFETY) -> PlanOut
 def test_failures_that_differ_by_figures_only_are_one(one: str, other: str, same: bool) -> None:
     assert (signature(made(1, one)) == signature(made(2, other))) == same
     assert len(distinct([made(1, one), made(2, other)])) == 2 - same
+
+
+def test_what_is_shrunk_can_be_loaded() -> None:
+    """A replica that is restored from a copy made before it was there is no plan."""
+    text = plan_text(
+        FaultPlan.model_validate(
+            {
+                "format": 1,
+                "seed": 1,
+                "faults": [{"kind": "replica_restored", "at": "3s", "age": "2s"}],
+            }
+        )
+    )
+    failure = replace(made(0, "prefix is broken at 3.0 s: x"), plan=text)
+    passed = made(0, "", Verdict.PASS)
+    fails = mock.patch(
+        "simulator.campaign.failures.run_plan",
+        lambda _scenario, plan, *_: failure if plan.faults else passed,
+    )
+    with fails:
+        plan, outcome, _runs = shrink_failure(SCENARIO, failure, SPACE)
+    assert parse_plan(plan_text(plan), SCENARIO) == plan
+    assert outcome is failure and plan.faults[0].at_ns < 3_000_000_000
