@@ -117,7 +117,7 @@ def test_what_is_shrunk_can_be_loaded() -> None:
             {
                 "format": 1,
                 "seed": 1,
-                "faults": [{"kind": "replica_restored", "at": "3s", "age": "2s"}],
+                "faults": [{"kind": "replica_restored", "at": "3s", "age": "1s"}],
             }
         )
     )

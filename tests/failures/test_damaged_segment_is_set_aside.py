@@ -159,7 +159,8 @@ def test_a_second_damage_of_the_same_segment_does_not_overwrite_the_first() -> N
     disk = world.disk(REPLICA)
     seen: list[dict[str, bytes]] = []
     for turn in range(3):
-        before = strike(world, flip(-2 if turn else 1, 2))
+        before = strike(world, flip((1, -2, -1)[turn], 2))
+        assert len(world.said("damage", REPLICA)) == turn + 1, "it was not noticed"
         place = refused_place(world)
         assert_kept(disk, before, place)
         seen.append(files_below(disk, DAMAGED))

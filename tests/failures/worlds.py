@@ -170,7 +170,7 @@ class FailureWorld:
         )
         self.system = ByteLevelSystem(self.world, self.programs, options, 10 * SECOND)
         self.oracle = Oracle(
-            self.system.truth, self.programs, self.system.open_store, "data", IMAGE
+            self.system.truth, self.programs, self.system.recover, self.system.home
         )
         self.events: list[Event] = []
         self.failures: list[str] = []
