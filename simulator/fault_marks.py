@@ -86,6 +86,8 @@ class FaultMarks:
         self._struck = struck
         self._marks: list[Mark] = []
         self._open = 0
+        self._ahead: list[Fault] = []
+        """Those whose time has not come."""
         self._until_back: dict[str, list[Mark]] = {}
         """By host: the marks that end when its software is back."""
         self._turns: dict[str, int] = {}
@@ -119,11 +121,19 @@ class FaultMarks:
 
         def due(fault: Fault) -> None:
             self._open -= 1
+            self._ahead.remove(fault)
             begin(fault)
 
+        self._ahead += faults
         for fault in faults:
             self._open += 1
             self._timeline.at(fault.at_ns, lambda fault=fault: due(fault))  # type: ignore[misc]
+
+    def over(self) -> None:
+        """The run has ended: what has its time ahead never happens."""
+        for fault in self._ahead:
+            self.impossible(fault, "the run was over before")
+        self._ahead.clear()
 
     # -- what happens to one -------------------------------------------------------------
 

@@ -108,6 +108,10 @@ class FaultInjector:
         ]
         return self._marks.never_happened + waiting
 
+    def over(self) -> None:
+        """The run has ended: what has its time ahead never happens."""
+        self._marks.over()
+
     @property
     def rotten_journal(self) -> list[tuple[str, int]]:
         """Paths and offsets of bits flipped in the journal that no recovery has met yet."""

@@ -5,15 +5,40 @@ next start.  So an end that a fault of the same machine explains is no defect, i
 start lasts.  One that nothing explains, or that comes again, leaves the set unprotected
 until somebody acts: a breach of liveness.  Programs that end for want of room are not the
 replicator: while somebody else fills a volume of their machine they may do so each time.
+
+Which faults explain an end, and for how long: :data:`EXPLAINS`.  A crash, a slow processor or a
+clock that jumps explain none: they are what it must be able to take.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import Final
 
 from simulator.measures import FaultMark, Verdict
 
 SECOND_NS = 1_000_000_000
+AFTERWARDS_SECONDS = 10.0
+"""So long after a fault of storage is over a process may still end by what it left."""
+
+
+class Lasting(Enum):
+    """How long a fault explains that a process ends."""
+
+    WHILE_IT_LASTS = "while it lasts, and shortly afterwards"
+    FOR_EVER = "for ever: what it has damaged is found when it is read"
+
+
+EXPLAINS: Final = {
+    "sync_failure": Lasting.FOR_EVER,
+    "disk_full": Lasting.WHILE_IT_LASTS,
+    "disk_stall": Lasting.WHILE_IT_LASTS,
+    "lost_flush": Lasting.FOR_EVER,
+    "bit_rot": Lasting.FOR_EVER,
+    "misdirected_write": Lasting.FOR_EVER,
+}
+"""Kinds of faults that the software of a machine may end by."""
 PROGRAMS = "programs"
 """The process of what writes at the source."""
 
@@ -51,7 +76,7 @@ class Restarts:
         if again or for_good:
             self.given_up = True
             reason = "a second time" if again else "for good"
-        elif any(fault.where == machine for fault in self._faults()):
+        elif any(self._explains(fault, machine, now_ns / SECOND_NS) for fault in self._faults()):
             return True
         else:
             reason = "and no fault explains it"
@@ -60,6 +85,14 @@ class Restarts:
             (Verdict.LIVENESS, f"the {process} ended by itself {at}, {reason}: {why}")
         )
         return not self.given_up
+
+    @staticmethod
+    def _explains(fault: FaultMark, machine: str, now_seconds: float) -> bool:
+        """Whether a process of the machine may have to end by a fault."""
+        if fault.where != machine or fault.kind not in EXPLAINS:
+            return False
+        lasts = EXPLAINS[fault.kind] is Lasting.FOR_EVER or fault.end_seconds is None
+        return lasts or now_seconds <= (fault.end_seconds or 0) + AFTERWARDS_SECONDS
 
     def _is_full(self, machine: str, now_seconds: float) -> bool:
         return any(

@@ -386,6 +386,8 @@ class ScenarioRun:
         found = [(Verdict.SAFETY, defect) for defect in self._defects]
         found += [(Verdict.UNRECOVERABLE, lost) for lost in self._by_design]
         found += self.restarts.found
+        if not (self._defects or self.restarts.given_up):
+            self.faults.over()
         found += [(Verdict.INCONCLUSIVE, text) for text in self.faults.never_happened]
         if self._defects or self.restarts.given_up:
             return found  # the run was stopped: how it would have ended is not known

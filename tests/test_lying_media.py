@@ -35,6 +35,14 @@ def test_lost_flushes_do_nothing_while_the_power_stays(host: str) -> None:
     assert mark.note.endswith(" syncs") and int(mark.note.split()[0]) > 20
 
 
+def test_programs_that_end_while_their_disk_lies_end_in_order() -> None:
+    """A sync that returns at once is no reason to dismount a store that is being mounted."""
+    result = run(
+        fault("lost_flush", 60, SOURCE, duration="20s") + fault("process_crash", 59.9, SOURCE)  # type: ignore[arg-type]
+    )
+    assert result.verdict is Verdict.PASS, result.reasons
+
+
 @pytest.mark.parametrize("survive", ["none", "seeded"])
 def test_what_lost_flushes_had_promised_is_named_and_repaired(survive: str) -> None:
     result, events = run_with_events(

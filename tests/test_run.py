@@ -56,6 +56,12 @@ kind = "process_crash"
 host = "replica"
 at = "20s"
 """
+SYNC_FAILS = """
+[[faults]]
+kind = "sync_failure"
+host = "replica"
+at = "5s"
+"""
 LOSS = """
 [[faults]]
 kind = "loss"
@@ -351,17 +357,26 @@ def test_a_replicator_that_gives_up_again_and_again_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gives_up(monkeypatch, FAILED, 100)
-    result = run(BASE + CRASH.replace("20s", "5s"), "replica.restart=2s")
+    result = run(BASE + SYNC_FAILS, "replica.restart=2s")
     assert result.verdict is Verdict.LIVENESS
     assert ["a second time" in reason for reason in result.reasons] == [True]
 
 
-def test_a_replicator_that_ends_after_a_fault_is_started_again(
+def test_a_replicator_that_ends_by_its_storage_is_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gives_up(monkeypatch, FAILED, 1)
+    result = run(BASE + SYNC_FAILS, "replica.restart=2s")
+    assert result.verdict is Verdict.PASS, result.reasons
+
+
+def test_a_fault_that_does_no_harm_to_storage_explains_no_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gives_up(monkeypatch, FAILED, 1)
     result = run(BASE + CRASH.replace("20s", "5s"), "replica.restart=2s")
-    assert result.verdict is Verdict.PASS, result.reasons
+    assert result.verdict is Verdict.LIVENESS
+    assert "no fault explains it" in result.reasons[0]
 
 
 def test_bad_input_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

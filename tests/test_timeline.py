@@ -195,8 +195,11 @@ def test_faults_leave_their_traces(hurt: tuple[RunResult, Timeline]) -> None:
 
 def test_syncs_that_a_power_loss_cuts_off_do_not_count() -> None:
     """What was never synced is said at the power loss, and who was cut off in a sync."""
-    text = SMALL + '[[faults]]\nkind = "power_loss"\nhost = "replica"\nat = "390107us"\n'
     off = replace(ALL_SAFEGUARDS, sync_before_acknowledge=False)
+    _result, whole = record_timeline(parse_scenario(SMALL), safeguards=off)
+    sync = [s for s in whole.events("replica", "data: image: syncs") if s.end_ns > s.start_ns][-1]
+    within_ns = (sync.start_ns + sync.end_ns) // 2
+    text = f'{SMALL}[[faults]]\nkind = "power_loss"\nhost = "replica"\nat = "{within_ns}ns"\n'
     _result, timeline = record_timeline(parse_scenario(text), safeguards=off)
     assert timeline.safeguards_off == ["sync before acknowledge"] == switched_off(off)
     lost_power = events(timeline, "replica", "power")[0]
