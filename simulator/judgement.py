@@ -101,7 +101,8 @@ def durable_check(claim: Claim, durable: Mapping[int, int]) -> Found | None:
         return False, f"epoch {newest} was acknowledged, epoch {claim.epoch} is there"
     if floor is None:
         return None
-    found = f"operation {floor} was acknowledged, {claim.operation} is there"
+    promised = f"operation {floor} of epoch {claim.epoch}"
+    found = f"{promised} was acknowledged, {claim.operation} is there"
     return claim.operation >= floor, found
 
 

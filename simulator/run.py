@@ -15,6 +15,7 @@ from functools import partial
 from replicator.errors import BadInput, ReplicatorError
 from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
 from replicator.source import SourceState
+from simulator.bounds import BoundsWatch
 from simulator.circumstances import CircumstanceFinder
 from simulator.expectations import (
     DURABLE,
@@ -90,6 +91,15 @@ class ScenarioRun:
         self.restarts = Restarts(self.faults.marks)
         self._programs_done = False
         self._circumstances = CircumstanceFinder(self.system, self.faults)
+        self._bounds: BoundsWatch | None = None
+        """None for a system that keeps neither spool nor journal in the places of ours."""
+        if scenario.candidate is None:
+            self._bounds = BoundsWatch(
+                self.system.source_machine,
+                self.system.replica_machine,
+                scenario.protection.spool_limit_bytes,
+                scenario.protection.journal_limit_bytes,
+            )
         self._takeover: Takeover | None = None
         """Since the source is lost."""
         self._told_of_the_past = False
@@ -299,6 +309,8 @@ class ScenarioRun:
             while not self._over() and clock.now() < limit_ns:
                 clock.run_until(min(limit_ns, clock.now() + scenario.sample_ns))
                 self.sampler.sample(self._lost_at_ns)
+                if self._bounds is not None:
+                    self._bounds.look()
                 if clock.now() >= next_examination_ns and self._takeover is None:
                     next_examination_ns += examine_ns
                     self._examine("in the course of the run")
@@ -354,6 +366,8 @@ class ScenarioRun:
             self._examine("end of run", final=True)
         elif takeover.taken_over is not None:
             self._last_prefix = (takeover.taken_over.epoch, takeover.taken_over.operation)
+        if self._bounds is not None:
+            self.oracle.checks.append(self._bounds.check(self.world.clock.now() / SECOND_NS))
         ledger = self.workload.ledger
         observed = Observed(
             losses=self.oracle.losses,

@@ -103,7 +103,23 @@ def _directory_not_synced(original: Any) -> Any:
     return sync
 
 
+def _without_limit(original: Any) -> Any:
+    def roll(self: SegmentedLog, *arguments: Any) -> Any:
+        limit, self.limit_bytes = self.limit_bytes, 1 << 40
+        try:
+            return original(self, *arguments)
+        finally:
+            self.limit_bytes = limit
+
+    return roll
+
+
 LOG_MUTANTS: Final = (
+    Mutant(
+        "limits_kept",
+        "spool and journal grow beyond their limits",
+        ((SegmentedLog, "roll", _without_limit),),
+    ),
     Mutant(
         "journal_freed_by_checkpoint",
         "a segment is freed that recovery still needs",

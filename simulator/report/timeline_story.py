@@ -19,7 +19,7 @@ from simulator.report.words import VERDICT_TITLE, spoken
 from simulator.timeline import Event, Outcome, Timeline
 from simulator.timeline_disks import unsynced_at
 
-_PROMISED: Final = re.compile(r"operation (\d+) was acknowledged, (\d+) is there")
+_PROMISED: Final = re.compile(r"operation (\d+) of epoch (\d+) was acknowledged, (\d+) is there")
 _CLAIMED: Final = re.compile(r"(?:replica claims|is not that after) operation (\d+) of epoch (\d+)")
 _MIXED: Final = re.compile(
     r"(?P<newer>\S+) (?:has|is there|is gone)[^;]*? operation (?P<new>\d+)"
@@ -72,8 +72,8 @@ class Story:
 def concerned_by(check: Check) -> Concerned | None:
     """Which operations a broken check is about, if it says so."""
     if found := _PROMISED.search(check.detail):
-        promised, there = int(found[1]), int(found[2])
-        return Concerned(there + 1, promised, 0)
+        promised, epoch, there = int(found[1]), int(found[2]), int(found[3])
+        return Concerned(there + 1, promised, epoch)
     if found := _MIXED.search(check.detail):
         return Concerned(int(found["lack"]), int(found["lack"]), int(found["epoch"] or 1))
     if found := _CLAIMED.search(check.detail):
@@ -298,9 +298,9 @@ def _arrivals(timeline: Timeline, path: str, at_ns: int) -> Iterator[Step]:
 def _promise(timeline: Timeline, concerned: Concerned, at_ns: int) -> Iterator[Step]:
     """How a promise came about that was not kept."""
     acknowledged = [e for e in timeline.events("source", "acknowledged") if e.start_ns <= at_ns]
-    told = next((e for e in acknowledged if e.first == concerned.last), None)
-    epoch = 0 if told is None else told.epoch
-    concerned = Concerned(concerned.first, concerned.last, epoch)
+    told = next(
+        (e for e in acknowledged if (e.epoch, e.first) == (concerned.epoch, concerned.last)), None
+    )
     yield from _captured(timeline, concerned, at_ns)
     if told is None:
         return

@@ -270,7 +270,7 @@ def test_which_operations_a_breach_is_about_is_read_in_its_own_words():
     holds, detail = durable_check(Claim(2, 43, 0), {2: 57})
     assert not holds
     assert concerned_by(Check("durable means durable", 1.0, "", holds, detail)) == Concerned(
-        44, 57, 0
+        44, 57, 2
     )
     for elsewhere in ([], [12]):
         holds, detail = prefix_check(Claim(2, 43, 7), NoTruth(elsewhere))
@@ -317,9 +317,12 @@ def test_with_all_safeguards_the_journal_was_synced_before_each_promise(hurt):
         timeline.end_ns / 1e9,
         "end of run",
         False,
-        f"operation {last} was acknowledged, {last - 1} is there",
+        f"operation {last} of epoch 1 was acknowledged, {last - 1} is there",
     )
     accused = replace(result, checks=[*result.checks, lie])
+    other = replace(lie, detail=lie.detail.replace("epoch 1", "epoch 2"))
+    elsewhere = replace(result, checks=[*result.checks, other])
+    assert not any("was synced" in step.text for step in tell(timeline, elsewhere).steps)
     told = " ".join(step.text for step in tell(timeline, accused).steps)
     assert "The journal was synced" in told and "no sync" not in told
 

@@ -1,0 +1,43 @@
+"""Spool and journal keep to their limits; whether they do is measured on the disks."""
+
+from __future__ import annotations
+
+from simulator.expectations import BOUNDS
+from simulator.measures import Check, RunResult, Verdict
+from simulator.mutants import mutated
+from simulator.run import ScenarioRun
+from simulator.scenario import parse_scenario
+from tests.test_faults import TEXT, fault
+
+TIGHT = TEXT.replace(
+    "[link]",
+    '[protection]\nspool_limit = "512KiB"\nsegment_size = "64KiB"\nbatch_size = "32KiB"\n[link]',
+)
+OUTAGE = fault("link_outage", 15, duration="20s")
+
+
+def bounds_of(result: RunResult) -> Check:
+    [found] = [check for check in result.checks if check.invariant == BOUNDS]
+    return found
+
+
+def test_a_spool_that_is_full_keeps_to_its_limit() -> None:
+    made = ScenarioRun(parse_scenario(TIGHT + OUTAGE))
+    stopped: list[object] = []
+    made.world.observers.append(
+        lambda _machine, event, values: (
+            stopped.append(values) if event == "capture_stopped" else None
+        )
+    )
+    result = made.run()
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert stopped, "it was full: otherwise this means nothing"
+    assert "of 512 KiB" in bounds_of(result).detail and bounds_of(result).holds
+
+
+def test_without_the_limit_the_breach_is_found() -> None:
+    with mutated("limits_kept"):
+        result = ScenarioRun(parse_scenario(TIGHT + OUTAGE)).run()
+    assert result.verdict is Verdict.SAFETY
+    assert not bounds_of(result).holds
+    assert any("bounds is broken" in reason for reason in result.reasons)
