@@ -19,7 +19,7 @@ from replicator.image_receiver import ImageReceiver
 from replicator.image_sender import seed_of
 from replicator.protocol import Frame, FrameType, Heartbeat, State
 from replicator.recent_batches import VerifiedBatch
-from replicator.runtime import deadline, group, sleep_ns
+from replicator.runtime import group, sleep_ns
 from replicator.runtime.channels import Queue, Signal
 from replicator.staging import Staging
 from replicator.untrusted import binary, json_object, whole_number
@@ -82,8 +82,7 @@ class ReplicaSession:
             g.spawn(self._synchronize(), "synchronize")
             g.spawn(self._keep_staged(), "keep staged")
             while True:
-                async with deadline(replica.patience_ns):
-                    frame = await self.connection.receive()
+                frame = await self.connection.receive_alive(replica.patience_ns, replica.heard)
                 replica.heard()
                 replica.listening = False
                 try:

@@ -108,9 +108,7 @@ class SourceSession:
             g.spawn(self._send_heartbeats(), "heartbeats")
             g.spawn(self._watch_history(), "history")
             while True:
-                async with deadline(patience_ns):
-                    frame = await connection.receive()
-                self._handle(frame)
+                self._handle(await connection.receive_alive(patience_ns, lambda: None))
 
     async def _handshake(self) -> SpoolCursor | None:
         """Where to resume; None when the replica's image does not fit the history."""
