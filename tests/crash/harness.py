@@ -268,6 +268,8 @@ def run(plan: Plan) -> Outcome:
             batch_bytes=16 << 10,
             heartbeat_ns=20 * MS,
             reconnect_ns=10 * MS,
+            # It would mend in silence what recovery has left wrong.
+            compare_after_power_loss=False,
         ),
         replica=ReplicaOptions(
             SET_ID,
