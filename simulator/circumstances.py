@@ -11,7 +11,7 @@ instead of excusing all that comes.
 
 from __future__ import annotations
 
-from replicator.records import find_valid
+from replicator.records import InvalidRecord, decode, find_valid
 from replicator.segments import RECORD_TYPES, LogKind
 from simulator.disk_faults import files_of
 from simulator.expectations import LAST_RECORD, NAMED, UNVERIFIED
@@ -32,6 +32,8 @@ class CircumstanceFinder:
     def __init__(self, system: ProtectionSystem, faults: FaultInjector) -> None:
         self._system = system
         self._faults = faults
+        self._ahead_until = 0
+        """Home may hold operations up to this one that the journal has lost."""
 
     def found(self, claim: Claim, final: bool = False) -> tuple[str, ...]:
         """What is so now.
@@ -41,13 +43,12 @@ class CircumstanceFinder:
         claim: of a replica that would be started now.
         final: the run is over: what nobody has found out until now is found out by nobody.
         """
-        system = self._system
         so = []
         if claim.damage:
             so.append(NAMED)
         if claim.unverified and not final and self._nobody_knows():
             so.append(UNVERIFIED)
-        if self._last_record_is_rotten(system.replica_machine):
+        if claim.rotten_end or self._may_be_ahead(claim):
             so.append(LAST_RECORD)
         return tuple(so)
 
@@ -60,32 +61,62 @@ class CircumstanceFinder:
         told = doubts is None or bool(doubts.unverified)
         return told or self._faults.lies(self._system.replica_machine.name)
 
-    def _last_record_is_rotten(self, machine: Machine) -> bool:
-        """Whether rot has hit a record of the journal that has no other one behind it.
+    def starts(self, newest: int) -> bool:
+        """The replica is about to start: does recovery take rotten records for torn ones?
 
-        Only there it looks like a write that a power loss has cut off.
+        Then its home is ahead of its journal, until the source has sent them again.
+
+        Arguments
+        ---------
+        newest: number of the last operation that the source has captured.
         """
-        rotten = self._faults.rotten_journal
-        if not rotten or machine.lost:
+        if not self.rotten_end(self._system.replica_machine):
             return False
-        files = sorted(files_of(machine, "journal"))
-        for path, offset in rotten:
-            later = [inode for name, inode in files if name > path]
-            here = [inode for name, inode in files if name == path]
-            if here and not any(
-                _has_record(inode.read(at, inode.size - at))
-                for inode, at in [(here[0], offset + 1), *((inode, 0) for inode in later)]
-            ):
-                return True
-        return False
+        self._ahead_until = newest
+        return True
+
+    def _may_be_ahead(self, claim: Claim) -> bool:
+        if claim.epoch != max(self._system.truth.epochs, default=0):
+            return False
+        if claim.operation >= self._ahead_until:
+            self._ahead_until = 0
+        return claim.operation < self._ahead_until
+
+    def rotten_end(self, machine: Machine) -> bool:
+        """Whether rot has hit records of the journal, and nothing behind says that they were safe.
+
+        Only then it looks like writes that a power loss has cut off: each record tells which ones
+        had been durable before it was written, and of the newest nobody tells.
+
+        Arguments
+        ---------
+        machine: the replica's, or a copy of it that has lost its power.
+        """
+        if not self._faults.rotten_journal or machine.lost:
+            return False
+        segments = [
+            inode.read(0, inode.size) for _path, inode in sorted(files_of(machine, "journal"))
+        ]
+        return _looks_torn(segments)
 
 
-def _has_record(data: bytes) -> bool:
-    """Whether a valid record of a journal begins somewhere in these bytes."""
-    at = 0
-    while (found := find_valid(data, at)) is not None:
-        record, at = found
-        if record.type in RECORD_TYPES[LogKind.JOURNAL]:
-            return True
-        at += record.size_bytes
-    return False
+def _looks_torn(segments: list[bytes]) -> bool:
+    """Whether there is a record that is not valid, and none behind it says that it was safe."""
+    newest, invalid = 0, False
+    for data in segments:
+        at = 0
+        while at < len(data):
+            try:
+                record = decode(data, at)
+            except InvalidRecord:
+                invalid |= data.count(0, at) < len(data) - at
+                found = find_valid(data, at + 1)
+                if found is None:
+                    break
+                record, at = found
+            if record.type in RECORD_TYPES[LogKind.JOURNAL]:
+                if invalid and record.floor > newest:
+                    return False
+                newest = newest if invalid else max(newest, record.sequence)
+            at += record.size_bytes
+    return invalid

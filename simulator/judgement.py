@@ -49,6 +49,8 @@ class Claim:
     """Why the replica itself calls the image doubtful; empty when it does not."""
     unverified: str = ""
     """Why the replica itself does not know whether its disk holds what it said; empty when so."""
+    rotten_end: bool = False
+    """Rot had hit the newest record of the journal when recovery met it."""
     failure: str = ""
     """Why recovery ended without an image; empty when it did not."""
     mixture: str = ""

@@ -14,13 +14,13 @@ rules themselves are in :mod:`simulator.judgement`, which the live world shares.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from replicator.errors import ReplicatorError
 from simulator.digest import image_digest
 from simulator.disk import Disk
 from simulator.exchange.ledger import LedgerVerdict
-from simulator.host import Host, run_offline
+from simulator.host import Host, Machine, run_offline
 from simulator.inode import Choose
 from simulator.judgement import (
     SECOND_NS,
@@ -87,6 +87,8 @@ class Oracle:
         self._home_disk, self._home_root = home
         self.durable: dict[int, int] = {}
         """Epoch to the highest operation that was acknowledged as durable."""
+        self.rotten_end: Callable[[Machine], bool] = lambda _machine: False
+        """Whether rot has hit the newest record of a machine's journal."""
         self._void = False
         """What the source believes to be durable is known to be gone."""
         self.seen = (0, 0)
@@ -132,6 +134,7 @@ class Oracle:
         mounted: list[LedgerVerdict | None] = []
 
         async def recover(host: Host) -> None:
+            rotten_end = self.rotten_end(host.machine)
             try:
                 recovered = await self._recover(host)
             except ReplicatorError as error:
@@ -139,6 +142,7 @@ class Oracle:
                 found.append(Claim(0, 0, 0, failure=str(error)))
                 return
             claim = self._claim(recovered, host.machine.disks[self._home_disk])
+            claim = replace(claim, rotten_end=rotten_end)
             found.append(claim)
             if mount and claim.epoch and not claim.damage:
                 mounted.append(await self.mount(host, claim, recovered.root))

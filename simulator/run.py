@@ -19,7 +19,6 @@ from simulator.bounds import BoundsWatch
 from simulator.circumstances import CircumstanceFinder
 from simulator.expectations import (
     DURABLE,
-    LAST_RECORD,
     NAMED,
     OWN_DISK,
     Expectation,
@@ -91,6 +90,7 @@ class ScenarioRun:
         self.restarts = Restarts(self.faults.marks)
         self._programs_done = False
         self._circumstances = CircumstanceFinder(self.system, self.faults)
+        self.oracle.rotten_end = self._circumstances.rotten_end
         self._bounds: BoundsWatch | None = None
         """None for a system that keeps neither spool nor journal in the places of ours."""
         if scenario.candidate is None:
@@ -120,6 +120,10 @@ class ScenarioRun:
         if name == SOURCE:
             self.system.start_source()
         elif REPLICA not in self.system.replica_machine.processes:
+            truth = self.system.truth
+            begin = truth.instant_of(max(truth.epochs, default=0), 0) if truth.epochs else 0
+            if self._circumstances.starts(truth.instant - begin):
+                self._void(None)
             host = self.system.start_replica()
             if self._takeover is not None and self._takeover.report is None:
                 self._takeover.begin(host)
@@ -168,7 +172,7 @@ class ScenarioRun:
         """What a fault has really taken is not promised any more: only what is claimed now."""
         so = self._circumstances.found(claim)
         lied = kind == "power_loss" and self.faults.lies(REPLICA)
-        if kind == "replica_restored" or lied or LAST_RECORD in so or NAMED in so:
+        if kind == "replica_restored" or lied or NAMED in so:
             self._void(claim)
             if self._takeover is not None:
                 self._takeover.at_loss = claim
@@ -267,8 +271,6 @@ class ScenarioRun:
             machine.end(process)
             if process == REPLICA:
                 self.system.replica_down()
-                if LAST_RECORD in self._circumstances.found(Claim(0, 0, 0)):
-                    self._void(None)
             now_ns = self.world.clock.now()
             if self.restarts.ended(name, process, failure.advice, now_ns):
                 restart_ns = now_ns + self._restart_ns[name]
