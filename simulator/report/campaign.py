@@ -159,27 +159,25 @@ def _quantiles(frame: pd.DataFrame) -> Table:
 
 
 def print_kill_matrix(console: Console, fates: Sequence[Fate]) -> None:
-    """One row for each mutant, one column for each kind of fault that any of them needs."""
-    kinds = sorted({kind for fate in fates for kind in fate.kinds})
+    """One row for each mutant: what it took to find it.
+
+    The matrix itself, a column for each kind of fault, is wider than a terminal: it is the page
+    that :mod:`simulator.report.kill_matrix` makes.
+    """
     table = Table(title="Rules taken away, and what it takes to notice", title_justify="left")
-    table.add_column("rule")
-    table.add_column("plans", justify="right")
-    table.add_column("verdict")
-    for kind in ("no fault", *kinds):
-        table.add_column(kind.replace("_", "\n"), justify="center")
+    table.add_column("rule", no_wrap=True)
+    table.add_column("plans", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("faults that are left")
     for fate in fates:
         verdict = (
             Text(fate.verdict, style=_COLOURS[Verdict(fate.verdict)])
             if fate.killed
             else Text("ALIVE", style="bold white on red")
         )
-        needs = fate.kinds or (("no fault",) if fate.killed else ())
-        table.add_row(
-            fate.name,
-            format_count(fate.plans),
-            verdict,
-            *("x" if kind in needs else "" for kind in ("no fault", *kinds)),
-        )
+        needs = fate.kinds or (("none",) if fate.killed else ())
+        words = ", ".join(kind.replace("_", " ") for kind in needs)
+        table.add_row(fate.name, format_count(fate.plans), verdict, words)
     console.print(table)
     killed = sum(fate.killed for fate in fates)
     console.print(Text(f"{killed} of {count_of(len(fates), 'mutant')} found"))
