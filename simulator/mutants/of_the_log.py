@@ -27,15 +27,6 @@ def _forgets_a_failed_sync(original: Any) -> Any:
     return make_durable
 
 
-def _mark_of_after_the_sync(_original: Any) -> Any:
-    async def make_durable(self: ReplicaJournal, sync: bool = True) -> None:
-        if sync:
-            await self.log.sync()
-        self.durable_record, self.durable_end = self.log.sequence, self.log.end
-
-    return make_durable
-
-
 def _writes_without_sync(original: Any) -> Any:
     """Slots written by a file whose sync does nothing."""
 
@@ -129,11 +120,6 @@ LOG_MUTANTS: Final = (
         "failed_sync_ends_the_process",
         "after a failed sync the journal goes on as if it had worked",
         ((ReplicaJournal, "make_durable", _forgets_a_failed_sync),),
-    ),
-    Mutant(
-        "sync_of_what_came_before",
-        "a sync vouches also for what was appended while it ran",
-        ((ReplicaJournal, "make_durable", _mark_of_after_the_sync),),
     ),
     Mutant(
         "segment_names_synced",

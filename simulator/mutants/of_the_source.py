@@ -9,10 +9,7 @@ import replicator.captured_volume
 from replicator.capture import Capture
 from replicator.captured_volume import CapturedFile
 from replicator.history import HistoryKeeper
-from replicator.protocol import Frame
-from replicator.replica_session import ReplicaSession
 from replicator.runtime.port import Buffer
-from replicator.staging import Staging
 from simulator.mutants.mutant import Mutant, does_nothing
 
 
@@ -61,13 +58,6 @@ def _names_of_before(original: Any) -> Any:
     return image_now
 
 
-def _no_fence(original: Any) -> Any:
-    async def commit(self: ReplicaSession, staging: Staging, frame: Frame) -> None:
-        await original(self, staging, Frame(frame.type, b'{"fence": 0}'))
-
-    return commit
-
-
 SOURCE_MUTANTS: Final = (
     Mutant(
         "intent_before_write",
@@ -98,10 +88,5 @@ SOURCE_MUTANTS: Final = (
         "names_read_anew",
         "a new epoch begins with the names that were known, not with those that are there",
         ((Capture, "_image_now", _names_of_before),),
-    ),
-    Mutant(
-        "image_of_an_instant",
-        "an image is committed before what was written while it was read has come",
-        ((ReplicaSession, "_commit", _no_fence),),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 from unittest.mock import patch
 
-from replicator.errors import StorageError
+from replicator.errors import NoSpace, StorageError
 from replicator.image import ReplicaImage
 from replicator.lag import LagMarks
 from replicator.replica_store import ReplicaStore
@@ -54,16 +54,12 @@ class _Runtime:
         return getattr(self._below, name)
 
 
-def _stalls_for_good(_original: Any) -> Any:
-    async def run(self: ReplicaStore) -> None:
-        await self._apply_available()
-        while True:
-            await self.changed
-            if self._checkpoint_due():
-                await self.checkpoint()
-            await self._apply_available(pause_for_checkpoints=True)
+def _gives_up(_original: Any) -> Any:
+    def stall(_self: ReplicaStore, cause: str) -> None:
+        if cause:
+            raise NoSpace(cause)
 
-    return run
+    return stall
 
 
 TELLING_MUTANTS: Final = (
@@ -90,6 +86,6 @@ TELLING_MUTANTS: Final = (
     Mutant(
         "waits_for_room",
         "a full volume ends the replica's process instead of holding it up",
-        ((ReplicaStore, "run", _stalls_for_good),),
+        ((ReplicaStore, "_stall", _gives_up),),
     ),
 )
