@@ -189,6 +189,12 @@ class Disk:
         self._lied_files[inode.number] = inode.change_count()
         self.step("lie", inode.number)
 
+    async def answered(self) -> None:
+        """A drive that lies is quick, and still another than who asks: somebody else has a turn."""
+        done: Completion[None] = Completion()
+        self.when_served(self.clock.now(), lambda: done.set(None))
+        await done
+
     def lie_about_names(self, directory: Directory) -> None:
         """A sync of a directory returns, as :meth:`lie_about`."""
         self.lies += 1

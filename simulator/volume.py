@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final, cast
 
 from replicator.errors import NoSpace, NotFound, StorageError, SyncFailed
-from replicator.runtime import Completion, Crashed, yield_now
+from replicator.runtime import Completion, Crashed
 from replicator.runtime.port import Buffer, Scan, Stat
 from simulator.blocks import BLOCK_BYTES
 from simulator.disk import Disk
@@ -203,7 +203,7 @@ class SimFile:
         inode, disk = self.inode, self._disk
         if disk.sync_lies:
             disk.lie_about(inode)
-            await yield_now()  # a drive that lies is quick, and still another than who asks
+            await disk.answered()
             return
         up_to, boot = inode.change_count(), disk.boots
         end_ns = disk.device.book(disk.clock.now(), inode.dirty_bytes, inode.dirty_runs)
@@ -373,7 +373,7 @@ class SimVolume:
         directory = disk.names.directory(path)
         if disk.sync_lies:
             disk.lie_about_names(directory)
-            await yield_now()
+            await disk.answered()
             return
         up_to, boot = disk.names.changes, disk.boots
         end_ns = disk.device.book(disk.clock.now(), 4096, 1) + disk.model.sync_overhead_ns
