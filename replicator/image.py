@@ -83,8 +83,9 @@ class ReplicaImage:
         self.as_of_ns = state["as_of_ns"]
         if state["damage"]:
             self.damage = state["damage"]
-        self.unverified = state["unverified"]
-        if state["boot_id"] != self._runtime.boot_id:
+        # A checkpoint of an earlier release says neither: nobody has compared that image.
+        self.unverified = state.get("unverified", "")
+        if state.get("boot_id") != self._runtime.boot_id:
             self.unverified = UNVERIFIED
         self.home.reset(Catalogue.from_json(state["catalogue"]))
 

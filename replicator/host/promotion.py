@@ -91,7 +91,7 @@ def _as_kept(root: str, kept: dict[str, Any] | None, damage: str) -> dict[str, A
         "applied": kept["operation"],
         "as_of_wall_ns": kept["as_of_ns"],
         "damage": kept["damage"],
-        "unverified": kept["unverified"],
+        "unverified": kept.get("unverified", ""),
     }
 
 
@@ -105,7 +105,7 @@ def _found(loaded: LoadedConfiguration, status: dict[str, Any]) -> ImageFound:
         as_of_wall_ns=as_of_ns,
         age_ns=max(0, time.time_ns() - as_of_ns),
         damage=status["damage"],
-        unverified=status["unverified"],
+        unverified=status.get("unverified", ""),
         promoted=status["promoted"],
     )
 
