@@ -14,16 +14,8 @@ from functools import partial
 
 from replicator.errors import BadInput, ReplicatorError
 from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
-from replicator.source import SourceState
 from simulator.bounds import BoundsWatch
 from simulator.circumstances import CircumstanceFinder
-from simulator.expectations import (
-    DURABLE,
-    NAMED,
-    OWN_DISK,
-    Expectation,
-    Expectations,
-)
 from simulator.faults import FaultInjector
 from simulator.host import lose_everything, seeded_choice
 from simulator.judgement import SECOND_NS, Claim
@@ -31,6 +23,7 @@ from simulator.known import Known
 from simulator.measures import RunResult, Verdict
 from simulator.objectives import loses_its_source
 from simulator.oracle import ImageVerdict
+from simulator.promises import Promises
 from simulator.restarts import Restarts
 from simulator.run_record import Observed, Progress, make_record, unfinished
 from simulator.sampling import Sampler
@@ -41,8 +34,6 @@ from simulator.systems.interface import SecondSourceMachine
 from simulator.systems.second_source import SECOND
 from simulator.takeover import Takeover
 
-_TOLD = (SourceState.STREAMING.value, SourceState.SYNCHRONIZING.value)
-"""States that a source enters when it has heard what the replica has."""
 EXAMINATIONS = 20
 """So often in the course of a run the replica is examined as if its power failed just then."""
 
@@ -91,6 +82,9 @@ class ScenarioRun:
         self._programs_done = False
         self._circumstances = CircumstanceFinder(self.system, self.faults)
         self.oracle.rotten_end = self._circumstances.rotten_end
+        self._promises = Promises(
+            scenario, self.world.clock, self.oracle, self.system, self.faults, self._circumstances
+        )
         self._bounds: BoundsWatch | None = None
         """None for a system that keeps neither spool nor journal in the places of ours."""
         if scenario.candidate is None:
@@ -102,13 +96,8 @@ class ScenarioRun:
             )
         self._takeover: Takeover | None = None
         """Since the source is lost."""
-        self._told_of_the_past = False
-        """What the source hears next may have been sent before a fault took that away."""
         self._last_prefix = (0, 0)
-        self._defects: list[str] = []
         self._second: SecondSourceMachine | None = None
-        self._by_design: list[str] = []
-        """What was lost because of faults that leave no choice."""
         self._fatal: BaseException | None = None
         """An error of the input or of this program: not the replicator's to answer for."""
         self.world.observers.append(self._observe)
@@ -120,10 +109,7 @@ class ScenarioRun:
         if name == SOURCE:
             self.system.start_source()
         elif REPLICA not in self.system.replica_machine.processes:
-            truth = self.system.truth
-            begin = truth.instant_of(max(truth.epochs, default=0), 0) if truth.epochs else 0
-            if self._circumstances.starts(truth.instant - begin):
-                self._void(None)
+            self._promises.replica_starts()
             host = self.system.start_replica()
             if self._takeover is not None and self._takeover.report is None:
                 self._takeover.begin(host)
@@ -148,10 +134,11 @@ class ScenarioRun:
             if replica_lost:
                 return
             if kind == "replica_restored":
-                self._void(None)  # nothing that came after the copy was made is there
+                self._promises.void(None)  # nothing that came after the copy was made is there
             # What the next start will find; and what it would find if the power went, too.
             verdict = self._judge(occasion, cache_as_it_is=True)
-            self._take_away(kind, verdict.claim)
+            if self._promises.replica_is_down(kind, verdict.claim) and self._takeover is not None:
+                self._takeover.at_loss = verdict.claim
             if self.system.replica_machine.powered:
                 self._judge(f"{occasion}, then its power fails")
         elif not replica_lost:
@@ -167,20 +154,6 @@ class ScenarioRun:
         host = self.system.replica_machine.processes.get(REPLICA)
         if self._takeover is not None and name == SOURCE and host is not None:
             self._takeover.begin(host)
-
-    def _take_away(self, kind: str, claim: Claim) -> None:
-        """What a fault has really taken is not promised any more: only what is claimed now."""
-        so = self._circumstances.found(claim)
-        lied = kind == "power_loss" and self.faults.lies(REPLICA)
-        if kind == "replica_restored" or lied or NAMED in so:
-            self._void(claim)
-            if self._takeover is not None:
-                self._takeover.at_loss = claim
-
-    def _void(self, claim: Claim | None) -> None:
-        """Promises count again when the source has heard, in another session, what there is."""
-        self.oracle.void(claim)
-        self._told_of_the_past = self.system.report().state in _TOLD
 
     def _judge(
         self, occasion: str, cache_as_it_is: bool = False, final: bool = False
@@ -222,43 +195,17 @@ class ScenarioRun:
             if not self.faults.answers_for(machine):
                 self.world.clock.soon(lambda: self._software_failed(machine))
         elif event == "store_lost_acknowledged":
-            self._store_lost(f"store lost acknowledged: {values}")
+            self._promises.store_lost_acknowledged(values)
         elif event == "replica_went_back":
-            self._went_back(int(values[1]))
+            self._promises.replica_went_back(int(values[1]))
         elif event == "source_state":
-            self._told_of_the_past &= values[0] in _TOLD
-            if values[0] in _TOLD and not self._told_of_the_past:
-                self.oracle.count_again()
+            self._promises.source_enters(str(values[0]))
 
     def _resynchronized(self) -> None:
         """Another image has been committed: from this instant on it must be that of one."""
         doubts = self.system.doubts()
         if doubts is not None and doubts.switching and self._takeover is None:
             self._examine("a resynchronization was committed")
-
-    def _went_back(self, durable: int) -> None:
-        """The replica has less than the source was told: does it have what is still promised?"""
-        epoch, floor = max(self.oracle.durable.items(), default=(0, 0))
-        doubts = self.system.doubts()
-        named = doubts is not None and bool(doubts.damage)
-        expectations = Expectations(self.scenario.faults, self.faults.marks())
-        now_s = self.world.clock.now() / SECOND_NS
-        cell = expectations.cell(DURABLE, now_s, [NAMED] if named else [])
-        if cell.expectation is not Expectation.HOLDS:
-            self.oracle.durable[epoch] = durable
-        elif durable < floor:
-            text = f"replica went back: operation {floor} was acknowledged, it has {durable}"
-            self._defects.append(text)
-
-    def _store_lost(self, text: str) -> None:
-        """The source's store lacks what it had acknowledged: by its disk, or it is a defect."""
-        expectations = Expectations(self.scenario.faults, self.faults.marks())
-        now_s = self.world.clock.now() / SECOND_NS
-        cell = expectations.cell(DURABLE, now_s, [OWN_DISK])
-        if cell.expectation is Expectation.BY_DESIGN:
-            self._by_design.append(f"{text}; {cell.why}")
-        else:
-            self._defects.append(text)
 
     def _software_failed(self, name: str) -> None:
         """A process ended with an error: the machine's service manager sees it, and acts."""
@@ -337,7 +284,7 @@ class ScenarioRun:
         return limit_ns
 
     def _over(self) -> bool:
-        if self._defects or self.restarts.given_up or self._fatal is not None:
+        if self._promises.defects or self.restarts.given_up or self._fatal is not None:
             return True
         replica_lost, takeover = self.system.replica_machine.lost, self._takeover
         if takeover is not None:
@@ -399,13 +346,13 @@ class ScenarioRun:
         )
 
     def _found(self) -> list[tuple[Verdict, str]]:
-        found = [(Verdict.SAFETY, defect) for defect in self._defects]
-        found += [(Verdict.UNRECOVERABLE, lost) for lost in self._by_design]
+        found = [(Verdict.SAFETY, defect) for defect in self._promises.defects]
+        found += [(Verdict.UNRECOVERABLE, lost) for lost in self._promises.by_design]
         found += self.restarts.found
-        if not (self._defects or self.restarts.given_up):
+        if not (self._promises.defects or self.restarts.given_up):
             self.faults.over()
         found += [(Verdict.INCONCLUSIVE, text) for text in self.faults.never_happened]
-        if self._defects or self.restarts.given_up:
+        if self._promises.defects or self.restarts.given_up:
             return found  # the run was stopped: how it would have ended is not known
         takeover, cause = self._takeover, self.system.report().cause
         cause = f", {cause}" if cause else ""
