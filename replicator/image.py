@@ -207,9 +207,13 @@ class ReplicaImage:
         self._damage_until = None
         self._runtime.emit("damage", reason)
 
-    def source_has(self, epoch: int, history: bytes, completed: int) -> None:
-        """The source's completed mark: what is in doubt is repaired when it is applied."""
-        if self.damage and (epoch, history) == (self.epoch, self.history):
+    def source_has(self, epoch: int, completed: int) -> None:
+        """The source goes on with this image: what is in doubt is repaired when that is applied.
+
+        Nobody else can say how far home may be ahead: of a history that the source has ended
+        it is never known.
+        """
+        if self.damage and epoch == self.epoch:
             self._damage_until = completed
             self._check_repair()
 

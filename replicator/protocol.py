@@ -12,8 +12,11 @@ Frame layout (little-endian), 24 bytes and a payload::
     5  flags    u8  0
     6  version  u16 PROTOCOL_VERSION
     8  length   u32 of the payload
-    12 reserved u32
+    12 seal     u32 of what is before: the low half of xxh3_64(frame[:12])
     16 checksum u64 xxh3_64(frame[:16] + xxh3_64(payload))
+
+The seal is looked at before the payload is waited for: a length that was changed on the way
+would swallow what follows, heartbeats included, and the connection would seem alive.
 
 ``TRANSITIONS`` is the whole truth about which frame may follow which; the diagram in
 ``docs/protocol.md`` is drawn from it.  Both ends run the same machine, one frame at a time,
@@ -34,11 +37,13 @@ from replicator.errors import ProtocolViolation
 from replicator.runtime.port import Buffer
 from replicator.untrusted import json_object
 
-PROTOCOL_VERSION: Final = 3
+PROTOCOL_VERSION: Final = 4
 MAGIC: Final = b"XRF1"
 HEADER: Final = struct.Struct("<4sBBHIIQ")
 HEADER_BYTES: Final = HEADER.size
-_UNSEALED: Final = struct.Struct("<4sBBHII")
+_UNSEALED: Final = struct.Struct("<4sBBHI")
+_SEAL_MASK: Final = 0xFFFF_FFFF
+_CHANGED: Final = "Nothing: the connection is opened anew and the frame is sent again."
 MAX_PAYLOAD_BYTES: Final = 64 << 20
 
 
@@ -164,11 +169,17 @@ class Frame(NamedTuple):
 def frame_header(frame_type: FrameType, *payload: Buffer) -> bytes:
     """The 24 bytes that go before a payload, which may come in several pieces."""
     length = sum(map(len, payload))
-    head = _UNSEALED.pack(MAGIC, frame_type, 0, PROTOCOL_VERSION, length, 0)
-    return head + _seal(head, *payload).to_bytes(8, "little")
+    head = _UNSEALED.pack(MAGIC, frame_type, 0, PROTOCOL_VERSION, length)
+    head += head_seal(head).to_bytes(4, "little")
+    return head + _checksum(head, *payload).to_bytes(8, "little")
 
 
-def _seal(head: bytes, *payload: Buffer) -> int:
+def head_seal(head: bytes) -> int:
+    """What follows the first 12 bytes of a frame."""
+    return xxhash.xxh3_64_intdigest(head) & _SEAL_MASK
+
+
+def _checksum(head: bytes, *payload: Buffer) -> int:
     if len(payload) == 1:
         digest = xxhash.xxh3_64_digest(payload[0])
     else:
@@ -180,8 +191,8 @@ def _seal(head: bytes, *payload: Buffer) -> int:
 
 
 def parse_header(header: bytes) -> tuple[FrameType, int]:
-    """Type and payload length; raises ProtocolViolation for anything foreign."""
-    magic, kind, flags, version, length, reserved, _checksum = HEADER.unpack(header)
+    """Type and payload length; raises ProtocolViolation for anything foreign or changed."""
+    magic, kind, flags, version, length, seal, _ = HEADER.unpack(header)
     if magic != MAGIC:
         raise ProtocolViolation(
             f"the peer does not speak this protocol (it sent {header[:8]!r})",
@@ -192,8 +203,13 @@ def parse_header(header: bytes) -> tuple[FrameType, int]:
             f"the peer speaks protocol version {version}, this release speaks {PROTOCOL_VERSION}",
             remedy="Install the same release at both ends.",
         )
+    if seal != head_seal(header[:12]):
+        raise ProtocolViolation(
+            "the seal of a frame's header does not fit: bytes were changed on the way",
+            remedy=_CHANGED,
+        )
     frame_type = _FRAME_TYPES.get(kind)
-    if flags or reserved or length > MAX_PAYLOAD_BYTES or frame_type is None:
+    if flags or length > MAX_PAYLOAD_BYTES or frame_type is None:
         raise ProtocolViolation(f"impossible frame header: type {kind}, length {length}")
     return frame_type, length
 
@@ -203,10 +219,10 @@ _FRAME_TYPES: Final = {int(t): t for t in FrameType}
 
 def check_frame(header: bytes, payload: bytes) -> None:
     """Raises ProtocolViolation when bytes were changed past the transport's checksum."""
-    if int.from_bytes(header[16:24], "little") != _seal(header[:16], payload):
+    if int.from_bytes(header[16:24], "little") != _checksum(header[:16], payload):
         raise ProtocolViolation(
             "a frame's checksum does not fit: bytes were changed on the way",
-            remedy="Nothing: the connection is opened anew and the frame is sent again.",
+            remedy=_CHANGED,
         )
 
 

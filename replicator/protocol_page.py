@@ -15,10 +15,10 @@ from replicator.protocol import (
 )
 
 _MEANING = {
-    FrameType.HELLO: "who I am: protocol, set, epoch, completed mark",
+    FrameType.HELLO: "who I am: protocol, set",
     FrameType.WELCOME: "what I have: epoch, durable operation, link of the chain, damage",
     FrameType.REFUSE: "no, why, and what to do",
-    FrameType.RESUME: "source: I go on behind your durable operation; "
+    FrameType.RESUME: "source: I go on behind your durable operation, and have completed so many; "
     "replica: the new image is committed",
     FrameType.BATCH: "operations in order, as the spool holds them, compressed",
     FrameType.ACKNOWLEDGE: "durable, applied, checkpointed, and as of when",

@@ -9,7 +9,6 @@ stranger) disturbs nothing.  What a welcomed source says: :mod:`replicator.repli
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from replicator.block_frames import BlockTraffic
@@ -27,7 +26,6 @@ from replicator.replica_session import ReplicaSession
 from replicator.replica_store import ReplicaStore
 from replicator.runtime import Task, TimedOut, cleanup, deadline, group, sleep_ns
 from replicator.runtime.port import Listener, Runtime, Stream
-from replicator.untrusted import binary, whole_number
 
 GREETINGS_LIMIT: Final = 16
 """Connections that may be open without having said who they are; the oldest goes first."""
@@ -40,15 +38,6 @@ class Refusal(ReplicatorError):
     def __init__(self, code: str, message: str, remedy: str) -> None:
         super().__init__(message, remedy=remedy)
         self.code = code
-
-
-@dataclass(frozen=True, slots=True)
-class _Hello:
-    """What a source says of itself and of its history."""
-
-    epoch: int
-    history: bytes
-    completed: int
 
 
 class _Greeting(NamedTuple):
@@ -201,9 +190,9 @@ class Replica:
     async def _serve(self, stream: Stream, number: int) -> None:
         connection = Connection(stream, Role.REPLICA)
         try:
-            hello = await self._greet(connection)
-            if hello is not None and await self._take_the_place(connection, number):
-                await self._converse(connection, hello)
+            greeted = await self._greet(connection)
+            if greeted and await self._take_the_place(connection, number):
+                await self._converse(connection)
         finally:
             self._greetings.pop(number, None)
             if self.leaving:
@@ -213,20 +202,21 @@ class Replica:
             else:
                 stream.abort()
 
-    async def _greet(self, connection: Connection) -> _Hello | None:
-        """Hear who it is; None when nobody is who may speak."""
+    async def _greet(self, connection: Connection) -> bool:
+        """Hear who it is; returns whether it may speak."""
         try:
             async with deadline(self.patience_ns):
                 frame = await connection.receive(HELLO_LIMIT_BYTES)
-            return self._examine(frame.document())
+            self._examine(frame.document())
         except (TimedOut, ConnectionLost):
-            return None  # nobody who has anything to say
+            return False  # nobody who has anything to say
         except (Refusal, ProtocolViolation) as refusal:
             await self._turn_away(connection, refusal)
-            return None
+            return False
+        return True
 
-    def _examine(self, hello: dict[str, Any]) -> _Hello:
-        """Raises Refusal, or ProtocolViolation for what no source says."""
+    def _examine(self, hello: dict[str, Any]) -> None:
+        """Raises Refusal for who may not speak here."""
         store = self.store
         if hello.get("protocol") != PROTOCOL_VERSION:
             raise Refusal(
@@ -241,14 +231,6 @@ class Replica:
                 "Check the address and the name of the protected set in the configuration.",
             )
         self._refuse_when_promoted()
-        try:
-            return _Hello(
-                whole_number(hello, "epoch"),
-                binary(hello, "history"),
-                whole_number(hello, "completed"),
-            )
-        except ValueError as error:
-            raise ProtocolViolation(f"HELLO cannot be understood: {error}") from None
 
     def _refuse_when_promoted(self) -> None:
         if self.store.promoted:
@@ -287,9 +269,9 @@ class Replica:
         self._session, self._session_number = greeting.task, number
         return True
 
-    async def _converse(self, connection: Connection, hello: _Hello) -> None:
+    async def _converse(self, connection: Connection) -> None:
         try:
-            await self._welcome(connection, hello)
+            await self._welcome(connection)
             session = ReplicaSession(self, connection)
             try:
                 await session.run()
@@ -324,10 +306,9 @@ class Replica:
         except (ConnectionLost, ProtocolViolation, TimedOut):
             return
 
-    async def _welcome(self, connection: Connection, hello: _Hello) -> None:
+    async def _welcome(self, connection: Connection) -> None:
         store = self.store
         await store.settle()
-        store.source_has(hello.epoch, hello.history, hello.completed)
         resumable = store.stream_epoch == store.committed_epoch
         await connection.send_document(
             FrameType.WELCOME,

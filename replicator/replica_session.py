@@ -8,7 +8,7 @@ flow control holds the source.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from replicator.block_frames import PageData, unpack_document
 from replicator.catalogue import Catalogue
@@ -104,12 +104,27 @@ class ReplicaSession:
         elif frame.type == FrameType.HEARTBEAT:
             store.heard(Heartbeat.decode(frame.payload))
         elif frame.type == FrameType.RESUME:
-            self._after, self._chain = store.durable, store.stream_chain
+            self._resumed(frame.document())
             store.changed.notify()  # what is safe already may be all that the source waits for
         elif frame.type == FrameType.SYNC_BEGIN:
             await self._begin_synchronization(frame)
         else:
             await self._questions.put(frame)
+
+    def _resumed(self, document: dict[str, Any]) -> None:
+        store = self.store
+        try:
+            epoch, durable = whole_number(document, "epoch"), whole_number(document, "durable")
+            completed = whole_number(document, "completed")
+        except ValueError as error:
+            raise ProtocolViolation(f"RESUME cannot be understood: {error}") from None
+        if (epoch, durable) != (store.stream_epoch, store.durable) or completed < durable:
+            raise ProtocolViolation(
+                f"the source goes on behind operation {durable} of epoch {epoch}, of {completed}; "
+                f"durable is operation {store.durable} of epoch {store.stream_epoch}"
+            )
+        self._after, self._chain = store.durable, store.stream_chain
+        store.source_has(completed)
 
     async def _journal(self) -> None:
         while True:

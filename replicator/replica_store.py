@@ -260,9 +260,9 @@ class ReplicaStore:
 
     # -- journal -------------------------------------------------------------------
 
-    def source_has(self, epoch: int, history: bytes, completed: int) -> None:
-        """The source's completed mark: what is in doubt is repaired when it is applied."""
-        self.image.source_has(epoch, history, completed)
+    def source_has(self, completed: int) -> None:
+        """The source goes on behind what is durable, and has completed so many operations."""
+        self.image.source_has(self.stream_epoch, completed)
         self.changed.notify()
 
     def begin_synchronization(self, epoch: int, history: bytes) -> None:

@@ -132,10 +132,17 @@ class Source:
         before = (self.spool.epoch, self.spool.history)
         known = self.spool.pin()
         if (self.spool.epoch, self.spool.history) != before:
-            self.committed = False
-            self.durable = self.applied = self.durable_bytes = 0
+            self.has_nothing()
             self.marks.clear()
         return known
+
+    def has_nothing(self) -> None:
+        """The replica has no image of this history, or none any more: it counts from its start.
+
+        It may have had one, and been put back from a copy that is older than this history.
+        """
+        self.committed = False
+        self.durable = self.applied = self.durable_bytes = 0
 
     def enter(self, state: SourceState, cause: str) -> None:
         """Go over to a state, and say so if that is news."""

@@ -81,7 +81,9 @@ class SourceSession:
         async with deadline(patience_ns):
             cursor = await self._handshake()
         source.replica_stalled = ""
-        if cursor is not None:
+        if cursor is None:
+            source.has_nothing()
+        else:
             # What the replica has may never have been acknowledged: it need not be kept.
             self._window.has(source.durable, cursor.total_bytes)
             source.durable_bytes = cursor.total_bytes
@@ -120,9 +122,6 @@ class SourceSession:
                 "set": options.set_id,
                 "source": options.source_id,
                 "incarnation": self._runtime.incarnation,
-                "epoch": spool.epoch,
-                "history": spool.history.hex(),
-                "completed": spool.completed,
             },
         )
         welcome = await self._connection.receive()
@@ -148,7 +147,10 @@ class SourceSession:
             self._unverified = unverified if options.compare_after_power_loss else ""
             self._source.committed = True
             self._source.durable = durable
-            document = {"epoch": epoch, "durable": durable}
+            # Another history may have begun meanwhile: its mark says nothing of this one.
+            completed = spool.completed
+            spool.check()
+            document = {"epoch": epoch, "durable": durable, "completed": completed}
             await self._connection.send_document(FrameType.RESUME, document)
         return cursor
 
@@ -227,8 +229,10 @@ class SourceSession:
     async def _send_heartbeats(self) -> None:
         while True:
             spool, wall_ns = self._spool, self._runtime.wall_ns()
-            self._source.marks.note(spool.completed, self._runtime.now_ns())
-            beat = Heartbeat(spool.epoch, spool.completed, wall_ns)
+            completed = spool.completed
+            spool.check()  # of this history, then
+            self._source.marks.note(completed, self._runtime.now_ns())
+            beat = Heartbeat(spool.epoch, completed, wall_ns)
             await self._connection.send(FrameType.HEARTBEAT, beat.encode())
             await sleep_ns(self._options.heartbeat_ns)
             spool.look_again()

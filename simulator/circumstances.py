@@ -32,8 +32,10 @@ class CircumstanceFinder:
     def __init__(self, system: ProtectionSystem, faults: FaultInjector) -> None:
         self._system = system
         self._faults = faults
-        self._ahead_until = 0
-        """Home may hold operations up to this one that the journal has lost."""
+        self._ahead_until: dict[int, int] = {}
+        """By epoch: home may hold operations up to this one that the journal has lost."""
+        self._ahead_epoch = 0
+        """Which of them the image is of; 0 while nobody has looked."""
 
     def found(self, claim: Claim, final: bool = False) -> tuple[str, ...]:
         """What is so now.
@@ -61,26 +63,31 @@ class CircumstanceFinder:
         told = doubts is None or bool(doubts.unverified)
         return told or self._faults.lies(self._system.replica_machine.name)
 
-    def starts(self, newest: int) -> bool:
+    def starts(self) -> bool:
         """The replica is about to start: does recovery take rotten records for torn ones?
 
-        Then its home is ahead of its journal, until the source has sent them again.
-
-        Arguments
-        ---------
-        newest: number of the last operation that the source has captured.
+        Then its home is ahead of its journal, until the source has sent them again or another
+        image has become home.
         """
         if not self.rotten_end(self._system.replica_machine):
             return False
-        self._ahead_until = newest
+        truth = self._system.truth
+        begins = sorted(truth.epochs.items())
+        ends = [*(begin for _epoch, begin in begins[1:]), truth.instant]
+        self._ahead_until = {
+            epoch: end - begin for (epoch, begin), end in zip(begins, ends, strict=True)
+        }
+        self._ahead_epoch = 0
         return True
 
     def _may_be_ahead(self, claim: Claim) -> bool:
-        if claim.epoch != max(self._system.truth.epochs, default=0):
+        if not self._ahead_until:
             return False
-        if claim.operation >= self._ahead_until:
-            self._ahead_until = 0
-        return claim.operation < self._ahead_until
+        self._ahead_epoch = self._ahead_epoch or claim.epoch
+        caught_up = claim.operation >= self._ahead_until.get(claim.epoch, 0)
+        if claim.epoch != self._ahead_epoch or caught_up:
+            self._ahead_until = {}
+        return bool(self._ahead_until)
 
     def rotten_end(self, machine: Machine) -> bool:
         """Whether rot has hit records of the journal, and nothing behind says that they were safe.
@@ -97,7 +104,8 @@ class CircumstanceFinder:
         segments = [
             inode.read(0, inode.size) for _path, inode in sorted(files_of(machine, "journal"))
         ]
-        return _looks_torn(segments)
+        # Recovery passes over those that its checkpoint has let go of; which these are is its own.
+        return any(_looks_torn(segments[first:]) for first in range(len(segments)))
 
 
 def _looks_torn(segments: list[bytes]) -> bool:

@@ -119,6 +119,7 @@ _UNCOMPARED: Final = (
     "the disk had said that it had what a checkpoint rests on: after a power loss the image counts "
     "as not verified, until a comparison with the source has found no difference"
 )
+_IN_DOUBT: Final = "what the replica itself calls doubtful may not mount until it is repaired"
 _LAST_RECORD: Final = (
     "rot in the newest record looks like a write that a power loss has cut off: home is ahead of "
     "the journal then, until the source has sent that record again"
@@ -179,7 +180,7 @@ ROWS: Final = (
             DURABLE: _detected(
                 "the disk had said that it had them; " + _NAMED, NAMED, WHILE_IT_LASTS
             ),
-            MOUNTABLE: _detected(_UNCOMPARED, UNVERIFIED),
+            MOUNTABLE: _detected(f"{_UNCOMPARED}; {_IN_DOUBT}", UNVERIFIED, NAMED),
         },
         ("test_lying_media", "crash/test_lying_disk"),
     ),
@@ -190,14 +191,19 @@ ROWS: Final = (
         {
             PREFIX: _by_design(_LAST_RECORD, LAST_RECORD),
             DURABLE: _detected(_NAMED, NAMED, LAST_RECORD),
-            MOUNTABLE: _by_design(_LAST_RECORD, LAST_RECORD),
+            MOUNTABLE: _by_design(f"{_LAST_RECORD}; {_IN_DOUBT}", LAST_RECORD, NAMED),
         },
         ("test_lying_media", "crash/test_lying_disk"),
     ),
     Row(
         "bit_rot",
         "checkpoint",
-        {DURABLE: _detected("without a valid slot the image is in doubt, and is sent anew", NAMED)},
+        {
+            DURABLE: _detected(
+                "without a valid slot the image is in doubt, and is sent anew", NAMED
+            ),
+            MOUNTABLE: _detected(_IN_DOUBT, NAMED),
+        },
         ("test_lying_media", "crash/test_lying_disk"),
     ),
     Row(

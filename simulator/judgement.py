@@ -14,6 +14,8 @@ from typing import Protocol
 from simulator.measures import LossMeasure
 
 SECOND_NS = 1_000_000_000
+FAILOVER = "failover"
+"""The occasion, or how it begins, of what is found when a replica has taken over."""
 FOR_EVER_NS = 1 << 62
 """Later than any instant of a run."""
 

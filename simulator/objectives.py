@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from replicator.units import format_bytes, format_seconds
 from simulator.expectations import Expectation, Expectations
+from simulator.judgement import FAILOVER
 from simulator.measures import SEVERITY, RunResult, Verdict
 from simulator.scenario import Scenario
 from simulator.systems.byte_level import SOURCE
@@ -142,6 +143,13 @@ def settle_verdict(
         if cell.expectation is Expectation.BY_DESIGN:
             because = expected.because_of(check.invariant, check.at_seconds, so)
             said = f"{check.invariant} cannot be kept under the {because}: {cell.why}"
+            lost.setdefault(said, []).append(where)
+        elif cell.expectation is Expectation.DETECTED and check.occasion.startswith(FAILOVER):
+            because = expected.because_of(check.invariant, check.at_seconds, so)
+            said = (
+                f"{check.invariant}: what the {because} had damaged was named, and the source that "
+                "would have repaired it is lost"
+            )
             lost.setdefault(said, []).append(where)
         elif cell.expectation is Expectation.DETECTED:
             result.checks[number] = replace(check, holds=True, detail=f"named: {check.detail}")

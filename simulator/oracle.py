@@ -23,6 +23,7 @@ from simulator.exchange.ledger import LedgerVerdict
 from simulator.host import Host, Machine, run_offline
 from simulator.inode import Choose
 from simulator.judgement import (
+    FAILOVER,
     SECOND_NS,
     Claim,
     Found,
@@ -267,11 +268,11 @@ class Oracle:
         """
         claim = self._claim(recovered, disk)
         so = circumstances(claim)
-        self._note("prefix", now_ns, "failover", prefix_check(claim, self.truth), so)
-        self._note("durable means durable", now_ns, "failover", self._durable(claim), so)
+        self._note("prefix", now_ns, FAILOVER, prefix_check(claim, self.truth), so)
+        self._note("durable means durable", now_ns, FAILOVER, self._durable(claim), so)
         if at_loss is not None and not (claim.mixture or at_loss.mixture):
             found = kept_check(claim, at_loss)
-            self._note("durable means durable", now_ns, "failover, against the loss", found, so)
+            self._note("durable means durable", now_ns, f"{FAILOVER}, against the loss", found, so)
         return claim
 
     # -- loss ----------------------------------------------------------------------

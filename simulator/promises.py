@@ -60,9 +60,7 @@ class Promises:
 
     def replica_starts(self) -> None:
         """The replica is about to start: recovery may take rotten records for torn ones."""
-        truth = self._system.truth
-        begin = truth.instant_of(max(truth.epochs), 0) if truth.epochs else 0
-        if self._circumstances.starts(truth.instant - begin):
+        if self._circumstances.starts():
             self.void(None)
 
     def replica_is_down(self, kind: str, claim: Claim) -> bool:

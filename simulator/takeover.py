@@ -15,7 +15,7 @@ from replicator.failover import FailoverOptions, FailoverProgress, FailoverRepor
 from replicator.runtime import Task, sleep_ns
 from simulator.exchange.ledger import LedgerVerdict
 from simulator.host import Host
-from simulator.judgement import SECOND_NS, Claim
+from simulator.judgement import FAILOVER, SECOND_NS, Claim
 from simulator.measures import LOSS_OF_SOURCE, RecoveryTime
 from simulator.scenario_world import ScenarioWorld
 
@@ -111,7 +111,7 @@ class Takeover:
             wait_ns = self._built.scenario.failover.mount_per_log_ns
             root = recovered.root or system.home.root
             await sleep_ns(wait_ns * self._logs_to_replay(host, root))
-        oracle.note_mounted(mounted, "failover", host.now_ns(), self._circumstances(claim))
+        oracle.note_mounted(mounted, FAILOVER, host.now_ns(), self._circumstances(claim))
         oracle.final_loss(claim, mounted, LOSS_OF_SOURCE, self.lost_at_ns)
 
     async def _mounted(self, host: Host, claim: Claim, root: str) -> LedgerVerdict | None:

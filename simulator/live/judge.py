@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from simulator.judgement import (
+    FAILOVER,
     Claim,
     Found,
     durable_check,
@@ -40,7 +41,6 @@ from simulator.measures import LOSS_OF_SOURCE, Check, LossMeasure
 
 SECOND_NS: Final = 1_000_000_000
 PATIENCE_SECONDS: Final = 600.0
-FAILOVER: Final = "failover"
 
 
 @dataclass(slots=True)

@@ -42,6 +42,7 @@ from replicator.operation import (
     encode_path,
 )
 from replicator.protocol import (
+    HEADER_BYTES,
     MAX_PAYLOAD_BYTES,
     TRANSITIONS,
     Acknowledgement,
@@ -51,6 +52,8 @@ from replicator.protocol import (
     Heartbeat,
     Role,
     frame_header,
+    head_seal,
+    parse_header,
 )
 from replicator.readonly import run_to_end
 from replicator.records import InvalidRecord, Record, genesis
@@ -115,8 +118,18 @@ def test_a_frame_that_promises_too_much_is_refused_before_it_is_read():
     payload = b"x"
     header = bytearray(frame_header(FrameType.HELLO, payload))
     struct.pack_into("<I", header, 8, MAX_PAYLOAD_BYTES + 1)
+    struct.pack_into("<I", header, 12, head_seal(bytes(header[:12])))
     with pytest.raises(ProtocolViolation, match="length"):
         run_to_end(Connection(Wire(bytes(header)), Role.REPLICA).receive())
+
+
+@pytest.mark.parametrize("place", range(8 * HEADER_BYTES - 64))
+def test_a_changed_header_is_refused_before_the_payload_is_waited_for(place):
+    """A changed length would swallow what follows: heartbeats that say that the peer lives."""
+    header = bytearray(frame_header(FrameType.HELLO, b"x"))
+    header[place // 8] ^= 1 << place % 8
+    with pytest.raises(ProtocolViolation):
+        parse_header(bytes(header))
 
 
 # -- payloads of fixed form ------------------------------------------------------------

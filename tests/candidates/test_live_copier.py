@@ -32,7 +32,8 @@ def test_a_copy_that_becomes_right_has_converged(tmp_path: Path) -> None:
 
 
 def test_a_wrong_byte_is_a_breach_and_never_converges(tmp_path: Path) -> None:
-    wrong = COPY.replace("{replica}/", "{replica}/; echo x >> {replica}/priv1.edb")
+    # The wrong byte comes first: at no instant is the copy right.
+    wrong = '["sh", "-c", "(echo x; cat {source}/priv1.edb) > {replica}/priv1.edb"]'
     result = live(tmp_path, wrong, "duration=500ms", "settle=2s")
     assert result.verdict is Verdict.SAFETY
     assert any("the image is none that the source ever had" in text for text in result.reasons)

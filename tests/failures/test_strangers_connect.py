@@ -10,7 +10,7 @@ import pytest
 
 from replicator.connection import Connection
 from replicator.errors import ConnectionLost
-from replicator.protocol import PROTOCOL_VERSION, FrameType, Role, frame_header
+from replicator.protocol import PROTOCOL_VERSION, FrameType, Role, frame_header, head_seal
 from replicator.replica import GREETINGS_LIMIT
 from replicator.runtime import group, sleep_ns
 from replicator.runtime.port import Stream
@@ -43,6 +43,7 @@ async def speaks_http(stream: Stream) -> None:
 async def promises_megabytes(stream: Stream) -> None:
     head = bytearray(frame_header(FrameType.HELLO))
     head[8:12] = (60 << 20).to_bytes(4, "little")
+    head[12:16] = head_seal(bytes(head[:12])).to_bytes(4, "little")
     await stream.send(bytes(head), bytes(200_000))
     await sleep_ns(60 * SECOND)
 
@@ -53,18 +54,13 @@ async def belongs_to_another_set(stream: Stream) -> None:
 
 
 async def is_no_source(stream: Stream) -> None:
-    await greet(stream, history="no number")
+    payload = b"[]"
+    await stream.send(frame_header(FrameType.HELLO, payload), payload)
     await sleep_ns(SECOND)
 
 
 async def greet(stream: Stream, **fields: object) -> None:
-    hello = {
-        "protocol": PROTOCOL_VERSION,
-        "set": SET_ID,
-        "epoch": 1,
-        "history": "00",
-        "completed": 0,
-    }
+    hello = {"protocol": PROTOCOL_VERSION, "set": SET_ID, "source": "S", "incarnation": 1}
     payload = json.dumps(hello | fields).encode()
     await stream.send(frame_header(FrameType.HELLO, payload), payload)
 
