@@ -71,7 +71,9 @@ class Capture:
         self.capturing = False
         self.stop_reason = "not started"
         self._promises: deque[int] = deque()
-        """What was admitted and not written yet, oldest first."""
+        """What was admitted as one write and is not written yet, oldest first."""
+        self._batch: list[int] = []
+        """What was admitted as several writes and is not written yet: one element for each."""
 
     # -- history -------------------------------------------------------------------
 
@@ -183,7 +185,7 @@ class Capture:
 
     def intend(self, prefix: bytes, data: bytes, path: str) -> bool:
         """Append the intent; False when nothing is captured at present."""
-        if data and self._promises:
+        if data and (self._promises or self._batch):
             self._keep_promise(len(data))
         if not self.capturing:
             return False
@@ -208,8 +210,10 @@ class Capture:
         promises, needed = self._promises, size_bytes + RECORD_OVERHEAD_BYTES
         if needed in promises:
             promises.remove(needed)
-        else:
-            promises.popleft()  # admitted as one of several
+        elif self._batch and needed <= self._batch[-1]:
+            self._batch.pop()
+        elif promises:
+            promises.popleft()  # written otherwise than was said
         self.spool.room.notify()
 
     def names_operation(self, operation: Operation) -> Operation:
@@ -221,15 +225,20 @@ class Capture:
         """Whether an operation with so many bytes would find room in the spool now."""
         if self.policy != SpoolPolicy.HOLD or not self.capturing:
             return True
-        return self.spool.log.fits([size_bytes + RECORD_OVERHEAD_BYTES, *self._promises])
+        return self._fits([size_bytes + RECORD_OVERHEAD_BYTES])
 
-    def _refuse_impossible(self, size_bytes: int) -> None:
-        needed, log = size_bytes + RECORD_OVERHEAD_BYTES, self.spool.log
-        if not log.can_ever_hold(needed):
+    def _fits(self, records: list[int]) -> bool:
+        """Whether such records surely find room beside what was promised."""
+        return self.spool.log.fits([*records, *self._promises, *self._batch])
+
+    def _refuse_impossible(self, size_bytes: int, writes: int = 1) -> None:
+        log, needed = self.spool.log, -(-size_bytes // writes) + RECORD_OVERHEAD_BYTES
+        if not log.can_ever_hold(needed, writes):
+            what = "a write" if writes == 1 else f"{writes} writes together"
             raise SpoolFull(
-                f"a write of {size_bytes} bytes can never find room in this spool",
+                f"{what} of {size_bytes} bytes can never find room in this spool",
                 path=log.directory,
-                remedy=f"Give the spool at least {spell_size(4 * needed)}.",
+                remedy=f"Give the spool at least {spell_size(4 * needed * writes)}.",
             )
 
     async def wait_for_room(self, size_bytes: int) -> None:
@@ -241,31 +250,47 @@ class Capture:
         while not self.has_room(size_bytes):
             await self.spool.room
 
-    async def admit(self, size_bytes: int) -> None:
-        """Wait for room in the spool (policy hold) and below the volume's dirty limit."""
-        needed, log = size_bytes + RECORD_OVERHEAD_BYTES, self.spool.log
+    async def admit(self, size_bytes: int, writes: int = 1) -> None:
+        """Wait for room in the spool (policy hold) and below the volume's dirty limit.
+
+        Raises SpoolFull for what can never find room.
+        """
         if self.policy == SpoolPolicy.HOLD and self.capturing:
-            self._refuse_impossible(size_bytes)
+            self._refuse_impossible(size_bytes, writes)
+            needed = -(-size_bytes // writes) + RECORD_OVERHEAD_BYTES
+            if writes > 1:
+                self._lapse()
             waited_since = 0
-            while self.capturing and not log.fits([needed, *self._promises]):
+            while self.capturing and not self._fits([needed] * writes):
                 if not waited_since:
                     waited_since = self.runtime.now_ns()
                     self.runtime.emit("writer_held", size_bytes)
                 await self.spool.room
             if waited_since:
                 self.runtime.emit("writer_released", self.runtime.now_ns() - waited_since)
-            self._promises.append(needed)
+            if writes > 1:
+                self._batch = [needed] * writes
+            else:
+                self._promises.append(needed)
             admitted = False
             try:
                 await self._admit_below(size_bytes)
                 admitted = True
             finally:
                 if not admitted:  # it will not write: what was promised to it is free again
+                    if writes > 1:
+                        self._lapse()
                     with suppress(ValueError):
                         self._promises.remove(needed)
                     self.spool.room.notify()
         else:
             await self._admit_below(size_bytes)
+
+    def _lapse(self) -> None:
+        """Nobody will write what is left of several writes that were admitted together."""
+        if self._batch:
+            self._batch = []
+            self.spool.room.notify()
 
     async def _admit_below(self, size_bytes: int) -> None:
         await self.volume.admit(size_bytes)

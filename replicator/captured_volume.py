@@ -353,5 +353,5 @@ class CapturedVolume(VolumeOver):
         )
         self._do(operation, path)
 
-    async def admit(self, size_bytes: int) -> None:
-        await self._capture.admit(size_bytes)
+    async def admit(self, size_bytes: int, writes: int = 1) -> None:
+        await self._capture.admit(size_bytes, writes)

@@ -114,12 +114,15 @@ class SegmentedLog:
             return self.end
         return Position(self.segments[0].number, self.segments[0].data_start)
 
-    def can_ever_hold(self, size: int) -> bool:
-        """Whether a record of ``size`` bytes finds room once everything else is freed.
+    def can_ever_hold(self, size: int, count: int = 1) -> bool:
+        """Whether ``count`` records of ``size`` bytes find room once everything else is freed.
 
-        The last segment is never freed, so two of its kind must fit.
+        The last segment is never freed, so one more of its kind must fit.
         """
-        return 2 * self._reserve_bytes(size) <= self.limit_bytes
+        last = self._reserve_bytes(size)
+        if count == 1:
+            return 2 * last <= self.limit_bytes
+        return last + self._needed_bytes([size] * count) <= self.limit_bytes
 
     def fits(self, sizes: Sequence[int]) -> bool:
         """Whether records of these sizes surely find room, in whatever order they come."""
@@ -127,17 +130,24 @@ class SegmentedLog:
         room = last.reserved_bytes - last.end - TAIL_RESERVE_BYTES if last else 0
         if sum(sizes) <= room:
             return True
-        spare, segment = self.limit_bytes - self.used_bytes, self._reserve_bytes(0)
+        spare = self.limit_bytes - self.used_bytes
         if len(sizes) == 1:
             return self._reserve_bytes(sizes[0]) <= spare
-        # Each large one may close a segment that is hardly used and open one of its own;
-        # of the small ones no two segments in a row are less than half full.
-        overhead = self._overhead_bytes()
+        return self._needed_bytes(sizes) <= spare
+
+    def _needed_bytes(self, sizes: Sequence[int]) -> int:
+        """Space of new segments that surely holds these records, in whatever order they come.
+
+        Each large one may close a segment that is hardly used and open one of its own.  Of the
+        small ones a segment is closed only when the next one does not fit: what is left of it
+        then is less than the largest of them.
+        """
+        segment, overhead = self._reserve_bytes(0), self._overhead_bytes()
         large = [size for size in sizes if 2 * (size + overhead) > segment]
-        small = sum(sizes) - sum(large)
+        small = [size for size in sizes if 2 * (size + overhead) <= segment]
         needed = sum(segment + max(segment, size + overhead) for size in large)
-        needed += segment * (1 + 2 * small // max(1, segment - overhead))
-        return needed <= spare
+        filled = max(1, segment - overhead - max(small, default=0))
+        return needed + segment * (1 + sum(small) // filled)
 
     def _overhead_bytes(self, preamble: bytes | None = None) -> int:
         """What a segment needs beside its records."""

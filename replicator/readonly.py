@@ -175,7 +175,7 @@ class ReadOnlyVolume:
     async def sync_directory(self, path: str) -> None:
         """Nothing was changed."""
 
-    async def admit(self, size_bytes: int) -> None:
+    async def admit(self, size_bytes: int, writes: int = 1) -> None:
         """Nothing will be written."""
 
     def free_bytes(self) -> int:

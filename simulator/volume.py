@@ -395,7 +395,7 @@ class SimVolume:
         disk.collect_unlinked()
         disk.step("syncdir", directory.number)
 
-    async def admit(self, size_bytes: int) -> None:
+    async def admit(self, size_bytes: int, writes: int = 1) -> None:
         self._check()
         while not self.disk.may_admit(size_bytes):
             await self.disk.wait_for_admission()

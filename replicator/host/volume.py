@@ -399,7 +399,7 @@ class HostVolume:
             cause = self._lost_directories[key]
             raise SyncFailed(f"the sync of the directory failed: {cause}", path=path)
 
-    async def admit(self, size_bytes: int) -> None:
+    async def admit(self, size_bytes: int, writes: int = 1) -> None:
         await self._write_back.admit(size_bytes)
 
     def admits(self, size_bytes: int) -> bool:

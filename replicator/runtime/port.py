@@ -234,8 +234,12 @@ class Volume(Protocol):
     async def sync_directory(self, path: str) -> None:
         """Make the names in the directory survive a power loss."""
 
-    async def admit(self, size_bytes: int) -> None:
-        """Wait until ``size_bytes`` may be written without overrunning the volume's limits."""
+    async def admit(self, size_bytes: int, writes: int = 1) -> None:
+        """Wait until ``size_bytes`` may be written without overrunning the volume's limits.
+
+        ``writes``: in at most so many calls, each of an equal share.  What one admission of
+        several does not use has lapsed when the next one of several is asked for.
+        """
 
 
 @runtime_checkable

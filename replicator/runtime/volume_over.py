@@ -80,5 +80,5 @@ class VolumeOver:
     async def sync_directory(self, path: str) -> None:
         await self.below.sync_directory(path)
 
-    async def admit(self, size_bytes: int) -> None:
-        await self.below.admit(size_bytes)
+    async def admit(self, size_bytes: int, writes: int = 1) -> None:
+        await self.below.admit(size_bytes, writes)

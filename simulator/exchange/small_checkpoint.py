@@ -144,9 +144,10 @@ async def write_checkpoint(
     first_copy: the one to write first; the other one must be whole and durable.
     """
     data = encode_checkpoint(checkpoint)
-    await volume.admit(2 * COPY_BYTES)
+    await volume.admit(COPY_BYTES)
     file.write_at(first_copy * COPY_BYTES, data)
     if in_two_steps:
         await file.sync()
+    await volume.admit(COPY_BYTES)
     file.write_at((1 - first_copy) * COPY_BYTES, data)
     await file.sync()

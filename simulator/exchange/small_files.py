@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from replicator.errors import NoSpace
+from replicator.errors import NoSpace, SpoolFull
 from replicator.runtime.port import File, Volume
 from simulator.exchange.small_checkpoint import CHECKPOINT_NAME
 from simulator.exchange.small_pages import PAGE_BYTES, PageContent, encode_page
@@ -88,13 +88,29 @@ def write_page(database: File, signature: int, page: int, content: PageContent) 
     write_fully(database, page * PAGE_BYTES, encode_page(signature, page, content))
 
 
+async def admit_pages(volume: Volume, most: int) -> int:
+    """Wait until pages may be written, and return how many: fewer where there is never more room.
+
+    Raises SpoolFull when there is never room for one.
+    """
+    while True:
+        try:
+            await volume.admit(most * PAGE_BYTES, most)
+        except SpoolFull:
+            if most == 1:
+                raise
+            most //= 2
+        else:
+            return most
+
+
 async def write_pages(
     volume: Volume, database: File, signature: int, pages: dict[int, PageContent]
 ) -> None:
     """Write pages in batches, with the volume's leave; nothing is synced."""
     numbers = list(pages)
-    for start in range(0, len(numbers), WRITTEN_AT_ONCE):
-        batch = numbers[start : start + WRITTEN_AT_ONCE]
-        await volume.admit(len(batch) * PAGE_BYTES)
-        for number in batch:
+    while numbers:
+        count = await admit_pages(volume, min(len(numbers), WRITTEN_AT_ONCE))
+        for number in numbers[:count]:
             write_page(database, signature, number, pages[number])
+        del numbers[:count]

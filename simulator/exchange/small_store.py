@@ -40,6 +40,7 @@ from simulator.exchange.small_files import (
     WRITTEN_AT_ONCE,
     Paths,
     Safeguards,
+    admit_pages,
     write_page,
 )
 from simulator.exchange.small_log import (
@@ -364,9 +365,9 @@ class SmallStore:
     async def _write_oldest_pages(self) -> None:
         """Write one batch of the pages that are dirty for longest."""
         files = self._mounted()
-        await self._volume.admit(WRITTEN_AT_ONCE * PAGE_BYTES)
+        most = await admit_pages(self._volume, WRITTEN_AT_ONCE)
         if not self._safeguards.log_before_page:
-            self._write_batch(files)
+            self._write_batch(files, most)
             return
         self._page_writer_waits = True
         try:
@@ -379,10 +380,10 @@ class SmallStore:
         async with self._holding_log() as log:
             await log.sync()  # owed only when a deliverer was cancelled
             self._durable = self._written
-            self._write_batch(files)
+            self._write_batch(files, most)
 
-    def _write_batch(self, files: MountedFiles) -> None:
-        batch = list(islice(self._dirty, WRITTEN_AT_ONCE))
+    def _write_batch(self, files: MountedFiles, most: int) -> None:
+        batch = list(islice(self._dirty, most))
         signature = files.checkpoint.signature
         for page in batch:
             write_page(files.database, signature, page, self._dirty.pop(page).content)

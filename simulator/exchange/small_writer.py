@@ -68,9 +68,10 @@ class LogWriter:
     async def make_room(self, body_bytes: int) -> None:
         """Roll the log when a block with so many bytes would not fit; settle owed syncs."""
         size = block_bytes(body_bytes)
-        await self._volume.admit(size + LOG_HEADER_BYTES)
+        await self._volume.admit(size)
         await self.sync()
         if self._offset > LOG_HEADER_BYTES and self._offset + size > self._log_size_bytes:
+            await self._volume.admit(LOG_HEADER_BYTES)
             self._roll()
         if self._header_owed:
             await self._settle_header()

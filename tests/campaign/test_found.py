@@ -11,6 +11,7 @@ from unittest import mock
 import pytest
 
 from replicator import protocol
+from replicator.capture import Capture
 from replicator.home import HomeImage
 from replicator.replica_store import ReplicaStore
 from replicator.source import Source
@@ -107,3 +108,15 @@ def test_a_bench_that_does_not_know_what_recovery_let_go_of() -> None:
     with mock.patch.object(CircumstanceFinder, "rotten_end", lambda *_args: False):
         result = run("rot_beside_what_was_let_go")
     assert result.verdict is Verdict.SAFETY, result.reasons
+
+
+def test_pages_whose_room_was_promised_to_one_write() -> None:
+    admit = Capture.admit
+
+    async def as_one(capture: Capture, size_bytes: int, _writes: int = 1) -> None:
+        await admit(capture, size_bytes)
+
+    with mock.patch.object(Capture, "admit", as_one):
+        result = run("many_pages_admitted_at_once")
+    assert result.verdict is Verdict.LIVENESS, result.reasons
+    assert "the spool has no room" in result.reasons[0]

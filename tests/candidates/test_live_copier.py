@@ -52,7 +52,7 @@ def test_a_kill_hits_the_command_and_is_judged(tmp_path: Path) -> None:
 
 def test_a_command_that_fails_is_told_of(tmp_path: Path) -> None:
     failing = '["sh", "-c", "echo no {source} >&2; exit 3", "{replica}"]'
-    result = live(tmp_path, failing, "duration=500ms", "settle=5s")
+    result = live(tmp_path, failing, "duration=500ms", "settle=2m")
     assert result.verdict is Verdict.LIVENESS
     assert "ended with exit code 3; it said: no" in result.reasons[0]
 

@@ -288,5 +288,5 @@ class MemoryVolume:
             raise Crashed
         self.medium.sync_names()
 
-    async def admit(self, size_bytes: int) -> None:
+    async def admit(self, size_bytes: int, writes: int = 1) -> None:
         self.alive()

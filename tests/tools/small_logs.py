@@ -91,7 +91,7 @@ class DictVolume:
     async def sync_directory(self, path: str) -> None:
         pass
 
-    async def admit(self, size_bytes: int) -> None:
+    async def admit(self, size_bytes: int, writes: int = 1) -> None:
         pass
 
     def content(self) -> dict[str, bytes]:
