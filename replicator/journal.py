@@ -175,7 +175,7 @@ class SegmentedLog:
     ) -> None:
         """Append one chained record.  Raises LogFull, and NoSpace when the volume is full.
 
-        Plain calls only.  ``sequence`` must not go down.
+        After either nothing has changed.  Plain calls only.  ``sequence`` must not go down.
         """
         size = HEADER_BYTES + len(prefix) + len(payload)
         segment = self.segments[-1] if self.segments else None
@@ -191,6 +191,9 @@ class SegmentedLog:
         )
         if written != size:
             # Within the limit, and within what was reserved once: a power loss took that back.
+            # What was written must go: a shorter record could come here, and the next segment
+            # after it; then recovery would find a damaged record in the midst of safe ones.
+            segment.file.truncate(offset)
             raise NoSpace(
                 f"only {written} of {size} bytes of a record could be written",
                 path=segment.path,

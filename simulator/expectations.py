@@ -212,7 +212,17 @@ ROWS: Final = (
         {PREFIX: _by_design(_UNREAD), MOUNTABLE: _by_design(_UNREAD)},
         ("test_lying_media",),
     ),
-    Row("bit_rot", "staging", {}, ("test_lying_media",)),
+    Row(
+        "bit_rot",
+        "staging",
+        {
+            DURABLE: _detected(
+                "of an image that was committed and is not in its place yet: " + _NAMED, NAMED
+            ),
+            MOUNTABLE: _detected(_IN_DOUBT, NAMED),
+        },
+        ("test_lying_media",),
+    ),
     Row(
         "misdirected_write",
         "source",
