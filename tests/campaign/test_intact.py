@@ -22,9 +22,9 @@ HOLD = "protection.spool_full=hold"
 @pytest.mark.parametrize(
     ("overrides", "plans", "mark"),
     [
-        ([], 150, "spool_full_resynchronize"),
-        ([HOLD], 100, "spool_full_hold"),
-        ([HOLD, "protection.spool_limit=1MiB", "stream.messages=40/s"], 50, "spool_full_hold"),
+        ([], 80, "spool_full_resynchronize"),
+        ([HOLD], 60, "spool_full_hold"),
+        ([HOLD, "protection.spool_limit=1MiB", "stream.messages=40/s"], 25, "spool_full_hold"),
     ],
     ids=["resynchronize", "hold", "hold, heavy load"],
 )

@@ -169,13 +169,19 @@ def kinds_of(content: bytes | None, calls: Sequence[Call]) -> set[str]:
 
 
 def test_a_journal_without_ordered_data_shows_foreign_bytes() -> None:
-    """The harness sees what it should: ext4 with data=writeback may show what others wrote."""
-    calls = drawn(5, 90)
+    """The harness sees what it should: ext4 with data=writeback may show what others wrote.
+
+    It may: when the kernel writes back is its own affair, so a few tries are made.
+    """
     seen: Counter[str] = Counter()
-    with record(calls, mount_options="data=writeback") as log:
-        for _state, _outcome, findings in judge(calls, log, states(log, 300)):
-            seen.update(each.what for each in findings if each.judge == "promises")
-    assert any("bytes of" in what for what in seen), "no stale block came into sight"
+    for attempt in range(5):
+        calls = drawn(5 + attempt, 90)
+        with record(calls, mount_options="data=writeback") as log:
+            for _state, _outcome, findings in judge(calls, log, states(log, 300)):
+                seen.update(each.what for each in findings if each.judge == "promises")
+        if any("bytes of" in what for what in seen):
+            return
+    pytest.fail("no stale block came into sight")
 
 
 def test_a_lost_flush_breaks_promises() -> None:

@@ -30,7 +30,7 @@ def test_nothing_of_a_killed_kernel_is_stepped_again(world: World) -> None:
     outside: Completion[None] = Completion()
 
     async def sleeper() -> None:
-        await sleep_ns(world.units(3))
+        await sleep_ns(world.units(150))
         log.append("sleeper")
 
     async def waiter() -> None:
@@ -38,7 +38,7 @@ def test_nothing_of_a_killed_kernel_is_stepped_again(world: World) -> None:
         log.append("waiter")
 
     async def main() -> None:
-        async with deadline(world.units(2)), group() as g:
+        async with deadline(world.units(100)), group() as g:
             g.spawn(sleeper(), "sleeper")
             g.spawn(waiter(), "waiter")
 
@@ -47,7 +47,7 @@ def test_nothing_of_a_killed_kernel_is_stepped_again(world: World) -> None:
     steps = world.kernel.steps
     world.kernel.kill()
     outside.set(None)
-    world.run_for(world.units(5))
+    world.run_for(world.units(200))
     assert world.kernel.steps == steps and log == [] and ended == []
     world.kernel.close()
     assert log == []
