@@ -8,6 +8,7 @@ has heard, in another session, what there is: what was under way may be of the t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from replicator.source import SourceState
@@ -17,7 +18,7 @@ from simulator.faults import FaultInjector
 from simulator.judgement import SECOND_NS, Claim
 from simulator.oracle import Oracle
 from simulator.runtime import SimClock
-from simulator.scenario import Scenario
+from simulator.scenario import Fault
 from simulator.systems.byte_level import REPLICA
 from simulator.systems.interface import ProtectionSystem
 
@@ -30,20 +31,21 @@ class Promises:
 
     Arguments
     ---------
-    scenario, clock, oracle, system, faults: of the run.
+    planned: the faults that are planned, or were asked for until now.
+    clock, oracle, system, faults: of the run.
     circumstances: what is so at an instant.
     """
 
     def __init__(
         self,
-        scenario: Scenario,
+        planned: Callable[[], Iterable[Fault]],
         clock: SimClock,
         oracle: Oracle,
         system: ProtectionSystem,
         faults: FaultInjector,
         circumstances: CircumstanceFinder,
     ) -> None:
-        self._scenario = scenario
+        self._planned = planned
         self._clock = clock
         self._oracle = oracle
         self._system = system
@@ -110,5 +112,5 @@ class Promises:
             self.defects.append(text)
 
     def _cell(self, circumstances: list[str]) -> Cell:
-        expectations = Expectations(self._scenario.faults, self._faults.marks())
+        expectations = Expectations(self._planned(), self._faults.marks())
         return expectations.cell(DURABLE, self._clock.now() / SECOND_NS, circumstances)

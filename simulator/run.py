@@ -83,7 +83,12 @@ class ScenarioRun:
         self._circumstances = CircumstanceFinder(self.system, self.faults)
         self.oracle.rotten_end = self._circumstances.rotten_end
         self._promises = Promises(
-            scenario, self.world.clock, self.oracle, self.system, self.faults, self._circumstances
+            lambda: scenario.faults,
+            self.world.clock,
+            self.oracle,
+            self.system,
+            self.faults,
+            self._circumstances,
         )
         self._bounds: BoundsWatch | None = None
         """None for a system that keeps neither spool nor journal in the places of ours."""

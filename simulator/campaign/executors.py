@@ -12,7 +12,8 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import connection, get_context, parent_process
+from threading import Thread
 from typing import Any, Final
 
 from replicator.errors import BadInput
@@ -34,8 +35,17 @@ def memory_share_bytes(workers: int) -> int:
     return max(LEAST_MEMORY_BYTES, min(MOST_MEMORY_BYTES, physical // 2 // workers))
 
 
+def _end_with_the_campaign() -> None:
+    """A campaign that is killed cannot end its workers: they would wait for batches for ever."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
 def _prepare_worker(memory_bytes: int) -> None:
     """Ctrl-C reaches the whole terminal group; only the command itself acts on it."""
+    Thread(target=_end_with_the_campaign, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard == resource.RLIM_INFINITY or hard > memory_bytes:

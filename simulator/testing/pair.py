@@ -13,13 +13,17 @@ from typing import Final, Self
 
 from replicator import units
 from replicator.errors import BadInput, ReplicatorError
+from simulator.circumstances import CircumstanceFinder
 from simulator.disk import Disk
-from simulator.expectations import DURABLE, Expectation, Expectations
+from simulator.expectations import Expectation, Expectations
 from simulator.faults import FaultInjector
 from simulator.host import lose_everything
+from simulator.inode import Choose
 from simulator.known import KnownImages
 from simulator.measures import Check
 from simulator.mutants import mutated
+from simulator.oracle import ImageVerdict
+from simulator.promises import Promises
 from simulator.restarts import Restarts
 from simulator.sampling import Sampler
 from simulator.scenario import Fault, Scenario, load_scenario, parse_scenario
@@ -139,6 +143,16 @@ class RunningPair:
                 self._world, self._link, self._restart_ns, self._start, self._struck, seed=seed
             )
             self._restarts = Restarts(self._faults.marks)
+            self._circumstances = CircumstanceFinder(self.system, self._faults)
+            built.oracle.rotten_end = self._circumstances.rotten_end
+            self._promises = Promises(
+                lambda: self._injected,
+                self._world.clock,
+                built.oracle,
+                self.system,
+                self._faults,
+                self._circumstances,
+            )
             self._sampler = Sampler(built)
             self._world.observers.append(self._observe)
             self.system.start_replica()
@@ -183,11 +197,19 @@ class RunningPair:
         replica = self.system.replica_machine
         if not replica.lost and (self._takeover is None or self._takeover.taken_over is None):
             self._sampler.note_acknowledged()
-            choose = lose_everything if replica.powered else None
-            self._built.oracle.judge(replica.disks, choose, "check", self.now_ns)
+            self._judge("check", lose_everything if replica.powered else None)
         found = self.broken
         if found:
             raise Broken(f"{'; '.join(found[:5])}\n{self.describe()}")
+
+    def _judge(self, occasion: str, choose: Choose | None) -> ImageVerdict:
+        return self._built.oracle.judge(
+            self.system.replica_machine.disks,
+            choose,
+            occasion,
+            self.now_ns,
+            circumstances=self._circumstances.found,
+        )
 
     @property
     def broken(self) -> list[str]:
@@ -199,6 +221,7 @@ class RunningPair:
                 self._broken.append(f"{check.invariant} is broken {where}: {check.detail}")
         self._judged = len(checks)
         found = [*self._broken, *self.system.truth.breaches, *self._sampler.telemetry.lies]
+        found += self._promises.defects
         found += [reason for _verdict, reason in self._restarts.found]
         if self._takeover is not None and self._takeover.defect:
             found.append(self._takeover.defect)
@@ -207,9 +230,8 @@ class RunningPair:
     def _is_allowed(self, check: Check) -> bool:
         """Whether the faults so far leave no choice (``docs/invariants.md``)."""
         expectations = Expectations(self._injected, self._faults.marks())
-        expected = expectations.cell(check.invariant, check.at_seconds).expectation
-        named = check.invariant == DURABLE and expected is Expectation.DETECTED
-        return named or expected is Expectation.BY_DESIGN
+        cell = expectations.cell(check.invariant, check.at_seconds, check.circumstances)
+        return cell.expectation is not Expectation.HOLDS
 
     def said(self, name: str, host: str = "") -> list[Event]:
         """What the hosts' software reported under a name; ``host``: of this one only."""
@@ -241,6 +263,7 @@ class RunningPair:
         if name == SOURCE:
             self.system.start_source()
         elif REPLICA not in self.system.replica_machine.processes:
+            self._promises.replica_starts()
             host = self.system.start_replica()
             if self._takeover is not None and self._takeover.report is None:
                 self._takeover.begin(host)
@@ -248,16 +271,22 @@ class RunningPair:
     def _struck(self, kind: str, name: str) -> None:
         """A host has gone down: what will its next start find?"""
         self._sampler.note_acknowledged()
-        oracle, replica, now_ns = self._built.oracle, self.system.replica_machine, self.now_ns
+        oracle, replica, takeover = self._built.oracle, self.system.replica_machine, self._takeover
         if name == REPLICA:
             self.system.replica_down()
-            if self._takeover is None or self._takeover.taken_over is None:
-                oracle.judge(replica.disks, None, f"{kind} of {name}", now_ns)
+            if takeover is not None and takeover.taken_over is not None:
+                return  # the image has become the store's own
+            if kind == "replica_restored":
+                self._promises.void(None)  # nothing that came after the copy was made is there
+            verdict = self._judge(f"{kind} of {name}", None)
+            if self._promises.replica_is_down(kind, verdict.claim) and takeover is not None:
+                takeover.at_loss = verdict.claim
             return
         if kind != "loss":
             return
         certain = oracle.examine(replica.disks, lose_everything, mount=False).claim
-        self._takeover = Takeover(self._built, now_ns, certain, lambda _claim: ())
+        found = self._circumstances.found
+        self._takeover = Takeover(self._built, self.now_ns, certain, found)
         host = replica.processes.get(REPLICA)
         if host is not None:
             self._takeover.begin(host)
@@ -268,11 +297,18 @@ class RunningPair:
         if event == "failed" and not self._faults.answers_for(machine):
             self._world.clock.soon(lambda: self._ended_by_itself(machine))
         elif event == "replica_went_back":
-            expected = Expectations(self._injected, self._faults.marks()).cell(
-                DURABLE, self.now_ns / SECOND_NS
-            )
-            if expected.expectation is Expectation.HOLDS:
-                self._broken.append(f"the replica went back: {values}")
+            self._promises.replica_went_back(int(values[1]))
+        elif event == "source_state":
+            self._promises.source_enters(str(values[0]))
+        elif event == "activity" and machine == REPLICA and values[0] == "resynchronize":
+            self._world.clock.soon(self._resynchronized)
+
+    def _resynchronized(self) -> None:
+        """Another image has been committed: from this instant on it must be that of one."""
+        doubts = self.system.doubts()
+        if doubts is not None and doubts.switching and self._takeover is None:
+            self._sampler.note_acknowledged()
+            self._judge("a resynchronization was committed", lose_everything)
 
     def _ended_by_itself(self, name: str) -> None:
         """A process gave up: its machine's service manager starts it again."""

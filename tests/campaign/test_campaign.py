@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
@@ -32,6 +35,7 @@ from simulator.run import ScenarioRun
 from simulator.scenario import load_scenario
 from tests.campaign.test_plans import SCENARIO, SPACE
 
+CAMPAIGN = Path(__file__).resolve().parents[2] / "scenarios" / "campaign.toml"
 # A shorter life still: what is tested here is the campaign.
 SHORT = SCENARIO.model_copy(update={"duration_ns": 1_000_000_000, "faults": ()})
 KEY = CampaignKey("short", toml_text(SHORT), 7, replace(SPACE, horizon_ns=1_000_000_000))
@@ -200,6 +204,37 @@ def test_a_real_worker_that_is_killed_costs_nothing_but_its_batch(tmp_path: Path
     assert run.run().lost_workers >= 1
     assert len(pools) > 1
     assert rows(results) == rows(expected)
+
+
+def children_of(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [
+        int(word)
+        for word in text.split()
+        if b"spawn_main" in Path(f"/proc/{word}/cmdline").read_bytes()
+    ]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_their_campaign_however_that_ends(tmp_path: Path, how: int) -> None:
+    command = [sys.executable, "-m", "simulator.cli", "campaign", str(CAMPAIGN)]
+    command += ["--plans", "100000", "--workers", "2", "--results", str(tmp_path / "r.db")]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    running = subprocess.Popen(command, **quiet)  # type: ignore[call-overload]
+    try:
+        deadline = time.monotonic() + 60
+        while len(workers := children_of(running.pid)) < 2:
+            assert time.monotonic() < deadline and running.poll() is None
+            time.sleep(0.05)
+    finally:
+        running.send_signal(how)
+        running.wait(60)
+    while left := [pid for pid in workers if Path(f"/proc/{pid}").exists()]:
+        if time.monotonic() > deadline:
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+            pytest.fail("workers were left")
+        time.sleep(0.05)
 
 
 def test_a_run_that_ends_by_an_error_costs_only_itself(
