@@ -40,6 +40,8 @@ class Safeguards:
     """Generations are deleted only after the checkpoint that frees them was synced."""
     sync_directory_after_roll: bool = True
     """The new names are made durable before a block goes into the new generation."""
+    write_again_after_recovery: bool = True
+    """Recovery writes again what it has read: it may be in the cache only."""
     sync_after_recovery: bool = True
     """What recovery found in place is synced before the checkpoint moves past it."""
     whole_copy_last: bool = True

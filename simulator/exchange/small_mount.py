@@ -43,6 +43,7 @@ from simulator.exchange.small_recovery import Recovered, read_store
 from simulator.exchange.small_writer import LogWriter
 from simulator.exchange.store import MountReport, StoreUnmountable
 
+WRITTEN_AGAIN_BYTES: Final = 32 << 10
 _UNFINISHED_NAME: Final = "E00.new"
 """The checkpoint file of a store that is being made."""
 
@@ -163,6 +164,8 @@ async def _carry_out(
     """Write what recovery found necessary; each step may be cut off and done again."""
     old, log = found.checkpoint, found.log
     log_file = await _open_newest_log(volume, paths, found)
+    if safeguards.write_again_after_recovery and not old.clean:
+        await _write_again(volume, log_file, log.end_offset)
     if safeguards.sync_after_recovery:  # the log first: its pages must not outlive it
         await log_file.sync()
         await checkpoint_file.sync()
@@ -203,6 +206,20 @@ async def _carry_out(
         generations={log.generation: log.generations.get(log.generation, log.end_lsn)},
     )
     return writer, checkpoint
+
+
+async def _write_again(volume: Volume, file: File, size_bytes: int) -> None:
+    """Write the same bytes to the same place, so that the next sync vouches for them.
+
+    The process before may have died of a failed sync: what it wrote reads well from the page
+    cache, counts as written, and is not on the medium.
+    """
+    offset = 0
+    while offset < size_bytes:
+        data = await file.read_at(offset, min(WRITTEN_AGAIN_BYTES, size_bytes - offset))
+        await volume.admit(len(data))
+        write_fully(file, offset, data)
+        offset += len(data)
 
 
 async def _open_newest_log(volume: Volume, paths: Paths, found: Recovered) -> File:

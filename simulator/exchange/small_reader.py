@@ -60,6 +60,7 @@ class PageReader:
     mark: the state at the end of the log.
     redo: page number -> what its last log record says.
     verify: check checksums (off in tests only).
+    again: redo also what is there already (off in tests only).
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class PageReader:
         mark: Mark,
         redo: dict[int, PageContent],
         verify: bool,
+        again: bool,
     ) -> None:
         self._path = paths.database
         self._signature = checkpoint.signature
@@ -78,6 +80,7 @@ class PageReader:
         self._mark = mark
         self._redo = redo
         self._verify = verify
+        self._again = again
         self.rewrite: dict[int, PageContent] = {}
         self.messages: dict[int, StoredMessage] = {}
         self.totals: dict[int, Totals] = {}
@@ -117,10 +120,14 @@ class PageReader:
                 raise self._refuse(page, f"{bad}, and the log does not rebuild it") from None
         if found is not None:
             self._check_not_ahead(page, found, wanted)
-        if wanted is not None and (found is None or found.lsn < wanted.lsn):
+        if wanted is None:
+            return found
+        old = found is None or found.lsn < wanted.lsn
+        # Even if it is there: it may be in the page cache only, and count as written, after a
+        # sync that failed and of which the process before has died.
+        if old or self._again:
             self.rewrite[page] = wanted
-            return wanted
-        return found
+        return wanted if old else found
 
     def _check_not_ahead(self, page: int, found: PageContent, wanted: PageContent | None) -> None:
         newest_lsn = self._mark.lsn - 1 if wanted is None else wanted.lsn

@@ -95,7 +95,13 @@ async def read_store(
     _check_log_end(paths, checkpoint, log)
     mark, replayed = _replay_marks(paths, checkpoint, log)
     reader = PageReader(
-        paths, checkpoint, database, mark, _redo_pages(checkpoint, log), safeguards.page_checksums
+        paths,
+        checkpoint,
+        database,
+        mark,
+        _redo_pages(checkpoint, log),
+        safeguards.page_checksums,
+        safeguards.write_again_after_recovery,
     )
     await reader.read()
     return Recovered(

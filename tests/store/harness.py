@@ -59,12 +59,13 @@ def run(
     safeguards: Safeguards = ALL_SAFEGUARDS,
     config: SmallStoreConfig = CONFIG,
     hops: Callable[[], int] | None = None,
+    sync_fails: bool = False,
 ) -> Life:
     """Run ``script`` to its end or its crash."""
     ledger = ledger if ledger is not None else Ledger()
     clock = SimClock()
     kernel = Kernel(clock, hops)
-    volume = MemoryVolume(medium, crash_at)
+    volume = MemoryVolume(medium, crash_at, sync_fails=sync_fails)
     store = SmallStore(volume, DIRECTORY, now_ns=clock.now, config=config, safeguards=safeguards)
 
     async def body() -> None:
@@ -146,6 +147,19 @@ def breach(medium: Medium, ledger: Ledger, safeguards: Safeguards = ALL_SAFEGUAR
     if recovery.verdict is None:
         return recovery.refused
     return recovery.verdict.reason
+
+
+def failed_sync_states(
+    safeguards: Safeguards = ALL_SAFEGUARDS,
+) -> Iterator[tuple[str, Medium, Ledger]]:
+    """Every state that a process can leave in the page cache that dies of a failed sync."""
+    whole = run(Medium(), short_life, safeguards=safeguards)
+    for crash_at, step in enumerate(whole.steps, 1):
+        if step.startswith("sync ") and "." in step:  # of a file
+            life = run(
+                Medium(), short_life, crash_at=crash_at, safeguards=safeguards, sync_fails=True
+            )
+            yield f"failed in step {crash_at} ({step})", life.medium, life.ledger
 
 
 def crash_states(

@@ -192,6 +192,9 @@ class MemoryFile:
         if inode.unsynced and self._volume.lags:
             await yield_now()  # others run while the disk flushes
         if self._volume.step(f"sync {self.path}"):
+            if self._volume.sync_fails:
+                inode.forgotten += len(inode.unsynced)
+                inode.unsynced.clear()
             raise Crashed
         if covered > inode.forgotten:
             del inode.unsynced[: covered - inode.forgotten]
@@ -208,13 +211,22 @@ class MemoryVolume:
     ---------
     crash_at: number of the step (from 1) in which the host dies; None never.
     lags: a sync lets other tasks run, as a disk does.
+    sync_fails: where the host dies, it dies of a sync of a file that failed: the page cache keeps
+        what was written and counts it as written, and it will never reach the medium.
     """
 
     name = "memory"
 
-    def __init__(self, medium: Medium, crash_at: int | None = None, lags: bool = True) -> None:
+    def __init__(
+        self,
+        medium: Medium,
+        crash_at: int | None = None,
+        lags: bool = True,
+        sync_fails: bool = False,
+    ) -> None:
         self.medium = medium
         self.lags = lags
+        self.sync_fails = sync_fails
         self.steps: list[str] = []
         self._crash_at = crash_at
         self._dead = False

@@ -21,6 +21,7 @@ from tests.store.harness import (
     _one,
     breach,
     crash_states,
+    failed_sync_states,
     recover,
     run,
     short_life,
@@ -128,6 +129,15 @@ def test_what_a_mount_has_told_survives_a_power_loss_after_it() -> None:
         assert not found, found
 
 
+def test_what_a_failed_sync_left_in_the_cache_alone_survives_a_power_loss_after_a_mount() -> None:
+    states = 0
+    for name, medium, ledger in failed_sync_states():
+        states += 1
+        found = _mounted_breach(name, medium, ledger)
+        assert not found, found
+    assert states > 50
+
+
 def test_a_recovered_store_goes_on_and_crashes_again() -> None:
     _go_on(stride=17, second_stride=5)
 
@@ -174,10 +184,12 @@ def test_other_orders_of_wake_ups_change_nothing(seed: int) -> None:
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Safeguards)])
 def test_without_a_safeguard_the_enumeration_finds_a_breach(name: str) -> None:
     safeguards = dataclasses.replace(ALL_SAFEGUARDS, **{name: False})
-    for state, medium, ledger in crash_states(safeguards):
+    of_the_cache = name == "write_again_after_recovery"
+    states = failed_sync_states if of_the_cache else crash_states
+    for state, medium, ledger in states(safeguards):
         if name == "whole_copy_last":
             found = _recovery_breach(state, medium, ledger, safeguards)
-        elif name == "sync_after_recovery":
+        elif name in ("sync_after_recovery", "write_again_after_recovery"):
             found = _mounted_breach(state, medium, ledger, safeguards)
         else:
             found = breach(medium, ledger, safeguards)
