@@ -90,6 +90,11 @@ class Checkpoints:
         await self._checkpoint.copy_to(aside)
         await self._volume.sync_directory(self._root)
 
+    async def write_both(self, state: dict[str, Any]) -> None:
+        """Say it in both copies: no damage to one takes it back.  Raises NoSpace."""
+        for _copy in range(2):
+            await self.write(state)
+
     async def write(self, state: dict[str, Any]) -> None:
         """Make ``state`` the newest checkpoint, and its promotion durable before; raises NoSpace.
 

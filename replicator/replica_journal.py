@@ -50,16 +50,17 @@ class ReplicaJournal:
     async def recover(
         self, visit: Callable[[Record, Position], None], first_segment: int
     ) -> Damage | None:
-        """Open what is on disk; what is taken over survives a power loss from then on.
+        """Open what is on disk.
 
-        Arguments are those of :meth:`SegmentedLog.recover`.  What is damaged is set aside.
+        Arguments are those of :meth:`SegmentedLog.recover`.  What is damaged stays where it is
+        until :meth:`set_damaged_aside`: the only witness of a doubt that is not noted yet.
         """
-        damage = await self.log.recover(visit, first_segment)
-        if damage is not None:
-            await self.set_damaged_aside()
+        return await self.log.recover(visit, first_segment)
+
+    async def vouch(self) -> None:
+        """What was taken over survives a power loss from then on."""
         await self.log.write_again()
         await self.make_durable()
-        return damage
 
     async def set_damaged_aside(self) -> None:
         """Move what cannot be trusted out of the way; it is never deleted here."""

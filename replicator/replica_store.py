@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from replicator.batch import unpack_body, verify_batch
 from replicator.catalogue import Catalogue
@@ -176,8 +176,13 @@ class ReplicaStore:
         found = await self.promises.recover(visit, first_segment)
         if found is not None:
             image.doubt(str(found.error()))
+            # In both copies, and before the journal that shows it is gone.
+            doubtful = self._state(Position(first_segment, first_offset))
+            await self._with_room(lambda: self._checkpoints.write_both(doubtful))
+            await self.promises.set_damaged_aside()
         elif self.journal.tail_was_torn:
             self.runtime.emit("tail_erased", "journal")
+        await self.promises.vouch()
         self._cursor = self.promises.redo_position(first_segment, first_offset)
         before = (image.epoch, image.applied)
         try:
@@ -517,14 +522,7 @@ class ReplicaStore:
         redo_from = self.promises.needed_from(self._cursor)
         image = self.image
         applied = image.applied
-        state = image.state() | {
-            "set": self.options.set_id,
-            "replica": self.options.replica_id,
-            "segment": redo_from.segment,
-            "offset": redo_from.offset,
-            "promised_epoch": max(self.promised_epoch, self._epoch_after * self.promoted),
-            "promoted": self.promoted,
-        }
+        state = self._state(redo_from)
         version = self._state_version
         image.unsaved_bytes, image.repair_unsaved = 0, False
         self._checkpoint_ns = self.runtime.now_ns()
@@ -539,6 +537,17 @@ class ReplicaStore:
         self.journal.free_before(redo_from.segment)
         self.runtime.emit("activity", "")
         self.changed.notify()
+
+    def _state(self, redo_from: Position) -> dict[str, Any]:
+        """What a checkpoint notes."""
+        return self.image.state() | {
+            "set": self.options.set_id,
+            "replica": self.options.replica_id,
+            "segment": redo_from.segment,
+            "offset": redo_from.offset,
+            "promised_epoch": max(self.promised_epoch, self._epoch_after * self.promoted),
+            "promoted": self.promoted,
+        }
 
     @property
     def _epoch_after(self) -> int:
