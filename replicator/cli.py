@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from replicator.cli_config import check_config, schema
+from replicator.cli_ese import ese
 from replicator.cli_journal import journal
 from replicator.cli_services import promote, replica, source, status, unfence
 from replicator.command_line import release_name, run_app
@@ -36,6 +37,7 @@ app.command()(unfence)
 app.command("check-config")(check_config)
 app.command()(schema)
 app.add_typer(journal, name="journal")
+app.add_typer(ese, name="ese")
 
 
 def _show_version(wanted: bool) -> None:

@@ -98,6 +98,13 @@ class DamagedLog(ReplicatorError):
     )
 
 
+class DamagedStore(ReplicatorError):
+    """A file of the protected store is damaged; the message carries the engine's number."""
+
+    exit_code = ExitCode.BROKEN
+    default_remedy = "Restore the file from a backup or take another copy."
+
+
 class ForeignLog(ReplicatorError):
     """A spool or journal of another format version, kind or protected set."""
 

@@ -27,6 +27,7 @@ from tests.benchmarks import (
     prefix,
     replication,
     shares,
+    store_pages,
     synchronization,
     trace,
     transactions,
@@ -43,6 +44,7 @@ BENCHMARKS = {
     "kernel": kernels.table,
     "trace": trace.table,
     "store": transactions.table,
+    "pages": store_pages.table,
     campaign.NAME: campaign.table,
 }
 LIVE = {"durable": durable, "synchronization": synchronization, "memory": memory}

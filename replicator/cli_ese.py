@@ -1,0 +1,152 @@
+"""``replicator ese``: look into the files of a store; nothing is changed.
+
+``docs/store-files.md`` explains what is shown.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from replicator.cli_ese_logs import dump, logs
+from replicator.cli_output import (
+    JsonOption,
+    byte_progress,
+    check_target,
+    console_for,
+    json_target,
+    say,
+    write_document,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from replicator.ese.database_check import Ahead, Chunk, Judged
+    from replicator.ese_report import FileVerdict
+
+SHOWN_FINDINGS = 20
+"""More than so many of one file are in the JSON and only counted on the terminal."""
+
+ese = typer.Typer(
+    help="Look into the files of a store (ESE databases, logs, checkpoints, flush maps).",
+    add_completion=False,
+    rich_markup_mode=None,
+)
+ese.command()(logs)
+ese.command()(dump)
+
+
+@ese.command()
+def header(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file.", show_default=False)],
+    json: JsonOption = None,
+) -> None:
+    """Show the header of a database, checkpoint or flush map, found out by its content.
+
+    Ends with 0, with 1 when one of its two copies is damaged or none can be used, with 64 when
+    FILE is no file of a store.
+    """
+    check_target(json)
+    from replicator.ese_header_report import header_document, header_lines, read_header
+
+    report = read_header(file)
+    console = console_for(json)
+    for line in header_lines(report):
+        say(console, line)
+    if json is not None:
+        with json_target(json) as stream:
+            write_document(stream, header_document(report))
+    raise typer.Exit(report.exit_code)
+
+
+@ese.command()
+def verify(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="The files.", show_default=False)
+    ],
+    contents: Annotated[
+        bool,
+        typer.Option("--contents", help="Also check the tags and keys of each page (slow)."),
+    ] = False,
+    json: JsonOption = None,
+) -> None:
+    """Verify the checksum of every page, and whether a write was lost.
+
+    A flush map beside a database, of the same name with .jfm, is used.  Ends with 0 when all is
+    sound, with 1 when something is damaged, with 2 when a file has nothing to verify, with 64
+    when a FILE is no file of a store.
+    """
+    check_target(json)
+    from replicator.ese_report import verify_document, verify_file, worst
+
+    verdicts = []
+    with all_cores() as ahead:
+        for file in files:
+            with byte_progress("verifying") as progress:
+                verdicts.append(
+                    verify_file(file, contents=contents, progress=progress, ahead=ahead)
+                )
+    console = console_for(json)
+    _print_table(console, verdicts)
+    for verdict in verdicts:
+        _print_findings(console, verdict)
+    if json is not None:
+        with json_target(json) as stream:
+            write_document(stream, verify_document(verdicts))
+    raise typer.Exit(worst(verdicts))
+
+
+@contextmanager
+def all_cores() -> Iterator[Ahead]:
+    """Goes through chunks with a thread a core, at most one more chunk than cores in memory."""
+    cores = os.cpu_count() or 1
+    with ThreadPoolExecutor(cores) as pool:
+
+        def ahead(judge: Callable[[Chunk], Judged], chunks: Iterator[Chunk]) -> Iterator[Judged]:
+            underway: deque[Future[Judged]] = deque()
+            for chunk in chunks:
+                underway.append(pool.submit(judge, chunk))
+                if len(underway) > cores:
+                    yield underway.popleft().result()
+            while underway:
+                yield underway.popleft().result()
+
+        yield ahead
+
+
+def _print_table(console: Console, verdicts: list[FileVerdict]) -> None:
+    """A table that is never folded: a line a file, however narrow the terminal is."""
+    titles = ("verdict", "verified", "initialised", "pages", "file")
+    rows = [titles]
+    for each in verdicts:
+        check = each.check
+        counts = ("-",) * 3
+        if check is not None and not check.unchecked:
+            counts = (f"{check.verified:,}", f"{check.initialised:,}", f"{check.pages:,}")
+        rows.append((each.verdict, *counts, each.path))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [f"{row[0]:<{widths[0]}}"]
+        cells += [f"{cell:>{width}}" for cell, width in zip(row[1:4], widths[1:4], strict=True)]
+        say(console, "  ".join((*cells, row[4])))
+
+
+def _print_findings(console: Console, verdict: FileVerdict) -> None:
+    for note in verdict.notes:
+        say(console, f"note: {verdict.path}: {note}")
+    for error in verdict.findings[:SHOWN_FINDINGS]:
+        events = ", ".join(map(str, error.events))
+        say(console, f"{error}" + (f" (event {events})" if events else ""))
+    more = verdict.finding_count - len(verdict.findings[:SHOWN_FINDINGS])
+    if more:
+        say(console, f"and {more:,} more in {verdict.path}")
+    for remedy in dict.fromkeys(error.remedy for error in verdict.findings):
+        say(console, f"what to do: {remedy}")

@@ -1,0 +1,264 @@
+"""Every page of a database judged, in one pass over the file and in bounded memory.
+
+What the engine's own tool calls a checksum run: no recovery, no change, and pages of zeros are
+no errors.  The order of the checks for a page is that of a read (E src/ese/cpage.cxx).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from replicator.ese.database_header import (
+    DatabaseHeader,
+    HeaderReading,
+    block_is_good,
+    read_database_header,
+)
+from replicator.ese.errors import EseError
+from replicator.ese.flush_map import FlushMap, LostFlush, lost_flushes
+from replicator.ese.page import Page
+from replicator.ese.page_source import HEADER_PAGES, page_offset
+from replicator.ese.reader import Reader, name_of, read_exactly
+from replicator.ese.verification import Judgement, Verdict, judge_page, quick_verdicts
+
+CHUNK_BYTES: Final = 4 * 1024 * 1024
+LISTED_FINDINGS: Final = 1000
+"""More than so many findings are counted and not kept."""
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes done and the bytes in all."""
+
+Chunk = tuple[int, bytes]
+"""Number of its first page, and whole pages."""
+
+Judged = tuple[int, bytes, "npt.NDArray[np.bool_]"]
+"""The same, and for each page whether its checksum is right."""
+
+Ahead = Callable[[Callable[[Chunk], Judged], Iterator[Chunk]], Iterable[Judged]]
+"""Like ``map``: gives the results in order, and may work on a few of them at the same time."""
+
+_TRAILER_ZEROS: Final = (1, 2, 3, 6)
+"""Dwords that are zero in the trailer of a streaming backup (E src/_esefile/checksum.cxx)."""
+
+
+@dataclass
+class DatabaseCheck:
+    """What was found.
+
+    Arguments
+    ---------
+    header: the copy that counts.
+    reading: both copies.
+    pages: data pages in the file, the trailer of a backup not among them.
+    verdicts: how many pages have which verdict of their checksums.
+    bad_tags: pages whose checksum fits and whose tags do not (-1206).
+    lost_flushes: pages that are not the ones last written (-1119).
+    foreign_flush_map: the map given is of another database or another state of it; as the engine
+        does (event 640), it is not used.
+    unchecked: the file is a temporary database, whose pages carry no checksums.
+    has_trailer: it is the copy of a streaming backup.
+    rest_bytes: bytes behind the last whole page.
+    highest_dbtime, highest_dbtime_pgno: of all good pages.
+    findings: the first of them, in order; ``finding_count`` counts all.
+    """
+
+    header: DatabaseHeader
+    reading: HeaderReading
+    pages: int
+    verdicts: Counter[Verdict] = field(default_factory=Counter)
+    bad_tags: int = 0
+    lost_flushes: int = 0
+    foreign_flush_map: bool = False
+    unchecked: bool = False
+    has_trailer: bool = False
+    rest_bytes: int = 0
+    highest_dbtime: int = 0
+    highest_dbtime_pgno: int = 0
+    findings: list[EseError] = field(default_factory=list)
+    finding_count: int = 0
+
+    @property
+    def initialised(self) -> int:
+        """Pages that were ever written."""
+        return self.pages - self.verdicts[Verdict.ZERO]
+
+    @property
+    def verified(self) -> int:
+        """Initialised pages that are good as they are."""
+        return self.verdicts[Verdict.GOOD]
+
+    @property
+    def mended(self) -> int:
+        """Pages that are good once single-bit errors are turned back."""
+        return self.verdicts[Verdict.MENDED]
+
+    @property
+    def sound(self) -> bool:
+        """Nothing was found that reading the database would stumble over."""
+        return not self.finding_count
+
+    def note(self, error: EseError, path: str | None) -> None:
+        """Keep a finding, or only count it."""
+        error.path = error.path or path
+        self.finding_count += 1
+        if len(self.findings) < LISTED_FINDINGS:
+            self.findings.append(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    flush_map: FlushMap | None
+    contents: bool
+    path: str | None
+
+
+def check_database(
+    reader: Reader,
+    flush_map: FlushMap | None = None,
+    *,
+    contents: bool = False,
+    progress: Progress = lambda done, total: None,
+    ahead: Ahead = map,
+) -> DatabaseCheck:
+    """Judge every page of a database.
+
+    Arguments
+    ---------
+    reader: the file.
+    flush_map: its flush map; one that does not belong to it is not used.
+    contents: also hold the tags and keys of each page against its size; that is much
+        slower than the checksums.
+    progress: called after each chunk.
+    ahead: how chunks of 4 MiB are gone through; numpy lets go of the interpreter, so threads help.
+
+    Raises EseError when the header cannot be read; everything else becomes a finding.
+    """
+    header, reading = read_database_header(reader)
+    path = name_of(reader)
+    size = header.page_size
+    whole, rest = divmod(reader.size_bytes, size)
+    check = DatabaseCheck(header, reading, max(0, whole - HEADER_PAGES), rest_bytes=rest)
+    for event in reading.events:
+        which = "first" if event == 456 else "second"
+        detail = f"the {which} copy of the header is damaged or differs"
+        check.note(EseError(-1018, detail, offset=0, events=(event,)), path)
+    if header.is_temporary:
+        check.unchecked = True
+        return check
+    check.has_trailer = _has_trailer(reader, check.pages, size)
+    check.pages -= check.has_trailer
+    if flush_map is not None and not flush_map.header.belongs_to(header):
+        check.foreign_flush_map = True
+        flush_map = None
+    options = _Options(flush_map, contents, path)
+
+    def judge(chunk: Chunk) -> Judged:
+        return (*chunk, quick_verdicts(chunk[1], size, chunk[0]))
+
+    for first, data, good in ahead(judge, _chunks(reader, check.pages, size)):
+        _check_chunk(check, first, data, good, options)
+        progress(page_offset(first, size) + len(data), reader.size_bytes)
+    return check
+
+
+def _chunks(reader: Reader, pages: int, size: int) -> Iterator[Chunk]:
+    step = CHUNK_BYTES // size
+    for first in range(1, pages + 1, step):
+        count = min(step, pages + 1 - first)
+        yield first, read_exactly(reader, page_offset(first, size), count * size)
+
+
+def _has_trailer(reader: Reader, pages: int, size: int) -> bool:
+    if not pages:
+        return False
+    data = read_exactly(reader, page_offset(pages, size), size)
+    zeros = all(not any(data[4 * word : 4 * word + 4]) for word in _TRAILER_ZEROS)
+    return zeros and block_is_good(data)
+
+
+def _check_chunk(
+    check: DatabaseCheck,
+    first: int,
+    data: bytes,
+    good: npt.NDArray[np.bool_],
+    options: _Options,
+) -> None:
+    size, path = check.header.page_size, options.path
+    table = np.frombuffer(data, np.uint8).reshape(-1, size)
+    _note_dbtime(check, first, table, good)
+    losses = _losses(check, first, table, options)
+    check.verdicts[Verdict.GOOD] += int(good.sum())
+    suspects = np.ones(len(good), np.bool_) if options.contents else ~good
+    suspects[[pgno - first for pgno in losses]] = True
+    for index in map(int, np.flatnonzero(suspects)):
+        pgno = first + index
+        page = data[index * size : (index + 1) * size]
+        verdict = Verdict.GOOD
+        if not good[index]:
+            judgement = judge_page(page, pgno)
+            verdict, page = judgement.verdict, judgement.mended or page
+            check.verdicts[verdict] += 1
+            _note_judgement(check, judgement, path)
+        usable = verdict in (Verdict.GOOD, Verdict.MENDED)
+        if pgno in losses and (usable or verdict is Verdict.ZERO):
+            check.lost_flushes += 1
+            check.note(_at(losses[pgno].error, size), path)
+        if usable and options.contents:
+            _check_tags(check, page, pgno, path)
+
+
+def _note_dbtime(
+    check: DatabaseCheck,
+    first: int,
+    table: npt.NDArray[np.uint8],
+    good: npt.NDArray[np.bool_],
+) -> None:
+    dbtimes = np.where(good, table[:, 8:16].copy().view("<u8")[:, 0], np.uint64(0))
+    index = int(np.argmax(dbtimes))
+    if int(dbtimes[index]) > check.highest_dbtime:
+        check.highest_dbtime, check.highest_dbtime_pgno = int(dbtimes[index]), first + index
+
+
+def _losses(
+    check: DatabaseCheck, first: int, table: npt.NDArray[np.uint8], options: _Options
+) -> dict[int, LostFlush]:
+    if options.flush_map is None:
+        return {}
+    try:
+        expected = options.flush_map.types(first, len(table))
+    except EseError as error:
+        check.note(error, options.path)
+        return {}
+    return {loss.pgno: loss for loss in lost_flushes(table, first, expected)}
+
+
+def _note_judgement(check: DatabaseCheck, judgement: Judgement, path: str | None) -> None:
+    problem = judgement.error
+    if judgement.verdict is Verdict.MENDED:
+        bits = ", ".join(map(str, judgement.flipped_bits))
+        detail = f"single-bit errors, which can be mended: bits {bits}"
+        problem = EseError(-1018, detail, page=judgement.pgno, events=judgement.events)
+    if problem is not None and judgement.verdict is not Verdict.ZERO:
+        check.note(_at(problem, check.header.page_size), path)
+
+
+def _check_tags(check: DatabaseCheck, data: bytes, pgno: int, path: str | None) -> None:
+    try:
+        page = Page(data, pgno)
+        for _ in page.nodes():
+            pass
+    except EseError as error:
+        check.bad_tags += 1
+        check.note(_at(error, check.header.page_size), path)
+
+
+def _at(error: EseError, page_size: int) -> EseError:
+    if error.page is not None:
+        error.offset = page_offset(error.page, page_size)
+    return error

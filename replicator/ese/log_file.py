@@ -1,0 +1,206 @@
+"""One log of version 8: its header, where its data ends, and its records one by one.
+
+Walking reads only the fields that give the length of a record; content is decoded when it is
+asked for.  Memory is that of a chunk of segments and one record.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from replicator.ese.errors import EseError
+from replicator.ese.log_header import (
+    BAD_VERSION,
+    LOG_CORRUPT,
+    SEGMENT_BYTES,
+    VERSION_EVENTS,
+    LogHeader,
+    read_log_header,
+)
+from replicator.ese.log_page_records import Record
+from replicator.ese.log_record_types import LENGTHS, RECORD_BYTES_MAX, Kind, title_of
+from replicator.ese.log_records import decode_record
+from replicator.ese.log_segments import (
+    CORRUPT_EVENTS,
+    SEGMENT_HEADER_BYTES,
+    Segment,
+    SegmentScan,
+    data_segments,
+    scan_segments,
+)
+from replicator.ese.reader import Reader, name_of
+from replicator.ese.values import LogPosition
+
+_FRAGMENT_BEGIN: Final = struct.Struct("<xIH")
+_FRAGMENT_BEGIN_BYTES: Final = _FRAGMENT_BEGIN.size
+_FRAGMENT_BYTES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """A record and where it stands; of a record in pieces, where its first piece does.
+
+    Arguments
+    ---------
+    position: its LGPOS.
+    data: all of its bytes.
+    """
+
+    position: LogPosition
+    data: bytes
+
+    @property
+    def number(self) -> int:
+        return self.data[0]
+
+    @property
+    def title(self) -> str:
+        """The name of its type, as the engine's tools print it."""
+        return title_of(self.data[0])
+
+    @property
+    def content(self) -> Record:
+        """What it says, decoded anew at each call."""
+        return decode_record(self.data)
+
+
+class LogFile:
+    """A version 8 log that was opened: header and segments are judged, records not yet read.
+
+    Arguments
+    ---------
+    reader: the file; it must stay open as long as records are read.
+    closed: whether the log is complete, so that nothing in it may be torn; the current log of a
+        store is not.
+
+    Raises EseError: -501 when header or content are damaged, -514 for a version that is not
+    read here, -541 when the file is shorter or longer than its header says, -1022 when it cannot
+    be read.
+    """
+
+    def __init__(self, reader: Reader, *, closed: bool) -> None:
+        self._reader = reader
+        self.path = name_of(reader)
+        self.closed = closed
+        self.header: LogHeader = read_log_header(reader)
+        if not self.header.is_segmented:
+            detail = f"the records of version {self.header.version} are not read"
+            raise EseError(BAD_VERSION, detail, path=self.path, offset=32, events=VERSION_EVENTS)
+        try:
+            self.header.check_geometry(reader.size_bytes)
+        except EseError as error:
+            error.path = self.path
+            raise
+        self.scan: SegmentScan = scan_segments(reader, self.header)
+        damage = self.scan.damage(self.path, closed=closed)
+        if damage is not None:
+            raise damage
+
+    @property
+    def generation(self) -> int:
+        return self.header.generation
+
+    def notes(self) -> tuple[EseError, ...]:
+        """What is worth telling and no error."""
+        return tuple(self.scan.notes(self.path))
+
+    def records(self) -> Iterator[LogRecord]:
+        """The records in order; pieces are put together, padding with zeros is passed over.
+
+        At the end of a log that is not closed a record may lack its last pieces: it was never
+        confirmed and is left out.  Raises EseError -501 where the bytes make no sense.
+        """
+        pieces: _Pieces | None = None
+        for segment in data_segments(self._reader, self.header, self.scan):
+            data, number = segment.data, segment.number
+            at = SEGMENT_HEADER_BYTES
+            while at < SEGMENT_BYTES:
+                kind = data[at]
+                if kind == Kind.NOP:
+                    at = _behind_zeros(data, at)
+                    continue
+                end = self._end_of(data, at, segment)
+                if kind == Kind.FRAGMENT_BEGIN:
+                    if pieces is not None:
+                        raise self._damage(segment, at, "a second record begins in pieces")
+                    pieces = self._first_piece(segment, at, end)
+                elif kind == Kind.FRAGMENT:
+                    if pieces is None:
+                        raise self._damage(segment, at, "a piece has no beginning")
+                    pieces.data += data[at + _FRAGMENT_BYTES : end]
+                elif pieces is not None:
+                    raise self._damage(segment, at, "a record stands between two pieces")
+                else:
+                    yield LogRecord(LogPosition(self.generation, number, at), data[at:end])
+                if pieces is not None and len(pieces.data) >= pieces.total:
+                    yield self._joined(pieces, segment, at)
+                    pieces = None
+                at = end
+        if pieces is not None and self.closed:
+            detail = f"the record at {pieces.position} lacks its last pieces"
+            raise EseError(LOG_CORRUPT, detail, path=self.path, events=CORRUPT_EVENTS)
+
+    def _first_piece(self, segment: Segment, at: int, end: int) -> _Pieces:
+        total, _ = _FRAGMENT_BEGIN.unpack_from(segment.data, at)
+        if total > RECORD_BYTES_MAX:
+            raise self._damage(segment, at, f"a record of {total:,} bytes is in pieces")
+        position = LogPosition(self.generation, segment.number, at)
+        return _Pieces(position, total, bytearray(segment.data[at + _FRAGMENT_BEGIN_BYTES : end]))
+
+    def _joined(self, pieces: _Pieces, segment: Segment, at: int) -> LogRecord:
+        """The record that the pieces make; its own length must agree with theirs."""
+        data = bytes(pieces.data)
+        rule = LENGTHS[data[0]] if data and data[0] not in _NOT_IN_PIECES else None
+        try:
+            fits = rule is not None and rule(data, 0) == len(data) == pieces.total
+        except struct.error:
+            fits = False
+        if not fits:
+            detail = f"pieces of {len(data)} bytes make no record, {pieces.total} were promised"
+            raise self._damage(segment, at, detail)
+        return LogRecord(pieces.position, data)
+
+    def _end_of(self, data: bytes, at: int, segment: Segment) -> int:
+        """Where the record at ``at`` ends, which is not behind the segment's end."""
+        rule = LENGTHS[data[at]]
+        if rule is None:
+            raise self._damage(segment, at, f"{title_of(data[at])} is no known record type")
+        try:
+            end = at + rule(data, at)
+        except struct.error:
+            end = SEGMENT_BYTES + 1
+        if end > SEGMENT_BYTES:
+            raise self._damage(segment, at, f"{title_of(data[at])} goes beyond its segment")
+        return end
+
+    def _damage(self, segment: Segment, at: int, detail: str) -> EseError:
+        place = LogPosition(self.generation, segment.number, at)
+        offset = segment.number * SEGMENT_BYTES + at
+        return EseError(
+            LOG_CORRUPT,
+            f"{detail}, at {place}",
+            path=self.path,
+            offset=offset,
+            events=CORRUPT_EVENTS,
+        )
+
+
+_NOT_IN_PIECES: Final = frozenset({Kind.NOP, Kind.FRAGMENT_BEGIN, Kind.FRAGMENT})
+
+
+@dataclass(slots=True)
+class _Pieces:
+    """A record that is being put together."""
+
+    position: LogPosition
+    total: int
+    data: bytearray
+
+
+def _behind_zeros(data: bytes, at: int) -> int:
+    """The next byte that is not zero, or the segment's end."""
+    rest = data[at:].lstrip(b"\0")
+    return SEGMENT_BYTES - len(rest)

@@ -1,0 +1,82 @@
+"""Names of the files of a log set: which set they belong to, and what they are in it.
+
+E src/ese/_log/logstream.cxx, src/inc/log.hxx; the older names after published manuals.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+BASE_CHARACTERS: Final = 3
+
+_CLOSED: Final = re.compile(r"(.{3})([0-9A-F]{8}|[0-9A-F]{5})\.(?:LOG|JTX)", re.DOTALL)
+_CURRENT: Final = re.compile(r"(.{3})\.(?:LOG|JTX)", re.DOTALL)
+_TEMPORARY: Final = re.compile(r"(.{3})TMP\.(?:LOG|JTX)", re.DOTALL)
+_RESERVE: Final = re.compile(r"(.{3})RES[0-9A-F]{5}\.JRS", re.DOTALL)
+_OLD_RESERVE: Final = re.compile(r"RES[12]\.LOG")
+_CHECKPOINT: Final = re.compile(r"(.{3})\.(?:CHK|JCP)", re.DOTALL)
+
+
+class LogRole(Enum):
+    """What a file is in its log set."""
+
+    CURRENT = "current"
+    """The generation being written."""
+    CLOSED = "closed"
+    TEMPORARY = "temporary"
+    """The next log in preparation, by and by a recycled old one."""
+    RESERVE = "reserve"
+    """Kept for a clean end on a full disk."""
+    CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class LogName:
+    """A file name of a log set.
+
+    Arguments
+    ---------
+    name: as it is in the directory.
+    role: what it is.
+    base: the set's three characters, upper case; None for the old reserve logs, which belong to
+        all sets of the directory.
+    generation: of a closed log.
+    """
+
+    name: str
+    role: LogRole
+    base: str | None
+    generation: int | None = None
+
+
+def parse_log_name(name: str) -> LogName | None:
+    """What a file is by its name; None for a file that belongs to no log set.
+
+    The case does not matter.  A generation has five hex digits (Exchange 2000 and 2003, Windows)
+    or eight (Exchange 2007 on).
+    """
+    upper = name.upper()
+    if _OLD_RESERVE.fullmatch(upper):
+        return LogName(name, LogRole.RESERVE, None)
+    for pattern, role in (
+        (_CURRENT, LogRole.CURRENT),
+        (_TEMPORARY, LogRole.TEMPORARY),
+        (_RESERVE, LogRole.RESERVE),
+        (_CHECKPOINT, LogRole.CHECKPOINT),
+    ):
+        found = pattern.fullmatch(upper)
+        if found:
+            return LogName(name, role, found[1])
+    found = _CLOSED.fullmatch(upper)
+    return found and LogName(name, LogRole.CLOSED, found[1], int(found[2], 16))
+
+
+def log_bases(names: Iterable[str]) -> tuple[str, ...]:
+    """The log sets in a directory, by their base names; a lone checkpoint makes none."""
+    roles = (LogRole.CURRENT, LogRole.CLOSED, LogRole.TEMPORARY)
+    parsed = [found for name in names if (found := parse_log_name(name))]
+    return tuple(sorted({each.base for each in parsed if each.base and each.role in roles}))

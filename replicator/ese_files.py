@@ -1,0 +1,49 @@
+"""What a file of the store is, found out by its content, and its errors as a command's."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from replicator.errors import BadInput, DamagedStore, ReplicatorError
+from replicator.ese.checksum import MAGIC
+from replicator.ese.database_header import FileType
+from replicator.ese.errors import EseError
+from replicator.ese.reader import Reader
+
+READABLE: Final = (FileType.DATABASE, FileType.CHECKPOINT, FileType.FLUSH_MAP)
+
+_TYPE_AT: Final = 667
+_COPY_BYTES: Final = 4096
+_USER_ERRORS: Final = (-1811, -1032)
+
+
+def as_replicator_error(error: EseError) -> ReplicatorError:
+    """The engine's error as one that a command ends with."""
+    message = f"{error.number} {error.symbol}: {error.detail}"
+    kind = BadInput if error.number in _USER_ERRORS else DamagedStore
+    return kind(message, path=error.path, offset=error.offset, remedy=error.remedy)
+
+
+def identify(reader: Reader, path: str) -> FileType:
+    """What kind of file it is, by its content, be one copy of its header damaged or not.
+
+    Raises BadInput for what is none of the store's, and for a log.
+    """
+    start = bytes(reader.read_at(0, 2 * _COPY_BYTES))
+    for at in (0, 2048, _COPY_BYTES, 8192, 16384, 32768):  # the copies, for each page size
+        if bytes(reader.read_at(at + 4, 4)) == MAGIC.to_bytes(4, "little"):
+            return FileType.DATABASE
+    found = None
+    for at in (0, _COPY_BYTES):
+        number = int.from_bytes(start[at + _TYPE_AT : at + _TYPE_AT + 4], "little")
+        if number in READABLE or number == FileType.LOG:
+            found = FileType(number)
+            break
+    if found in READABLE:
+        return found
+    what = (
+        "a transaction log: see 'replicator ese logs' and 'dump'"
+        if found
+        else "no file of an ESE store"
+    )
+    raise BadInput(f"this is {what}", path=path, remedy="Give a database, checkpoint or .jfm.")

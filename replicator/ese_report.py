@@ -1,0 +1,204 @@
+"""What ``replicator ese verify`` says of files of the store: as JSON and in words.
+
+The JSON has the schema ``replicator-ese-verify/1``; docs/store-files.md describes it.  Keys are
+only ever added; the number changes when one goes away or changes its meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from replicator.errors import ExitCode
+from replicator.ese.checkpoint import read_checkpoint
+from replicator.ese.database_check import Ahead, DatabaseCheck, Progress, check_database
+from replicator.ese.database_header import FileType
+from replicator.ese.errors import EseError
+from replicator.ese.flush_map import FlushMap
+from replicator.ese.reader import FileReader
+from replicator.ese.verification import Verdict
+from replicator.ese_files import as_replicator_error, identify
+
+VERIFY_SCHEMA: Final = "replicator-ese-verify/1"
+FLUSH_MAP_SUFFIX: Final = ".jfm"
+
+
+@dataclass(frozen=True)
+class FileVerdict:
+    """What was found about one file.
+
+    Arguments
+    ---------
+    path: the file.
+    type: what it is.
+    findings: errors, in the order of the file; at most the first thousand.
+    finding_count: how many there are in all.
+    check: the pages of a database.
+    notes: what is no fault but good to know.
+    """
+
+    path: str
+    type: FileType
+    findings: list[EseError]
+    finding_count: int
+    check: DatabaseCheck | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """``sound``, ``mendable``, ``damaged`` or ``nothing to verify``."""
+        if self.check is not None and self.check.unchecked and not self.finding_count:
+            return "nothing to verify"
+        if not self.finding_count:
+            return "sound"
+        if self.check is not None and self.finding_count == self.check.mended:
+            return "mendable"
+        return "damaged"
+
+    @property
+    def exit_code(self) -> ExitCode:
+        codes = {"sound": ExitCode.PASS, "nothing to verify": ExitCode.INCONCLUSIVE}
+        return codes.get(self.verdict, ExitCode.BROKEN)
+
+
+def verify_file(
+    path: Path, *, contents: bool, progress: Progress, ahead: Ahead = map
+) -> FileVerdict:
+    """Verify a database with the flush map beside it, a checkpoint, or a flush map.
+
+    Arguments
+    ---------
+    path: the file.
+    contents: also hold the tags and keys of each page against its size.
+    progress: called with bytes done and bytes in all.
+    ahead: goes through the chunks of a database, several at a time or one by one.
+
+    Raises BadInput for what is no file of the store; damage is in what is returned.
+    """
+    try:
+        with FileReader(path) as reader:
+            kind = identify(reader, str(path))
+            try:
+                if kind is FileType.DATABASE:
+                    check = partial(
+                        check_database, contents=contents, progress=progress, ahead=ahead
+                    )
+                    return _verify_database(path, reader, check)
+                return _verify_small(path, kind, reader)
+            except EseError as error:
+                error.path = error.path or str(path)
+                return FileVerdict(str(path), kind, [error], 1)
+    except EseError as error:
+        raise as_replicator_error(error) from error
+
+
+def _verify_database(
+    path: Path, reader: FileReader, run: Callable[..., DatabaseCheck]
+) -> FileVerdict:
+    beside = path.with_suffix(FLUSH_MAP_SUFFIX)
+    notes = []
+    flush_map = None
+    if beside != path and beside.is_file():
+        with FileReader(beside) as map_reader:
+            try:
+                flush_map = FlushMap(map_reader)
+            except EseError as error:
+                notes.append(f"the flush map is not used: {error}")
+            check = run(reader, flush_map)
+    else:
+        check = run(reader)
+    if check.foreign_flush_map:
+        notes.append("the flush map is not used: it is of another database or state (event 640)")
+    if check.unchecked:
+        notes.append("a temporary database: its pages carry no checksums")
+    if check.has_trailer:
+        notes.append("the last page is the trailer of a streaming backup")
+    if check.rest_bytes:
+        notes.append(f"{check.rest_bytes:,} bytes stand behind the last whole page")
+    if not check.header.is_clean:
+        notes.append(f"the state is {check.header.state_title}: recover before use")
+    return FileVerdict(
+        str(path),
+        FileType.DATABASE,
+        check.findings,
+        check.finding_count,
+        check,
+        tuple(notes),
+    )
+
+
+def _verify_small(path: Path, kind: FileType, reader: FileReader) -> FileVerdict:
+    findings: list[EseError] = []
+    if kind is FileType.CHECKPOINT:
+        _, reading = read_checkpoint(reader)
+        if reading.events:
+            detail = "one copy is damaged or differs; the other one counts"
+            findings.append(EseError(-533, detail, path=str(path), events=reading.events))
+    else:
+        flush_map = FlushMap(reader)
+        for number in range(flush_map.map_pages):
+            try:
+                flush_map.page(number)
+            except EseError as error:
+                findings.append(error)
+    return FileVerdict(str(path), kind, findings, len(findings))
+
+
+def worst(verdicts: list[FileVerdict]) -> ExitCode:
+    """How the command ends: BROKEN before INCONCLUSIVE before PASS."""
+    codes = {verdict.exit_code for verdict in verdicts}
+    for code in (ExitCode.BROKEN, ExitCode.INCONCLUSIVE):
+        if code in codes:
+            return code
+    return ExitCode.PASS
+
+
+def verify_document(verdicts: list[FileVerdict]) -> dict[str, Any]:
+    """The JSON of ``replicator ese verify``."""
+    return {
+        "schema": VERIFY_SCHEMA,
+        "exit_code": int(worst(verdicts)),
+        "files": [_file_document(verdict) for verdict in verdicts],
+    }
+
+
+def _file_document(verdict: FileVerdict) -> dict[str, Any]:
+    check = verdict.check
+    pages = None
+    if check is not None:
+        pages = {
+            "all": check.pages,
+            "initialised": check.initialised,
+            "verified": check.verified,
+            **{each.name.lower(): check.verdicts[each] for each in Verdict},
+            "bad_tags": check.bad_tags,
+            "lost_flushes": check.lost_flushes,
+            "highest_dbtime": check.highest_dbtime,
+            "highest_dbtime_page": check.highest_dbtime_pgno,
+        }
+    return {
+        "path": verdict.path,
+        "type": verdict.type.name.lower(),
+        "verdict": verdict.verdict,
+        "pages": pages,
+        "notes": list(verdict.notes),
+        "finding_count": verdict.finding_count,
+        "findings": [finding_document(each) for each in verdict.findings],
+    }
+
+
+def finding_document(error: EseError) -> dict[str, Any]:
+    """One finding as JSON has it."""
+    return {
+        "number": error.number,
+        "symbol": error.symbol,
+        "meaning": error.meaning,
+        "detail": error.detail,
+        "events": list(error.events),
+        "page": error.page,
+        "offset": error.offset,
+        "remedy": error.remedy,
+    }

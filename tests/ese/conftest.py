@@ -1,0 +1,35 @@
+"""The command, and real files laid out in a directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from replicator.cli import app
+from replicator.command_line import finish
+from tests.ese.samples import load
+
+
+@pytest.fixture
+def replicator() -> Callable[..., int]:
+    """Run the command; gives its exit code."""
+
+    def run(*arguments: object) -> int:
+        return finish(app, "replicator", [str(argument) for argument in arguments])
+
+    return run
+
+
+@pytest.fixture
+def lay_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Put samples into an empty directory, each under a name, and go there."""
+    monkeypatch.chdir(tmp_path)
+
+    def put(**names: str) -> Path:
+        for name, sample in names.items():
+            (tmp_path / name.replace("_", ".")).write_bytes(load(sample))
+        return tmp_path
+
+    return put

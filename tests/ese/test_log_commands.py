@@ -1,0 +1,128 @@
+"""The commands over logs: what they print, write and end with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+
+from replicator.cli_ese_logs import dump, logs
+from replicator.command_line import finish
+from replicator.errors import ExitCode
+from replicator.ese_log_report import LOGS_SCHEMA
+from tests.ese.logs import CLOSED, CURRENT, LATER, flipped, with_header
+from tests.ese.samples import load
+from tests.ese.test_log_need import database
+
+app = typer.Typer()
+app.command()(logs)
+app.command()(dump)
+
+
+def run(*arguments: object) -> int:
+    return finish(app, "replicator", [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """The real pair of generations 4 and 5, with checkpoint and database."""
+    names = {"SRU00004.log": CLOSED, "SRU.log": CURRENT}
+    for name in ("SRU.chk", "SRUDB.dat"):
+        names[name] = f"{LATER}/{name}"
+    for name, sample in names.items():
+        (tmp_path / name).write_bytes(load(sample))
+    return tmp_path
+
+
+def test_a_whole_chain(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("logs", directory, "--database", directory / "SRUDB.dat") == ExitCode.PASS
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["verdict", "generation", "created", "version", "segments", "file"]
+    assert lines[1].startswith(
+        "ok       4           2023-10-18 03:30:25.493Z  8.4000.90.200  14 data"
+    )
+    assert lines[2].endswith(str(directory / "SRU.log"))
+    assert len(lines) == 3
+
+
+def test_the_json_of_a_broken_chain(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changed = with_header(load(CURRENT), generation=7)
+    (directory / "SRU.log").write_bytes(changed)
+    (directory / "SRU.chk").unlink()
+    assert run("logs", directory, "--json", "-") == ExitCode.BROKEN
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert document["schema"] == LOGS_SCHEMA
+    assert document["exit_code"] == ExitCode.BROKEN
+    assert document["missing"] == [[5, 6]]
+    assert [error["number"] for error in document["errors"]] == [-528]
+    assert [note["number"] for note in document["notes"]] == [-542]
+    assert [log["role"] for log in document["logs"]] == ["closed", "current"]
+    assert document["logs"][0]["segments"]["data"] == 14
+    assert "-528 JET_errMissingLogFile" in err
+    assert "what to do: " in err
+
+
+def test_a_database_that_is_missing_its_logs(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from replicator.ese.checksum import header_checksum
+
+    block = database(2, 5).encode()
+    block = header_checksum(block).to_bytes(4, "little") + block[4:]
+    (directory / "SRUDB.dat").write_bytes(block * 2)
+    arguments = ("--database", directory / "SRUDB.dat")
+    assert run("logs", directory, *arguments) == ExitCode.BROKEN
+    assert "-543 JET_errRequiredLogFilesMissing" in capsys.readouterr().out
+
+
+def test_a_database_that_cannot_be_read(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = directory / "other.dat"
+    other.write_bytes(bytes(8192))
+    assert run("logs", directory, "--database", other) == ExitCode.BROKEN
+    assert "-1018 JET_errReadVerifyFailure" in capsys.readouterr().out
+    assert run("logs", directory, "--database", directory / "none") == ExitCode.USAGE
+
+
+def test_headers_only(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    damaged = flipped(load(CLOSED), 8 * 5000, 8 * 5001)
+    (directory / "SRU00004.log").write_bytes(damaged)
+    assert run("logs", directory) == ExitCode.BROKEN
+    assert "-501 JET_errLogFileCorrupt" in capsys.readouterr().out
+    assert run("logs", directory, "--headers-only") == ExitCode.PASS
+    assert "header ok" in capsys.readouterr().out
+
+
+def test_no_logs(tmp_path: Path, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("logs", tmp_path / "none") == ExitCode.USAGE
+    assert run("logs", directory, "--base", "E00") == ExitCode.USAGE
+    assert run("dump", tmp_path / "none.log") == ExitCode.USAGE
+    errors = capsys.readouterr().err
+    assert errors.count("error: ") == errors.count("what to do: ") == 3
+
+
+def test_the_records_of_a_log(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("dump", directory / "SRU.log") == ExitCode.PASS
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 140
+    assert lines[-1].split() == ["(5,6,28)", "Term2", "26"]
+    assert any("NewPage" in line and "page 108 dbtime 1538  objid 18" in line for line in lines)
+
+
+def test_the_records_as_json(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("dump", directory / "SRU.log", "--json", "-") == ExitCode.PASS
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) == 140
+    (page,) = (row for row in rows if row["type"] == "NewPage")
+    assert page["position"] == "(5,2,5DA)"
+    assert page["fields"]["pgno"] == 108
+
+
+def test_the_records_of_a_damaged_log(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (directory / "SRU.log").write_bytes(flipped(load(CURRENT), 77))
+    assert run("dump", directory / "SRU.log") == ExitCode.BROKEN
+    assert "-501 JET_errLogFileCorrupt" in capsys.readouterr().out
