@@ -14,7 +14,7 @@ from replicator.ese.database_header import DatabaseHeader, read_database_header
 from replicator.ese.errors import EseError
 from replicator.ese.layout import places
 from replicator.ese.log_file import LogFile, LogRecord
-from replicator.ese.log_names import LogRole, parse_log_name
+from replicator.ese.log_names import LogRole, log_bases, parse_log_name
 from replicator.ese.log_need import ATTACHED_MISMATCH, check_recovery
 from replicator.ese.log_page_records import NewPage, NodeRecord, PageRecord
 from replicator.ese.log_segments import SegmentKind
@@ -35,6 +35,16 @@ def as_bad_input(error: EseError) -> BadInput:
     return BadInput(error.detail, path=error.path, remedy=error.remedy)
 
 
+def _one_set_or_named(directory: Path, base: str | None) -> None:
+    bases = log_bases(each.name for each in directory.iterdir()) if directory.is_dir() else ()
+    if base is None and len(bases) > 1:
+        raise BadInput(
+            f"several log sets lie here: {', '.join(bases)}",
+            path=str(directory),
+            remedy="Say with --base which one.",
+        )
+
+
 def survey(
     directory: Path, base: str | None, databases: list[Path], *, contents: bool
 ) -> tuple[LogSet, tuple[EseError, ...]]:
@@ -50,6 +60,7 @@ def survey(
     A database whose header cannot be used is one of the errors.  Raises BadInput when there is
     nothing to look into.
     """
+    _one_set_or_named(directory, base)
     headers: dict[str, DatabaseHeader] = {}
     errors: list[EseError] = []
     try:

@@ -126,3 +126,13 @@ def test_the_records_of_a_damaged_log(directory: Path, capsys: pytest.CaptureFix
     (directory / "SRU.log").write_bytes(flipped(load(CURRENT), 77))
     assert run("dump", directory / "SRU.log") == ExitCode.BROKEN
     assert "-501 JET_errLogFileCorrupt" in capsys.readouterr().out
+
+
+def test_of_several_sets_one_has_to_be_named(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (directory / "E00.log").write_bytes(load(CURRENT))
+    assert run("logs", directory) == ExitCode.USAGE
+    told = capsys.readouterr().err
+    assert "several log sets lie here: E00, SRU" in told and "--base" in told
+    assert run("logs", directory, "--base", "SRU") == ExitCode.PASS
