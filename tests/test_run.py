@@ -93,6 +93,7 @@ def test_excerpt_of_the_production_trace_passes() -> None:
     assert result.operations == 3592 + 1  # and the disk's file is created
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not SHARED_TRACE.exists(), reason="needs ../shared, which CI has")
 def test_all_writes_of_the_production_trace_end_as_a_prefix() -> None:
     text = f"""
