@@ -280,8 +280,9 @@ class Capture:
                 if not admitted:  # it will not write: what was promised to it is free again
                     if writes > 1:
                         self._lapse()
-                    with suppress(ValueError):
-                        self._promises.remove(needed)
+                    else:
+                        with suppress(ValueError):
+                            self._promises.remove(needed)
                     self.spool.room.notify()
         else:
             await self._admit_below(size_bytes)

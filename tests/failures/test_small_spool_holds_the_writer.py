@@ -202,6 +202,30 @@ def test_a_writer_cancelled_at_a_full_page_cache_leaves_no_promise() -> None:
     world.close()
 
 
+def test_several_writes_that_are_given_up_leave_the_promise_of_another_one() -> None:
+    size = 4 * KIB
+    disk = slow(1, dirty_limit_bytes=64 * KIB, bytes_per_second=200_000)
+    world = held_world(nothing, disks={f"{SOURCE}/spool": FAST, f"{SOURCE}/data": disk}).start()
+    world.converge()
+    capture = world.capture
+    host = world.host(PROGRAMS)
+    assert host is not None
+    single = host.start(capture.admit(size), "one write")
+    world.run_to(world.now_ms + 1)
+    assert single.done and len(capture._promises) == 1
+    outside = capture.volume.create("/outside")
+    outside.write_at(0, payload(3, 60 * KIB))
+    several = host.start(capture.admit(2 * size, 2), "two writes")
+    world.run_to(world.now_ms + 1)
+    assert not several.done and len(capture._batch) == 2, "it waits for the volume"
+    several.cancel()
+    world.clock.run_until(world.clock.now() + 30 * MS)
+    assert several.cancelled
+    assert len(capture._promises) == 1 and not capture._batch
+    world.failures.clear()
+    world.close()
+
+
 @pytest.mark.parametrize("cut_ms", range(0, 60, 6))
 def test_a_writer_held_before_a_reconnect_is_released_after_it(cut_ms: int) -> None:
     world = held_world(writes(120, 20 * KIB)).start()

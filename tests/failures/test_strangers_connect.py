@@ -184,6 +184,43 @@ def test_another_connection_of_the_source_replaces_the_one_before() -> None:
     world.close()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"completed": None}, "RESUME cannot be understood"),
+        ({"epoch": 7}, "goes on behind operation"),
+        ({"durable": 0}, "goes on behind operation"),
+        ({"completed": 0}, "goes on behind operation"),
+    ],
+    ids=["no mark", "epoch", "durable", "mark"],
+)
+def test_a_source_that_goes_on_from_elsewhere_is_refused(
+    wrong: dict[str, object], told: str
+) -> None:
+    world = FailureWorld(blocks("/db", 0, 300)).start()
+    world.run_until(lambda: streams(world) and world.source.durable > 20)
+    stranger = Stranger(world)
+    said: list[str] = []
+
+    async def resumes_elsewhere(stream: Stream) -> None:
+        await greet(stream)
+        connection = Connection(stream, Role.SOURCE)
+        connection.session.sent(FrameType.HELLO)
+        welcome = (await connection.receive()).document()
+        right = {name: welcome[name] for name in ("epoch", "durable")}
+        document = right | {"completed": welcome["durable"]} | wrong
+        await connection.send_document(FrameType.RESUME, document)
+        while (frame := await connection.receive()).type != FrameType.REFUSE:
+            pass
+        said.append(frame.document()["message"])
+
+    stranger.host.start(stranger._once(stranger.host, resumes_elsewhere), "elsewhere")
+    world.run_until(lambda: bool(said))
+    assert told in said[0]
+    world.converge()  # the source comes back
+    world.close()
+
+
 def test_who_connected_earlier_does_not_end_what_came_later() -> None:
     """It took its time over its HELLO; meanwhile the source has lost and renewed its stream."""
     world = FailureWorld(blocks("/db", 0, 300)).start()
