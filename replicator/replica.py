@@ -114,7 +114,7 @@ class Replica:
         """Something that a source sent is in the journal, or staged."""
         if self.refused:
             self.refused = self._full = ""
-            self.store.changed.notify()
+            self.store.tell()
 
     # -- connections -----------------------------------------------------------------
 

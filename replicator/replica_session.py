@@ -105,7 +105,7 @@ class ReplicaSession:
             store.heard(Heartbeat.decode(frame.payload))
         elif frame.type == FrameType.RESUME:
             self._resumed(frame.document())
-            store.changed.notify()  # what is safe already may be all that the source waits for
+            store.tell()  # what is safe already may be all that the source waits for
         elif frame.type == FrameType.SYNC_BEGIN:
             await self._begin_synchronization(frame)
         else:
@@ -196,7 +196,7 @@ class ReplicaSession:
                 self.replica.comparison = found = frame.document()
                 if found.get("identical") is True:
                     self.store.image.verified()
-                    self.store.changed.notify()
+                    self.store.tell()
                 self._compared.close()
                 self._compared = None
             elif self._compared is not None:
@@ -267,4 +267,4 @@ class ReplicaSession:
         while self._syncing:
             await self._staged
         self.close()
-        store.changed.notify()
+        store.tell()

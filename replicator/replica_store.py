@@ -98,6 +98,12 @@ class ReplicaStore:
         self._checkpoints = Checkpoints(volume, root, options.set_id)
         self.changed = Signal()
         """Notified whenever one of the marks below moves."""
+        self._asked = Signal()
+        """Notified when there may be something to do for :meth:`run`.
+
+        Whoever waits for it to do something asks here and waits for ``changed``.  With one
+        signal for both two who wait at a time would wake each other for ever.
+        """
         self.stalled = ""
         """Why apply stands still; empty while it works."""
         self.promised_epoch = 0
@@ -265,10 +271,15 @@ class ReplicaStore:
 
     # -- journal -------------------------------------------------------------------
 
+    def tell(self) -> None:
+        """A mark has moved, or may have: wake all who look at one, :meth:`run` too."""
+        self.changed.notify()
+        self._asked.notify()
+
     def source_has(self, completed: int) -> None:
         """The source goes on behind what is durable, and has completed so many operations."""
         self.image.source_has(self.stream_epoch, completed)
-        self.changed.notify()
+        self.tell()
 
     def begin_synchronization(self, epoch: int, history: bytes) -> None:
         """The source starts a history that is to be committed later."""
@@ -278,7 +289,7 @@ class ReplicaStore:
         self.promises.hold(epoch, self.committed_epoch)
         # Nothing is applied meanwhile that would make a checkpoint due.
         self._checkpoint_wanted = self._room_wanted = True
-        self.changed.notify()
+        self.tell()
 
     async def staging_for(self, epoch: int, history: bytes, catalogue: Catalogue) -> Staging:
         """Where the pages of a new image go; a broken attempt's are there.  Raises NoSpace."""
@@ -331,7 +342,7 @@ class ReplicaStore:
         self._refuse_when_promoted()
         last = batches[-1].header
         self.durable, self.stream_chain = last.last, last.chain_after
-        self.changed.notify()
+        self.tell()
 
     async def _append_record(self, kind: int, epoch: int, prefix: bytes, payload: Buffer) -> None:
         while True:
@@ -348,7 +359,7 @@ class ReplicaStore:
             # checkpointed for its segment to be freed.
             await self.promises.make_durable()
             self._checkpoint_wanted = self._room_wanted = True
-            self.changed.notify()
+            self._asked.notify()
             await self.changed
 
     async def commit(self, staging: Staging, fence: int) -> None:
@@ -371,7 +382,7 @@ class ReplicaStore:
             await self.promises.make_durable()
             self.committed_epoch = max(self.committed_epoch, self._pending_commit)
             self._pending_commit = 0
-            self.changed.notify()
+            self.tell()
 
     def _refuse_when_promoted(self) -> None:
         if self.promoted:
@@ -396,18 +407,18 @@ class ReplicaStore:
                     continue
                 self._stall("")
                 if not due and self._cursor >= self.promises.durable_end:
-                    await self.changed
+                    await self._asked
 
     def _stall(self, cause: str) -> None:
         if cause != self.stalled:
             self.stalled = cause
             self.runtime.emit("stalled", cause)
-            self.changed.notify()
+            self.tell()
 
     async def _ring(self) -> None:
         while True:
             await sleep_ns(self.options.checkpoint_interval_ns)
-            self.changed.notify()
+            self.tell()
 
     def _checkpoint_due(self) -> bool:
         if self._checkpoint_wanted and (
@@ -455,7 +466,7 @@ class ReplicaStore:
                     break  # its operations stand in the journal before this record
                 offset += record.size_bytes
                 self._cursor = Position(here.segment, here.offset + record.size_bytes)
-        self.changed.notify()
+        self.tell()
 
     async def _switch_image(self, record: Record) -> None:
         """Carry out a committed resynchronization; repeatable until its checkpoint."""
@@ -536,7 +547,7 @@ class ReplicaStore:
         self._durable_version = version
         self.journal.free_before(redo_from.segment)
         self.runtime.emit("activity", "")
-        self.changed.notify()
+        self.tell()
 
     def _state(self, redo_from: Position) -> dict[str, Any]:
         """What a checkpoint notes."""
@@ -564,7 +575,7 @@ class ReplicaStore:
             await self.changed
         while self.checkpointed != self.applied:
             self.image.unsaved_bytes = self.options.checkpoint_bytes
-            self.changed.notify()
+            self._asked.notify()
             await self.changed
         await self.image.home.sync_all()
 
@@ -582,7 +593,7 @@ class ReplicaStore:
         version = self._state_version
         while self._durable_version < version:
             self._checkpoint_wanted, self._room_wanted = True, False
-            self.changed.notify()
+            self._asked.notify()
             await self.changed
 
     # -- telemetry -----------------------------------------------------------------

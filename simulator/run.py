@@ -26,6 +26,7 @@ from simulator.oracle import ImageVerdict
 from simulator.promises import Promises
 from simulator.restarts import Restarts
 from simulator.run_record import Observed, Progress, make_record, unfinished
+from simulator.runtime import TimeStandsStill
 from simulator.sampling import Sampler
 from simulator.scenario import Scenario
 from simulator.scenario_world import ScenarioWorld
@@ -103,6 +104,8 @@ class ScenarioRun:
         """Since the source is lost."""
         self._last_prefix = (0, 0)
         self._second: SecondSourceMachine | None = None
+        self._endless = ""
+        """Why the run was stopped in the midst of an instant; empty when it was not."""
         self._fatal: BaseException | None = None
         """An error of the input or of this program: not the replicator's to answer for."""
         self.world.observers.append(self._observe)
@@ -244,7 +247,10 @@ class ScenarioRun:
         freeze = gc.isenabled()
         gc.disable()  # millions of long-lived blocks: cycles are few and end with the run
         try:
-            self._follow(progress)
+            try:
+                self._follow(progress)
+            except TimeStandsStill as endless:
+                self._endless = f"tasks wake each other for ever: {endless}"
             self._look_for_fatal_errors()
             return self._result(time.perf_counter() - started)
         finally:
@@ -354,11 +360,14 @@ class ScenarioRun:
         found = [(Verdict.SAFETY, defect) for defect in self._promises.defects]
         found += [(Verdict.UNRECOVERABLE, lost) for lost in self._promises.by_design]
         found += self.restarts.found
-        if not (self._promises.defects or self.restarts.given_up):
+        if self._endless:
+            found.append((Verdict.LIVENESS, self._endless))
+        stopped = self._promises.defects or self.restarts.given_up or self._endless
+        if not stopped:
             self.faults.over()
         found += [(Verdict.INCONCLUSIVE, text) for text in self.faults.never_happened]
-        if self._promises.defects or self.restarts.given_up:
-            return found  # the run was stopped: how it would have ended is not known
+        if stopped:
+            return found  # how it would have ended is not known
         takeover, cause = self._takeover, self.system.report().cause
         cause = f", {cause}" if cause else ""
         return found + unfinished(

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, Final
 
 import simpy
 from simpy.events import NORMAL
@@ -45,6 +45,28 @@ class _Call(partial[None]):
         """SimPy marks an event as processed so; nobody can wait for this one anyway."""
 
 
+INSTANT_LIMIT: Final = 200_000
+"""Events at one instant from which on it is taken for endless: the busiest ones have hundreds."""
+
+
+_NEVER_NS: Final = 1 << 63
+
+
+class TimeStandsStill(Exception):
+    """Events at one instant bring forth each other for ever: tasks that only wake each other.
+
+    On a host the same tasks would keep a processor busy and get nowhere.
+
+    Arguments
+    ---------
+    at_ns: the instant.
+    """
+
+    def __init__(self, at_ns: int) -> None:
+        super().__init__(f"more than {INSTANT_LIMIT:,} events at {at_ns / 1e9:.9f} s")
+        self.at_ns = at_ns
+
+
 class SimClock:
     """Three primitives over a SimPy environment whose time is integer nanoseconds."""
 
@@ -67,27 +89,30 @@ class SimClock:
         heappush(self._heap, (time_ns, NORMAL, self._next_id(), _Call(fn)))
 
     def run_until(self, time_ns: int) -> None:
-        """Run all events up to and including ``time_ns``."""
-        env, heap = self.env, self._heap
-        while heap:
-            at_ns, _, _, event = first = heappop(heap)
-            if at_ns > time_ns:
-                heappush(heap, first)
-                break
-            if type(event) is _Call:
-                env._now = at_ns
-                event()
-            else:
-                heappush(heap, first)
-                env.step()
-        if env._now < time_ns:
-            env._now = time_ns
+        """Run all events up to and including ``time_ns``.
+
+        Raises TimeStandsStill when an instant does not end.
+        """
+        self._run(time_ns)
+        if self.env._now < time_ns:
+            self.env._now = time_ns
 
     def run_until_idle(self) -> None:
-        """Run until no event is left."""
+        """Run until no event is left; raises TimeStandsStill when an instant does not end."""
+        self._run(_NEVER_NS)
+
+    def _run(self, last_ns: int) -> None:
         env, heap = self.env, self._heap
+        instant_ns, events = -1, 0
         while heap:
             at_ns, _, _, event = first = heappop(heap)
+            if at_ns > last_ns:
+                heappush(heap, first)
+                break
+            if at_ns != instant_ns:
+                instant_ns, events = at_ns, 0
+            elif (events := events + 1) > INSTANT_LIMIT:
+                raise TimeStandsStill(instant_ns)
             if type(event) is _Call:
                 env._now = at_ns
                 event()

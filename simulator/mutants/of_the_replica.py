@@ -75,7 +75,7 @@ def _commit_in_memory(_original: Any) -> Any:
             await self.promises.make_durable(False)
             self.committed_epoch = max(self.committed_epoch, self._pending_commit)
             self._pending_commit = 0
-            self.changed.notify()
+            self.tell()
 
     return settle
 

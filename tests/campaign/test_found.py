@@ -6,6 +6,7 @@ Some damage both sites by design: there the verdict has to say so, and nothing e
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -72,6 +73,20 @@ def test_a_source_that_goes_on_believing_that_its_history_is_there() -> None:
         result = run("replica_from_an_empty_copy")
     assert result.verdict is Verdict.SAFETY, result.reasons
     assert "epoch 1 was acknowledged, epoch 0 is there" in result.reasons[0]
+
+
+def test_who_waits_for_a_checkpoint_wakes_who_waits_for_it_too() -> None:
+    """With one signal for what is asked and what is told, time stands still."""
+    begin = ReplicaStore.__init__
+
+    def with_one_signal(store: ReplicaStore, *arguments: Any, **more: Any) -> None:
+        begin(store, *arguments, **more)
+        store._asked = store.changed
+
+    with mock.patch.object(ReplicaStore, "__init__", with_one_signal):
+        result = run("two_wait_for_a_checkpoint")
+    assert result.verdict is Verdict.LIVENESS, result.reasons
+    assert "tasks wake each other for ever" in result.reasons[0]
 
 
 def test_a_header_without_a_seal() -> None:

@@ -54,7 +54,7 @@ def test_without_the_sync_at_the_promotion_it_is(monkeypatch: pytest.MonkeyPatch
         version = store._state_version
         while store._durable_version < version:
             store._checkpoint_wanted, store._room_wanted = True, False
-            store.changed.notify()
+            store.tell()
             await store.changed
 
     monkeypatch.setattr(ReplicaStore, "promote", promote)
