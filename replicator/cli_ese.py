@@ -49,7 +49,7 @@ def header(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file.", show_default=False)],
     json: JsonOption = None,
 ) -> None:
-    """Show the header of a database, checkpoint or flush map, found out by its content.
+    """Show the header of a database, log, checkpoint or flush map, found out by its content.
 
     Ends with 0, with 1 when one of its two copies is damaged or none can be used, with 64 when
     FILE is no file of a store.
@@ -78,7 +78,7 @@ def verify(
     ] = False,
     json: JsonOption = None,
 ) -> None:
-    """Verify the checksum of every page, and whether a write was lost.
+    """Verify the checksums of all pages or log segments, and whether a write was lost.
 
     A flush map beside a database, of the same name with .jfm, is used.  Ends with 0 when all is
     sound, with 1 when something is damaged, with 2 when a file has nothing to verify, with 64

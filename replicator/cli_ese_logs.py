@@ -42,7 +42,7 @@ def logs(
         ),
     ] = None,
     headers_only: Annotated[
-        bool, typer.Option("--headers-only", help="Do not read the segments (fast).")
+        bool, typer.Option("--headers-only", help="Do not read what is behind the headers (fast).")
     ] = False,
     json: JsonOption = None,
 ) -> None:
@@ -82,14 +82,14 @@ def logs(
 
 def dump(
     log: Annotated[
-        Path, typer.Argument(metavar="LOG", help="A log of version 8.", show_default=False)
+        Path, typer.Argument(metavar="LOG", help="A log of version 7 or 8.", show_default=False)
     ],
     json: JsonOption = None,
 ) -> None:
     """List the records of a log, one a line; with --json a JSON object a line.
 
-    Ends with 0, with 1 when the log is damaged (after the records before the damage, where its
-    segments are whole), with 64 when there is no such file.
+    Ends with 0, with 1 when the log is damaged (after the records before the damage, where all
+    its content verifies), with 64 when there is no such file.
     """
     check_target(json)
     from replicator.ese.errors import EseError

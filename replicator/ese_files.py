@@ -8,9 +8,10 @@ from replicator.errors import BadInput, DamagedStore, ReplicatorError
 from replicator.ese.checksum import MAGIC
 from replicator.ese.database_header import FileType
 from replicator.ese.errors import EseError
+from replicator.ese.log_header import read_log_header
 from replicator.ese.reader import Reader
 
-READABLE: Final = (FileType.DATABASE, FileType.CHECKPOINT, FileType.FLUSH_MAP)
+READABLE: Final = (FileType.DATABASE, FileType.CHECKPOINT, FileType.FLUSH_MAP, FileType.LOG)
 
 _TYPE_AT: Final = 667
 _COPY_BYTES: Final = 4096
@@ -27,23 +28,29 @@ def as_replicator_error(error: EseError) -> ReplicatorError:
 def identify(reader: Reader, path: str) -> FileType:
     """What kind of file it is, by its content, be one copy of its header damaged or not.
 
-    Raises BadInput for what is none of the store's, and for a log.
+    Raises BadInput for what is none of the store's.
     """
     start = bytes(reader.read_at(0, 2 * _COPY_BYTES))
     for at in (0, 2048, _COPY_BYTES, 8192, 16384, 32768):  # the copies, for each page size
         if bytes(reader.read_at(at + 4, 4)) == MAGIC.to_bytes(4, "little"):
             return FileType.DATABASE
-    found = None
+    if _is_log(reader):
+        return FileType.LOG
     for at in (0, _COPY_BYTES):
         number = int.from_bytes(start[at + _TYPE_AT : at + _TYPE_AT + 4], "little")
-        if number in READABLE or number == FileType.LOG:
-            found = FileType(number)
-            break
-    if found in READABLE:
-        return found
-    what = (
-        "a transaction log: see 'replicator ese logs' and 'dump'"
-        if found
-        else "no file of an ESE store"
+        if number in READABLE:
+            return FileType(number)
+    raise BadInput(
+        "this is no file of an ESE store",
+        path=path,
+        remedy="Give a database, a log, a checkpoint or a .jfm.",
     )
-    raise BadInput(f"this is {what}", path=path, remedy="Give a database, checkpoint or .jfm.")
+
+
+def _is_log(reader: Reader) -> bool:
+    """A log with a good header, be it of an engine before headers had the type."""
+    try:
+        read_log_header(reader)
+    except EseError:
+        return False
+    return True

@@ -22,6 +22,7 @@ from replicator.ese.database_header import (
 from replicator.ese.errors import EseError
 from replicator.ese.flush_map import FlushMap
 from replicator.ese.layout import Structure, places
+from replicator.ese.log_header import read_log_header
 from replicator.ese.reader import FileReader
 from replicator.ese_files import as_replicator_error, identify
 
@@ -94,6 +95,10 @@ def read_header(path: Path) -> HeaderReport:
                     "attachments": checkpoint.attachments,
                 }
                 return HeaderReport(str(path), kind, checkpoint, reading, more)
+            if kind is FileType.LOG:
+                log = read_log_header(reader)
+                told = {"parameters": log.parameters, "attachments": log.attachments}
+                return HeaderReport(str(path), kind, log, None, told)
             flush_map = FlushMap(reader)
             return HeaderReport(
                 str(path), kind, flush_map.header, None, {"map_pages": flush_map.map_pages}

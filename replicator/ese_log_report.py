@@ -13,11 +13,11 @@ from replicator.errors import BadInput, ExitCode
 from replicator.ese.database_header import DatabaseHeader, read_database_header
 from replicator.ese.errors import EseError
 from replicator.ese.layout import places
-from replicator.ese.log_file import LogFile, LogRecord
+from replicator.ese.log_file import LogFile
 from replicator.ese.log_names import LogRole, log_bases, parse_log_name
 from replicator.ese.log_need import ATTACHED_MISMATCH, check_recovery
 from replicator.ese.log_page_records import NewPage, NodeRecord, PageRecord
-from replicator.ese.log_segments import SegmentKind
+from replicator.ese.log_record import LogRecord
 from replicator.ese.log_set import LogSet, LogSummary, open_log_directory
 from replicator.ese.reader import FileReader
 
@@ -55,7 +55,7 @@ def survey(
     directory: where the logs are.
     base: their three characters; needed when several sets lie there.
     databases: those to be recovered with them; may be empty, and then none is missed.
-    contents: whether every segment is verified.
+    contents: whether every segment or sector is verified.
 
     A database whose header cannot be used is one of the errors.  Raises BadInput when there is
     nothing to look into.
@@ -93,20 +93,10 @@ def verdict_of(log: LogSummary) -> str:
     return "ok" if log.scan is not None else "header ok"
 
 
-def _segments(log: LogSummary) -> str:
+def _units(log: LogSummary) -> str:
     if log.scan is None:
         return "-"
-    parts = [
-        f"{log.scan.count(kind)} {kind.name.lower()}"
-        for kind in (
-            SegmentKind.DATA,
-            SegmentKind.SHADOW,
-            SegmentKind.STALE,
-            SegmentKind.ZERO,
-            SegmentKind.DAMAGED,
-        )
-        if log.scan.count(kind)
-    ]
+    parts = [f"{count} {what}" for what, count in log.scan.tally.items() if count]
     return ", ".join(parts)
 
 
@@ -117,7 +107,7 @@ def rows_of(logs: LogSet) -> Iterator[tuple[str, ...]]:
         created, version = "-", "-"
         if log.header is not None:
             created, version = str(log.header.created), str(log.header.version)
-        yield verdict_of(log), generation, created, version, _segments(log), log.path
+        yield verdict_of(log), generation, created, version, _units(log), log.path
 
 
 def finding_line(error: EseError) -> str:
@@ -160,6 +150,7 @@ def logs_document(logs: LogSet, errors: tuple[EseError, ...]) -> dict[str, Any]:
 
 def _log_document(log: LogSummary) -> dict[str, Any]:
     header, scan = log.header, log.scan
+    accumulated = None if scan is None else scan.accumulated_checksum
     return {
         "path": log.path,
         "role": log.name.role.value,
@@ -170,10 +161,10 @@ def _log_document(log: LogSummary) -> dict[str, Any]:
         "previous_created": None if header is None else str(header.previous_created),
         "version": None if header is None else str(header.version),
         "log_signature": None if header is None else str(header.log_signature),
-        "accumulated_checksum": None if scan is None else f"{scan.accumulated_checksum:016X}",
-        "segments": None
-        if scan is None
-        else {kind.name.lower(): scan.count(kind) for kind in SegmentKind},
+        "accumulated_checksum": None if accumulated is None else f"{accumulated:016X}",
+        "segments": None,
+        "sectors": None,
+        **({} if scan is None else {scan.unit: dict(scan.tally)}),
     }
 
 
@@ -184,7 +175,7 @@ def exit_code(errors: tuple[EseError, ...]) -> ExitCode:
 def open_log(reader: FileReader, path: Path) -> LogFile:
     """A log to dump; by its name it is closed or not.
 
-    Raises EseError where its header or segments are damaged.
+    Raises EseError where its header or content is damaged.
     """
     name = parse_log_name(path.name)
     return LogFile(reader, closed=name is not None and name.role is LogRole.CLOSED)

@@ -5,8 +5,9 @@ E src/inc/log.hxx, src/inc/daedef.hxx; V.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from replicator.ese.layout import Structure, log_position, octets, signature, u8, u16, u32, u64
 from replicator.ese.values import LogPosition, Signature
@@ -80,6 +81,46 @@ def decode_attachments(data: bytes) -> tuple[Attachment, ...]:
         found.append(Attachment.decode(data[at : at + Attachment.SIZE], names=names))
         at = end
     return tuple(found)
+
+
+def attachment(
+    path: str, *, stream_path: str | None = None, unicode: bool = True, **fields: Any
+) -> Attachment:
+    """An entry for a database.
+
+    Arguments
+    ---------
+    path: of the database, as the engine sees it.
+    stream_path: of the streaming file of old stores.
+    unicode: names in UTF-16, as newer engines have them; else in the ANSI code page.
+    fields: the others of :class:`Attachment`.
+    """
+    names = (path,) if stream_path is None else (path, stream_path)
+    text = _names(names, unicode=unicode)
+    return Attachment(
+        names=names, names_bytes=len(text), flags=UNICODE_NAMES if unicode else 0, **fields
+    )
+
+
+def encode_attachments(entries: Iterable[Attachment]) -> bytes:
+    """The list as headers and checkpoints have it: 2048 bytes, zeros behind the last entry.
+
+    Raises ValueError when an entry has no dbid, or when they need more room.
+    """
+    parts = []
+    for entry in entries:
+        if not 0 < entry.dbid < 256:
+            raise ValueError(f"{entry.path} has dbid {entry.dbid}, which would end the list")
+        text = _names(entry.names, unicode=bool(entry.flags & UNICODE_NAMES))
+        parts += [replace(entry, names_bytes=len(text)).encode()[: Attachment.SIZE], text]
+    data = b"".join(parts)
+    if len(data) > ATTACHMENTS_MAX_BYTES:
+        raise ValueError(f"the attachments take {len(data):,} of {ATTACHMENTS_MAX_BYTES:,} bytes")
+    return data.ljust(ATTACHMENTS_MAX_BYTES, b"\0")
+
+
+def _names(names: tuple[str, ...], *, unicode: bool) -> bytes:
+    return "".join(f"{name}\0" for name in names).encode("utf-16-le" if unicode else "cp1252")
 
 
 def _text(data: bytes) -> str:

@@ -1,4 +1,7 @@
-"""One log of version 8: its header, where its data ends, and its records one by one.
+"""One log: its header, where its data ends, and its records one by one.
+
+What a version's content looks like is known to ``log_segments`` (version 8, whose records are put
+together here) and to ``log_v7`` and ``log_v7_records``; a :class:`LogFile` picks by its header.
 
 Walking reads only the fields that give the length of a record; content is decoded when it is
 asked for.  Memory is that of a chunk of segments and one record.
@@ -9,66 +12,39 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from replicator.ese.errors import EseError
 from replicator.ese.log_header import (
-    BAD_VERSION,
     LOG_CORRUPT,
     SEGMENT_BYTES,
-    VERSION_EVENTS,
     LogHeader,
     read_log_header,
 )
-from replicator.ese.log_page_records import Record
+from replicator.ese.log_record import LogRecord
 from replicator.ese.log_record_types import LENGTHS, RECORD_BYTES_MAX, Kind, title_of
-from replicator.ese.log_records import decode_record
+from replicator.ese.log_scan import LogScan
 from replicator.ese.log_segments import (
     CORRUPT_EVENTS,
     SEGMENT_HEADER_BYTES,
     Segment,
-    SegmentScan,
     data_segments,
     scan_segments,
 )
+from replicator.ese.log_v7 import scan_sectors
+from replicator.ese.log_v7_records import SectorRecords
 from replicator.ese.reader import Reader, name_of
 from replicator.ese.values import LogPosition
+
+__all__ = ["LogFile", "LogRecord"]
 
 _FRAGMENT_BEGIN: Final = struct.Struct("<xIH")
 _FRAGMENT_BEGIN_BYTES: Final = _FRAGMENT_BEGIN.size
 _FRAGMENT_BYTES: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class LogRecord:
-    """A record and where it stands; of a record in pieces, where its first piece does.
-
-    Arguments
-    ---------
-    position: its LGPOS.
-    data: all of its bytes.
-    """
-
-    position: LogPosition
-    data: bytes
-
-    @property
-    def number(self) -> int:
-        return self.data[0]
-
-    @property
-    def title(self) -> str:
-        """The name of its type, as the engine's tools print it."""
-        return title_of(self.data[0])
-
-    @property
-    def content(self) -> Record:
-        """What it says, decoded anew at each call."""
-        return decode_record(self.data)
-
-
 class LogFile:
-    """A version 8 log that was opened: header and segments are judged, records not yet read.
+    """A log that was opened: header and content are judged, records not yet read.
 
     Arguments
     ---------
@@ -86,15 +62,14 @@ class LogFile:
         self.path = name_of(reader)
         self.closed = closed
         self.header: LogHeader = read_log_header(reader)
-        if not self.header.is_segmented:
-            detail = f"the records of version {self.header.version} are not read"
-            raise EseError(BAD_VERSION, detail, path=self.path, offset=32, events=VERSION_EVENTS)
         try:
             self.header.check_geometry(reader.size_bytes)
         except EseError as error:
             error.path = self.path
             raise
-        self.scan: SegmentScan = scan_segments(reader, self.header)
+        content = _Segments if self.header.is_segmented else _Sectors
+        self._content: _Content = content(reader, self.header, closed)
+        self.scan: LogScan = self._content.scan
         damage = self.scan.damage(self.path, closed=closed)
         if damage is not None:
             raise damage
@@ -108,11 +83,51 @@ class LogFile:
         return tuple(self.scan.notes(self.path))
 
     def records(self) -> Iterator[LogRecord]:
-        """The records in order; pieces are put together, padding with zeros is passed over.
+        """The records in order; pieces are put together, padding is passed over.
 
-        At the end of a log that is not closed a record may lack its last pieces: it was never
-        confirmed and is left out.  Raises EseError -501 where the bytes make no sense.
+        At the end of a log that is not closed a record may lack its end: it was never confirmed
+        and is left out.  Raises EseError: -501 where the bytes make no sense, -514 at a record
+        of version 7 whose length is not known.
         """
+        return self._content.records()
+
+
+class _Content(Protocol):
+    """A log's content, of one version."""
+
+    @property
+    def scan(self) -> LogScan: ...
+
+    def records(self) -> Iterator[LogRecord]: ...
+
+
+class _Sectors:
+    """Of version 7."""
+
+    def __init__(self, reader: Reader, header: LogHeader, closed: bool) -> None:
+        self._arguments = reader, header
+        self._closed = closed
+        self.scan = scan_sectors(reader, header)
+
+    def records(self) -> Iterator[LogRecord]:
+        return iter(SectorRecords(*self._arguments, self.scan, closed=self._closed))
+
+
+class _Segments:
+    """Of version 8."""
+
+    def __init__(self, reader: Reader, header: LogHeader, closed: bool) -> None:
+        self._reader = reader
+        self.path = name_of(reader)
+        self.header = header
+        self.closed = closed
+        self.scan = scan_segments(reader, header)
+
+    @property
+    def generation(self) -> int:
+        return self.header.generation
+
+    def records(self) -> Iterator[LogRecord]:
         pieces: _Pieces | None = None
         for segment in data_segments(self._reader, self.header, self.scan):
             data, number = segment.data, segment.number

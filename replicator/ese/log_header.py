@@ -5,14 +5,16 @@ E src/inc/log.hxx, src/ese/_log/log.cxx, src/ese/_log/logstream.cxx; V for versi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple, Self
 
 from replicator.ese.attachments import (
     ATTACHMENTS_MAX_BYTES,
     Attachment,
     EngineParameters,
     decode_attachments,
+    encode_attachments,
 )
 from replicator.ese.checksum import header_checksum
 from replicator.ese.errors import EseError
@@ -35,6 +37,9 @@ HEADER_BYTES: Final = 4096
 ATTACHMENTS_AT: Final = 671
 SEGMENT_BYTES: Final = 4096
 """What version 8 calls a sector in its header; any other size is damage there."""
+
+SECTOR_BYTES: Final = 512
+"""A sector of version 7; on other disks a multiple of it."""
 
 LOG_TYPES: Final = (0, 3)
 """The file type of a log; 0 before headers had the field."""
@@ -130,6 +135,13 @@ class LogHeader(Structure, size_bytes=ATTACHMENTS_AT):
         end = ATTACHMENTS_AT + ATTACHMENTS_MAX_BYTES
         return decode_attachments(self.raw[ATTACHMENTS_AT:end])
 
+    def with_attachments(self, attachments: Iterable[Attachment]) -> Self:
+        """The same header with these databases; raises ValueError when they do not fit."""
+        raw = self.encode().ljust(HEADER_BYTES, b"\0")
+        listed = encode_attachments(attachments)
+        end = ATTACHMENTS_AT + len(listed)
+        return replace(self, raw=raw[:ATTACHMENTS_AT] + listed + raw[end:])
+
     @property
     def reserve_log_used(self) -> bool:
         return bool(self.flags & 1)
@@ -167,9 +179,11 @@ class LogHeader(Structure, size_bytes=ATTACHMENTS_AT):
         ---------
         size_bytes: how long the file is.
         """
-        sectors = SEGMENT_BYTES if self.is_segmented else self.sector_bytes
-        header_fits = self.sector_bytes * self.header_sectors == HEADER_BYTES
-        if self.sector_bytes != sectors or not header_fits:
+        if self.is_segmented:
+            sector_fits = self.sector_bytes == SEGMENT_BYTES
+        else:
+            sector_fits = self.sector_bytes % SECTOR_BYTES == 0
+        if not sector_fits or self.sector_bytes * self.header_sectors != HEADER_BYTES:
             detail = (
                 f"the header has {self.header_sectors} sectors of {self.sector_bytes} bytes, "
                 f"not {HEADER_BYTES} bytes"
@@ -181,6 +195,12 @@ class LogHeader(Structure, size_bytes=ATTACHMENTS_AT):
         if self.file_bytes != size_bytes:
             detail = f"the header names {self.file_bytes:,} bytes, the file has {size_bytes:,}"
             raise EseError(SIZE_MISMATCH, detail, offset=12)
+
+
+def sealed_log_header(header: LogHeader) -> bytes:
+    """The 4096 bytes of a header as they are written, checksum filled in."""
+    block = header.encode().ljust(HEADER_BYTES, b"\0")
+    return header_checksum(block).to_bytes(4, "little") + block[4:]
 
 
 def read_log_header(reader: Reader) -> LogHeader:

@@ -38,6 +38,7 @@ from replicator.ese.log_page_records import (
     UndoInfo,
 )
 from replicator.ese.log_record_types import CREATE_HAS_VERSION, LENGTHS, Kind, is_skippable
+from replicator.ese.log_v7_checksum import ChecksumRecord
 from replicator.ese.values import LogPosition, LogTime, Signature
 
 CREATE_UNICODE: Final = 8
@@ -337,6 +338,7 @@ CONTENTS: Final[dict[int, type[Record]]] = {
     Kind.DELTA: Delta,
     Kind.SET_EXTERNAL_HEADER: SetExternalHeader,
     Kind.UNDO: Undo,
+    Kind.CHECKSUM: ChecksumRecord,
     Kind.EMPTY_TREE: EmptyTree,
     Kind.INIT2: Init2,
     Kind.TERM2: Term2,

@@ -141,6 +141,15 @@ def read_segments(
             yield _judge(data, start + at, header.generation, xor, ecc)
 
 
+_TOLD: Final = (
+    SegmentKind.DATA,
+    SegmentKind.SHADOW,
+    SegmentKind.STALE,
+    SegmentKind.ZERO,
+    SegmentKind.DAMAGED,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentScan:
     """What a log's segments are, and where its data ends.
@@ -164,8 +173,15 @@ class SegmentScan:
     damaged: int | None
     behind_gap: int | None
 
+    unit = "segments"
+
     def count(self, kind: SegmentKind) -> int:
         return self.counts.get(kind, 0)
+
+    @property
+    def tally(self) -> dict[str, int]:
+        """How many segments are what, in the order in which they are told."""
+        return {kind.name.lower(): self.count(kind) for kind in _TOLD}
 
     def damage(self, path: str | None, *, closed: bool) -> EseError | None:
         """The error that the engine gives for this content, or None.

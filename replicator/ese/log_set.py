@@ -25,7 +25,7 @@ from replicator.ese.log_header import LogHeader, read_log_header
 from replicator.ese.log_names import LogName, LogRole, log_bases, parse_log_name
 from replicator.ese.log_record_types import Kind
 from replicator.ese.log_records import AttachDB, CreateDB, DetachDB
-from replicator.ese.log_segments import SegmentScan
+from replicator.ese.log_scan import LogScan
 from replicator.ese.reader import FileReader, Reader
 from replicator.ese.values import Signature
 
@@ -66,7 +66,7 @@ class LogSummary:
     size_bytes: how long it is.
     header: None when it cannot be used; its raw bytes are not kept.
     attachments: the databases attached when the log was created.
-    scan: the verdict on its segments; None when not reached, not asked for, or of version 7.
+    scan: the verdict on its segments or sectors; None when not reached or not asked for.
     error: why the log cannot be used as it is, or None.
     notes: what is worth telling.
     """
@@ -76,7 +76,7 @@ class LogSummary:
     size_bytes: int
     header: LogHeader | None
     attachments: tuple[Attachment, ...]
-    scan: SegmentScan | None
+    scan: LogScan | None
     error: EseError | None
     notes: tuple[EseError, ...]
 
@@ -96,10 +96,10 @@ def summarise(name: LogName, reader: Reader, path: str, *, contents: bool = True
     name: its name and role.
     reader: the file.
     path: how errors call it.
-    contents: whether its segments are verified too.
+    contents: whether its segments or sectors are verified too.
     """
     header: LogHeader | None = None
-    scan: SegmentScan | None = None
+    scan: LogScan | None = None
     notes: tuple[EseError, ...] = ()
     error: EseError | None = None
     attachments: tuple[Attachment, ...] = ()
@@ -118,7 +118,7 @@ def summarise(name: LogName, reader: Reader, path: str, *, contents: bool = True
             if found.number != SIZE_MISMATCH:
                 header = None
             raise
-        if contents and header.is_segmented:
+        if contents:
             log = LogFile(reader, closed=name.role is LogRole.CLOSED)
             scan, notes = log.scan, log.notes()
     except EseError as found:
@@ -188,7 +188,7 @@ def _check_pair(before: LogSummary, log: LogSummary) -> Iterator[EseError]:
         yield differs(WRONG_SEQUENCE, detail)
     elif neighbours and two.has_accumulated_checksum and before.scan is not None:
         expected, found = two.previous_accumulated_checksum, before.scan.accumulated_checksum
-        if expected != found:
+        if found is not None and expected != found:
             detail = (
                 f"the segments before it should give checksum {expected:016X}, they give "
                 f"{found:016X}"

@@ -75,7 +75,6 @@ def test_a_header_with_one_good_copy(replicator, lay_out, capsys) -> None:
         ("nothing.edb", None, "there is no such file"),
         ("letter.txt", b"Dear reader", "no file of an ESE store"),
         ("empty.edb", b"", "no file of an ESE store"),
-        ("E00.log", bytes(667) + b"\3" + bytes(4000), "a transaction log"),
         (".", None, "Is a directory"),
     ],
 )
@@ -89,6 +88,24 @@ def test_what_is_no_file_of_a_store(
     error = capsys.readouterr().err
     assert words in error
     assert str(path) in error
+
+
+def test_a_log_is_shown_and_verified(replicator, lay_out, capsys) -> None:
+    directory = lay_out(SRU_log="srum-server2022-later/SRU.log")
+    assert replicator("ese", "header", "SRU.log") == ExitCode.PASS
+    shown = capsys.readouterr().out
+    assert re.search(r"file type +log", shown)
+    assert re.search(r"generation +5\n", shown)
+    assert replicator("ese", "verify", "SRU.log") == ExitCode.PASS
+    assert capsys.readouterr().out.splitlines()[1].split() == ["sound", "-", "-", "-", "SRU.log"]
+    data = bytearray((directory / "SRU.log").read_bytes())
+    data[3 * 4096 : 3 * 4096 + 64] = bytes(64)
+    (directory / "SRU.log").write_bytes(data)
+    assert replicator("ese", "verify", "SRU.log") == ExitCode.BROKEN
+    assert "-501 JET_errLogFileCorrupt" in capsys.readouterr().out
+    (directory / "SRU.log").write_bytes(bytes(667) + b"\3" + bytes(4000))
+    assert replicator("ese", "header", "SRU.log") == ExitCode.BROKEN
+    assert replicator("ese", "verify", "SRU.log") == ExitCode.BROKEN
 
 
 def test_every_shipped_sample_is_verified(replicator, lay_out, capsys) -> None:
@@ -190,7 +207,8 @@ def test_the_examples_of_the_manual(replicator, lay_out, capsys) -> None:
 def test_the_program_of_the_manual(lay_out, capsys) -> None:
     lay_out(qmgr_edb="bits-16k-dirty/qmgr.db")
     text = (ROOT / "docs/store-files.md").read_text(encoding="utf-8")
-    [program] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    programs = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    [program] = [each for each in programs if "Database(" in each]
     exec(program, {})
     assert len(capsys.readouterr().out.splitlines()) == 191
 

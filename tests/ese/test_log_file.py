@@ -96,13 +96,6 @@ def test_the_table_holds_every_real_log() -> None:
     assert found == {*LOGS, UNUSED[0]}
 
 
-def test_records_of_version_7_are_not_read() -> None:
-    header = {"version_major": 7, "version_minor": 3704, "sector_bytes": 512, "header_sectors": 8}
-    with pytest.raises(EseError) as caught:
-        opened(with_header(load(CURRENT), **header))
-    assert (caught.value.number, caught.value.path) == (-514, "E00.log")
-
-
 def begin(total: int, part: bytes) -> bytes:
     return struct.pack("<BIH", 76, total, len(part)) + part
 

@@ -15,6 +15,7 @@ from replicator.ese.log_file import LogFile
 from replicator.ese.log_header import HEADER_BYTES, SEGMENT_BYTES
 from replicator.ese.log_names import LogName, LogRole, log_bases, parse_log_name
 from replicator.ese.log_set import LogSet, open_log_directory
+from replicator.ese.log_v7_encoding import LogV7Format
 from replicator.ese.reader import BytesReader
 from replicator.ese.values import LogPosition, LogTime, Signature
 from tests.ese.logs import (
@@ -30,6 +31,7 @@ from tests.ese.logs import (
     with_header,
     with_segment,
 )
+from tests.ese.logs_v7 import put
 from tests.ese.samples import SHARED, load
 
 OTHER = Signature(1, LogTime(bytes(range(8))))
@@ -249,18 +251,15 @@ def test_logs_of_two_sizes() -> None:
 
 
 def version_7(generation: int, sector_bytes: int) -> bytes:
+    """A log without records."""
+    form = LogV7Format(file_bytes=65536, sector_bytes=sector_bytes)
+    created = LogTime(bytes((0, 0, 0, 1, 1, generation + 1, 0, 0)))
     before = LogTime(bytes((0, 0, 0, 1, 1, generation, 0, 0)))
-    fields = {
-        "generation": generation,
-        "sector_bytes": sector_bytes,
-        "header_sectors": 4096 // sector_bytes,
-        "file_sectors": 65536 // sector_bytes,
-        "previous_created": before,
-        "created": LogTime(bytes((0, 0, 0, 1, 1, generation + 1, 0, 0))),
-        "version_major": 7,
-        "version_minor": 3704,
-    }
-    return with_header(bytes(65536), **fields)
+    encoder = form.encoder(replace(form.header(generation, created), previous_created=before))
+    encoder.finish()
+    content = bytearray(form.prepared(0, form.file_bytes))
+    put(content, encoder.header_writes() + encoder.flush())
+    return bytes(content)
 
 
 def test_a_chain_of_version_7() -> None:
