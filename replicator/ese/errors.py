@@ -45,6 +45,8 @@ _RECOVER = "Run soft recovery with the logs that the database header requires."
 _SEQUENCE = "Give the whole sequence of logs, from the first required to the last."
 _SOFTWARE = "Read the file with a release that knows this format."
 _NONE = "None: it is a state to know of, not a fault."
+_SCHEMA = "Correct the definition of the table."
+_VALUE = "Give a value that the column or index can take."
 _UPDATE = "Stop the updates until the checkpoint has advanced, and find what holds it."
 
 _ERRORS: Final = (
@@ -53,6 +55,7 @@ _ERRORS: Final = (
     (-327, "BadPageLink", "a link between sibling pages is wrong", (447,), _RESTORE),
     (-338, "BadParentPageLink", "a link from a parent page is wrong", (447,), _RESTORE),
     (-344, "DbTimeCorrupted", "a page is newer than the database's counter", (559, 560), _RESTORE),
+    (-346, "KeyTruncated", "a key is too long and may not be cut", (), _VALUE),
     (-500, "InvalidLoggedOperation", "a log record cannot be redone", (), _RESTORE),
     (-501, "LogFileCorrupt", "a log file is damaged", (440, 465, 552, 567), _LOGS),
     (-509, "MissingPreviousLogFile", "the log at the checkpoint is missing", (450, 518), _LOGS),
@@ -129,13 +132,21 @@ _ERRORS: Final = (
      "Wait until all copies have the log, or resume the copying."),
     (-625, "DbTimeBeyondMaxRequired", "a page is newer than the highest required log allows",
      (516,), _RESTORE),
+    (-1002, "InvalidName", "a name is empty, too long or has a character that none may have", (),
+     _SCHEMA),
     (-1018, "ReadVerifyFailure", "a page's checksum is wrong", (474, 475), _RESTORE),
     (-1019, "PageNotInitialized", "a page in use is empty", (476,), _RESTORE),
     (-1021, "DiskReadVerificationFailure", "the operating system reported a bad sector", (481,),
      _DISK),
     (-1022, "DiskIO", "a read or write failed or was short", (481, 482), _DISK),
+    (-1026, "RecordTooBig", "a record does not fit into a page", (), _VALUE),
     (-1032, "FileAccessDenied", "the file is in use or may not be read", (490,),
      "Stop what uses the file, or give the right to read it."),
+    (-1040, "TooManyColumns", "a table has more columns of a kind than can be", (), _SCHEMA),
+    (-1047, "InvalidBufferSize", "a value has another size than its column", (), _VALUE),
+    (-1053, "NullKeyDisallowed", "a key has a null that its index does not allow", (), _VALUE),
+    (-1076, "OutOfLongValueIDs", "a table has no identifiers for long values left", (),
+     "Copy the rows into a new table, or defragment the database offline."),
     (-1118, "ReadPgnoVerifyFailure", "a large page carries another page number", (475,), _RESTORE),
     (-1119, "ReadLostFlushVerifyFailure", "a write of this page never reached the disk",
      (530, 544), _RESTORE),
@@ -149,8 +160,18 @@ _ERRORS: Final = (
     (-1228, "DatabaseFailedIncrementalReseed", "patching failed", (), _RESEED),
     (-1229, "NoAttachmentsFailedIncrementalReseed", "the lowest log names no attachment", (),
      _RESEED),
+    (-1402, "IndexHasPrimary", "a table has one primary index already", (), _SCHEMA),
+    (-1403, "IndexDuplicate", "two indices have the same name", (), _SCHEMA),
+    (-1406, "IndexInvalidDef", "the definition of an index is wrong", (), _SCHEMA),
     (-1414, "SecondaryIndexCorrupted", "a secondary index contradicts its table", (467,),
      "Rebuild the index, or restore the database."),
+    (-1504, "NullInvalid", "null in a column that does not take it", (), _VALUE),
+    (-1506, "ColumnTooBig", "a value is longer than its column may be", (), _VALUE),
+    (-1507, "ColumnNotFound", "there is no such column", (), _SCHEMA),
+    (-1508, "ColumnDuplicate", "two columns have the same name", (), _SCHEMA),
+    (-1509, "MultiValuedColumnMustBeTagged", "several values in a column that is not tagged", (),
+     _SCHEMA),
+    (-1511, "InvalidColumnType", "the type does not go with the column", (), _SCHEMA),
     (-1601, "RecordNotFound", "there is no record with this key", (), _NONE),
     (-1605, "KeyDuplicate", "the key is there already", (), _NONE),
     (-1808, "DiskFull", "the volume is full", (424,), _ROOM),

@@ -208,9 +208,17 @@ def test_the_program_of_the_manual(lay_out, capsys) -> None:
     lay_out(qmgr_edb="bits-16k-dirty/qmgr.db")
     text = (ROOT / "docs/store-files.md").read_text(encoding="utf-8")
     programs = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    [program] = [each for each in programs if "Database(" in each]
-    exec(program, {})
+    [reading] = [each for each in programs if "Database(" in each]
+    [making] = [each for each in programs if "TableDefinition(" in each]
+    exec(reading, {})
     assert len(capsys.readouterr().out.splitlines()) == 191
+    exec(making, {})
+    *rows, row, chunks = capsys.readouterr().out.splitlines()
+    assert [each.split()[0][:20] for each in rows] == [
+        f"7f800000067f80{kind}7f80" for kind in ("01", "02", "02", "02", "03", "04")
+    ]
+    assert row.startswith("7f80000001 01")
+    assert chunks == "[8, 8110, 8110, 3780]"
 
 
 def test_the_manual_names_every_key(replicator, lay_out, capsys) -> None:
