@@ -5,14 +5,16 @@ E src/inc/log.hxx, src/ese/_log/log.cxx; V.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 from replicator.ese.attachments import (
     ATTACHMENTS_MAX_BYTES,
     Attachment,
     EngineParameters,
     decode_attachments,
+    encode_attachments,
 )
 from replicator.ese.database_header import HeaderReading, read_header_copies
 from replicator.ese.errors import EseError
@@ -54,6 +56,36 @@ class Checkpoint(Structure, size_bytes=ATTACHMENTS_AT):
             return None
         end = ATTACHMENTS_AT + ATTACHMENTS_MAX_BYTES
         return decode_attachments(self.raw[ATTACHMENTS_AT:end])
+
+    def with_attachments(self, attachments: Iterable[Attachment]) -> Self:
+        """The same with these databases, and vouching for them (log format 8.4000.4 and later).
+
+        Raises ValueError when they do not fit.
+        """
+        raw = self.encode().ljust(COPY_BYTES, b"\0")
+        listed = encode_attachments(attachments)
+        raw = raw[:ATTACHMENTS_AT] + listed + raw[ATTACHMENTS_AT + len(listed) :]
+        return replace(self, raw=raw, version_bits=self.version_bits | ATTACHMENTS_VALID)
+
+
+def new_checkpoint(
+    position: LogPosition, log_signature: Signature, parameters: EngineParameters | None = None
+) -> Checkpoint:
+    """A checkpoint of a log set.
+
+    Arguments
+    ---------
+    position: where redo starts; ``consistency_position`` gets the same.
+    log_signature: of the set.
+    parameters: how the engine is set up.
+    """
+    return Checkpoint(
+        position=position,
+        consistency_position=position,
+        log_signature=log_signature,
+        parameter_bytes=(parameters or EngineParameters()).encode(),
+        file_type_number=4,
+    )
 
 
 def read_checkpoint(reader: Reader) -> tuple[Checkpoint, HeaderReading]:

@@ -146,9 +146,10 @@ class _Segments:
                     if pieces is None:
                         raise self._damage(segment, at, "a piece has no beginning")
                     pieces.data += data[at + _FRAGMENT_BYTES : end]
-                elif pieces is not None:
+                elif pieces is not None and (at, kind) not in _AFTER_TORN_RECORD:
                     raise self._damage(segment, at, "a record stands between two pieces")
                 else:
+                    pieces = None  # else its last pieces were torn off, and recovery went on here
                     yield LogRecord(LogPosition(self.generation, number, at), data[at:end])
                 if pieces is not None and len(pieces.data) >= pieces.total:
                     yield self._joined(pieces, segment, at)
@@ -202,6 +203,13 @@ class _Segments:
             events=CORRUPT_EVENTS,
         )
 
+
+_AFTER_TORN_RECORD: Final = frozenset(
+    (SEGMENT_HEADER_BYTES, kind)
+    for kind in (Kind.RECOVERY_UNDO, Kind.RECOVERY_UNDO2, Kind.UNDO_INFO)
+)
+"""What may follow a record without its last pieces, first in its segment: the undo of a recovery
+(E src/ese/_log/logread.cxx)."""
 
 _NOT_IN_PIECES: Final = frozenset({Kind.NOP, Kind.FRAGMENT_BEGIN, Kind.FRAGMENT})
 

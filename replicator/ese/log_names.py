@@ -53,6 +53,52 @@ class LogName:
     generation: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LogNames:
+    """The names that a log set gives its files.
+
+    Arguments
+    ---------
+    base: three characters, as ``E00``.
+    digits: of a generation: 5 (Exchange 2000 and 2003) or 8; above 0xFFFFF the engine always
+        takes 8.
+
+    Raises ValueError for a base or a number of digits that no log set has.
+    """
+
+    base: str = "E00"
+    digits: int = 8
+
+    def __post_init__(self) -> None:
+        if len(self.base) != BASE_CHARACTERS or "/" in self.base:
+            raise ValueError(f"a log set's base name has three characters, not {self.base!r}")
+        if self.digits not in (5, 8):
+            raise ValueError("generations in file names have 5 or 8 digits")
+
+    @property
+    def current(self) -> str:
+        return f"{self.base}.log"
+
+    @property
+    def temporary(self) -> str:
+        return f"{self.base}tmp.log"
+
+    @property
+    def checkpoint(self) -> str:
+        return f"{self.base}.chk"
+
+    @property
+    def reserves(self) -> tuple[str, str]:
+        """The old ones belong to all sets of a directory."""
+        if self.digits == 5:
+            return "res1.log", "res2.log"
+        return f"{self.base}res00001.jrs", f"{self.base}res00002.jrs"
+
+    def closed(self, generation: int) -> str:
+        digits = 8 if generation > 0xFFFFF else self.digits
+        return f"{self.base}{generation:0{digits}X}.log"
+
+
 def parse_log_name(name: str) -> LogName | None:
     """What a file is by its name; None for a file that belongs to no log set.
 

@@ -23,6 +23,7 @@ from tests.benchmarks import (
     digests,
     durable,
     kernels,
+    log_writing,
     memory,
     prefix,
     replication,
@@ -45,6 +46,7 @@ BENCHMARKS = {
     "trace": trace.table,
     "store": transactions.table,
     "pages": store_pages.table,
+    "logs": log_writing.table,
     campaign.NAME: campaign.table,
 }
 LIVE = {"durable": durable, "synchronization": synchronization, "memory": memory}

@@ -1,0 +1,473 @@
+"""The writing end of a log set: records in, durable generations out, over the storage port.
+
+``append`` lays a record out in memory and says where it will stand; ``flush`` writes and syncs
+for all tasks that wait at that moment (group commit).  When a file is full, records for the
+next generation are taken at once; the files change their names at the next flush.
+
+::
+
+    append --> encoder of generation g, then of g + 1 (memory, bounded)
+    flush  --> writes of g, sync --> roll (log_directory) --> owner raises genMaxRequired
+               and genMaxCommitted --> writes of g + 1, sync --> all who waited return
+
+Three ways to make a write durable (ese-format.md 7.0), see
+:class:`~replicator.ese.log_options.Durability`.  A page may be
+written when its last change starts below ``flushed``, and in the lazy mode also only below the
+database's waypoint, for which :meth:`LogStream.require` makes generations durable.
+
+After a failed write or sync the log is stopped for ever (-510): what the disk holds is not known
+any more, and the next engine finds it out by reading.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Final, Self
+
+from replicator.errors import ReplicatorError
+from replicator.ese.errors import EseError
+from replicator.ese.log_directory import LogDirectory
+from replicator.ese.log_encoding import LogFileEncoder, LogFormat, ResumedLog, Write
+from replicator.ese.log_header import LogHeader, read_log_header
+from replicator.ese.log_names import LogNames
+from replicator.ese.log_options import Durability, LogOwner, LogStreamOptions
+from replicator.ese.log_record_types import RECORD_BYTES_MAX, Kind
+from replicator.ese.log_writer import LogWriter
+from replicator.ese.reader import BytesReader
+from replicator.ese.values import LogPosition, LogTime, Signature
+from replicator.runtime import Signal
+from replicator.runtime.port import File, Volume, write_all
+
+WRITE_FAILED: Final = -510
+SEQUENCE_END: Final = -519
+MISSING_LOG: Final = -528
+GENERATION_MAX: Final = 0x7FFFFFFF
+
+FLAG_RESERVE_USED: Final = 1
+FLAG_CIRCULAR: Final = 2
+FLAG_CIRCULAR_BEFORE: Final = 4
+
+
+class LogBufferFull(Exception):
+    """More records than the log's buffer takes: await :meth:`LogStream.room` before."""
+
+
+class LogStream:
+    """See the module; made by :meth:`create` or :meth:`resume`.
+
+    Attributes
+    ----------
+    written, flushed: a record that starts below has reached the file, or is durable there.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        directory: str,
+        log_format: LogFormat,
+        owner: LogOwner,
+        now: Callable[[], LogTime],
+        signature: Signature,
+        options: LogStreamOptions,
+    ) -> None:
+        names = LogNames(options.base, log_format.digits)
+        self._files = LogDirectory(
+            volume,
+            directory,
+            names,
+            log_format,
+            recycle=options.circular,
+            safeguards=options.safeguards,
+        )
+        self._volume = volume
+        self._format = log_format
+        self._owner = owner
+        self._now = now
+        self._signature = signature
+        self._options = options
+        self._encoders: deque[LogFileEncoder] = deque()
+        """That of the file underway, then those of generations that wait for their roll."""
+        self._previous: tuple[LogTime, int] = (LogTime(), 0)
+        self._writer = LogWriter(volume, options.durability, options.safeguards)
+        self._queue_tip = LogPosition()
+        self._began_owed: LogHeader | None = None
+        self._last: LogPosition | None = None
+        self._buffered = 0
+        self._busy = False
+        self._failure: Exception | None = None
+        self._changed = Signal()
+        self.written = LogPosition()
+        self.flushed = LogPosition()
+
+    # -- making one ----------------------------------------------------------------
+
+    @classmethod
+    async def create(
+        cls,
+        volume: Volume,
+        directory: str,
+        log_format: LogFormat,
+        owner: LogOwner,
+        *,
+        now: Callable[[], LogTime],
+        signature: Signature,
+        options: LogStreamOptions | None = None,
+        generation: int = 1,
+    ) -> Self:
+        """Begin a new log set: reserve logs, then the first generation.
+
+        Arguments
+        ---------
+        volume, directory: where; the directory exists and holds no log of this base.
+        log_format: version and sizes.
+        owner: see there; ``began`` is called for the first generation as well.
+        now: the time, for headers.
+        signature: of the set.
+        generation: the first number.
+
+        Raises EseError: -529 when there is no room, -510 when the volume failed.
+        """
+        options = options or LogStreamOptions()
+        stream = cls(volume, directory, log_format, owner, now, signature, options)
+        async with stream._fatal():
+            await stream._files.open()
+            if stream._files.current is not None or stream._files.generations:
+                raise ValueError(f"{directory} holds logs of {options.base} already")
+            await stream._files.make_reserves()
+            stream._encoders.append(stream._new_encoder(generation))
+            await stream._begin(None)
+        return stream
+
+    @classmethod
+    async def resume(
+        cls,
+        volume: Volume,
+        directory: str,
+        log_format: LogFormat,
+        owner: LogOwner,
+        *,
+        now: Callable[[], LogTime],
+        options: LogStreamOptions | None = None,
+    ) -> Self:
+        """Go on with a log set that recovery has read and found good.
+
+        The next record stands in the segment behind the data.  After a crash it has to be
+        RecoveryUndo2 or Init2: no other one may follow a record whose last pieces were torn off.
+        Without a current log, as after a crash between the renames, a new generation begins.
+
+        Raises EseError: -528 without any log, -501 when the last one is damaged, -529, -510.
+        """
+        options = options or LogStreamOptions()
+        stream = cls(volume, directory, log_format, owner, now, Signature(), options)
+        async with stream._fatal():
+            files = stream._files
+            await files.open()
+            await files.make_reserves()
+            if files.current is not None:
+                await stream._resume_current(files.current)
+            elif files.generations:
+                await stream._resume_behind(files.generations[-1])
+            else:
+                raise EseError(MISSING_LOG, "there is no log to go on with", path=directory)
+        return stream
+
+    async def _resume_current(self, file: File) -> None:
+        content = BytesReader(await file.read_at(0, file.size_bytes), file.path)
+        resumed: ResumedLog = self._format.resumed(content)
+        if self._options.safeguards.repair_at_restart:
+            for offset, data in resumed.repairs:
+                await self._volume.admit(len(data))
+                write_all(file, offset, data)
+                await file.sync()
+        self._signature = resumed.encoder.header.log_signature
+        self._encoders.append(resumed.encoder)
+        self.written = self.flushed = self._queue_tip = resumed.encoder.tip
+
+    async def _resume_behind(self, generation: int) -> None:
+        path = self._files.path(self._files.names.closed(generation))
+        file = self._volume.open(path)
+        content = BytesReader(await file.read_at(0, file.size_bytes), path)
+        file.close()
+        header = read_log_header(content)
+        self._signature = header.log_signature
+        self._previous = header.created, self._format.accumulated_checksum(content)
+        self._encoders.append(self._new_encoder(generation + 1))
+        await self._begin(None)
+
+    # -- records -------------------------------------------------------------------
+
+    @property
+    def tip(self) -> LogPosition:
+        """Where the next record would start."""
+        return self._encoders[-1].tip
+
+    @property
+    def generation(self) -> int:
+        """Of the file underway, ``E00.log``."""
+        return self._encoders[0].header.generation
+
+    @property
+    def generations(self) -> list[int]:
+        """Closed logs that are kept, oldest first."""
+        return list(self._files.generations)
+
+    @property
+    def must_shut_down(self) -> bool:
+        """The volume is full and a reserve log is in use: detach everything and end."""
+        return self._files.reserve_used
+
+    @property
+    def stopped(self) -> bool:
+        """A write or sync has failed: nothing can be logged any more."""
+        return self._failure is not None
+
+    def append(self, record: bytes, *, new_segment: bool = False) -> LogPosition:
+        """Take one record; see :meth:`LogFileEncoder.append`.  It is not on disk before a flush.
+
+        Raises LogBufferFull; EseError -510 when the log is stopped; ValueError for what is no
+        record.
+        """
+        size = len(record)
+        if self._failure is not None or self._buffered + size > self._options.buffer_bytes:
+            self._check()
+            if self._buffered:
+                raise LogBufferFull(f"{self._buffered:,} bytes wait in the log's buffer")
+        return self._append(record, new_segment)
+
+    def _append(self, record: bytes, new_segment: bool) -> LogPosition:
+        size = len(record)
+        try:
+            position = self._encoders[-1].append(record, new_segment=new_segment)
+        except ValueError:
+            if not 0 < size <= RECORD_BYTES_MAX or not self._fits_anew(size):
+                raise
+            self._next_generation()
+            position = self._encoders[-1].append(record, new_segment=new_segment)
+        self._buffered += size
+        self._last = position
+        return position
+
+    def append_together(self, records: Sequence[bytes]) -> list[LogPosition]:
+        """Take records that have to stand in one file; raises as :meth:`append` does."""
+        sizes = [*map(len, records)]
+        self._check()
+        if self._buffered and self._buffered + sum(sizes) > self._options.buffer_bytes:
+            raise LogBufferFull(f"{self._buffered:,} bytes wait in the log's buffer")
+        if not self._encoders[-1].fits(*sizes):
+            if not self._fits_anew(*sizes):
+                raise ValueError(f"records of {sum(sizes):,} bytes have no room in one log")
+            self._next_generation()
+        return [self._append(record, False) for record in records]
+
+    async def room(self, size_bytes: int) -> None:
+        """Wait until records of so many bytes can be appended; flushes when nobody else does."""
+        while self._buffered and self._buffered + size_bytes > self._options.buffer_bytes:
+            await self._turn()
+        self._check()
+
+    def _fits_anew(self, *sizes: int) -> bool:
+        return self._format.encoder(self._encoders[-1].header).fits(*sizes)
+
+    def _is_fresh(self, encoder: LogFileEncoder) -> bool:
+        start = self._format.encoder(encoder.header).tip
+        return encoder.tip == start
+
+    def _new_encoder(self, generation: int) -> LogFileEncoder:
+        if generation > GENERATION_MAX:
+            raise EseError(SEQUENCE_END, f"{generation:X} is no generation")
+        header = replace(self._format.header(generation, LogTime()), log_signature=self._signature)
+        return self._format.encoder(header)
+
+    def _next_generation(self) -> None:
+        """Close the file underway in memory; what follows belongs to the next one."""
+        last = self._encoders[-1]
+        encoder = self._new_encoder(last.header.generation + 1)
+        last.finish()
+        self._encoders.append(encoder)
+
+    # -- flushes -------------------------------------------------------------------
+
+    async def flush(self, up_to: LogPosition | None = None) -> None:
+        """Return when a record, or all that was appended before, is as durable as the mode says.
+
+        Arguments
+        ---------
+        up_to: position of the record; None for the last one.
+
+        In the lazy mode that is: written.  Raises EseError -510 when the log is stopped.
+        """
+        position = self._last if up_to is None else up_to
+        lazy = self._options.durability is Durability.LAZY
+        while position is not None and (self.written if lazy else self.flushed) <= position:
+            await self._turn()
+        self._check()
+
+    async def roll(self, reason: str = "") -> None:
+        """Close the current log early; its successor begins with a ForceLogRollover record.
+
+        A log without any record is left as it is.
+        """
+        if self._is_fresh(self._encoders[-1]):
+            return
+        self._check()
+        self._next_generation()
+        text = reason.encode("cp1252", "replace") + b"\0"
+        head = bytes((Kind.FORCE_LOG_ROLLOVER, 0, 0)) + len(text).to_bytes(2, "little")
+        await self.flush(self.append(head + text))
+
+    async def require(self, generation: int) -> None:
+        """Make all generations up to this one durable, before a database header requires them."""
+        async with self._fatal():
+            await self._files.sync_closed(generation)
+        if generation >= self.generation:
+            await self.harden()
+        self._advance_flushed()
+
+    async def harden(self) -> None:
+        """Make everything durable that was appended before, in any mode."""
+        position = self._last
+        while position is not None and self.flushed <= position:
+            await self._turn(harden=True)
+        self._check()
+
+    def delete_below(self, generation: int) -> int:
+        """Delete closed logs below a generation; returns how many.
+
+        Arguments
+        ---------
+        generation: the lowest that is still needed: by the checkpoint, by any database header's
+            genMinRequired (as it is on disk), by whoever copies logs.
+        """
+        self._check()
+        return self._files.delete_below(generation)
+
+    async def close(self) -> None:
+        """Make everything durable and give the files back."""
+        await self.harden()
+        while self._busy:
+            await self._changed
+        self._files.close()
+
+    def _check(self) -> None:
+        failure = self._failure
+        if failure is None:
+            return
+        number = failure.number if isinstance(failure, EseError) else WRITE_FAILED
+        detail = f"the log is stopped: {failure}"
+        raise EseError(number, detail, path=self._files.directory) from failure
+
+    async def _turn(self, *, harden: bool = False) -> None:
+        """Flush for all who wait, or wait until somebody else has done so."""
+        self._check()
+        if self._busy:
+            await self._changed
+            return
+        self._busy = True
+        try:
+            async with self._fatal():
+                await self._flush(harden)
+        finally:
+            self._busy = False
+            self._changed.notify()
+
+    @asynccontextmanager
+    async def _fatal(self) -> AsyncIterator[None]:
+        """A failure in here stops the log for ever."""
+        try:
+            yield
+        except (ReplicatorError, EseError) as error:
+            self._failure = error
+            self._check()
+
+    async def _flush(self, harden: bool) -> None:
+        """Write everything that is there now, rolls included; goes on where a cancelled one ended.
+
+        The bytes of the buffer count as free as soon as they are handed out: what is underway
+        is never more than one buffer.
+        """
+        if self._files.rolling:
+            await self._roll()
+        await self._settle(harden)
+        while True:
+            encoder = self._encoders[0]
+            more = len(self._encoders) > 1
+            self._writer.add(encoder.flush())
+            self._queue_tip = self._start(self._encoders[1]) if more else encoder.tip
+            if not more:
+                self._buffered = 0
+            self._changed.notify()
+            await self._settle(harden)
+            if not more:
+                break
+            await self._roll()
+        if self._files.current is not None and not self._files.reserve_used:
+            # In step with the log, so that it is ready when the log is full.
+            await self._files.prepare(2 * max(self._options.buffer_bytes // 8, 1 << 15))
+
+    def _start(self, encoder: LogFileEncoder) -> LogPosition:
+        """Below it lies all of the generation before, and nothing of this one."""
+        return LogPosition(encoder.header.generation, 0, 0)
+
+    async def _settle(self, harden: bool) -> None:
+        """Finish what was begun: writes, the sync behind them, a new generation's announcement."""
+        if self._began_owed is not None:
+            await self._owner.began(self._began_owed.generation, self._began_owed.created)
+            self._began_owed = None
+        file = self._files.current
+        assert file is not None
+        await self._writer.write(file)
+        self.written = max(self.written, self._queue_tip)
+        lazy = self._options.durability is Durability.LAZY
+        if harden or not lazy:
+            await self._writer.harden(file)
+            if lazy:
+                await self._files.sync_closed(self.generation - 1)
+            self.flushed = max(self.flushed, self._queue_tip)
+
+    async def _roll(self) -> None:
+        closing = self._encoders[0]
+        self._previous = closing.header.created, closing.accumulated_checksum
+        await self._begin(closing)
+
+    async def _begin(self, closing: LogFileEncoder | None) -> None:
+        """Put the file of the next encoder in place, and tell the owner."""
+        opening = self._encoders[-1 if closing is None else 1]
+        created = self._now()
+
+        def header() -> list[Write]:
+            flags = FLAG_RESERVE_USED * self._files.reserve_used
+            flags |= FLAG_CIRCULAR * self._options.circular
+            flags |= FLAG_CIRCULAR_BEFORE * self._options.circular_before
+            previous_created, checksum = self._previous
+            fields = replace(
+                opening.header,
+                created=created,
+                previous_created=previous_created,
+                previous_accumulated_checksum=checksum,
+                flags=flags,
+            )
+            opening.header = self._owner.describe(fields)
+            return opening.header_writes()
+
+        number = 0 if closing is None else closing.header.generation
+        await self._files.roll(number, header, unsynced=self._writer.dirty)
+        if closing is not None:
+            self._encoders.popleft()
+        self._writer.next_file()
+        self._queue_tip = self._start(opening)
+        self._began_owed = opening.header
+        if self._options.durability is Durability.LAZY:
+            unsynced = self._files.unsynced
+            if len(unsynced) > self._options.lazy_logs:
+                await self._files.sync_closed(unsynced[-1 - self._options.lazy_logs])
+        self._advance_flushed()
+        await self._settle(harden=False)
+
+    def _advance_flushed(self) -> None:
+        """In the lazy mode: generations below the first that is not durable are."""
+        unsynced = self._files.unsynced
+        first = unsynced[0] if unsynced else self.generation
+        self.flushed = max(self.flushed, LogPosition(first, 0, 0))
