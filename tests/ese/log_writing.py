@@ -63,6 +63,9 @@ class Diary:
 class Logger:
     """A stream with its diary."""
 
+    first_place = (1, 40)
+    """Segment and byte of a log's first record."""
+
     def __init__(self, volume: Volume, diary: Diary, clock: SimClock, **options: object) -> None:
         self.volume, self.diary, self._clock = volume, diary, clock
         self.options = replace(OPTIONS, **options)  # type: ignore[arg-type]
@@ -130,7 +133,7 @@ class Logger:
 
     async def roll(self) -> None:
         """Close the current log early; the record that says so is in the diary before."""
-        start = LogPosition(self.stream.tip.generation, 1, 40)
+        start = LogPosition(self.stream.tip.generation, *self.first_place)
         if self.stream.tip > start:
             record = bytes((Kind.FORCE_LOG_ROLLOVER, 0, 0, 5, 0)) + b"idle\0"
             self.diary.logged.append((replace(start, generation=start.generation + 1), record))

@@ -1,0 +1,67 @@
+"""The log stream with logs of version 7, the same lives and the same crashes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from replicator.ese.log_directory import ALL_SAFEGUARDS
+from replicator.ese.log_v7_checksum import CHECKSUM_RECORD_BYTES
+from replicator.ese.log_v7_encoding import EXCHANGE_2000, LogV7Format
+from tests.ese.log_writing import (
+    Logger,
+    breach,
+    crash_states,
+    files_of,
+    read_back,
+    run,
+    short_life,
+)
+from tests.ese.test_log_stream import go_on
+from tests.store.memory_volume import Medium
+
+LOG_BYTES = 28 << 10
+
+
+@pytest.fixture(autouse=True)
+def version_7(monkeypatch: pytest.MonkeyPatch) -> None:
+    def format_7(_logger: Logger) -> LogV7Format:
+        return LogV7Format(file_bytes=LOG_BYTES, version=EXCHANGE_2000, page_size=4096)
+
+    monkeypatch.setattr(Logger, "format", property(format_7))
+    monkeypatch.setattr(Logger, "first_place", (8, CHECKSUM_RECORD_BYTES))
+
+
+def test_all_that_was_logged_is_read_back() -> None:
+    life = run(Medium(), short_life)
+    assert life.error is None, life.error
+    assert breach(life.medium, life.diary) == ""
+    files = files_of(life.medium)
+    records, errors = read_back(files)
+    assert not errors
+    assert [data for _, data in records] == [
+        data for place, data in life.diary.logged if place >= records[0][0]
+    ]
+    closed = [name for name in files if name.startswith("E000000")]
+    assert closed, "a log was rolled, its name with five digits"
+
+
+def test_whatever_crashes_leaves_a_valid_chain() -> None:
+    states = 0
+    for name, medium, diary in crash_states():
+        states += 1
+        found = breach(medium, diary)
+        assert not found, f"{name}: {found}"
+    assert states > 600
+
+
+def test_a_log_goes_on_behind_what_a_crash_has_left() -> None:
+    for name, medium, diary in crash_states(stride=2):
+        found = go_on(name, medium, diary)
+        assert not found, found
+
+
+def test_without_the_sync_before_the_promise_it_is_broken() -> None:
+    careless = replace(ALL_SAFEGUARDS, sync_before_return=False)
+    assert any(breach(m, diary) for _, m, diary in crash_states(safeguards=careless, stride=2))
