@@ -60,6 +60,7 @@ _WORDS: Final[Mapping[str, Callable[[Values], Said]]] = {
     "fence_not_kept": _line(
         WARNING, "that the replica has taken over cannot be kept for the programs here: {0}"
     ),
+    "fence_kept": _line(WARNING, "this source is closed, to its programs as well: {0}"),
     "epoch": _line(INFO, "epoch {0} begins"),
     "epoch_reason": _line(INFO, "a new epoch is needed: {0}"),
     "continue": _line(INFO, "epoch {0} goes on after operation {1}"),

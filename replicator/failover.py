@@ -92,6 +92,7 @@ async def fail_over(
         progress.decided_at_ns = runtime.now_ns()
         runtime.emit("failover", "decided")
     decided_ns = progress.decided_at_ns
+    runtime.emit("failover", "takes over")
     await replica.promote()
     recovered_ns = runtime.now_ns()
     runtime.emit("failover", "recovered")

@@ -9,31 +9,40 @@ was written from then on would be in no copy.  It outlives restarts of the machi
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from replicator.errors import DamagedLog, SourceFenced, StorageError
 from replicator.runtime import sleep_ns
 from replicator.runtime.port import Runtime, Volume
 from replicator.slots import StateSlots
 
-LOOK_AGAIN_NS = 1_000_000_000
+LOOK_AGAIN_NS: Final = 1_000_000_000
 """How often a program that has the set open looks for a fence."""
+TRY_AGAIN_NS: Final = 1_000_000_000
+"""How long to wait before a fence that could not be kept is tried again."""
 
 
 async def raise_fence(runtime: Runtime, volume: Volume, path: str, set_id: str, cause: str) -> None:
     """Close the source for good; returns when that survives a power loss.
 
-    A volume that takes nothing more is no reason to go on: the event says that only this
-    process knows.
+    As long as the volume does not take it (it is full, its sync fails) programs here cannot know,
+    and what they write is in no copy: it is tried again until it is kept.
     """
-    slots = StateSlots(volume, path)
-    try:
-        if fence_cause(await slots.load()):
-            return
-        state = {"set": set_id, "fenced": True, "cause": cause, "wall_ns": runtime.wall_ns()}
-        await slots.write(state)
-    except StorageError as error:
-        runtime.emit("fence_not_kept", str(error))
+    told = ""
+    while True:
+        slots = StateSlots(volume, path)
+        try:
+            if not fence_cause(await slots.load()):
+                state = {"set": set_id, "fenced": True, "cause": cause}
+                await slots.write(state | {"wall_ns": runtime.wall_ns()})
+        except StorageError as error:
+            if str(error) != told:
+                told = str(error)
+                runtime.emit("fence_not_kept", told)
+            await sleep_ns(TRY_AGAIN_NS)
+            continue
+        runtime.emit("fence_kept", cause)
+        return
 
 
 async def fence_of(volume: Volume, path: str) -> str:
@@ -60,9 +69,9 @@ async def heed_fence(volume: Volume, path: str) -> None:
     A spool's volume that cannot be read is no reason to end a program.
     """
     while True:
-        await sleep_ns(LOOK_AGAIN_NS)
         with suppress(StorageError, DamagedLog):
             await refuse_fenced(volume, path)
+        await sleep_ns(LOOK_AGAIN_NS)
 
 
 async def lift_fence(volume: Volume, path: str) -> None:

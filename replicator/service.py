@@ -74,6 +74,24 @@ async def take_lock(volume: Volume, path: str, what: str, directory: str) -> Loc
         ) from None
 
 
+async def is_fenced(place: SourcePlace, source: Source) -> bool:
+    """Whether the source was closed before its sender started; then its state says so."""
+    cause = await fence_of(place.spool_volume, place.fence)
+    if cause:
+        source.enter(SourceState.FENCED, cause)
+    return bool(cause)
+
+
+async def send_until_fenced(place: SourcePlace, source: Source) -> None:
+    """Send until cancelled, or until the replica has taken over.
+
+    Then it returns when the source is closed for good, to its programs as well.
+    """
+    await source.run()
+    where, path = place.spool_volume, place.fence
+    await raise_fence(source.runtime, where, path, place.set_id, source.cause)
+
+
 async def serve_source(
     runtime: Runtime,
     place: SourcePlace,
@@ -87,16 +105,13 @@ async def serve_source(
 
     After that the source is fenced for good, to its programs as well.
     """
-    if cause := await fence_of(place.spool_volume, place.fence):
-        source.state, source.cause = SourceState.FENCED, cause
-        runtime.emit("source_state", source.state.value, cause)
+    if await is_fenced(place, source):
         reporter.report(Ending.FENCED.value)
         return Ending.FENCED
     ended: Completion[Ending] = Completion()
 
     async def send() -> None:
-        await source.run()
-        await raise_fence(runtime, place.spool_volume, place.fence, place.set_id, source.cause)
+        await send_until_fenced(place, source)
         ended.set(Ending.FENCED)
 
     async def heed() -> None:

@@ -125,6 +125,9 @@ _LAST_RECORD: Final = (
     "the journal then, until the source has sent that record again"
 )
 
+_OLDER: Final = "an image of an epoch that is over may be back"
+_FORGOTTEN: Final = f"{_OLDER}, or a takeover forgotten: the disk had said that it had them"
+
 ROWS: Final = (
     Row("link_outage", shown_by=("test_run", "test_faults")),
     Row("link_reset", shown_by=("test_faults", "network/test_faults")),
@@ -181,6 +184,7 @@ ROWS: Final = (
                 "the disk had said that it had them; " + _NAMED, NAMED, WHILE_IT_LASTS
             ),
             MOUNTABLE: _detected(f"{_UNCOMPARED}; {_IN_DOUBT}", UNVERIFIED, NAMED),
+            ONE_SOURCE: _detected(_FORGOTTEN, UNVERIFIED, NAMED, WHILE_IT_LASTS),
         },
         ("test_lying_media", "crash/test_lying_disk"),
     ),
@@ -192,6 +196,9 @@ ROWS: Final = (
             PREFIX: _by_design(_LAST_RECORD, LAST_RECORD),
             DURABLE: _detected(_NAMED, NAMED, LAST_RECORD),
             MOUNTABLE: _by_design(f"{_LAST_RECORD}; {_IN_DOUBT}", LAST_RECORD, NAMED),
+            ONE_SOURCE: _detected(
+                f"{_OLDER} until the source has sent the newer one again", LAST_RECORD
+            ),
         },
         ("test_lying_media", "crash/test_lying_disk"),
     ),
@@ -253,7 +260,10 @@ ROWS: Final = (
             DURABLE: _detected(
                 "an old copy is older; the source notices, and sends what it lacks",
                 WHILE_IT_LASTS,
-            )
+            ),
+            ONE_SOURCE: _detected(
+                f"{_OLDER}; the source notices, and sends its image anew", WHILE_IT_LASTS
+            ),
         },
         ("test_host_faults",),
     ),
@@ -269,6 +279,7 @@ ROWS: Final = (
         },
         ("test_host_faults", "failures/test_two_histories_of_one_epoch"),
     ),
+    Row("failover", shown_by=("test_one_source", "processes/test_promotion")),
 )
 
 

@@ -37,6 +37,7 @@ from simulator.scenario_faults import (
     LinkFault,
     Loss,
     MachineFault,
+    OrderedFailover,
     Pause,
     PowerLoss,
     ProcessCrash,
@@ -48,6 +49,10 @@ from simulator.scenario_keys import spell_signed_duration
 from simulator.step_faults import StepFaults
 from simulator.systems.byte_level import REPLICA
 from simulator.systems.second_source import SECOND
+
+
+def _no_operator() -> str:
+    raise NotImplementedError("in this world nobody fails over while the source lives")
 
 
 def _nobody() -> Callable[[], None]:
@@ -65,6 +70,7 @@ class FaultInjector:
     struck: called as ``struck(kind, machine name)`` right after a host has gone down.
     second_source: starts one, and returns what takes it away again.
     seed: names what the faults leave open.
+    fail_over: has the replica take over; returns why it cannot, empty when it does.
     """
 
     def __init__(
@@ -76,8 +82,10 @@ class FaultInjector:
         struck: Callable[[str, str], None],
         second_source: Callable[[], Callable[[], None]] = _nobody,
         seed: int = 1,
+        fail_over: Callable[[], str] = _no_operator,
     ) -> None:
         self._world = world
+        self._fail_over = fail_over
         self._seed = seed
         self._restart_ns = restart_ns
         self._second_source = second_source
@@ -152,6 +160,11 @@ class FaultInjector:
             self._restore(machine, fault)
         elif isinstance(fault, SecondSource):
             self._second(fault)
+        elif isinstance(fault, OrderedFailover):
+            if why := self._fail_over():
+                self._marks.impossible(fault, why)
+            else:
+                self._marks.instant(fault.kind, fault.host)
         else:
             self._befall(machine, fault)
 

@@ -14,6 +14,10 @@ from typing import Any
 RESULT_SCHEMA = "simulator-run/1"
 LOSS_OF_SOURCE = "loss of source"
 """The failure that the headline quotes when it happened."""
+ORDERED_FAILOVER = "failover of replica"
+"""Likewise: clients have gone over to the replica, though the source may have lived."""
+WRITTEN_AFTERWARDS = "written after the failover"
+"""No failure of its own: what an old source acknowledged that did not know of it yet."""
 
 
 class Verdict(StrEnum):
@@ -51,7 +55,8 @@ class LossMeasure:
     """
 
     failure: str
-    """For instance ``"power_loss of replica"`` or ``"loss of source"``."""
+    """For instance ``"power_loss of replica"`` or ``"loss of source"``; or
+    :data:`WRITTEN_AFTERWARDS`."""
     at_seconds: float
     seconds: float
     """Age of the oldest source operation that the replica's image lacks; 0 when none."""
@@ -181,16 +186,21 @@ class RunResult:
 
     @property
     def rpo_seconds(self) -> float | None:
-        """RPO at the loss of the source; without one, the worst over all failures."""
+        """RPO at the loss of the source or an ordered failover; else the worst of all failures."""
         worst = self.worst_loss
         return None if worst is None else worst.seconds
 
     @property
     def worst_loss(self) -> LossMeasure | None:
         """The loss that the headline quotes."""
-        final = [loss for loss in self.losses if loss.failure == LOSS_OF_SOURCE]
-        candidates = final or self.losses
+        final = [loss for loss in self.losses if loss.failure in (LOSS_OF_SOURCE, ORDERED_FAILOVER)]
+        candidates = final or [loss for loss in self.losses if loss.failure != WRITTEN_AFTERWARDS]
         return max(candidates, key=lambda loss: (loss.seconds, loss.bytes), default=None)
+
+    @property
+    def written_afterwards(self) -> LossMeasure | None:
+        """What an old source acknowledged after the failover; None when none was ordered."""
+        return next((loss for loss in self.losses if loss.failure == WRITTEN_AFTERWARDS), None)
 
     @property
     def rto_seconds(self) -> float | None:

@@ -26,7 +26,7 @@ def measure_objectives(scenario: Scenario, result: RunResult) -> list[tuple[Verd
         result.objectives["rpo_seconds"] = (wanted.rpo_ns / SECOND_NS, result.rpo_seconds)
     if wanted.rto_ns is not None:
         result.objectives["rto_seconds"] = (wanted.rto_ns / SECOND_NS, result.rto_seconds)
-        if result.recovery is None and loses_its_source(scenario):
+        if result.recovery is None and asks_for_failover(scenario):
             unanswered.append("rto: not measured, for no failover came to its end")
     if wanted.spool_peak_bytes is not None:
         result.objectives["spool_peak_bytes"] = (
@@ -51,8 +51,13 @@ def measure_objectives(scenario: Scenario, result: RunResult) -> list[tuple[Verd
 
 
 def loses_its_source(scenario: Scenario) -> bool:
-    """Whether the scenario asks for a failover."""
+    """Whether the scenario's source is gone at the end."""
     return any(fault.kind == "loss" and fault.host == SOURCE for fault in scenario.faults)
+
+
+def asks_for_failover(scenario: Scenario) -> bool:
+    """Whether clients are to be at work on the replica at the end."""
+    return loses_its_source(scenario) or any(f.kind == "failover" for f in scenario.faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +73,12 @@ class CatchUp:
 def catch_up(scenario: Scenario, result: RunResult) -> CatchUp:
     """Longest time from the end of a fault until the lag was normal again.
 
-    A machine that is lost ends the question: nobody catches up with it, or without it.
+    A machine that is lost ends the question, nobody catches up with it, or without it; so does a
+    replica that has taken over.
     """
     normal = max(1.0, 2 * scenario.protection.heartbeat_ns / SECOND_NS)
-    lost = [fault.start_seconds for fault in result.faults if fault.kind == "loss"]
+    ends = ("loss", "failover")
+    lost = [fault.start_seconds for fault in result.faults if fault.kind in ends]
     over = min(lost, default=math.inf)
     samples = result.samples
     curve = [

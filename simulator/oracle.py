@@ -286,25 +286,45 @@ class Oracle:
         return self._loss(verdict.claim, verdict.mounted, failure, now_ns)
 
     def final_loss(
-        self, claim: Claim, mounted: LedgerVerdict | None, failure: str, lost_at_ns: int
+        self,
+        claim: Claim,
+        mounted: LedgerVerdict | None,
+        failure: str,
+        lost_at_ns: int,
+        last: int | None = None,
+        later_messages: int = 0,
     ) -> LossMeasure:
-        """What really was lost, in place of what would have been: clients go on from here."""
+        """What really was lost, in place of what would have been: clients go on from here.
+
+        Arguments
+        ---------
+        last, later_messages: of a source that lives on, its last instant then, and the messages
+            that it has acknowledged since.
+        """
         self.losses = [loss for loss in self.losses if loss.failure != failure]
-        return self._loss(claim, mounted, failure, lost_at_ns)
+        return self._loss(claim, mounted, failure, lost_at_ns, last, later_messages)
 
     def _loss(
-        self, claim: Claim, mounted: LedgerVerdict | None, failure: str, now_ns: int
+        self,
+        claim: Claim,
+        mounted: LedgerVerdict | None,
+        failure: str,
+        now_ns: int,
+        last: int | None = None,
+        later_messages: int = 0,
     ) -> LossMeasure:
         messages: int | None = None
         ledger = self.workload.ledger
         if ledger is not None:
             messages = ledger.loss(0 if mounted is None else mounted.transactions).messages
+            messages = max(0, messages - later_messages)
         measure = loss_measure(
             self.truth,
             claim,
             failure=failure,
             now_ns=now_ns,
             messages=messages,
+            last=last,
         )
         self.losses.append(measure)
         self.losses.sort(key=lambda loss: loss.at_seconds)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from replicator.errors import BadInput, ReplicatorError
+from replicator.errors import BadInput, ReplicatorError, SourceFenced
 from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
 from simulator.bounds import BoundsWatch
 from simulator.circumstances import CircumstanceFinder
@@ -21,7 +21,8 @@ from simulator.host import lose_everything, seeded_choice
 from simulator.judgement import SECOND_NS, Claim
 from simulator.known import Known
 from simulator.measures import RunResult, Verdict
-from simulator.objectives import loses_its_source
+from simulator.objectives import asks_for_failover
+from simulator.one_source import OneSourceJudge
 from simulator.oracle import ImageVerdict
 from simulator.promises import Promises
 from simulator.restarts import Restarts
@@ -77,6 +78,7 @@ class ScenarioRun:
             self._struck,
             self._start_second_source,
             self._fault_seed,
+            self._fail_over,
         )
         self.sampler = Sampler(built)
         self.restarts = Restarts(self.faults.marks)
@@ -100,8 +102,22 @@ class ScenarioRun:
                 scenario.protection.spool_limit_bytes,
                 scenario.protection.journal_limit_bytes,
             )
+        self._one_source: OneSourceJudge | None = None
+        """None for a system that has no epochs."""
+        if scenario.candidate is None:
+            self._one_source = OneSourceJudge(
+                scenario,
+                self.world,
+                self.system,
+                self.oracle,
+                self.faults.marks,
+                lambda: getattr(self.workload.ledger, "acknowledged_messages", None),
+                self._circumstances.found,
+            )
         self._takeover: Takeover | None = None
-        """Since the source is lost."""
+        """Since the source is lost, or a failover was ordered."""
+        self._lost_at_ns: int | None = None
+        """When the source was lost."""
         self._last_prefix = (0, 0)
         self._second: SecondSourceMachine | None = None
         self._endless = ""
@@ -128,14 +144,35 @@ class ScenarioRun:
         self._second.start()
         return self._second.stop
 
+    def _fail_over(self) -> str:
+        """An operator has the replica take over; returns why that cannot be, else nothing."""
+        if self._takeover is not None:
+            return "a failover was under way by then"
+        replica, found = self.system.replica_machine, self._circumstances.found
+        there = self.oracle.examine(replica.disks, None, mount=False).claim
+        if not (there.epoch or there.damage or there.failure):
+            return "no image had ever been completed at the replica by then"
+        now_ns = self.world.clock.now()
+        self._takeover = Takeover(
+            self._built, now_ns, self._certain(), found, self._one_source, ordered=True
+        )
+        host = replica.processes.get(REPLICA)
+        if host is not None:
+            self._takeover.begin(host)
+        return ""
+
     def _struck(self, kind: str, name: str) -> None:
         """A host has gone down, or an outage ends: judge the image and what would be lost."""
-        self.sampler.note_acknowledged()
+        self._note_acknowledged()
         occasion = f"{kind} of {name}"
         now_ns = self.world.clock.now()
         replica_lost = self.system.replica_machine.lost
         if name == REPLICA:
             self.system.replica_down()
+            if self._one_source is not None:
+                self._one_source.replica_struck()
+        if kind == "loss" and name == SOURCE:
+            self._lost_at_ns = now_ns
         if self._takeover is not None and self._takeover.taken_over is not None:
             return  # the image has become the store's own
         if name == REPLICA:
@@ -151,17 +188,24 @@ class ScenarioRun:
                 self._judge(f"{occasion}, then its power fails")
         elif not replica_lost:
             verdict = self._judge(occasion)
-        if kind == "loss" and name == SOURCE:
+        begins = kind == "loss" and name == SOURCE and self._takeover is None
+        if begins:
             found = self._circumstances.found
-            self._takeover = Takeover(self._built, now_ns, self._certain(), found)
+            certain = self._certain()
+            self._takeover = Takeover(self._built, now_ns, certain, found, self._one_source)
         if replica_lost:
             self.oracle.lose_all(occasion, now_ns)
             return
         self._last_prefix = (verdict.epoch, verdict.operation)
         self.oracle.loss(verdict, occasion, now_ns)
         host = self.system.replica_machine.processes.get(REPLICA)
-        if self._takeover is not None and name == SOURCE and host is not None:
+        if begins and self._takeover is not None and host is not None:
             self._takeover.begin(host)
+
+    def _note_acknowledged(self) -> None:
+        self.sampler.note_acknowledged()
+        if self._one_source is not None:
+            self._one_source.look()
 
     def _judge(
         self, occasion: str, cache_as_it_is: bool = False, final: bool = False
@@ -175,12 +219,15 @@ class ScenarioRun:
             choose = seeded_choice(f"{seed}/{occasion}/{now_ns}")
         so = partial(self._circumstances.found, final=final)
         if self._known is None or any(f.at_ns <= now_ns for f in self.scenario.faults):
-            return self.oracle.judge(replica.disks, choose, occasion, now_ns, circumstances=so)
-        # Until the first fault begins all runs of this seed are one and the same.
-        key = (self.seed, self._safeguards, occasion, now_ns)
-        known = self._known.verdicts.get(key)
-        verdict = self.oracle.judge(replica.disks, choose, occasion, now_ns, known)
-        self._known.verdicts.keep(key, verdict)
+            verdict = self.oracle.judge(replica.disks, choose, occasion, now_ns, circumstances=so)
+        else:
+            # Until the first fault begins all runs of this seed are one and the same.
+            key = (self.seed, self._safeguards, occasion, now_ns)
+            known = self._known.verdicts.get(key)
+            verdict = self.oracle.judge(replica.disks, choose, occasion, now_ns, known)
+            self._known.verdicts.keep(key, verdict)
+        if self._one_source is not None:
+            self._one_source.image(verdict.claim, occasion)
         return verdict
 
     def _certain(self) -> Claim | None:
@@ -200,7 +247,7 @@ class ScenarioRun:
         elif event == "activity" and machine == REPLICA and values[0] == "resynchronize":
             self.world.clock.soon(self._resynchronized)
         elif event == "failed":
-            if not self.faults.answers_for(machine):
+            if self._is_closed(machine) or not self.faults.answers_for(machine):
                 self.world.clock.soon(lambda: self._software_failed(machine))
         elif event == "store_lost_acknowledged":
             self._promises.store_lost_acknowledged(values)
@@ -215,6 +262,11 @@ class ScenarioRun:
         if doubts is not None and doubts.switching and self._takeover is None:
             self._examine("a resynchronization was committed")
 
+    def _is_closed(self, name: str) -> bool:
+        """Whether a machine's programs end because their replica has taken over."""
+        failure = self.world.machine(name).failure
+        return self._takeover is not None and isinstance(failure, SourceFenced)
+
     def _software_failed(self, name: str) -> None:
         """A process ended with an error: the machine's service manager sees it, and acts."""
         machine = self.world.machine(name)
@@ -224,6 +276,8 @@ class ScenarioRun:
                 self._fatal = failure
                 return
             machine.end(process)
+            if self._takeover is not None and isinstance(failure, SourceFenced):
+                continue  # its replica has taken over: as it is meant, and for good
             if process == REPLICA:
                 self.system.replica_down()
             now_ns = self.world.clock.now()
@@ -268,7 +322,7 @@ class ScenarioRun:
         with self.system.watched():
             while not self._over() and clock.now() < limit_ns:
                 clock.run_until(min(limit_ns, clock.now() + scenario.sample_ns))
-                self.sampler.sample(self._lost_at_ns)
+                self._sample()
                 if self._bounds is not None:
                     self._bounds.look()
                 if clock.now() >= next_examination_ns and self._takeover is None:
@@ -281,17 +335,20 @@ class ScenarioRun:
                         self.sampler.state,
                     )
 
-    @property
-    def _lost_at_ns(self) -> int | None:
-        return None if self._takeover is None else self._takeover.lost_at_ns
+    def _sample(self) -> None:
+        judge = self._one_source
+        self.sampler.sample(self._lost_at_ns, None if judge is None else judge.fenced_ns)
+        if judge is not None:
+            judge.look()
 
     def _limit_ns(self) -> int:
         scenario = self.scenario
         ends = [f.at_ns + getattr(f, "duration_ns", 0) for f in scenario.faults]
         limit_ns = max(scenario.duration_ns, *ends, 0) + scenario.settle_ns
-        if loses_its_source(scenario):
+        if asks_for_failover(scenario):
             f = scenario.failover
             limit_ns += f.detect_ns + f.decide_ns + f.redirect_ns
+            limit_ns += 0 if self._one_source is None else self._one_source.bound_ns
         return limit_ns
 
     def _over(self) -> bool:
@@ -299,10 +356,19 @@ class ScenarioRun:
             return True
         replica_lost, takeover = self.system.replica_machine.lost, self._takeover
         if takeover is not None:
-            ended = takeover.report is not None or takeover.failure is not None
-            return ended or replica_lost
+            if replica_lost or takeover.failure is not None:
+                return True
+            return takeover.report is not None and self._old_source_is_settled
         settled = self.system.converged or replica_lost
         return self._programs_done and not self.faults.awaited and settled
+
+    @property
+    def _old_source_is_settled(self) -> bool:
+        """Whether nothing is to come of the source that a replica has taken over from."""
+        takeover, judge = self._takeover, self._one_source
+        if takeover is None or judge is None or not takeover.ordered:
+            return True
+        return judge.settled and not self.faults.awaited
 
     def _look_for_fatal_errors(self) -> None:
         failure = None if self._takeover is None else self._takeover.failure
@@ -314,7 +380,7 @@ class ScenarioRun:
     def _examine(self, occasion: str, final: bool = False) -> None:
         if self.system.replica_machine.lost:
             return
-        self.sampler.note_acknowledged()
+        self._note_acknowledged()
         verdict = self._judge(occasion, final=final)
         self._last_prefix = (verdict.epoch, verdict.operation)
 
@@ -328,6 +394,7 @@ class ScenarioRun:
             self._last_prefix = (takeover.taken_over.epoch, takeover.taken_over.operation)
         if self._bounds is not None:
             self.oracle.checks.append(self._bounds.check(self.world.clock.now() / SECOND_NS))
+        self._finish_one_source()
         ledger = self.workload.ledger
         observed = Observed(
             losses=self.oracle.losses,
@@ -356,6 +423,15 @@ class ScenarioRun:
             trace_hash=self.world.trace.digest(),
         )
 
+    def _finish_one_source(self) -> None:
+        judge, takeover = self._one_source, self._takeover
+        if judge is None:
+            return
+        judge.finish()
+        afterwards = judge.written_afterwards()
+        if takeover is not None and takeover.ordered and afterwards is not None:
+            self.oracle.losses.append(afterwards)
+
     def _found(self) -> list[tuple[Verdict, str]]:
         found = [(Verdict.SAFETY, defect) for defect in self._promises.defects]
         found += [(Verdict.UNRECOVERABLE, lost) for lost in self._promises.by_design]
@@ -370,9 +446,13 @@ class ScenarioRun:
             return found  # how it would have ended is not known
         takeover, cause = self._takeover, self.system.report().cause
         cause = f", {cause}" if cause else ""
+        if takeover is not None and takeover.report is not None and not self._old_source_is_settled:
+            text = "the time was over before the old source could have heard of the failover"
+            found.append((Verdict.INCONCLUSIVE, text))
         return found + unfinished(
             source_lost=takeover is not None,
             replica_lost=self.system.replica_machine.lost,
+            source_lives=takeover is not None and not self.system.source_machine.lost,
             taken_over=takeover is not None and takeover.report is not None,
             takeover_defect="" if takeover is None else takeover.defect,
             programs_done=self._programs_done,

@@ -128,6 +128,7 @@ def unfinished(
     *,
     source_lost: bool,
     replica_lost: bool,
+    source_lives: bool = False,
     taken_over: bool,
     takeover_defect: str,
     programs_done: bool,
@@ -138,8 +139,16 @@ def unfinished(
 
     Arguments
     ---------
+    source_lost: it is, or a failover was ordered though it may live.
+    source_lives: it does, or it would if somebody gave it power.
     state: the source's, and its cause if there is one.
     """
+    if source_lost and replica_lost and source_lives and taken_over:
+        text = "the replica that had taken over was lost, and with it what its clients wrote"
+        return [(Verdict.UNRECOVERABLE, f"{text}; the old source has what was written there")]
+    if source_lost and replica_lost and source_lives:
+        text = "the replica was lost before it had taken over: the source has no copy"
+        return [(Verdict.INCONCLUSIVE, text)]
     if source_lost and replica_lost:
         return [(Verdict.UNRECOVERABLE, "source and replica are lost: nothing is left")]
     if source_lost:

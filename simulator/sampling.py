@@ -39,10 +39,16 @@ class Sampler:
         if durable is not None:
             self._oracle.acknowledged(*durable)
 
-    def sample(self, lost_at_ns: int | None) -> None:
-        """Take one sample; ``lost_at_ns``: when the source was lost, if it was."""
+    def sample(self, lost_at_ns: int | None, over_ns: int | None = None) -> None:
+        """Take one sample.
+
+        Arguments
+        ---------
+        lost_at_ns: when the source was lost, if it was.
+        over_ns: when a source that lives was closed, if it was.
+        """
         system, samples, now_ns = self._system, self.samples, self._clock.now()
-        if in_aftermath(now_ns, lost_at_ns):
+        if in_aftermath(now_ns, over_ns if lost_at_ns is None else lost_at_ns):
             return
         self.note_acknowledged()
         truth, report = system.truth, system.report()

@@ -105,6 +105,15 @@ Candidate = Annotated[
 ]
 
 
+_OF_OURS_ONLY: Final = {
+    "second_source": "a second source speaks the reference replicator's protocol, not the "
+    "candidate's",
+    "failover": "a candidate has no way to tell a source that lives that its replica has taken "
+    "over",
+}
+"""Kinds of faults that say nothing of a candidate, and why."""
+
+
 def candidate_contradictions(
     candidate: PortCandidate | ProgramCandidate | CommandCandidate | None,
     faults: Sequence[Fault],
@@ -113,10 +122,10 @@ def candidate_contradictions(
     if candidate is None:
         return
     for index, fault in enumerate(faults):
-        if fault.kind == "second_source":
+        if fault.kind in _OF_OURS_ONLY:
             yield Remark(
                 (("faults", index, "kind"), ("candidate", "kind")),
-                "a second source speaks the reference replicator's protocol, not the candidate's",
+                _OF_OURS_ONLY[fault.kind],
                 "Take the fault out.",
             )
     if isinstance(candidate, CommandCandidate):

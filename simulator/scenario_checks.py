@@ -23,10 +23,12 @@ from simulator.link import DAY_NS, LinkModel
 from simulator.scenario_candidate import candidate_contradictions
 from simulator.scenario_faults import (
     Loss,
+    OrderedFailover,
     Pause,
     PowerLoss,
     ProcessCrash,
     ReplicaRestored,
+    SecondSource,
     SlowProcessor,
 )
 from simulator.scenario_model import Link, Scenario, StoreStream
@@ -54,6 +56,7 @@ def contradictions(scenario: Scenario) -> Iterator[Remark]:
 
 def _fault_contradictions(scenario: Scenario) -> Iterator[Remark]:
     lost: dict[str, tuple[int, int]] = {}
+    taken_over: int | None = None
     for index, fault in sorted(enumerate(scenario.faults), key=lambda pair: pair[1].at_ns):
         at, here = units.spell_duration(fault.at_ns), ("faults", index, "at")
         if fault.at_ns > scenario.duration_ns:
@@ -80,7 +83,38 @@ def _fault_contradictions(scenario: Scenario) -> Iterator[Remark]:
                 "only the replica applies: write host = replica",
                 'Write host = "replica", or when = "resynchronize", or leave when out.',
             )
+        if isinstance(fault, OrderedFailover):
+            yield from _of_a_failover(index, fault, lost.get("source"), taken_over)
+            taken_over = index if taken_over is None else taken_over
+        elif isinstance(fault, ReplicaRestored | SecondSource) and taken_over is not None:
+            yield Remark(
+                (here, ("faults", taken_over, "at")),
+                f"at {at} the replica has taken over: its copy is nobody's replica any more",
+                f"Set {dotted(here)} to before the failover, or take the fault out.",
+            )
         yield from contradictions_of_one(scenario, index, fault)
+
+
+def _of_a_failover(
+    index: int, fault: OrderedFailover, lost: tuple[int, int] | None, taken_over: int | None
+) -> Iterator[Remark]:
+    """A replica takes over once; of a lost source it does so by itself, as [failover] says."""
+    at, here = units.spell_duration(fault.at_ns), ("faults", index, "at")
+    if lost is not None:
+        gone_ns, by = lost
+        gone = units.spell_duration(gone_ns)
+        yield Remark(
+            (here, ("faults", by, "at"), ("failover", "decide")),
+            f"at {at} the source is gone already (lost at {gone}), and [failover] says when the "
+            "replica takes over from it",
+            f"Set {dotted(here)} to less than {gone}, or take the fault out.",
+        )
+    if taken_over is not None:
+        yield Remark(
+            (here, ("faults", taken_over, "at")),
+            f"at {at} the replica has taken over already",
+            "Take one of the two out.",
+        )
 
 
 def _link_contradictions(link: Link) -> Iterator[Remark]:

@@ -270,10 +270,24 @@ class SecondSource(Table):
         return "replica"
 
 
+class OrderedFailover(Table):
+    """The replica takes over at an operator's word, though the source may be alive."""
+
+    kind: Literal["failover"] = key(
+        None, "An operator fails over, whether the source lives or not.", REQUIRED
+    )
+    at_ns: Duration = key("at", "When it is ordered, after the start.", REQUIRED)
+
+    @property
+    def host(self) -> HostName:
+        """Who takes over."""
+        return "replica"
+
+
 VolumeFault = DiskFull | DiskSlow | DiskStall | MisdirectedWrite
 DiskFault = VolumeFault | LostFlush | BitRot | SyncFailure
 MachineFault = PowerLoss | ProcessCrash | Pause | Loss | SlowProcessor | ClockJump
 HostFault = MachineFault | DiskFault
 LinkFault = LinkOutage | LinkReset | LinkBandwidth | LinkLatency | LinkLoss | LinkCorruption
-OperatorFault = ReplicaRestored | SecondSource
+OperatorFault = ReplicaRestored | SecondSource | OrderedFailover
 Fault = Annotated[LinkFault | HostFault | OperatorFault, Field(discriminator="kind")]

@@ -86,6 +86,12 @@ _SECTIONS: Final = (
     ('[[faults]] with kind = "misdirected_write"', "MisdirectedWrite", ""),
     ('[[faults]] with kind = "replica_restored"', "ReplicaRestored", ""),
     ('[[faults]] with kind = "second_source"', "SecondSource", ""),
+    (
+        '[[faults]] with kind = "failover"',
+        "OrderedFailover",
+        "The source goes on until it hears of it: see [split brain](invariants.md#split-brain). "
+        "Of `[failover]` only `mount_per_log` and `redirect` count.",
+    ),
     ("[failover]", "Failover", ""),
     ("[objectives]", "Objectives", "All may be left out."),
 )

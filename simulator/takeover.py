@@ -16,7 +16,8 @@ from replicator.runtime import Task, sleep_ns
 from simulator.exchange.ledger import LedgerVerdict
 from simulator.host import Host
 from simulator.judgement import FAILOVER, SECOND_NS, Claim
-from simulator.measures import LOSS_OF_SOURCE, RecoveryTime
+from simulator.measures import LOSS_OF_SOURCE, ORDERED_FAILOVER, RecoveryTime
+from simulator.one_source import OneSourceJudge
 from simulator.scenario_world import ScenarioWorld
 
 MOUNT_AGAIN_NS: Final = SECOND_NS
@@ -29,9 +30,12 @@ class Takeover:
     Arguments
     ---------
     built: the world of the run.
-    lost_at_ns: when the source was lost.
+    lost_at_ns: when the source was lost, or the failover ordered.
     at_loss: what was certain to be at the replica then; None when it was lost before.
     circumstances: what is so at an instant, of a claim (:mod:`simulator.circumstances`).
+    one_source: is told of the image that takes over, if somebody judges that.
+    ordered: an operator has decided it, whether the source lives or not: nothing has to be
+        detected.
     """
 
     def __init__(
@@ -40,8 +44,11 @@ class Takeover:
         lost_at_ns: int,
         at_loss: Claim | None,
         circumstances: Callable[[Claim], tuple[str, ...]],
+        one_source: OneSourceJudge | None = None,
+        ordered: bool = False,
     ) -> None:
         self.lost_at_ns = lost_at_ns
+        self.ordered = ordered
         self.report: FailoverReport | None = None
         """None until clients are at work on the replica."""
         self.taken_over: Claim | None = None
@@ -52,7 +59,9 @@ class Takeover:
         self.at_loss = at_loss
         """What has to be there when it takes over; less when a fault takes that away later."""
         self._circumstances = circumstances
-        self._progress = FailoverProgress()
+        self._one_source = one_source
+        known_ns = lost_at_ns if ordered else None
+        self._progress = FailoverProgress(known_ns, known_ns)
         self._built = built
 
     @property
@@ -106,13 +115,22 @@ class Takeover:
                 recovered, disk, self.at_loss, host.now_ns(), self._circumstances
             )
             self.taken_over = claim
+            if self._one_source is not None:
+                self._one_source.taken_over(claim)
         mounted = await self._mounted(host, claim, recovered.root)
         if mounted is not None:
             wait_ns = self._built.scenario.failover.mount_per_log_ns
             root = recovered.root or system.home.root
             await sleep_ns(wait_ns * self._logs_to_replay(host, root))
         oracle.note_mounted(mounted, FAILOVER, host.now_ns(), self._circumstances(claim))
-        oracle.final_loss(claim, mounted, LOSS_OF_SOURCE, self.lost_at_ns)
+        judge = self._one_source
+        if judge is not None:
+            judge.clients_come()
+        if self.ordered and judge is not None:
+            before = judge.before_takeover
+            oracle.final_loss(claim, mounted, ORDERED_FAILOVER, self.lost_at_ns, *before)
+        else:
+            oracle.final_loss(claim, mounted, LOSS_OF_SOURCE, self.lost_at_ns)
 
     async def _mounted(self, host: Host, claim: Claim, root: str) -> LedgerVerdict | None:
         """Open the store, again and again while the volume has no room for its recovery."""

@@ -261,6 +261,7 @@ def test_a_failover_is_judged_before_clients_are_led_there() -> None:
         ("prefix", "failover"),
         ("durable means durable", "failover"),
         ("durable means durable", "failover, against the loss"),
+        ("one source", "failover"),
         ("mountable", "failover"),
     ]
     assert [loss.failure for loss in result.losses] == ["loss of source"]

@@ -11,30 +11,17 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final, NamedTuple
+from typing import Final
 
-from replicator.capture import Capture
-from replicator.captured_volume import CapturedVolume
+from replicator.captured_set import CapturedSet, captured_set
 from replicator.config import LoadedConfiguration
-from replicator.fence import heed_fence, refuse_fenced
-from replicator.history import kept
+from replicator.history import HistoryKeeper
 from replicator.host.processes import count_start, source_place
 from replicator.host.world import HostRuntime
-from replicator.runtime import group
-from replicator.runtime.port import Lock
-from replicator.status import Reporter, last_word, program_status
+from replicator.status import Reporter, program_status
 from replicator.status_page import StatusPage
 
 LOCK_PATIENCE_NS: Final = 10_000_000_000
-
-
-class CapturedSet(NamedTuple):
-    """An open protected set."""
-
-    volume: CapturedVolume
-    """Changes below the root through it are captured."""
-    root: str
-    capture: Capture
 
 
 def default_patience_ns(loaded: LoadedConfiguration) -> int:
@@ -63,16 +50,9 @@ async def captured_volume(
     table = loaded.source()
     place = source_place(runtime, loaded)
     await place.refuse_foreign()
-    await refuse_fenced(place.spool_volume, place.fence)
-    await place.prepare()
-    board = place.board()
-    patience_ns = default_patience_ns(loaded) if patience_ns is None else patience_ns
-    lock: Lock | None = None
-    try:
-        lock = await place.take_capture_lock(board, patience_ns)
-        count_start(runtime, place.program_starts)
-        keeper = place.keeper(board)
-        reporter = Reporter(
+
+    def reporter(keeper: HistoryKeeper) -> Reporter:
+        return Reporter(
             runtime,
             lambda: StatusPage(place.spool_volume, place.program_status),
             "program",
@@ -81,14 +61,14 @@ async def captured_volume(
             table.heartbeat_ns,
             lambda: program_status(keeper.capture, held_ns()),
         )
-        async with last_word(reporter), kept(keeper) as capture, group() as g:
-            g.spawn(reporter.run(), "status")
-            g.spawn(heed_fence(place.spool_volume, place.fence), "fence")
-            yield CapturedSet(CapturedVolume(capture), place.root, capture)
-            reporter.report("closed")
-            g.cancel()
-    finally:
-        if lock is not None:
-            lock.release()
-            board.capture_released()
-        board.close()
+
+    async with captured_set(
+        place,
+        default_patience_ns(loaded) if patience_ns is None else patience_ns,
+        make_reporter=reporter,
+        locked=lambda: count_start(runtime, place.program_starts),
+    ) as opened:
+        yield opened
+
+
+__all__ = ["CapturedSet", "captured_volume", "default_patience_ns"]

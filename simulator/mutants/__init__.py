@@ -16,6 +16,7 @@ from unittest.mock import patch
 from replicator.errors import BadInput
 from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
 from simulator.mutants.mutant import Mutant
+from simulator.mutants.of_one_source import ONE_SOURCE_MUTANTS
 from simulator.mutants.of_the_log import LOG_MUTANTS
 from simulator.mutants.of_the_replica import REPLICA_MUTANTS
 from simulator.mutants.of_the_source import SOURCE_MUTANTS
@@ -29,16 +30,19 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *TELLING_MUTANTS,
     *STORE_MUTANTS,
 )
+"""Each is found by plans that are drawn: the kill matrix is of these."""
+BY_PLAN: Final[tuple[Mutant, ...]] = ONE_SOURCE_MUTANTS
+"""Found by plans of one's own: what they need is not drawn (``tests/test_one_source.py``)."""
 
 
 def mutant_named(name: str) -> Mutant:
     """The mutant of this name; raises BadInput."""
-    for mutant in MUTANTS:
+    for mutant in (*MUTANTS, *BY_PLAN):
         if mutant.name == name:
             return mutant
     raise BadInput(
         f"there is no mutant {name!r}",
-        remedy=f"Name one of: {', '.join(each.name for each in MUTANTS)}.",
+        remedy=f"Name one of: {', '.join(each.name for each in (*MUTANTS, *BY_PLAN))}.",
     )
 
 
@@ -58,4 +62,4 @@ def mutated(name: str) -> Iterator[Safeguards]:
         yield mutant.safeguards
 
 
-__all__ = ["MUTANTS", "Mutant", "mutant_named", "mutated"]
+__all__ = ["BY_PLAN", "MUTANTS", "Mutant", "mutant_named", "mutated"]

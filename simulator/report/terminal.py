@@ -141,6 +141,8 @@ def print_result(console: Console, result: RunResult) -> None:
 def _rows(result: RunResult) -> Iterator[tuple[str, str]]:
     yield "meaning", words.verdict_sentence(result)
     yield "RPO", _recovery_point(result)
+    if (afterwards := words.afterwards_sentence(result)) is not None:
+        yield "afterwards", afterwards
     yield "RTO", _recovery_time(result)
     for row in words.objective_rows(result):
         outcome = {True: "met", False: "missed", None: "open"}[row.met]

@@ -117,10 +117,12 @@ def tell(timeline: Timeline, result: RunResult) -> Story:
         lost = [_ns(f.start_seconds) for f in result.faults if _is_final(f)]
         if lost and result.recovery is not None:
             total = result.recovery.total
-            text = f"Clients are at work on the replica, {format_duration(total)} after the loss."
+            what = "loss" if result.written_afterwards is None else "order"
+            text = f"Clients are at work on the replica, {format_duration(total)} after the {what}."
             end.append(Step(lost[0] + _ns(total), text))
             # Of a failover most is waiting: what led to it is shown first.
-            view = (0, min(whole[1], lost[0] + max(lost[0] // 8, _LEAST_VIEW_NS)))
+            if what == "loss":
+                view = (0, min(whole[1], lost[0] + max(lost[0] // 8, _LEAST_VIEW_NS)))
         return Story(title, faults + end, view, None, None)
     at_ns = _ns(check.at_seconds)
     concerned = concerned_by(check)
@@ -147,7 +149,7 @@ def tell(timeline: Timeline, result: RunResult) -> Story:
 
 
 def _is_final(fault: FaultMark) -> bool:
-    return fault.kind == "loss" and fault.where == "source"
+    return (fault.kind == "loss" and fault.where == "source") or fault.kind == "failover"
 
 
 def _power_losses(timeline: Timeline) -> list[Step]:

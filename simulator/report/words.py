@@ -10,7 +10,14 @@ import math
 import shlex
 from dataclasses import dataclass
 
-from simulator.measures import Check, LossMeasure, RunResult, Verdict
+from simulator.measures import (
+    LOSS_OF_SOURCE,
+    ORDERED_FAILOVER,
+    Check,
+    LossMeasure,
+    RunResult,
+    Verdict,
+)
 from simulator.report.units import (
     count_of,
     format_bytes,
@@ -36,8 +43,6 @@ RECOVERY_PARTS = {
     "redirect": "redirecting the clients",
 }
 """The parts of the recovery time in the order in which they pass."""
-
-_FINAL_LOSS = "loss of source"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,12 @@ def loss_sentence(result: RunResult) -> str:
         return "Nothing failed in this run, so it does not say how much a failure would cost."
     lost = work_lost(worst)
     after = format_duration(worst.at_seconds)
-    if worst.failure == _FINAL_LOSS:
+    if worst.failure == ORDERED_FAILOVER:
+        return (
+            f"When the failover was ordered after {after}, {lost} that the source had "
+            "acknowledged was missing on the replica."
+        )
+    if worst.failure == LOSS_OF_SOURCE:
         return f"When the source was lost after {after}, {lost} was missing on the replica."
     if lost == "nothing":
         measured = count_of(len(result.losses), "measured failure")
@@ -155,18 +165,37 @@ def loss_sentence(result: RunResult) -> str:
     )
 
 
+def afterwards_sentence(result: RunResult) -> str | None:
+    """What an old source did that did not know of a failover; None when none was ordered."""
+    later = result.written_afterwards
+    if later is None:
+        return None
+    if not later.operations:
+        return "The old source acknowledged nothing after that."
+    what = (
+        count_of(later.operations, "write operation")
+        if later.messages is None
+        else count_of(later.messages, "message")
+    )
+    return (
+        f"The old source went on for {format_duration(later.seconds)} after that: {what} "
+        f"({format_bytes(later.bytes)}) that it acknowledged are in no copy."
+    )
+
+
 def recovery_sentence(result: RunResult) -> str | None:
-    """The recovery time as a sentence; None when the source is never lost."""
+    """The recovery time as a sentence; None when nobody fails over."""
     recovery = result.recovery
     if recovery is None:
         return None
     total = format_duration(recovery.total)
+    since = "loss" if result.written_afterwards is None else "order"
     largest = max(RECOVERY_PARTS, key=lambda part: float(getattr(recovery, part)))
     share = float(getattr(recovery, largest))
     if not recovery.total or share == recovery.total:
-        return f"Users were back at work {total} after the loss."
+        return f"Users were back at work {total} after the {since}."
     return (
-        f"Users were back at work {total} after the loss; the largest part of that is "
+        f"Users were back at work {total} after the {since}; the largest part of that is "
         f"{RECOVERY_PARTS[largest]} ({format_duration(share)})."
     )
 
@@ -239,6 +268,7 @@ def headline(result: RunResult) -> list[str]:
     sentences = [
         verdict_sentence(result),
         loss_sentence(result),
+        afterwards_sentence(result),
         recovery_sentence(result),
         resources_sentence(result),
         checks_sentence(result),

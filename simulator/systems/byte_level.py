@@ -15,14 +15,15 @@ from replicator.batch import Compressor
 from replicator.board import Board
 from replicator.capture import Capture, SpoolPolicy
 from replicator.capture_lock import keep_while_nobody_captures
-from replicator.captured_volume import CapturedVolume
+from replicator.captured_set import captured_set
 from replicator.failover import FailoverOptions, FailoverProgress, FailoverReport, fail_over
-from replicator.history import HistoryKeeper, kept
+from replicator.history import HistoryKeeper
 from replicator.replica import Replica
 from replicator.replica_options import ReplicaOptions
 from replicator.replica_store import ReplicaStore
 from replicator.runtime import group, sleep_ns
 from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
+from replicator.service import is_fenced, send_until_fenced
 from replicator.source import Source, SourceOptions, SourceState
 from replicator.source_place import SourcePlace, SpoolOptions
 from simulator.host import Host, Machine, World
@@ -209,15 +210,15 @@ class ByteLevelSystem:
 
     async def _programs_main(self, host: Host) -> None:
         place = self.place(host)
-        await place.prepare()
-        board = place.board()
         patience_ns = 4 * self.options.source.heartbeat_ns + _LOCK_PATIENCE_NS
-        lock = await place.take_capture_lock(board, patience_ns)
-        async with kept(self._keeper(place, board)) as capture:
-            programs = WitnessedVolume(self.truth, CapturedVolume(capture))
+
+        def keeper(board: Board) -> HistoryKeeper:
+            return self._keeper(place, board)
+
+        async with captured_set(place, patience_ns, keeper) as protected:
+            programs = WitnessedVolume(self.truth, protected.volume)
             await self.workload.run(host, programs, self.until_ns)
             host.emit("programs_done")
-        lock.release()
 
     def _keeper(self, place: SourcePlace, board: Board) -> HistoryKeeper:
         keeper = place.keeper(board)
@@ -234,6 +235,9 @@ class ByteLevelSystem:
             level = self.options.source.compression_level
             source.compress = Compressor(level, pack=self.options.pack)
         self.source = source
+        if await is_fenced(place, source):
+            lock.release()
+            return
         async with group() as g:
             g.spawn(
                 keep_while_nobody_captures(
@@ -246,7 +250,8 @@ class ByteLevelSystem:
                 ),
                 "caretaker",
             )
-            await source.run()
+            await send_until_fenced(place, source)
+            g.cancel()
         lock.release()
 
     # -- replica -------------------------------------------------------------------

@@ -48,6 +48,7 @@ _NO_NUMBERS = (
     "the doubt is noted"
 )
 _NO_REPORTS = "a candidate reports nothing of itself"
+_NO_EPOCHS = "a candidate has no epochs, and nobody fails over from a source of its that lives"
 _NO_CAPTURE = "what a candidate notes of the operations is its own affair"
 SYNCHRONIZED = "synchronized"
 """The event by which a candidate says that its first copy is whole."""
@@ -155,7 +156,7 @@ class CandidateSystem:
     def not_judged(self) -> Mapping[str, str]:
         """What a replicator gives no ground to judge that neither numbers nor reports."""
         found = {"honest telemetry": _NO_REPORTS, "capture is complete": _NO_CAPTURE}
-        return found | {"durable means durable": _NO_NUMBERS}
+        return found | {"durable means durable": _NO_NUMBERS, "one source": _NO_EPOCHS}
 
     @property
     def has_our_frames(self) -> bool:

@@ -178,15 +178,26 @@ def _grid(scenario: Scenario, grid_ns: int | None) -> int:
     return space_of(scenario).grid_ns if grid_ns is None else grid_ns
 
 
+_OF_A_COPY: Final = frozenset({"failover", "replica_restored", "second_source"})
+"""What cannot be once a replica has taken over."""
+
+
 def _plan(documents: Sequence[Mapping[str, Any]], scenario: Scenario, seed: int) -> FaultPlan:
-    """Their plan, without what befalls a host that is lost by then."""
+    """Their plan, without what befalls a host that is lost, or a copy that is none, by then."""
     each_alone = [plan_from([document], scenario).faults[0] for document in documents]
     lost: dict[str, int] = {}
     kept: list[Fault] = []
+    taken_over = False
     for fault in sorted(each_alone, key=lambda f: (f.at_ns, f.kind == "loss")):
         host = str(getattr(fault, "host", ""))
         if host in lost and fault.at_ns >= lost[host]:
             continue
+        if fault.kind in _OF_A_COPY and taken_over:
+            continue
+        if fault.kind == "failover":
+            if "source" in lost:
+                continue
+            taken_over = True
         if fault.kind == "loss":
             lost[host] = fault.at_ns
         kept.append(fault)

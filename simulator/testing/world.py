@@ -162,6 +162,11 @@ class ReplicationWorld(RunningPair):
                 "a replica cannot be restored out of hand: its copy is made before",
                 remedy="Use a fault plan, or lose_power().",
             )
+        if kind == "failover":
+            raise BadInput(
+                "nobody fails over in this world while the source lives",
+                remedy="Use take_over(), or a scenario with this fault and PlannedRun.",
+            )
         document = {"kind": kind, "at": units.spell_duration(self.now_ns), **keys}
         fault = plan_from([document], self.scenario).faults[0]
         self._injected.append(fault)

@@ -85,10 +85,11 @@ def test_what_cannot_be_judged_is_said_and_not_counted(tmp_path: Path) -> None:
         "honest telemetry",
         "capture is complete",
         "durable means durable",
+        "one source",
     }
     assert '"not_judged"' in result_text(result)
     page = render_report(result, tmp_path).read_text()
-    assert page.count("Not judged, and counted neither as held nor as broken") == 3
+    assert page.count("Not judged, and counted neither as held nor as broken") == 4
     ours = run_scenario(load_scenario(ROOT / "scenarios/campaign.toml", ["duration=1s"]))
     assert ours.not_judged == {}
 

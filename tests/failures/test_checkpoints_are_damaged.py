@@ -51,6 +51,7 @@ def test_a_replica_that_has_taken_over_stays_so(rotten: tuple[str, ...]) -> None
     assert not world.replica.connected
     assert files_below(world.disk(REPLICA), "/replica/image") == image
     assert not world.failures
+    world.run_until(lambda: bool(world.closed))
     world.close()
 
 

@@ -174,6 +174,8 @@ class FailureWorld:
         )
         self.events: list[Event] = []
         self.failures: list[str] = []
+        self.closed: list[str] = []
+        """Programs that ended because their replica has taken over: as it is meant."""
         self.on_event: Callable[[Event], None] | None = None
         self.world.observers.append(self._observe)
 
@@ -181,7 +183,8 @@ class FailureWorld:
         event = Event(self.clock.now(), machine, name, values)
         self.events.append(event)
         if name == "failed":
-            self.failures.append(f"{machine}: {values[0]}")
+            fenced = str(values[0]).startswith("SourceFenced") and self.said("fence_kept", machine)
+            (self.closed if fenced else self.failures).append(f"{machine}: {values[0]}")
         if self.on_event is not None:
             self.on_event(event)
 
