@@ -279,6 +279,7 @@ ROWS: Final = (
         },
         ("test_host_faults", "failures/test_two_histories_of_one_epoch"),
     ),
+    Row("wrong_target", shown_by=("test_host_faults", "processes/test_refusals")),
     Row("failover", shown_by=("test_one_source", "processes/test_promotion")),
 )
 

@@ -11,7 +11,7 @@ What befalls disks is in :mod:`simulator.disk_faults`, what befalls the link in
 :mod:`simulator.link_faults`.  The process that gives up because of a sync that failed is
 started again after the host's restart time.
 
-Leaves out, of the field's list: a wrong target, an upgrade in the middle, a rewind under load.
+Leaves out, of the field's list: an upgrade in the middle, a rewind under load.
 """
 
 from __future__ import annotations
@@ -44,15 +44,22 @@ from simulator.scenario_faults import (
     ReplicaRestored,
     SecondSource,
     SlowProcessor,
+    WrongTarget,
 )
 from simulator.scenario_keys import spell_signed_duration
 from simulator.step_faults import StepFaults
 from simulator.systems.byte_level import REPLICA
+from simulator.systems.interface import OtherReplica
+from simulator.systems.other_replica import OTHER
 from simulator.systems.second_source import SECOND
 
 
 def _no_operator() -> str:
     raise NotImplementedError("in this world nobody fails over while the source lives")
+
+
+def _no_other() -> OtherReplica:
+    raise NotImplementedError("in this world there is no other replica")
 
 
 def _nobody() -> Callable[[], None]:
@@ -70,6 +77,7 @@ class FaultInjector:
     struck: called as ``struck(kind, machine name)`` right after a host has gone down.
     second_source: starts one, and returns what takes it away again.
     seed: names what the faults leave open.
+    other_replica: the one of another set that a source may be set up for.
     fail_over: has the replica take over; returns why it cannot, empty when it does.
     """
 
@@ -83,6 +91,7 @@ class FaultInjector:
         second_source: Callable[[], Callable[[], None]] = _nobody,
         seed: int = 1,
         fail_over: Callable[[], str] = _no_operator,
+        other_replica: Callable[[], OtherReplica] = _no_other,
     ) -> None:
         self._world = world
         self._fail_over = fail_over
@@ -91,6 +100,11 @@ class FaultInjector:
         self._second_source = second_source
         self._second_came = 0
         """So often a second source has begun to stream or to synchronize."""
+        self._other_replica = other_replica
+        self._misled = False
+        """The source is set up for another set's replica just now."""
+        self._turned_away = 0
+        """So often that one has turned the source away."""
         self._marks = FaultMarks(world.clock, start, struck)
         self._disks = DiskFaults(world, self._marks, seed)
         self._links = LinkFaults(world, link, self._marks, struck, seed)
@@ -160,6 +174,8 @@ class FaultInjector:
             self._restore(machine, fault)
         elif isinstance(fault, SecondSource):
             self._second(fault)
+        elif isinstance(fault, WrongTarget):
+            self._mislead(fault)
         elif isinstance(fault, OrderedFailover):
             if why := self._fail_over():
                 self._marks.impossible(fault, why)
@@ -233,6 +249,22 @@ class FaultInjector:
 
         mark = self._marks.lasting("second_source", fault.host, fault.duration_ns, end)
 
+    def _mislead(self, fault: WrongTarget) -> None:
+        if self._misled:
+            self._marks.impossible(fault, "it was set up for another one at that time already")
+            return
+        other, before = self._other_replica(), self._turned_away
+        self._misled = True
+        other.aim()
+
+        def end() -> None:
+            self._misled = False
+            other.correct()
+            if self._turned_away == before:
+                self._marks.withdraw(mark, fault, "it never got through to the other replica")
+
+        mark = self._marks.lasting(fault.kind, fault.host, fault.duration_ns, end)
+
     def _copy(self, fault: ReplicaRestored) -> None:
         """Somebody copies the replica's disks, for a day on which that copy is all there is."""
         machine = self._world.machine(fault.host)
@@ -270,5 +302,7 @@ class FaultInjector:
     def _observe(self, name: str, event: str, _values: tuple[int | str, ...]) -> None:
         if name == SECOND and event == "synchronized":
             self._second_came += 1
+        elif name == OTHER and event == "turned_away":
+            self._turned_away += 1
         elif name == REPLICA and event == "recovered":
             self._disks.rotten_journal.clear()

@@ -32,7 +32,8 @@ from simulator.sampling import Sampler
 from simulator.scenario import Scenario
 from simulator.scenario_world import ScenarioWorld
 from simulator.systems.byte_level import REPLICA, SOURCE
-from simulator.systems.interface import SecondSourceMachine
+from simulator.systems.interface import OtherReplica, SecondSourceMachine
+from simulator.systems.other_replica import OTHER
 from simulator.systems.second_source import SECOND
 from simulator.takeover import Takeover
 
@@ -79,6 +80,7 @@ class ScenarioRun:
             self._start_second_source,
             self._fault_seed,
             self._fail_over,
+            self._other_replica,
         )
         self.sampler = Sampler(built)
         self.restarts = Restarts(self.faults.marks)
@@ -120,6 +122,7 @@ class ScenarioRun:
         """When the source was lost."""
         self._last_prefix = (0, 0)
         self._second: SecondSourceMachine | None = None
+        self._other: OtherReplica | None = None
         self._endless = ""
         """Why the run was stopped in the midst of an instant; empty when it was not."""
         self._fatal: BaseException | None = None
@@ -143,6 +146,11 @@ class ScenarioRun:
             self._second = self.system.second_source(self.link)
         self._second.start()
         return self._second.stop
+
+    def _other_replica(self) -> OtherReplica:
+        if self._other is None:
+            self._other = self.system.other_replica(self.link)
+        return self._other
 
     def _fail_over(self) -> str:
         """An operator has the replica take over; returns why that cannot be, else nothing."""
@@ -238,8 +246,8 @@ class ScenarioRun:
         return self.oracle.examine(replica.disks, lose_everything, mount=False).claim
 
     def _observe(self, machine: str, event: str, values: tuple[int | str, ...]) -> None:
-        if machine == SECOND:
-            failure = self.world.machine(SECOND).failure
+        if machine in (SECOND, OTHER):
+            failure = self.world.machine(machine).failure
             if event == "failed" and not isinstance(failure, ReplicatorError):
                 self._fatal = failure
         elif event == "programs_done":
@@ -435,6 +443,8 @@ class ScenarioRun:
     def _found(self) -> list[tuple[Verdict, str]]:
         found = [(Verdict.SAFETY, defect) for defect in self._promises.defects]
         found += [(Verdict.UNRECOVERABLE, lost) for lost in self._promises.by_design]
+        if self._other is not None and self._other.defect:
+            found.append((Verdict.SAFETY, self._other.defect))
         found += self.restarts.found
         if self._endless:
             found.append((Verdict.LIVENESS, self._endless))

@@ -48,6 +48,7 @@ from simulator.scenario_faults import (
     SecondSource,
     SlowProcessor,
     SyncFailure,
+    WrongTarget,
 )
 from simulator.scenario_hosts import DISK_PROFILES, Disk, ReplicaHost, SourceHost
 from simulator.scenario_model import (
@@ -102,6 +103,7 @@ __all__ = [
     "Stream",
     "SyncFailure",
     "TraceStream",
+    "WrongTarget",
     "check_scenario",
     "load_scenario",
     "parse_scenario",

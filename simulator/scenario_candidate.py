@@ -108,6 +108,7 @@ Candidate = Annotated[
 _OF_OURS_ONLY: Final = {
     "second_source": "a second source speaks the reference replicator's protocol, not the "
     "candidate's",
+    "wrong_target": "a candidate has no names of sets by which another replica could refuse it",
     "failover": "a candidate has no way to tell a source that lives that its replica has taken "
     "over",
 }

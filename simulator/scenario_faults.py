@@ -270,6 +270,21 @@ class SecondSource(Table):
         return "replica"
 
 
+class WrongTarget(Table):
+    """The sender is restarted with the address of another set's replica, and back later."""
+
+    kind: Literal["wrong_target"] = key(
+        None, "The source is set up for the replica of another set.", REQUIRED
+    )
+    at_ns: Duration = key("at", "When, after the start.", REQUIRED)
+    duration_ns: PositiveDuration = key("duration", "Until somebody corrects it.", REQUIRED)
+
+    @property
+    def host(self) -> HostName:
+        """Whose configuration it is."""
+        return "source"
+
+
 class OrderedFailover(Table):
     """The replica takes over at an operator's word, though the source may be alive."""
 
@@ -289,5 +304,5 @@ DiskFault = VolumeFault | LostFlush | BitRot | SyncFailure
 MachineFault = PowerLoss | ProcessCrash | Pause | Loss | SlowProcessor | ClockJump
 HostFault = MachineFault | DiskFault
 LinkFault = LinkOutage | LinkReset | LinkBandwidth | LinkLatency | LinkLoss | LinkCorruption
-OperatorFault = ReplicaRestored | SecondSource | OrderedFailover
+OperatorFault = ReplicaRestored | SecondSource | WrongTarget | OrderedFailover
 Fault = Annotated[LinkFault | HostFault | OperatorFault, Field(discriminator="kind")]

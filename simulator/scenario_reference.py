@@ -86,6 +86,7 @@ _SECTIONS: Final = (
     ('[[faults]] with kind = "misdirected_write"', "MisdirectedWrite", ""),
     ('[[faults]] with kind = "replica_restored"', "ReplicaRestored", ""),
     ('[[faults]] with kind = "second_source"', "SecondSource", ""),
+    ('[[faults]] with kind = "wrong_target"', "WrongTarget", ""),
     (
         '[[faults]] with kind = "failover"',
         "OrderedFailover",

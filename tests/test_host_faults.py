@@ -1,14 +1,16 @@
-"""Faults of hosts and of operators: slow processors, clocks that jump, old copies."""
+"""Faults of hosts and of operators: slow processors, clocks that jump, old copies, slips."""
 
 from __future__ import annotations
 
 import pytest
 
+from replicator.replica import Replica
 from simulator.host import WALL_EPOCH_NS, World
 from simulator.measures import Verdict
 from simulator.run import ScenarioRun
 from simulator.scenario import parse_scenario
 from simulator.systems.byte_level import REPLICA, SOURCE
+from simulator.systems.other_replica import OTHER
 from tests.test_faults import TEXT, Looks, fault, run
 
 SECOND_NS = 1_000_000_000
@@ -130,3 +132,62 @@ def test_there_is_one_second_source_at_a_time() -> None:
         fault("second_source", 20, duration="15s") + fault("second_source", 25, duration="2s")
     )
     assert any("there was one at that time already" in reason for reason in result.reasons)
+
+
+# -- a wrong target ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "",
+        fault("process_crash", 25, SOURCE),
+        fault("power_loss", 25, SOURCE),
+        fault("power_loss", 33, SOURCE),
+        fault("power_loss", 25, REPLICA),
+        fault("link_outage", 18, duration="10s"),
+        fault("link_outage", 30, duration="10s"),
+    ],
+)
+def test_a_source_that_calls_another_sets_replica_is_turned_away(more: str) -> None:
+    causes: list[str] = []
+    made = ScenarioRun(parse_scenario(TEXT + fault("wrong_target", 20, duration="15s") + more))
+    made.world.clock.at(
+        34 * SECOND_NS, lambda: causes.append(made.system.report().cause if more == "" else "")
+    )
+    told: list[object] = []
+    made.world.observers.append(
+        lambda machine, event, values: (
+            told.append(values[0]) if (machine, event) == (OTHER, "turned_away") else None
+        )
+    )
+    result = made.run()
+    assert result.verdict is Verdict.PASS, result.reasons
+    words = "this replica holds 'second storage group', not 'first storage group'"
+    assert told and all(words in str(each) for each in told)
+    assert more or words in causes[0], "the source's own status says why"
+    assert result.resynchronizations == (1 if "power_loss" in more and SOURCE in more else 0)
+    [mark] = [mark for mark in result.faults if mark.kind == "wrong_target"]
+    assert (mark.where, mark.start_seconds, mark.end_seconds) == (SOURCE, 20, 35)
+
+
+def test_a_replica_that_takes_whoever_comes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its look at the set's name another set's image is replaced."""
+    monkeypatch.setattr(Replica, "_examine", lambda _replica, _hello: None)
+    result = run(fault("wrong_target", 20, duration="15s"))
+    assert result.verdict is Verdict.SAFETY, result.reasons
+    assert "a source of another set has changed the image of a replica" in result.reasons
+
+
+def test_a_wrong_target_that_nobody_called_was_none() -> None:
+    loss = fault("power_loss", 19, SOURCE)
+    result = run(loss + fault("wrong_target", 20, duration="5s"))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "never happened: it never got through to the other replica" in result.reasons[0]
+
+
+def test_there_is_one_wrong_target_at_a_time() -> None:
+    result = run(
+        fault("wrong_target", 20, duration="15s") + fault("wrong_target", 25, duration="2s")
+    )
+    assert any("set up for another one at that time" in reason for reason in result.reasons)

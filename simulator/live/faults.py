@@ -57,6 +57,7 @@ WITHOUT_COUNTERPART: Final[dict[str, str]] = {
     "misdirected_write": "no write went astray",
     "replica_restored": "the replica kept its files",
     "second_source": "no second source was started",
+    "wrong_target": "the source kept its replica's address",
     "failover": "nobody failed over while the source lived",
 }
 """By kind of fault: what did not happen to the real machine."""

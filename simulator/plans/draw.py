@@ -284,7 +284,8 @@ DEFAULT_WEIGHTS: Final[Mapping[str, float]] = {
     "replica_restored": 0.5,
 }
 """Those that no design survives unharmed are left out: a disk that lies about its flushes or
-writes to the wrong place, rot where nothing looks, a second source."""
+writes to the wrong place, rot where nothing looks, a second source.  So are failovers while the
+source lives, and a wrong target, which a plan has to name."""
 
 
 def without(space: PlanSpace, *kinds: str) -> PlanSpace:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from replicator.batch import Compressor
 from replicator.board import Board
@@ -33,6 +33,7 @@ from simulator.systems.interface import (
     ImageReport,
     KeptTree,
     LagReport,
+    OtherReplica,
     Recovered,
     ReplicaDoubts,
     SecondSourceMachine,
@@ -96,6 +97,7 @@ class ByteLevelSystem:
         self.source_machine: Machine = world.machine(SOURCE)
         self.replica_machine: Machine = world.machine(REPLICA)
         self.truth = Truth(self.source_machine.disks["data"], "data", workload.root)
+        self._replica_address = REPLICA_ADDRESS
         self.source: Source | None = None
         """The sender of the newest incarnation."""
         self.capture: Capture | None = None
@@ -175,8 +177,19 @@ class ByteLevelSystem:
             host.start(self._programs_main(host), PROGRAMS)
         if SENDER not in machine.processes:
             self.source = None
-            host = machine.start(SENDER)
-            host.start(self._sender_main(host), SENDER)
+            self._start_sender()
+
+    def _start_sender(self) -> None:
+        host = self.source_machine.start(SENDER)
+        host.start(self._sender_main(host), SENDER)
+
+    def set_up_sender(self, replica_address: str) -> None:
+        """Somebody writes another address into its configuration, and restarts the sender."""
+        self._replica_address = replica_address
+        if self.sender_runs:
+            self.source_machine.crash_process(SENDER)
+            self.source = None
+            self._start_sender()
 
     @property
     def sender_runs(self) -> bool:
@@ -230,7 +243,8 @@ class ByteLevelSystem:
         await place.prepare()
         lock = place.spool_volume.lock(place.sender_lock)
         board = place.board()
-        source = Source(host, place.reader(board), place.files(), self.options.source)
+        options = replace(self.options.source, replica_address=self._replica_address)
+        source = Source(host, place.reader(board), place.files(), options)
         if self.options.pack is not None:
             level = self.options.source.compression_level
             source.compress = Compressor(level, pack=self.options.pack)
@@ -395,6 +409,12 @@ class ByteLevelSystem:
             if self.journal_volume_name() != "data":
                 # Beside the checkpoint, where the offline commands look for it.
                 yield KeptTree(disks[self.journal_volume_name()], JOURNAL_ROOT, REPLICA)
+
+    def other_replica(self, link: Link) -> OtherReplica:
+        """The replica of another set, which this source may be set up for by mistake."""
+        from simulator.systems.other_replica import ReplicaOfAnotherSet
+
+        return ReplicaOfAnotherSet(self, link)
 
     def second_source(self, link: Link) -> SecondSourceMachine:
         """A second machine that takes this replica for its own."""

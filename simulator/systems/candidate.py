@@ -33,6 +33,7 @@ from simulator.systems.byte_level import HOME_DISK, HOME_ROOT, PROGRAMS, REPLICA
 from simulator.systems.interface import (
     Home,
     KeptTree,
+    OtherReplica,
     Recovered,
     SecondSourceMachine,
     SystemReport,
@@ -320,6 +321,9 @@ class CandidateSystem:
 
     def second_source(self, link: Link) -> SecondSourceMachine:
         raise NotImplementedError("a second source has the reference replicator's protocol")
+
+    def other_replica(self, link: Link) -> OtherReplica:
+        raise NotImplementedError("a candidate has no names of sets")
 
     def kept(self) -> Iterator[KeptTree]:
         if not self.source_machine.lost:

@@ -115,6 +115,20 @@ class SecondSourceMachine(Protocol):
     def stop(self) -> None: ...
 
 
+class OtherReplica(Protocol):
+    """The replica of another set, for a source that is set up for the wrong one."""
+
+    def aim(self) -> None:
+        """Restart the sender with this one's address."""
+
+    def correct(self) -> None:
+        """Restart the sender with its own replica's address."""
+
+    @property
+    def defect(self) -> str:
+        """What was done to the other set's replica; empty when nothing was."""
+
+
 class ProtectionSystem(Protocol):
     """Software on the machines ``source`` and ``replica`` that keeps a copy of a set of files."""
 
@@ -191,6 +205,9 @@ class ProtectionSystem(Protocol):
     def second_source(self, link: Link) -> SecondSourceMachine:
         """A second source, for a fault; ``link``: what its way to the replica is like."""
 
+    def other_replica(self, link: Link) -> OtherReplica:
+        """The replica of another set, for a fault; ``link``: what the way to it is like."""
+
     def watched(self) -> AbstractContextManager[None]:
         """Around the run: guards that the system's software needs."""
 
@@ -206,6 +223,7 @@ __all__ = [
     "ImageReport",
     "KeptTree",
     "LagReport",
+    "OtherReplica",
     "ProtectionSystem",
     "Recovered",
     "ReplicaDoubts",
