@@ -112,9 +112,19 @@ def each(names: list[str]) -> list[object]:
     ]
 
 
-def databases() -> list[object]:
-    """All databases, as test parameters."""
-    return each([sample.name for sample in DATABASES])
+LARGE = "readers-32k/large.edb"
+"""130,000 rows: what looks at each of them is for ``make test-full`` there."""
+
+
+def databases(*, large: bool = False) -> list[object]:
+    """All databases, as test parameters.
+
+    Arguments
+    ---------
+    large: whether the test is quick enough to have the large one in ``make test``.
+    """
+    names = each([sample.name for sample in DATABASES if large or sample.name != LARGE])
+    return names if large else [*names, pytest.param(LARGE, marks=pytest.mark.full)]
 
 
 def sample(name: str) -> Sample:

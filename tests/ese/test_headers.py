@@ -47,7 +47,7 @@ def numbered(number: int) -> pytest.RaisesExc[EseError]:
     return pytest.RaisesExc(EseError, check=lambda error: error.number == number)
 
 
-@pytest.mark.parametrize("name", databases())
+@pytest.mark.parametrize("name", databases(large=True))
 def test_the_header_of_every_sample(name: str) -> None:
     expected = sample(name)
     header, reading = read_database_header(BytesReader(load(name)))
@@ -94,7 +94,7 @@ def test_a_header_of_the_oldest_format() -> None:
     assert header.file_type is FileType.DATABASE
 
 
-@pytest.mark.parametrize("name", databases())
+@pytest.mark.parametrize("name", databases(large=True))
 @given(where=st.integers(0, 747), bit=st.integers(0, 7))
 def test_either_copy_alone_is_enough(name: str, where: int, bit: int) -> None:
     size = sample(name).page_size

@@ -33,7 +33,7 @@ def refused(data: bytes | bytearray) -> str:
     return caught.value.detail
 
 
-@pytest.mark.parametrize("name", databases())
+@pytest.mark.parametrize("name", databases(large=True))
 def test_every_page_of_every_sample(name: str) -> None:
     expected = sample(name)
     map_name = FLUSH_MAPS.get(name)
