@@ -1,4 +1,4 @@
-"""``replicator ese``: look into the files of a store; nothing is changed.
+"""``replicator ese``: look into the files of a store; nothing but ``recover`` changes any.
 
 ``docs/store-files.md`` explains what is shown.
 """
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from replicator.cli_ese_logs import dump, logs
+from replicator.cli_ese_recover import recover
 from replicator.cli_output import (
     JsonOption,
     byte_progress,
@@ -36,12 +37,14 @@ SHOWN_FINDINGS = 20
 """More than so many of one file are in the JSON and only counted on the terminal."""
 
 ese = typer.Typer(
-    help="Look into the files of a store (ESE databases, logs, checkpoints, flush maps).",
+    help="Look into the files of a store (ESE databases, logs, checkpoints, flush maps), "
+    "and recover it.",
     add_completion=False,
     rich_markup_mode=None,
 )
 ese.command()(logs)
 ese.command()(dump)
+ese.command()(recover)
 
 
 @ese.command()

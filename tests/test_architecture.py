@@ -30,6 +30,12 @@ STORE_WRITERS = {
         "header_copies",
         "database_header_file",
         "checkpoint_file",
+        "page_cache",
+        "recovered_database",
+        "recovery",
+        "recovery_checks",
+        "recovery_files",
+        "recovery_log",
     )
 }
 PORT = ("replicator.errors.", "replicator.runtime.")

@@ -187,6 +187,11 @@ class PageEditor:
         """The gap between the last node and the tags."""
         return self._data_bytes - self.free_from - TAG_BYTES * len(self._sizes)
 
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Where each tag's bytes lie: offset behind the page header, and size."""
+        return list(zip(self._offsets, self._sizes, strict=True))
+
     def has_room_for(self, stored_bytes: int) -> bool:
         """Whether one more node of so many stored bytes fits, all free space put together.
 
@@ -211,7 +216,11 @@ class PageEditor:
         return self._sizes[line + 1]
 
     def node(self, line: int) -> EditedNode:
-        """One line, its key put together.  Raises EseError -1206 when its key does not fit."""
+        """One line, its key put together.
+
+        Raises EseError -1206 when there is no such line, or when its key does not fit.
+        """
+        self._check_line(line)
         number = line + 1
         offset, size = self._offsets[number], self._sizes[number]
         data, flags = self._data, self.node_flags(line)
@@ -288,6 +297,17 @@ class PageEditor:
         for line in reversed(range(self.line_count)):
             self.delete(line)
         self.flags |= int(PageFlag.EMPTY)
+
+    def become(self, other: PageEditor) -> None:
+        """Take over all that another page holds, but not its number."""
+        for name in self.__slots__:
+            if name != "pgno":
+                setattr(self, name, getattr(other, name))
+
+    def overwrite_free_space(self, fill: int) -> None:
+        """Put all nodes in order and fill what is free between them and the tags."""
+        self._put_in_order()
+        self._data[self.free_from :] = bytes((fill,)) * (self._data_bytes - self.free_from)
 
     # -- changes of nodes --------------------------------------------------------------
 

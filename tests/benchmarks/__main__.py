@@ -23,6 +23,7 @@ from tests.benchmarks import (
     digests,
     durable,
     kernels,
+    log_replay,
     log_writing,
     memory,
     prefix,
@@ -47,6 +48,7 @@ BENCHMARKS = {
     "store": transactions.table,
     "pages": store_pages.table,
     "logs": log_writing.table,
+    "replay": log_replay.table,
     campaign.NAME: campaign.table,
 }
 LIVE = {"durable": durable, "synchronization": synchronization, "memory": memory}

@@ -1,0 +1,351 @@
+"""``replicator ese recover``: soft recovery of a store on this machine, in place or of a copy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from replicator.cli_output import (
+    JsonOption,
+    byte_progress,
+    check_target,
+    console_for,
+    json_target,
+    say,
+    write_document,
+)
+from replicator.errors import BadInput, ExitCode, ReplicatorError
+
+if TYPE_CHECKING:
+    from replicator.ese.errors import EseError
+    from replicator.ese.recovery_checks import RecoveryPlan, RecoveryRequest
+    from replicator.ese.recovery_result import RecoveryResult, RecoverySettings
+    from replicator.host.machine_volumes import MachineVolumes
+    from replicator.host.world import HostRuntime
+    from replicator.runtime.port import Volume
+
+_INPUT_ERRORS = (-1811, -1032)
+
+
+class Stopped(ReplicatorError):
+    """Ctrl-C between two logs."""
+
+    exit_code = ExitCode.INTERRUPTED
+    default_remedy = "Run it again: it goes on from what is on disk."
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the files are, as they were given."""
+
+    logs: Path
+    base: str | None
+    system: Path | None
+    databases: tuple[Path, ...]
+    allow_lost_logs: bool
+    ignore_missing: bool
+
+    def request(self, real: Callable[[Path], str]) -> RecoveryRequest:
+        """The same on a volume; ``real`` gives the path of a directory there."""
+        from replicator.ese.recovery_checks import RecoveryRequest
+
+        for each in self.databases:
+            if not each.exists():
+                raise BadInput("there is no such file or directory", path=str(each))
+        directories = tuple(real(each) for each in self.databases if each.is_dir())
+        files = tuple(
+            f"{real(each.parent)}/{each.name}" for each in self.databases if not each.is_dir()
+        )
+        if files and directories:
+            raise BadInput(
+                "--database names both files and directories",
+                remedy="Name either the databases or the directories that they are in.",
+            )
+        return RecoveryRequest(
+            log_directory=real(self.logs),
+            base=self.base,
+            system_directory=None if self.system is None else real(self.system),
+            databases=files or None,
+            database_directories=directories,
+            allow_lost_logs=self.allow_lost_logs,
+            ignore_missing_databases=self.ignore_missing,
+        )
+
+
+def recover(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where the logs are.", show_default=False)
+    ],
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base",
+            metavar="NAME",
+            help="The set's three characters, such as E00, where several lie there.",
+            show_default=False,
+        ),
+    ] = None,
+    system: Annotated[
+        Path | None,
+        typer.Option(
+            "-s",
+            "--system",
+            metavar="DIR",
+            help="Where the checkpoint is, when not with the logs.",
+            show_default=False,
+        ),
+    ] = None,
+    databases: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "-d",
+            "--database",
+            metavar="PATH",
+            help="A database, or the directory of databases, when not with the logs; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    allow_lost_logs: Annotated[
+        bool,
+        typer.Option(
+            "-a",
+            "--allow-lost-logs",
+            help="Go on without committed logs that no database requires: what they hold is lost.",
+        ),
+    ] = False,
+    stop_before_undo: Annotated[
+        bool,
+        typer.Option(
+            "-u",
+            "--stop-before-undo",
+            help="Redo only: the databases stay dirty, and later logs can still be redone.",
+        ),
+    ] = False,
+    ignore_missing: Annotated[
+        bool,
+        typer.Option(
+            "-i",
+            "--ignore-missing-databases",
+            help="Go on when a database that the logs leave attached is not there.",
+        ),
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="NEWDIR",
+            help="Recover a copy there and leave everything else as it is; must not exist.",
+            show_default=False,
+        ),
+    ] = None,
+    json: JsonOption = None,
+) -> None:
+    """Bring databases that were not shut down to rest, with their logs (soft recovery).
+
+    The files in DIR are changed, as eseutil /r does; with --output a copy is.  What keeps them
+    from recovery is found out before anything is changed.  An interrupted recovery is run again.
+
+    Ends with 0 when the databases are at rest, with 3 when it stopped before undo, as asked, with
+    1 when something is damaged, missing or foreign, with 64 when DIR holds no logs.
+    """
+    check_target(json)
+    from replicator.ese_log_report import finding_line
+    from replicator.ese_recovery_report import (
+        TITLES,
+        exit_code,
+        lines_of,
+        recovery_document,
+        rows_of,
+    )
+
+    places = Places(
+        directory, base, system, tuple(databases or ()), allow_lost_logs, ignore_missing
+    )
+    result, errors = recover_files(places, undo=not stop_before_undo, output=output)
+    console = console_for(json)
+    if result is not None:
+        rows = [TITLES, *rows_of(result)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)]
+            say(console, "  ".join(cells).rstrip())
+        for note in result.notes:
+            say(console, f"note: {finding_line(note)}")
+        for line in lines_of(result):
+            say(console, line)
+    for error in errors:
+        say(console, finding_line(error))
+    for remedy in dict.fromkeys(error.remedy for error in errors):
+        say(console, f"what to do: {remedy}")
+    if json is not None:
+        with json_target(json) as stream:
+            write_document(stream, recovery_document(result, errors, str(output or directory)))
+    raise typer.Exit(exit_code(result))
+
+
+def recover_files(
+    places: Places, *, undo: bool, output: Path | None
+) -> tuple[RecoveryResult | None, tuple[EseError, ...]]:
+    """Recover; the result, or None and what is wrong.
+
+    Arguments
+    ---------
+    undo: False to stop before it.
+    output: a directory for a copy, which must not exist; None to recover in place.
+
+    Raises BadInput when there is nothing to recover, and StorageError when a disk fails.
+    """
+    from replicator.ese.errors import EseError
+    from replicator.ese.recovery_result import RecoverySettings
+    from replicator.host.world import run_on_host
+
+    if output is not None and output.exists():
+        raise BadInput("it exists already", path=str(output), remedy="Name a new directory.")
+    settings = RecoverySettings(undo=undo)
+    try:
+        if output is None:
+            return run_on_host(lambda runtime: _recover(runtime, places, settings, None))
+        with CopyBeside(output) as beside:
+            try:
+                result, errors = run_on_host(
+                    lambda runtime: _recover(runtime, places, settings, beside.path)
+                )
+            except EseError as error:
+                beside.tell_of_original(error, places.logs)
+                raise
+            for each in (*errors, *(() if result is None else result.notes)):
+                beside.tell_of_original(each, places.logs)
+            if result is None:
+                return None, errors
+            beside.keep()
+            return _as_kept(result, output), ()
+    except EseError as error:
+        if error.number in _INPUT_ERRORS:
+            raise BadInput(error.detail, path=error.path, remedy=error.remedy) from error
+        return None, (error,)
+
+
+async def _recover(
+    runtime: HostRuntime, places: Places, settings: RecoverySettings, copy: Path | None
+) -> tuple[RecoveryResult | None, tuple[EseError, ...]]:
+    from replicator.ese.log_encoding import log_time_at
+    from replicator.ese.recovery import recover
+    from replicator.ese.recovery_checks import plan_recovery
+    from replicator.ese.values import LogTime, Signature
+    from replicator.host.machine_volumes import MachineVolumes
+
+    machine = MachineVolumes(runtime)
+    volume, request = _located(machine, places)
+    plan, errors = await plan_recovery(volume, request)
+    if plan is not None and copy is not None:
+        _copy(plan, copy)
+        volume, request = _located(
+            machine, replace(places, logs=copy, base=plan.base, system=None, databases=())
+        )
+        plan, errors = await plan_recovery(volume, request)
+    if plan is None:
+        return None, errors
+
+    def now() -> LogTime:
+        return log_time_at(runtime.wall_ns())
+
+    draw = runtime.random("header flush signature")
+    with byte_progress("recovering") as report:
+
+        def progress(done_bytes: int, total_bytes: int) -> None:
+            if runtime.stop.requested:
+                raise Stopped("stopped between two logs")
+            report(done_bytes, total_bytes)
+
+        result = await recover(
+            volume,
+            plan,
+            settings,
+            now=now,
+            flush_signature=lambda: Signature(int(draw() * 2**32), now()),
+            progress=progress,
+        )
+    return result, ()
+
+
+def _located(machine: MachineVolumes, places: Places) -> tuple[Volume, RecoveryRequest]:
+    """The one file system that everything lies on, and what is asked for on it."""
+    volumes: dict[str, Volume] = {}
+
+    def real(directory: Path) -> str:
+        place = machine.at(str(directory), "DIR")
+        volumes[place.volume.name] = place.volume
+        return place.path
+
+    request = places.request(real)
+    if len(volumes) > 1:
+        raise BadInput(
+            f"the files lie on several file systems: {', '.join(sorted(volumes))}",
+            remedy="Bring them together on one, for instance into one directory.",
+        )
+    (volume,) = volumes.values()
+    return volume, request
+
+
+def _copy(plan: RecoveryPlan, target: Path) -> None:
+    """Copy all that a plan names; raises BadInput when two files have the same name."""
+    paths = [log.path for log in (*plan.logs, *plan.dropped)]
+    paths += [database.path for database in plan.databases]
+    checkpoint = f"{plan.system_directory}/{plan.checkpoint_name}"
+    if os.path.exists(checkpoint):
+        paths.append(checkpoint)
+    names = [os.path.basename(path) for path in paths]
+    if len(set(names)) < len(names):
+        raise BadInput("two of the files have the same name", remedy="Copy them yourself.")
+    for path, name in zip(paths, names, strict=True):
+        try:
+            shutil.copyfile(path, target / name)
+        except OSError as error:
+            raise BadInput(f"the copy failed: {error.strerror}", path=path) from error
+
+
+class CopyBeside:
+    """A new directory that gets its name when all went well, and is gone otherwise."""
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+        self.path = output.with_name(f".{output.name}.{os.getpid()}.recovering")
+        self._kept = False
+
+    def __enter__(self) -> CopyBeside:
+        try:
+            self.path.mkdir()
+        except OSError as error:
+            reason = error.strerror or "it cannot be made"
+            raise BadInput(f"--output: {reason}", path=str(self._output)) from error
+        return self
+
+    def tell_of_original(self, error: EseError, logs: Path) -> None:
+        """Have an error name the file that was given, for the copy goes away."""
+        copied = os.path.realpath(self.path)
+        error.path = error.path and error.path.replace(copied, str(logs))
+
+    def keep(self) -> None:
+        """All went well."""
+        self._kept = True
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if self._kept and kind is None:
+            self.path.rename(self._output)
+        else:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _as_kept(result: RecoveryResult, output: Path) -> RecoveryResult:
+    """The databases by the names that they have in the end."""
+    files = []
+    for each in result.databases:
+        files.append(replace(each, path=str(output / os.path.basename(each.path))))
+    return replace(result, databases=tuple(files))

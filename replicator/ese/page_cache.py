@@ -1,0 +1,185 @@
+"""Pages of one database that are being changed: read when needed, written in batches.
+
+A page is in memory while it is changed; how many there are is bounded.  When there are too many,
+all that may be written are written, and the ones not used for longest are forgotten.  Two rules
+say what may be written, both the owner's:
+
+* ``ready`` is awaited before a batch: the log has all that the pages have (a flush), and the
+  header says that the generation is required.
+* ``held`` tells of a page that must wait, because its before-image would be lost.
+
+The order within a batch does not matter: redo brings any mix of ages of pages to the same end.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Final
+
+from replicator.ese.errors import EseError
+from replicator.ese.page import PageFlag
+from replicator.ese.page_editor import PageEditor
+from replicator.ese.page_source import HEADER_PAGES, page_offset
+from replicator.ese.verification import is_zero, judge_page
+from replicator.runtime.port import File, Volume, write_all
+
+CACHED_PAGES: Final = 4096
+RUN_BYTES: Final = 1 << 20
+"""Neighbouring pages go out in one write of at most so many bytes."""
+
+_FLUSH_TYPE_SHIFT: Final = 15
+_FLUSH_TYPES: Final = 3
+
+
+class PageCache:
+    """See the module; implements :class:`replicator.ese.page_operations.Pages`.
+
+    Arguments
+    ---------
+    volume, file: of the database.
+    page_bytes: of a page.
+    new_checksums: whether pages are written with ECC (format revision B and later).
+    ready: awaited before pages are written.
+    held: whether a page must not be written now.
+    limit_pages: kept in memory; pages that are held come on top of it.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        file: File,
+        page_bytes: int,
+        *,
+        new_checksums: bool,
+        ready: Callable[[], Awaitable[None]],
+        held: Callable[[int], bool],
+        limit_pages: int = CACHED_PAGES,
+    ) -> None:
+        self._volume = volume
+        self.file = file
+        self.page_bytes = page_bytes
+        self._new_checksums = new_checksums
+        self._ready = ready
+        self._held = held
+        self._limit = limit_pages
+        self._full_at = limit_pages
+        """More than the limit while pages are held back: room is not looked for each time."""
+        self._pages: OrderedDict[int, PageEditor] = OrderedDict()
+        self._dirty: set[int] = set()
+        self.read_count = 0
+        self.written_count = 0
+
+    @property
+    def page_count(self) -> int:
+        """Pages that the file has room for."""
+        return max(0, self.file.size_bytes // self.page_bytes - HEADER_PAGES)
+
+    @property
+    def cached_count(self) -> int:
+        return len(self._pages)
+
+    def page(self, pgno: int) -> PageEditor:
+        """A page that was loaded; raises KeyError for any other."""
+        return self._pages[pgno]
+
+    def cached(self, pgno: int) -> PageEditor | None:
+        """A page if it is in memory."""
+        return self._pages.get(pgno)
+
+    def changed(self, pgno: int) -> None:
+        """It differs from the file from now on."""
+        self._dirty.add(pgno)
+
+    async def load(self, pgnos: Collection[int], new: Collection[int] = ()) -> None:
+        """Have pages in memory until the next call; only then others may be forgotten.
+
+        Arguments
+        ---------
+        pgnos: which; those behind the end of the file are all zero.
+        new: those among them whose content does not matter: one that does not verify counts as
+            all zero, for it will be made anew with all that follows.
+
+        Raises EseError for pages that cannot be believed.
+        """
+        if len(self._pages) + len(pgnos) > self._full_at:
+            await self._make_room(pgnos)
+            self._full_at = max(self._limit, len(self._pages) + self._limit // 4)
+        for pgno in pgnos:
+            if pgno in self._pages:
+                self._pages.move_to_end(pgno)
+            else:
+                self._pages[pgno] = await self._read(pgno, pgno in new)
+
+    async def _read(self, pgno: int, is_new: bool) -> PageEditor:
+        if pgno < 1:
+            raise EseError(-500, f"a record names page {pgno}", path=self.file.path)
+        offset = page_offset(pgno, self.page_bytes)
+        data = await self.file.read_at(offset, self.page_bytes)
+        self.read_count += 1
+        if len(data) < self.page_bytes or is_zero(data):
+            return PageEditor(pgno, self.page_bytes)
+        try:
+            judgement = judge_page(data, pgno)
+            if judgement.error is not None:
+                raise judgement.error
+            return PageEditor.load(judgement.mended or data, pgno)
+        except EseError as error:
+            if is_new:
+                return PageEditor(pgno, self.page_bytes)
+            error.path, error.offset = self.file.path, offset
+            raise
+
+    async def _make_room(self, needed: Collection[int]) -> None:
+        """Forget a quarter of the pages; if too many of them are dirty, write first."""
+        for second_try in (False, True):
+            goal = self._limit - self._limit // 4 - len(needed)
+            for pgno in list(self._pages):
+                if len(self._pages) <= max(0, goal):
+                    return
+                if pgno not in self._dirty and pgno not in needed:
+                    del self._pages[pgno]
+            if len(self._pages) + len(needed) <= self._limit or second_try:
+                return
+            await self.write_out()
+
+    async def write_out(self) -> None:
+        """Write all changed pages that may be written; they are not yet durable."""
+        pgnos = sorted(pgno for pgno in self._dirty if not self._held(pgno))
+        if not pgnos:
+            return
+        await self._ready()
+        for run in _runs(pgnos, max(1, RUN_BYTES // self.page_bytes)):
+            data = [self._sealed(self._pages[pgno]) for pgno in run]
+            await self._volume.admit(len(run) * self.page_bytes)
+            write_all(self.file, page_offset(run[0], self.page_bytes), b"".join(data))
+            self._dirty.difference_update(run)
+            self.written_count += len(run)
+
+    async def settle(self) -> None:
+        """Write everything and make it durable; raises ValueError while a page is held."""
+        await self.write_out()
+        if self._dirty:
+            raise ValueError(f"{len(self._dirty)} pages are held back")
+        await self.file.sync()
+
+    def _sealed(self, page: PageEditor) -> bytes:
+        """The bytes of a page, with the next flush type where the format has such."""
+        if self._new_checksums:
+            page.flags |= int(PageFlag.NEW_CHECKSUM)
+        kind = page.flags >> _FLUSH_TYPE_SHIFT & _FLUSH_TYPES
+        if kind:
+            page.flags &= ~int(PageFlag.FLUSH_TYPE)
+            page.flags |= (kind % _FLUSH_TYPES + 1) << _FLUSH_TYPE_SHIFT
+        return page.sealed_bytes()
+
+
+def _runs(pgnos: Iterable[int], most: int) -> list[list[int]]:
+    """Neighbours together."""
+    runs: list[list[int]] = []
+    for pgno in pgnos:
+        if runs and runs[-1][-1] == pgno - 1 and len(runs[-1]) < most:
+            runs[-1].append(pgno)
+        else:
+            runs.append([pgno])
+    return runs

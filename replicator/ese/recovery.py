@@ -1,0 +1,382 @@
+"""Soft recovery: a store that was not shut down comes to the end of its logs, and to rest there.
+
+::
+
+    look      logs, checkpoint, databases; what keeps them from recovery is refused here, before
+              anything is changed
+    redo      from the checkpoint's generation, all records that the pages do not have yet
+    undo      transactions without a commit are taken back; that is logged
+    shut down pages, sync; ShutDown in the log; headers clean; RecoveryQuit2; checkpoint
+
+It can be repeated after a crash at any point: pages are brought on by their dbtime, headers say
+what they require (:mod:`replicator.ese.recovered_database`), and what undo did is in the log.
+A log that ends cleanly is only redone: nothing is appended to it.
+
+All waits are for the storage port.  E src/ese/_log/logredo.cxx; docs/store-recovery.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from replicator.ese.attachments import Attachment, attachment
+from replicator.ese.checkpoint import new_checkpoint
+from replicator.ese.checkpoint_file import CheckpointFile
+from replicator.ese.database_header import State
+from replicator.ese.errors import EseError
+from replicator.ese.log_file import LogFile
+from replicator.ese.log_header import LogHeader
+from replicator.ese.log_names import LogRole
+from replicator.ese.log_options import LogOwner
+from replicator.ese.log_record import LogRecord
+from replicator.ese.log_record_types import Kind
+from replicator.ese.log_records import (
+    AttachDB,
+    CreateDB,
+    DetachDB,
+    Init2,
+)
+from replicator.ese.recovered_database import (
+    RecoveredDatabase,
+    RecoveryPoint,
+)
+from replicator.ese.recovery_checks import RecoveryPlan
+from replicator.ese.recovery_files import read_file
+from replicator.ese.recovery_log import quit_record, resume_log, undo_record
+from replicator.ese.recovery_result import RecoveredFile, RecoveryResult, RecoverySettings
+from replicator.ese.redo import Redo, RedoDatabase
+from replicator.ese.undo import LogWriter, append, undo_all
+from replicator.ese.values import LogPosition, LogTime, Signature
+from replicator.runtime.port import Volume
+
+Progress = Callable[[int, int], None]
+
+_ENDS: Final = frozenset({Kind.TERM, Kind.TERM2, Kind.RECOVERY_QUIT, Kind.RECOVERY_QUIT2})
+_FILLERS: Final = frozenset({Kind.NOP, Kind.NOP2, Kind.FORCE_LOG_ROLLOVER})
+NOT_ATTACHED: Final = -550
+
+
+class Recovery:
+    """One run of soft recovery; see the module.
+
+    Arguments
+    ---------
+    volume: where everything lies.
+    plan: what is to be recovered with which logs, checked (:mod:`replicator.ese.recovery_checks`).
+    settings: see there.
+    now: the time, for records and headers.
+    flush_signature: draws a new signature for each header write.
+    progress: told the bytes of logs that are done, and of all.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        plan: RecoveryPlan,
+        settings: RecoverySettings,
+        *,
+        now: Callable[[], LogTime],
+        flush_signature: Callable[[], Signature],
+        progress: Progress | None = None,
+    ) -> None:
+        self._volume = volume
+        self._plan = plan
+        self._settings = settings
+        self._now = now
+        self._progress = progress
+        self._attached: dict[int, RedoDatabase] = {}
+        self._redo = Redo(self._attached)
+        self._point = RecoveryPoint(0, LogTime())
+        self._log: LogWriter | None = None
+        self._ended_cleanly = False
+        self._init_time = LogTime()
+        self._last_position = LogPosition()
+        self.databases = [
+            RecoveredDatabase(
+                volume,
+                found,
+                point=lambda: self._point,
+                log_durable=self._log_durable,
+                held=lambda dbid, pgno: self._redo.versions.holds((dbid, pgno)),
+                flush_signature=flush_signature,
+                limit_pages=settings.limit_pages,
+                safeguards=settings.safeguards,
+            )
+            for found in plan.databases
+        ]
+        self._seen: set[int] = set()
+        """Databases, by place in the list, that the logs have named."""
+
+    async def _log_durable(self) -> None:
+        if self._log is not None:
+            await self._log.harden()
+
+    # -- the whole -------------------------------------------------------------------------
+
+    async def run(self) -> RecoveryResult:
+        """Recover; raises EseError, and StorageError when the volume fails.
+
+        After an error the databases are as a crash would leave them: recovery can be repeated
+        once its cause is gone.
+        """
+        try:
+            await self._redo_logs()
+            self._check_named()
+            if not self._settings.undo:
+                for database in self.databases:
+                    await database.write_out()
+            elif self._ended_cleanly and not any(each.is_attached for each in self.databases):
+                await self._rest()
+            else:
+                await self._undo_and_rest()
+        finally:
+            for database in self.databases:
+                database.close()
+        return self._result()
+
+    def _check_named(self) -> None:
+        """A database that needs logs and that these do not name cannot be brought to rest."""
+        for index, database in enumerate(self.databases):
+            if database.is_dirty and index not in self._seen:
+                detail = f"the logs from generation {self._plan.first_generation:X} do not name it"
+                raise EseError(NOT_ATTACHED, detail, path=database.path)
+
+    # -- redo ------------------------------------------------------------------------------
+
+    async def _redo_logs(self) -> None:
+        logs = self._plan.logs
+        total = sum(log.size_bytes for log in logs)
+        done = 0
+        for log in logs:
+            if self._progress is not None:
+                self._progress(done, total)
+            closed = log.name.role is LogRole.CLOSED
+            opened = LogFile(await read_file(self._volume, log.path), closed=closed)
+            self._point = RecoveryPoint(opened.generation, opened.header.created)
+            if log is logs[0]:
+                self._attach_listed(opened.header)
+            try:
+                for record in opened.records():
+                    await self._one(record)
+            except EseError as error:
+                error.path = error.path or log.path
+                raise
+            done += log.size_bytes
+        if self._progress is not None:
+            self._progress(total, total)
+
+    def _attach_listed(self, header: LogHeader) -> None:
+        """The databases that were attached when the first log began."""
+        for entry in header.attachments:
+            for index, database in self._of(entry.database_signature):
+                self._check_listed(database, entry.attach_position)
+                self._enter(entry.dbid, index, database)
+                database.is_attached = True
+
+    def _check_listed(self, database: RecoveredDatabase, attached_at: LogPosition) -> None:
+        """A database that was shut down, or attached last, before these logs begin is too old."""
+        before = database.before
+        if before.state is State.CLEAN_SHUTDOWN and database.consistent <= attached_at:
+            what = f"it was shut down at {database.consistent}"
+        elif before.attach_position < attached_at:
+            what = f"it was attached last at {before.attach_position}"
+        else:
+            return
+        detail = (
+            f"{what}, and redo begins in generation {self._plan.first_generation:X} with it "
+            f"attached at {attached_at}: older logs have to be redone first (without the "
+            "checkpoint file redo begins with the oldest)"
+        )
+        raise EseError(-551, detail, path=database.path)
+
+    def _of(self, signature: Signature) -> Iterable[tuple[int, RecoveredDatabase]]:
+        return [
+            (index, each)
+            for index, each in enumerate(self.databases)
+            if each.before.database_signature == signature
+        ]
+
+    def _enter(self, dbid: int, index: int, database: RecoveredDatabase) -> None:
+        self._seen.add(index)
+        database.redo.dbid = dbid
+        self._attached[dbid] = database.redo
+
+    async def _one(self, record: LogRecord) -> None:
+        number = record.number
+        if number in _FILLERS:
+            return
+        self._last_position = record.position
+        self._ended_cleanly = number in _ENDS
+        if number not in _OF_DATABASES:
+            await self._redo.apply(record)
+            return
+        content = record.content
+        if isinstance(content, Init2):
+            self._init_time = content.time
+            await self._redo.apply(record)
+        elif isinstance(content, AttachDB | CreateDB):
+            self._check_identity(content, record.position)
+            for index, database in self._of(content.database_signature):
+                self._enter(content.dbid, index, database)
+                consistent = (
+                    content.consistent_position if isinstance(content, AttachDB) else LogPosition()
+                )
+                await database.attach(record.position, consistent, self._init_time)
+        elif isinstance(content, DetachDB):
+            self._detach(content.dbid, record.position)
+        elif number == Kind.SHUT_DOWN:
+            for dbid in list(self._attached):
+                self._detach(dbid, record.position)
+
+    def _check_identity(self, content: AttachDB | CreateDB, position: LogPosition) -> None:
+        """Whether the file that says it was attached here is the one that was."""
+        for database in self.databases:
+            before = database.before
+            if before.attach_position == position and (
+                before.database_signature != content.database_signature
+            ):
+                detail = f"it is {before.database_signature}, the log attaches at {position} "
+                detail += str(content.database_signature)
+                raise EseError(-531, detail, path=database.path)
+
+    def _detach(self, dbid: int, position: LogPosition) -> None:
+        redo = self._attached.pop(dbid, None)
+        for database in self.databases:
+            if database.redo is redo:
+                database.detach(position)
+
+    # -- the end ---------------------------------------------------------------------------
+
+    async def _rest(self) -> None:
+        """The logs end with a clean shutdown: the databases come to rest where it was."""
+        for database in self.databases:
+            await database.write_out()
+            if database.is_dirty:
+                await database.shut_down(database.consistent, self._now())
+        await self._move_checkpoint(self._last_position)
+
+    async def _undo_and_rest(self) -> None:
+        self._remove_lost()
+        log = await resume_log(
+            self._volume, self._plan, self._now, LogOwner(self._describe, self._began)
+        )
+        self._log = log
+        try:
+            begin = await undo_all(self._redo, log, undo_record(self._plan, self._now()))
+            await log.harden()
+            for database in self.databases:
+                await database.write_out()
+                if database.is_attached:
+                    await database.trim()
+                    await database.write_out()
+            position = log.append(bytes((Kind.SHUT_DOWN,)))
+            await log.harden()
+            for database in self.databases:
+                if database.is_attached:
+                    await database.shut_down(position, self._now())
+                elif database.is_dirty:
+                    await database.shut_down(database.consistent, self._now())
+            end = await append(log, quit_record(self._plan, begin, self._now()), new_segment=True)
+        finally:
+            # What was begun is made durable or reported; the log's handles are given back.
+            await log.close()
+        await self._move_checkpoint(end)
+
+    def _remove_lost(self) -> None:
+        """Logs behind a gap that was allowed go away: the sequence goes on before them."""
+        for log in reversed(self._plan.dropped):
+            self._volume.unlink(log.path)
+
+    def _describe(self, header: LogHeader) -> LogHeader:
+        """What a log that undo begins says of the databases."""
+        return header.with_attachments(
+            [self._entry(each) for each in self.databases if each.is_attached]
+        )
+
+    def _entry(self, database: RecoveredDatabase) -> Attachment:
+        header = database.header
+        return attachment(
+            self._plan.names.get(header.database_signature, database.path),
+            dbid=database.redo.dbid,
+            dbtime=database.redo.dbtime,
+            last_objid=database.redo.last_objid,
+            attach_position=header.attach_position,
+            consistent_position=header.consistent_position,
+            database_signature=header.database_signature,
+        )
+
+    async def _began(self, generation: int, created: LogTime) -> None:
+        """A log of undo has its name; headers follow before the next pages are written."""
+        self._point = RecoveryPoint(generation, created)
+
+    async def _move_checkpoint(self, position: LogPosition) -> None:
+        """Redo has nothing to do before the end any more."""
+        start = LogPosition(position.generation, position.sector, 0)
+        checkpoint, signature = self._plan.checkpoint, self._plan.signature
+        parameters = None if checkpoint is None else checkpoint.parameters
+        file = await CheckpointFile.open(
+            self._volume, self._plan.system_directory, self._plan.checkpoint_name
+        )
+        try:
+            on_disk = file.checkpoint
+            if on_disk is None or on_disk.log_signature != signature or on_disk.position < start:
+                await file.write(new_checkpoint(start, signature, parameters))
+        finally:
+            file.close()
+
+    def _result(self) -> RecoveryResult:
+        counts, plan = self._redo.counts, self._plan
+        return RecoveryResult(
+            base=plan.base,
+            first_generation=plan.first_generation,
+            last_generation=plan.last_generation,
+            redone_pages=counts["redone"],
+            skipped_pages=counts["skipped"],
+            undone=counts["undone"],
+            transactions=counts["rolled back"],
+            clean_log=self._ended_cleanly,
+            stopped_before_undo=not self._settings.undo,
+            lost=plan.lost,
+            removed=tuple(
+                log.generation for log in plan.dropped if log.generation and self._log is not None
+            ),
+            databases=tuple(
+                RecoveredFile(
+                    each.path,
+                    each.before.state_title,
+                    each.header.state_title,
+                    max(each.header.dbtime, each.redo.dbtime),
+                    each.cache.read_count,
+                    each.cache.written_count,
+                )
+                for each in self.databases
+            ),
+            notes=plan.notes,
+        )
+
+
+_OF_DATABASES: Final = frozenset(
+    {Kind.INIT2, Kind.ATTACH_DB, Kind.CREATE_DB, Kind.DETACH_DB, Kind.SHUT_DOWN}
+)
+
+
+async def recover(
+    volume: Volume,
+    plan: RecoveryPlan,
+    settings: RecoverySettings | None = None,
+    *,
+    now: Callable[[], LogTime],
+    flush_signature: Callable[[], Signature],
+    progress: Progress | None = None,
+) -> RecoveryResult:
+    """Carry out a plan; see :class:`Recovery`."""
+    run = Recovery(
+        volume,
+        plan,
+        settings or RecoverySettings(),
+        now=now,
+        flush_signature=flush_signature,
+        progress=progress,
+    )
+    return await run.run()

@@ -1,0 +1,91 @@
+"""The log that recovery goes on with: it is like the last one there is, and says who writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from replicator.ese.log_encoding import LogFormat
+from replicator.ese.log_header import LogHeader
+from replicator.ese.log_names import BASE_CHARACTERS, LogRole
+from replicator.ese.log_options import LogOwner, LogStreamOptions
+from replicator.ese.log_page_records import Record
+from replicator.ese.log_record_types import Kind
+from replicator.ese.log_records import RecoveryUndo2, Term, Term2
+from replicator.ese.log_stream import LogStream
+from replicator.ese.log_v7_encoding import LogV7Format
+from replicator.ese.log_v8_encoding import LogV8Format
+from replicator.ese.recovery_checks import RecoveryPlan
+from replicator.ese.values import LogPosition, LogTime
+from replicator.runtime.port import Volume
+
+_SHORT_DIGITS, _LONG_DIGITS = 5, 8
+_SUFFIX: Final = ".log"
+
+
+def undo_record(plan: RecoveryPlan, now: LogTime) -> Record:
+    """Begins the undo; logs of version 7 have the one without a time."""
+    if _last_header(plan).is_segmented:
+        return RecoveryUndo2(number=Kind.RECOVERY_UNDO2, time=now)
+    return Record(number=Kind.RECOVERY_UNDO)
+
+
+def quit_record(plan: RecoveryPlan, begin: LogPosition, now: LogTime) -> Record:
+    """Ends the recovery.
+
+    Arguments
+    ---------
+    begin: where its undo began.
+    """
+    header = _last_header(plan)
+    undo = LogPosition(begin.generation, begin.sector, 0)
+    start = LogPosition(plan.first_generation, header.header_sectors, 0)
+    if header.is_segmented:
+        return Term2(number=Kind.RECOVERY_QUIT2, undo_position=undo, redo_from=start, time=now)
+    return Term(number=Kind.RECOVERY_QUIT, undo_position=undo, redo_from=start)
+
+
+async def resume_log(
+    volume: Volume, plan: RecoveryPlan, now: Callable[[], LogTime], owner: LogOwner
+) -> LogStream:
+    """Go on behind the last log; raises EseError as :meth:`LogStream.resume` does."""
+    return await LogStream.resume(
+        volume,
+        plan.log_directory,
+        _log_format(plan, now),
+        owner,
+        now=now,
+        options=LogStreamOptions(base=plan.logs[-1].name.name[:BASE_CHARACTERS]),
+    )
+
+
+def _last_header(plan: RecoveryPlan) -> LogHeader:
+    header = plan.logs[-1].header
+    assert header is not None  # a plan holds no log without a header
+    return header
+
+
+def _log_format(plan: RecoveryPlan, now: Callable[[], LogTime]) -> LogFormat:
+    """New logs are like the last one that is there."""
+    header = _last_header(plan)
+    closed = (each.name.name for each in plan.logs if each.name.role is LogRole.CLOSED)
+    short = len(next(closed, "")) == BASE_CHARACTERS + _SHORT_DIGITS + len(_SUFFIX)
+    digits = _SHORT_DIGITS if short else _LONG_DIGITS
+    if not header.is_segmented:
+        return LogV7Format(
+            file_bytes=header.file_bytes,
+            version=header.version,
+            sector_bytes=header.sector_bytes,
+            page_size=header.page_size,
+            digits=digits,
+            parameters=header.parameters,
+        )
+    return LogV8Format(
+        now=now,
+        file_bytes=header.file_bytes,
+        version=header.version,
+        engine_format_version=header.engine_format_version,
+        page_size=header.page_size,
+        digits=digits,
+        parameters=header.parameters,
+    )

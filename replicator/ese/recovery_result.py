@@ -1,0 +1,80 @@
+"""How soft recovery runs, and what it tells afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from replicator.ese.errors import EseError
+from replicator.ese.page_cache import CACHED_PAGES
+from replicator.ese.recovered_database import ALL_SAFEGUARDS, RecoverySafeguards
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecoverySettings:
+    """How recovery runs.
+
+    Arguments
+    ---------
+    undo: False to stop before it (eseutil's /u): the databases stay dirty, and later logs can
+        still be redone.
+    limit_pages: of each database, kept in memory.
+    safeguards: for tests.
+    """
+
+    undo: bool = True
+    limit_pages: int = CACHED_PAGES
+    safeguards: RecoverySafeguards = ALL_SAFEGUARDS
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveredFile:
+    """What became of one database.
+
+    Arguments
+    ---------
+    path: on the volume.
+    state_before, state: by its header.
+    dbtime: highest change in it.
+    read_pages, written_pages: how many.
+    """
+
+    path: str
+    state_before: str
+    state: str
+    dbtime: int
+    read_pages: int
+    written_pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryResult:
+    """What a recovery did.
+
+    Arguments
+    ---------
+    base: of the logs.
+    first_generation, last_generation: that were redone.
+    redone_pages, skipped_pages: page changes carried out, and found on the pages already.
+    undone: changes taken back.
+    transactions: that were rolled back.
+    clean_log: the logs ended with a clean shutdown: nothing was appended.
+    stopped_before_undo: as asked (-579).
+    lost: committed generations that were given up, as allowed (585); ``removed`` those whose
+        files were removed (587).
+    databases: one each.
+    notes: what is worth telling.
+    """
+
+    base: str
+    first_generation: int
+    last_generation: int
+    redone_pages: int
+    skipped_pages: int
+    undone: int
+    transactions: int
+    clean_log: bool
+    stopped_before_undo: bool
+    lost: tuple[int, ...]
+    removed: tuple[int, ...]
+    databases: tuple[RecoveredFile, ...]
+    notes: tuple[EseError, ...] = field(default=())

@@ -1,0 +1,237 @@
+"""``replicator ese recover`` on files of this machine."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from replicator.cli_ese import ese
+from replicator.ese.database_header import DatabaseHeader, State, read_database_header
+from replicator.ese.log_encoding import log_time_at
+from replicator.ese.page_editor import PageEditor
+from replicator.ese.page_source import page_offset
+from replicator.ese.reader import FileReader
+from replicator.ese.values import Signature
+from replicator.runtime import Kernel
+from simulator.runtime import SimClock
+from tests.ese.redoing import PAGE_BYTES
+from tests.ese.small_ese_engine import rows_in
+from tests.ese.small_ese_store import DIRECTORY
+from tests.ese.test_recovery import prepared
+from tests.store.memory_volume import MemoryVolume
+
+MANUAL = (Path(__file__).resolve().parents[2] / "docs/store-recovery.md").read_text("utf-8")
+Command = Callable[..., int]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store whose engine died, in a directory."""
+    directory = tmp_path / "store"
+    directory.mkdir()
+    for path, data in prepared().medium.digest(f"{DIRECTORY}/").items():
+        (directory / Path(path).name).write_bytes(data)
+    return directory
+
+
+def header_of(path: Path) -> DatabaseHeader:
+    with FileReader(path) as reader:
+        return read_database_header(reader)[0]
+
+
+def rows(path: Path) -> dict[bytes, bytes]:
+    data = path.read_bytes()
+
+    def page(pgno: int) -> PageEditor:
+        at = page_offset(pgno, PAGE_BYTES)
+        return PageEditor.load(data[at : at + PAGE_BYTES], pgno)
+
+    return rows_in(page)
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_in_place(store: Path, replicator: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert replicator("ese", "recover", store) == 0
+    out = capsys.readouterr().out
+    assert "DirtyShutdown  CleanShutdown" in out
+    assert "E00: generations 1 to 2" in out
+    assert "2 transactions rolled back, 9 changes undone" in out
+    assert "note: " in out  # there was no checkpoint
+    assert "-542" in out
+    assert header_of(store / "mail.edb").state is State.CLEAN_SHUTDOWN
+    assert rows(store / "mail.edb") == prepared().committed
+    assert replicator("ese", "verify", store / "mail.edb", store / "E00.chk") == 0
+    assert replicator("ese", "logs", store, "--database", store / "mail.edb") == 0
+    capsys.readouterr()
+    assert replicator("ese", "recover", store) == 0
+    assert "nothing was appended" in capsys.readouterr().out
+
+
+def test_a_copy(store: Path, tmp_path: Path, replicator: Command) -> None:
+    before = contents(store)
+    copy, report = tmp_path / "copy", tmp_path / "report.json"
+    assert replicator("ese", "recover", store, "--output", copy, "--json", report) == 0
+    assert contents(store) == before
+    assert rows(copy / "mail.edb") == prepared().committed
+    document = json.loads(report.read_text())
+    assert document["schema"] == "replicator-ese-recovery/1"
+    assert document["exit_code"] == 0
+    assert document["directory"] == str(copy)
+    assert (document["undone_changes"], document["transactions_rolled_back"]) == (9, 2)
+    assert (document["first_generation"], document["last_generation"]) == (1, 2)
+    assert not document["clean_log"]
+    assert not document["warnings"]
+    (database,) = document["databases"]
+    assert database["path"] == str(copy / "mail.edb")
+    assert (database["state_before"], database["state"]) == ("DirtyShutdown", "CleanShutdown")
+    assert database["written_pages"] == 3
+    assert [note["number"] for note in document["notes"]] == [-542]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "report.json", "store"]
+
+
+def test_what_is_refused_leaves_all_as_it_was(
+    store: Path, tmp_path: Path, replicator: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (store / "E0000000001.log").unlink()
+    before = contents(store)
+    for more in ((), ("--output", tmp_path / "copy")):
+        assert replicator("ese", "recover", store, "--json", "-", *more) == 1
+        found = capsys.readouterr()
+        document = json.loads(found.out)
+        assert -543 in [error["number"] for error in document["errors"]]
+        assert document["exit_code"] == 1
+        assert "JET_errRequiredLogFilesMissing" in found.err
+        assert "what to do: " in found.err
+        assert contents(store) == before
+        assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_what_fails_in_the_middle_leaves_no_copy(
+    store: Path, tmp_path: Path, replicator: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = bytearray((store / "mail.edb").read_bytes())
+    page = PageEditor.load(bytes(data[page_offset(4, PAGE_BYTES) :][:PAGE_BYTES]), 4)
+    page.dbtime = 14
+    data[page_offset(4, PAGE_BYTES) : page_offset(5, PAGE_BYTES)] = page.sealed_bytes()
+    (store / "mail.edb").write_bytes(data)
+    assert replicator("ese", "recover", store, "-o", tmp_path / "copy") == 1
+    out = capsys.readouterr().out
+    assert "-567 JET_errDbTimeTooNew" in out
+    assert "at log record MacroCommit (2,2,29E)" in out
+    assert f"{store}/E00.log, page 4" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_allowed_losses_and_stops_are_told(
+    store: Path, replicator: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert replicator("ese", "recover", store, "-u") == 3
+    out = capsys.readouterr().out
+    assert "stopped before undo" in out
+    assert "-579 JET_errRecoveredWithoutUndo" in out
+    assert header_of(store / "mail.edb").state is State.DIRTY_SHUTDOWN
+
+
+def test_committed_logs_lost(
+    store: Path, replicator: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (store / "E00.log").unlink()
+    assert replicator("ese", "recover", store) == 1
+    assert "-582" in capsys.readouterr().out
+    assert replicator("ese", "recover", store, "--allow-lost-logs") == 0
+    out = capsys.readouterr().out
+    assert "lost, as allowed: generations 2" in out
+    assert "585 JET_wrnCommittedLogFilesLost" in out
+
+
+def test_files_in_several_directories(
+    store: Path, tmp_path: Path, replicator: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, system = tmp_path / "data", tmp_path / "system"
+    data.mkdir()
+    system.mkdir()
+    (store / "mail.edb").rename(data / "mail.edb")
+    assert replicator("ese", "recover", store) == 1
+    assert "-1216" in capsys.readouterr().out
+    assert replicator("ese", "recover", store, "-d", data, "-s", system) == 0
+    assert header_of(data / "mail.edb").state is State.CLEAN_SHUTDOWN
+    assert [path.name for path in system.iterdir()] == ["E00.chk"]
+    assert replicator("ese", "recover", store, "-d", data / "mail.edb", "-s", system) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nowhere",),
+        ("empty",),
+        ("store", "--base", "E07"),
+        ("store", "-o", "store"),
+        ("store", "-o", "nowhere/copy"),
+        ("store", "-d", "nowhere.edb"),
+        ("store", "-d", "store", "-d", "store/mail.edb"),
+        ("store", "--json", "nowhere/report.json"),
+    ],
+)
+def test_wrong_usage(
+    store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    replicator: Command,
+    arguments: tuple[str, ...],
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    before = contents(store)
+    assert replicator("ese", "recover", *arguments) == 64
+    assert contents(store) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "store"]
+
+
+def test_the_example_of_the_manual(
+    store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    replicator: Command,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(store.parent)
+    [(command, shown)] = re.findall(r"```\n\$ replicator (.+?)\n(.*?)```", MANUAL, re.DOTALL)
+    assert replicator(*command.split()) == 0
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == shown.splitlines()
+
+
+def test_the_manual_names_every_key_and_every_option(
+    store: Path, replicator: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert replicator("ese", "recover", store, "--json", "-") == 0
+    document = json.loads(capsys.readouterr().out)
+    keys = {*document, *document["notes"][0], *document["databases"][0]} - {"page", "schema"}
+    assert {key for key in keys if f"`{key}`" not in MANUAL} == set()
+    assert document["schema"] in MANUAL
+    options = [each for name in get_command(ese).commands["recover"].params for each in name.opts]
+    named = {each for each in options if each.startswith("--") and each != "--json"}
+    assert {
+        each for each in named if f"{each}`" not in MANUAL and f"{each} " not in MANUAL
+    } == set()
+
+
+def test_the_program_of_the_manual() -> None:
+    [program] = re.findall(r"```python\n(.*?)```", MANUAL, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(program, names)
+    medium, clock = prepared().medium.copy(), SimClock()
+    kernel = Kernel(clock)
+    work = names["recover_store"](
+        MemoryVolume(medium, None), DIRECTORY, lambda: log_time_at(10**18), lambda: Signature(1)
+    )
+    task = kernel.run_task(work, "recovery")
+    clock.run_until_idle()
+    assert task.result().undone == 9
