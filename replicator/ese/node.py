@@ -46,10 +46,12 @@ class EditedNode(NamedTuple):
 def shared_prefix_bytes(prefix: bytes, key: bytes) -> int:
     """How much of a key a page's prefix stands for; 0 when it is not worth it."""
     limit = min(len(prefix), len(key))
-    if prefix[:limit] == key[:limit]:
+    one, other = prefix[:limit], key[:limit]
+    if one == other:
         same = limit
     else:
-        same = next(at for at in range(limit) if prefix[at] != key[at])
+        differs = int.from_bytes(one, "big") ^ int.from_bytes(other, "big")
+        same = limit - (differs.bit_length() + 7) // 8
     return same if same >= SHORTEST_PREFIX_BYTES else 0
 
 

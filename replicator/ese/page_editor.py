@@ -31,6 +31,13 @@ from replicator.ese.verification import LARGEST_SMALL_PAGE, PAGE_NUMBER_AT
 
 _HEADER: Final = struct.Struct("<QIIIHHHHI")
 _HEADER_AT: Final = 8
+CHILD_BYTES: Final = 4
+"""What a line of a branch page holds: the number of the page below."""
+
+# As plain numbers: an operation on an enumeration takes ten times as long.
+_ROOT: Final = int(PageFlag.ROOT)
+_LEAF: Final = int(PageFlag.LEAF)
+_SPACE_TREE: Final = int(PageFlag.SPACE_TREE)
 
 
 class PageEditor:
@@ -151,11 +158,11 @@ class PageEditor:
 
     @property
     def is_root(self) -> bool:
-        return bool(self.flags & PageFlag.ROOT)
+        return bool(self.flags & _ROOT)
 
     @property
     def is_leaf(self) -> bool:
-        return bool(self.flags & PageFlag.LEAF)
+        return bool(self.flags & _LEAF)
 
     @property
     def is_zero(self) -> bool:
@@ -169,12 +176,14 @@ class PageEditor:
     @property
     def prefix(self) -> bytes:
         """What the keys of the page may share: tag 0, or what a root leaves of it."""
-        if not self._sizes:
+        size = self._sizes[0] if self._sizes else 0
+        if not size:
             return b""
-        if not self.is_root:
-            return self.external_header
-        if self.flags & PageFlag.SPACE_TREE:
-            return self.external_header[SPLIT_BUFFER_BYTES:]
+        offset = self._offsets[0]
+        if not self.flags & _ROOT:
+            return bytes(self._data[offset : offset + size])
+        if self.flags & _SPACE_TREE:
+            return bytes(self._data[offset + SPLIT_BUFFER_BYTES : offset + size])
         return b""
 
     @property
@@ -221,43 +230,84 @@ class PageEditor:
         Raises EseError -1206 when there is no such line, or when its key does not fit.
         """
         self._check_line(line)
+        return self._node(line, self.prefix)
+
+    def _node(self, line: int, page_prefix: bytes) -> EditedNode:
         number = line + 1
-        offset, size = self._offsets[number], self._sizes[number]
-        data, flags = self._data, self.node_flags(line)
-        at, end, taken, prefix = offset, offset + size, 0, b""
+        offset, data = self._offsets[number], self._data
+        end = offset + self._sizes[number]
+        word = data[offset] | data[offset + 1] << 8
+        flags = word >> 13 if self._large else self._small_flags[number]
+        at, taken, prefix = offset, 0, b""
         if flags & COMPRESSED:
-            taken = int.from_bytes(data[at : at + 2], "little") & KEY_MASK
-            prefix = self.prefix[:taken]
+            taken = word & KEY_MASK
+            prefix = page_prefix[:taken]
             if len(prefix) < taken:
                 raise self.bad(f"line {line} takes {taken} bytes of a shorter prefix")
             at += 2
+            word = data[at] | data[at + 1] << 8
         key_from = at + 2
-        key_end = key_from + (int.from_bytes(data[at:key_from], "little") & KEY_MASK)
+        key_end = key_from + (word & KEY_MASK)
         if key_end > end:
             raise self.bad(f"the key of line {line} is longer than the line")
         return EditedNode(taken, prefix + data[key_from:key_end], bytes(data[key_end:end]), flags)
 
     def key(self, line: int) -> bytes:
         """The key of a line, for a search: quicker than the whole node."""
-        offset, data = self._offsets[line + 1], self._data
-        if self.node_flags(line) & COMPRESSED:
-            taken = int.from_bytes(data[offset : offset + 2], "little") & KEY_MASK
-            at = offset + 4
-            suffix = int.from_bytes(data[offset + 2 : at], "little") & KEY_MASK
-            return self.prefix[:taken] + data[at : at + suffix]
-        at = offset + 2
-        return bytes(data[at : at + (int.from_bytes(data[offset:at], "little") & KEY_MASK)])
+        number = line + 1
+        offset, data = self._offsets[number], self._data
+        word = data[offset] | data[offset + 1] << 8
+        flags = word >> 13 if self._large else self._small_flags[number]
+        if not flags & COMPRESSED:
+            at = offset + 2
+            return bytes(data[at : at + (word & KEY_MASK)])
+        at = offset + 4
+        suffix = (data[offset + 2] | data[offset + 3] << 8) & KEY_MASK
+        return self.prefix[: word & KEY_MASK] + data[at : at + suffix]
+
+    def lines_below(self, key: bytes, lines: int, *, or_equal: bool = False) -> int:
+        """How many of the first lines have a key below this one, for keys in order.
+
+        Arguments
+        ---------
+        lines: how many are looked at.
+        or_equal: lines with this very key count as well.
+        """
+        offsets, flags, data, prefix = self._offsets, self._small_flags, self._data, self.prefix
+        large, low, high = self._large, 0, lines
+        while low < high:
+            middle = (low + high) >> 1
+            offset = offsets[middle + 1]
+            word = data[offset] | data[offset + 1] << 8
+            if (word >> 13 if large else flags[middle + 1]) & COMPRESSED:
+                at = offset + 4
+                suffix = (data[offset + 2] | data[offset + 3] << 8) & KEY_MASK
+                found = prefix[: word & KEY_MASK] + data[at : at + suffix]
+            else:
+                at = offset + 2
+                found = bytes(data[at : at + (word & KEY_MASK)])
+            if found < key or (or_equal and found == key):
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
     def nodes(self) -> Iterator[EditedNode]:
         """All lines in order, deleted ones too."""
-        return map(self.node, range(self.line_count))
+        prefix = self.prefix
+        return (self._node(line, prefix) for line in range(self.line_count))
 
     def child(self, line: int) -> int:
         """The page that a line of a branch page leads to; raises EseError -1206."""
-        data = self.node(line).data
-        if len(data) != 4:
-            raise self.bad(f"line {line} of a branch page holds {len(data)} bytes")
-        return int.from_bytes(data, "little")
+        number = line + 1
+        offset, data = self._offsets[number], self._data
+        end = offset + self._sizes[number]
+        if self.node_flags(line) & COMPRESSED:
+            offset += 2
+        size = end - offset - 2 - (int.from_bytes(data[offset : offset + 2], "little") & KEY_MASK)
+        if size != CHILD_BYTES:
+            raise self.bad(f"line {line} of a branch page holds {size} bytes")
+        return int.from_bytes(data[end - CHILD_BYTES : end], "little")
 
     def bad(self, detail: str) -> EseError:
         """The error for contents of this page that cannot be."""
@@ -345,6 +395,10 @@ class PageEditor:
         """Take a line away.  Raises EseError -1206 when there is no such line."""
         self._check_line(line)
         number = line + 1
+        # The tags behind move up; what the last one said stays where it was, in free space.
+        end = self._data_bytes - TAG_BYTES * len(self._sizes)
+        left = self._sizes[-1] | (self._offsets[-1] | self._small_flags[-1] << 13) << 16
+        self._data[end : end + TAG_BYTES] = left.to_bytes(TAG_BYTES, "little")
         offset, size = self._offsets.pop(number), self._sizes.pop(number)
         self._small_flags.pop(number)
         self.free_bytes += size + TAG_BYTES

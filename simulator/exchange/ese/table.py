@@ -1,0 +1,314 @@
+"""A table: rows in their tree, entries in its indices, long values in a tree beside.
+
+A row is found by its primary key, which the caller keeps; a table without primary index numbers
+its rows.  Changing a row changes only those entries whose keys have changed, and long values
+are written anew when they differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from replicator.ese.columns import Column, ColumnFlag, Value
+from replicator.ese.errors import EseError
+from replicator.ese.keys import KeyEncoder, sequential_key
+from replicator.ese.long_value_encoding import LongValueEncoder, LongValueSeparator
+from replicator.ese.record_encoding import Row
+from replicator.ese.records import Instance, Record, parse_record
+from replicator.ese.schema import IndexDefinition, TableDefinition
+from simulator.exchange.ese.session import Session
+from simulator.exchange.ese.store_format import StoreFormat
+from simulator.exchange.ese.transactions import Transactions
+from simulator.exchange.ese.tree import Tree
+
+NOT_FOUND: Final = -1601
+
+
+class _Index:
+    """What makes the entries of one index."""
+
+    def __init__(self, definition: TableDefinition, index: IndexDefinition) -> None:
+        self.name = index.name
+        self.encoder: KeyEncoder = definition.key_encoder(index.name)
+        self.keys = definition.index_keys(index.name)
+        columns = definition.layout.columns
+        self.columns: list[Column] = [columns[number] for number in self.keys.column_numbers()]
+        self.takes_one = not any(each.flags & ColumnFlag.MULTI_VALUED for each in self.columns)
+        """No column of it has several values, so a row without nulls has one entry."""
+
+
+class Table:
+    """One table of a database that is changed through log records.
+
+    Arguments
+    ---------
+    definition: of the table.
+    store_format, transactions: of the database.
+    rows: its tree.
+    indices: those of its secondary indices by name.
+    long_values: that of its long values.
+    """
+
+    def __init__(
+        self,
+        definition: TableDefinition,
+        store_format: StoreFormat,
+        transactions: Transactions,
+        rows: Tree,
+        indices: Mapping[str, Tree],
+        long_values: Tree | None,
+    ) -> None:
+        self.definition = definition
+        self._transactions = transactions
+        self.rows = rows
+        self.indices = dict(indices)
+        self.long_values = long_values
+        self._large = store_format.large_pages
+        self._separator = LongValueSeparator(
+            definition.record_encoder(store_format.page_bytes), definition.intrinsic_most_bytes
+        )
+        self._chunks = LongValueEncoder(store_format.page_bytes)
+        primary = definition.primary
+        self._primary = None if primary is None else _Index(definition, primary)
+        self._secondary = [
+            (_Index(definition, index), self.indices[index.name])
+            for index in definition.indices
+            if not index.primary
+        ]
+        self._offsets = definition.layout.fixed_offsets()
+        self._last_row = self._last_number(rows) if primary is None else 0
+        self._last_long_value = 0 if long_values is None else self._last_number(long_values)
+
+        self._counted = next(
+            (
+                column
+                for column in definition.layout.columns.values()
+                if column.flags & ColumnFlag.AUTO_INCREMENT
+            ),
+            None,
+        )
+        self._last_count = self._highest_count()
+
+    def _highest_count(self) -> int:
+        """The last number that a column which counts by itself has given; looks at every row."""
+        column, highest = self._counted, 0
+        if column is not None:
+            for node in self.rows.from_key(deleted=True):
+                for each in self._stored(column, parse_record(node.data, self._large)):
+                    highest = max(highest, int.from_bytes(each.data, "little", signed=True))
+        return highest
+
+    def _numbered(self, row: Row) -> Row:
+        column = self._counted
+        if column is None or not isinstance(row, Mapping):
+            return row
+        given = row.get(column.name)
+        if given is None:
+            self._last_count += 1
+            return {**row, column.name: self._last_count}
+        if isinstance(given, int):
+            self._last_count = max(self._last_count, given)
+        return row
+
+    @staticmethod
+    def _last_number(tree: Tree) -> int:
+        """The number that the last key of a tree begins with."""
+        page = tree.last_leaf()
+        return int.from_bytes(page.key(page.line_count - 1)[:4], "big") if page.line_count else 0
+
+    # -- rows ---------------------------------------------------------------------------
+
+    def insert(self, session: Session, row: Row) -> bytes:
+        """Put a row in.
+
+        Arguments
+        ---------
+        session: in a transaction, or not: then the row is a transaction of its own.
+        row: by name; a column that counts up by itself is given its number when it is not named.
+
+        Returns its primary key.  Raises EseError: -1605 when that, or a key of a unique index,
+        is there, and whatever encoding a row or changing a tree raises; nothing is changed then.
+        """
+        with self._statement(session):
+            return self._insert(session, self._numbered(row))
+
+    def _insert(self, session: Session, row: Row) -> bytes:
+        separated = self._separator.encode(row, self._next_long_value)
+        record = parse_record(separated.record, self._large)
+        key = self._row_key(record)
+        self.rows.insert(session, key, separated.record)
+        for identifier, value in separated.long_values.items():
+            self._insert_long_value(session, identifier, value)
+        for index, tree in self._secondary:
+            for entry in self._entries(index, record, separated.long_values):
+                tree.insert(session, entry, key)
+        return key
+
+    def get(self, key: bytes) -> Record | None:
+        """A row by primary key, taken apart; None when there is none."""
+        node = self.rows.get(key)
+        return None if node is None else parse_record(node.data, self._large)
+
+    def update(self, session: Session, key: bytes, row: Row) -> None:
+        """Give a row new content: all of it, not only what changes.
+
+        Arguments
+        ---------
+        key: its primary key, which cannot change.
+        row: as for :meth:`insert`.
+
+        Raises EseError -1601 when there is no such row, ValueError for another primary key.
+        """
+        with self._statement(session):
+            self._update(session, key, row)
+
+    def _update(self, session: Session, key: bytes, row: Row) -> None:
+        old = self._existing(key)
+        separated = self._separator.encode(row, self._next_long_value)
+        record = parse_record(separated.record, self._large)
+        if self._primary is not None and self._row_key(record) != key:
+            raise ValueError("an update cannot change the primary key")
+        self.rows.replace(session, key, separated.record)
+        for identifier, value in separated.long_values.items():
+            self._insert_long_value(session, identifier, value)
+        for index, tree in self._secondary:
+            before = list(self._entries(index, old, {}))
+            after = list(self._entries(index, record, separated.long_values))
+            for entry in before:
+                if entry not in after:
+                    tree.flag_delete(session, entry, key)
+            for entry in after:
+                if entry not in before:
+                    tree.insert(session, entry, key)
+        self._delete_long_values(session, old)
+
+    def delete(self, session: Session, key: bytes) -> None:
+        """Delete a row, its entries and its long values; raises EseError -1601, -1102."""
+        with self._statement(session):
+            self._delete(session, key)
+
+    @contextmanager
+    def _statement(self, session: Session) -> Iterator[None]:
+        """A transaction within the caller's, so that a change is made whole or not at all."""
+        self._transactions.begin(session)
+        try:
+            yield
+        except Exception:
+            self._transactions.rollback(session)
+            raise
+        self._transactions.commit(session)
+
+    def _delete(self, session: Session, key: bytes) -> None:
+        old = self._existing(key)
+        for index, tree in self._secondary:
+            for entry in self._entries(index, old, {}):
+                tree.flag_delete(session, entry, key)
+        self.rows.flag_delete(session, key)
+        self._delete_long_values(session, old)
+
+    # -- keys ---------------------------------------------------------------------------
+
+    def key(self, *values: Value) -> bytes:
+        """The primary key of some values."""
+        if self._primary is None:
+            raise ValueError(f"table {self.definition.name!r} has no primary index")
+        return self._primary.encoder.encode_values(*values).data
+
+    def _row_key(self, record: Record) -> bytes:
+        if self._primary is None:
+            self._last_row += 1
+            return sequential_key(self._last_row)
+        return next(self._entries(self._primary, record, {}))
+
+    def _entries(
+        self, index: _Index, record: Record, fresh: Mapping[int, bytes]
+    ) -> Iterator[bytes]:
+        """The keys under which a row stands in an index.
+
+        Arguments
+        ---------
+        fresh: long values that are not in their tree yet.
+        """
+        if index.keys.conditions and not index.keys.holds(
+            lambda number: not self._stored(self.definition.layout.columns[number], record)
+        ):
+            return
+        values = self._values(index, record, fresh)
+        if index.takes_one and all(values):
+            yield index.encoder.encode([each[0] for each in values]).data
+            return
+        for entry in index.encoder.entries(values):
+            yield entry.data
+
+    def _stored(self, column: Column, record: Record) -> Sequence[Instance]:
+        found = record.instances(column, self._offsets.get(column.identifier, 0))
+        if found is None:
+            return () if column.default is None else (Instance(column.default),)
+        return found
+
+    def _values(
+        self, index: _Index, record: Record, fresh: Mapping[int, bytes]
+    ) -> list[list[bytes]]:
+        return [
+            [self._whole(each, fresh) for each in self._stored(column, record)]
+            for column in index.columns
+        ]
+
+    def _whole(self, instance: Instance, fresh: Mapping[int, bytes]) -> bytes:
+        if not instance.separated:
+            return instance.data
+        identifier = int.from_bytes(instance.data, "little")
+        if identifier in fresh:
+            return fresh[identifier]
+        return self.long_value(identifier)
+
+    # -- long values --------------------------------------------------------------------
+
+    def long_value(self, identifier: int) -> bytes:
+        """A whole long value; raises EseError -1601 when there is none."""
+        start = self._long_key(identifier)
+        found = [node.data for node in self._long_nodes(start)]
+        if not found:
+            raise EseError(NOT_FOUND, f"there is no long value {identifier}")
+        return b"".join(found[1:])
+
+    def _next_long_value(self) -> int:
+        self._last_long_value += 1
+        return self._last_long_value
+
+    def _long_key(self, identifier: int) -> bytes:
+        return identifier.to_bytes(self._chunks.identifier_bytes, "big")
+
+    def _long_tree(self) -> Tree:
+        if self.long_values is None:
+            raise ValueError(f"table {self.definition.name!r} has no long values")
+        return self.long_values
+
+    def _long_nodes(self, start: bytes) -> Iterator[Any]:
+        for node in self._long_tree().from_key(start):
+            if not node.key.startswith(start):
+                return
+            yield node
+
+    def _insert_long_value(self, session: Session, identifier: int, value: bytes) -> None:
+        tree = self._long_tree()
+        for node in self._chunks.nodes(identifier, value):
+            tree.insert(session, node.key, node.data)
+
+    def _delete_long_values(self, session: Session, record: Record) -> None:
+        """Delete the long values that a record referred to."""
+        for field in record.tagged.values():
+            for instance in field.instances():
+                if instance.separated:
+                    identifier = int.from_bytes(instance.data, "little")
+                    keys = [each.key for each in self._long_nodes(self._long_key(identifier))]
+                    for key in keys:
+                        self._long_tree().flag_delete(session, key)
+
+    def _existing(self, key: bytes) -> Record:
+        record = self.get(key)
+        if record is None:
+            raise EseError(NOT_FOUND, f"table {self.definition.name!r} has no row {key.hex()}")
+        return record
