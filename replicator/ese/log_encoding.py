@@ -109,6 +109,10 @@ class LogFormat(Protocol):
     def digits(self) -> int:
         """Hex digits of a generation in file names: 5 or 8."""
 
+    @property
+    def shared_reserves(self) -> bool:
+        """The reserve logs belong to all sets of a directory, as before Exchange 2007."""
+
     def header(self, generation: int, created: LogTime) -> LogHeader:
         """A new header with geometry and version; the owner's fields are still zero."""
 

@@ -62,12 +62,15 @@ class LogNames:
     base: three characters, as ``E00``.
     digits: of a generation: 5 (Exchange 2000 and 2003) or 8; above 0xFFFFF the engine always
         takes 8.
+    shared_reserves: the reserve logs are ``res1.log`` and ``res2.log``, for all sets of a directory
+        (Exchange 2000 and 2003); else each set has its own.
 
     Raises ValueError for a base or a number of digits that no log set has.
     """
 
     base: str = "E00"
     digits: int = 8
+    shared_reserves: bool = False
 
     def __post_init__(self) -> None:
         if len(self.base) != BASE_CHARACTERS or "/" in self.base:
@@ -89,8 +92,7 @@ class LogNames:
 
     @property
     def reserves(self) -> tuple[str, str]:
-        """The old ones belong to all sets of a directory."""
-        if self.digits == 5:
+        if self.shared_reserves:
             return "res1.log", "res2.log"
         return f"{self.base}res00001.jrs", f"{self.base}res00002.jrs"
 

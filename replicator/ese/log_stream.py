@@ -73,7 +73,7 @@ class LogStream:
         signature: Signature,
         options: LogStreamOptions,
     ) -> None:
-        names = LogNames(options.base, log_format.digits)
+        names = LogNames(options.base, log_format.digits, log_format.shared_reserves)
         self._files = LogDirectory(
             volume,
             directory,

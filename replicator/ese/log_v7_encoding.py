@@ -280,6 +280,10 @@ class LogV7Format:
             file_type_number=3,
         )
 
+    @property
+    def shared_reserves(self) -> bool:
+        return self.digits == 5
+
     def prepared(self, offset: int, size: int) -> bytes:
         return fill_pattern(offset, size)
 

@@ -327,6 +327,11 @@ class LogV8Format:
             file_type_number=3,
         )
 
+    @property
+    def shared_reserves(self) -> bool:
+        """Windows, with five digits, names its reserves like Exchange 2007."""
+        return False
+
     def prepared(self, offset: int, size: int) -> bytes:
         return bytes(size)
 

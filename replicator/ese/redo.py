@@ -312,7 +312,12 @@ class Redo:
 
 
 def _count(database: RedoDatabase, record: Record) -> None:
-    """The counters go on with every record, whether it is redone or not."""
+    """The counters go on with every record, whether it is redone or not.
+
+    UndoInfo changes no page, and what stands in the place of its dbtime means nothing.
+    """
+    if isinstance(record, UndoInfo):
+        return
     objid = 0
     if isinstance(
         record,

@@ -206,6 +206,8 @@ class SmallEngine:
                 UndoInfo,
                 key + before,
                 number=Kind.UNDO_INFO,
+                dbtime=NO_DBTIME,  # it changes no page
+                dbtime_before=NO_DBTIME,
                 key_bytes=len(key),
                 operation=Change.REPLACE,
                 data_bytes=len(before),

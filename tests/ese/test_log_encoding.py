@@ -217,9 +217,12 @@ def test_attachments_that_no_list_holds() -> None:
         encode_attachments([attachment("x" * 500, dbid=1), attachment("x" * 500, dbid=2)])
 
 
-@pytest.mark.parametrize("digits", [5, 8])
-def test_the_names_of_a_set_are_those_that_are_recognised(digits: int) -> None:
-    names = LogNames("E07", digits)
+@pytest.mark.parametrize(("digits", "shared_reserves"), [(5, True), (5, False), (8, False)])
+def test_the_names_of_a_set_are_those_that_are_recognised(
+    digits: int, shared_reserves: bool
+) -> None:
+    names = LogNames("E07", digits, shared_reserves)
+    assert names.reserves[0] == ("res1.log" if shared_reserves else "E07res00001.jrs")
     roles = {
         names.current: LogRole.CURRENT,
         names.temporary: LogRole.TEMPORARY,

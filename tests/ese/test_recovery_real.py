@@ -151,6 +151,9 @@ def test_a_dirty_store_comes_to_rest_as_the_engine_writes_it() -> None:
     checkpoint = read_checkpoint(BytesReader(content(medium, f"{DIRECTORY}/SRU.chk")))[0]
     assert checkpoint.position == LogPosition(81, 0xD, 0)
     check_untouched(medium)
+    names = {path.removeprefix(f"{DIRECTORY}/") for path in medium.digest(f"{DIRECTORY}/")}
+    assert {"SRUres00001.jrs", "SRUres00002.jrs"} <= names
+    assert not names & {"res1.log", "res2.log"}, "those of older sets"
 
 
 def check_untouched(medium: Medium) -> None:
