@@ -103,8 +103,24 @@ def _document(
     }
 
 
-def schema() -> None:
-    """Print the JSON Schema of a configuration."""
-    from replicator.config import configuration_json_schema
+def schema(
+    ese: Annotated[
+        bool,
+        typer.Option("--ese", help="Of the JSON of ese header, verify, logs and recover instead."),
+    ] = False,
+    ese_dump: Annotated[
+        bool, typer.Option("--ese-dump", help="Of a line of the JSON of ese dump.")
+    ] = False,
+) -> None:
+    """Print the JSON Schema of a configuration, or of what another command writes."""
+    if ese and ese_dump:
+        raise BadInput("one schema at a time: --ese, --ese-dump", remedy="Give one of them.")
+    if ese or ese_dump:
+        from replicator.ese_schema import dump_json_schema, ese_json_schema
 
-    print(json_format.dumps(configuration_json_schema(), indent=2))
+        document = ese_json_schema() if ese else dump_json_schema()
+    else:
+        from replicator.config import configuration_json_schema
+
+        document = configuration_json_schema()
+    print(json_format.dumps(document, indent=2))

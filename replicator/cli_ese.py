@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from replicator.cli_ese_logs import dump, logs
+from replicator.cli_ese_output import say_table
 from replicator.cli_ese_recover import recover
 from replicator.cli_output import (
     JsonOption,
@@ -54,13 +55,23 @@ def header(
 ) -> None:
     """Show the header of a database, log, checkpoint or flush map, found out by its content.
 
-    Ends with 0, with 1 when one of its two copies is damaged or none can be used, with 64 when
-    FILE is no file of a store.
+    Ends with 0, with 1 when one of its two copies is damaged or none can be used or the trailer
+    of a backup's copy is another backup's, with 64 when FILE is no file of a store.
     """
     check_target(json)
-    from replicator.ese_header_report import header_document, header_lines, read_header
+    from replicator.ese.errors import EseError
+    from replicator.ese_findings import INPUT_ERRORS, as_replicator_error
+    from replicator.ese_header_lines import header_lines
+    from replicator.ese_header_report import damage_document, header_document, read_header
 
-    report = read_header(file)
+    try:
+        report = read_header(file)
+    except EseError as error:
+        error.path = error.path or str(file)
+        if json is not None and error.number not in INPUT_ERRORS:
+            with json_target(json) as stream:
+                write_document(stream, damage_document(file, error))
+        raise as_replicator_error(error) from error
     console = console_for(json)
     for line in header_lines(report):
         say(console, line)
@@ -126,30 +137,26 @@ def all_cores() -> Iterator[Ahead]:
 
 
 def _print_table(console: Console, verdicts: list[FileVerdict]) -> None:
-    """A table that is never folded: a line a file, however narrow the terminal is."""
-    titles = ("verdict", "verified", "initialised", "pages", "file")
-    rows = [titles]
+    rows = [("verdict", "verified", "initialised", "pages", "file")]
     for each in verdicts:
         check = each.check
         counts = ("-",) * 3
         if check is not None and not check.unchecked:
             counts = (f"{check.verified:,}", f"{check.initialised:,}", f"{check.pages:,}")
         rows.append((each.verdict, *counts, each.path))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [f"{row[0]:<{widths[0]}}"]
-        cells += [f"{cell:>{width}}" for cell, width in zip(row[1:4], widths[1:4], strict=True)]
-        say(console, "  ".join((*cells, row[4])))
+    say_table(console, rows, numbers=range(1, 4))
 
 
 def _print_findings(console: Console, verdict: FileVerdict) -> None:
+    from replicator.ese_findings import finding_line, remedies
+
     for note in verdict.notes:
         say(console, f"note: {verdict.path}: {note}")
-    for error in verdict.findings[:SHOWN_FINDINGS]:
-        events = ", ".join(map(str, error.events))
-        say(console, f"{error}" + (f" (event {events})" if events else ""))
-    more = verdict.finding_count - len(verdict.findings[:SHOWN_FINDINGS])
+    shown = verdict.findings[:SHOWN_FINDINGS]
+    for error in shown:
+        say(console, finding_line(error))
+    more = verdict.finding_count - len(shown)
     if more:
         say(console, f"and {more:,} more in {verdict.path}")
-    for remedy in dict.fromkeys(error.remedy for error in verdict.findings):
-        say(console, f"what to do: {remedy}")
+    for line in remedies(verdict.findings):
+        say(console, line)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json as json_format
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from replicator.cli_ese_output import BaseOption, say_findings, say_table
 from replicator.cli_output import (
     JsonOption,
     check_target,
@@ -18,20 +19,18 @@ from replicator.cli_output import (
 )
 from replicator.errors import ExitCode
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from replicator.ese.errors import EseError
+    from replicator.ese.reader import FileReader
+
 
 def logs(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="Where the logs are.", show_default=False)
     ],
-    base: Annotated[
-        str | None,
-        typer.Option(
-            "--base",
-            metavar="NAME",
-            help="The set's three characters, such as E00, where several lie there.",
-            show_default=False,
-        ),
-    ] = None,
+    base: BaseOption = None,
     database: Annotated[
         list[Path] | None,
         typer.Option(
@@ -55,7 +54,6 @@ def logs(
     from replicator.ese_log_report import (
         TITLES,
         exit_code,
-        finding_line,
         logs_document,
         rows_of,
         survey,
@@ -63,17 +61,8 @@ def logs(
 
     found, errors = survey(directory, base, database or [], contents=not headers_only)
     console = console_for(json)
-    rows = [TITLES, *rows_of(found)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)]
-        say(console, "  ".join(cells).rstrip())
-    for note in found.notes:
-        say(console, f"note: {finding_line(note)}")
-    for error in errors:
-        say(console, finding_line(error))
-    for remedy in dict.fromkeys(error.remedy for error in errors):
-        say(console, f"what to do: {remedy}")
+    say_table(console, [TITLES, *rows_of(found)])
+    say_findings(console, errors, found.notes)
     if json is not None:
         with json_target(json) as stream:
             write_document(stream, logs_document(found, errors))
@@ -89,18 +78,13 @@ def dump(
     """List the records of a log, one a line; with --json a JSON object a line.
 
     Ends with 0, with 1 when the log is damaged (after the records before the damage, where all
-    its content verifies), with 64 when there is no such file.
+    its content verifies; the JSON tells the damage in its last line), with 64 when there is no
+    such file.
     """
     check_target(json)
     from replicator.ese.errors import EseError
     from replicator.ese.reader import FileReader
-    from replicator.ese_log_report import (
-        as_bad_input,
-        finding_line,
-        open_log,
-        record_document,
-        record_line,
-    )
+    from replicator.ese_findings import as_bad_input
 
     console = console_for(json)
     try:
@@ -108,18 +92,46 @@ def dump(
     except EseError as error:
         raise as_bad_input(error) from error
     with reader:
-        try:
-            opened = open_log(reader, log)
-            for note in opened.notes():
-                say(console, f"note: {finding_line(note)}")
-            if json is None:
-                for record in opened.records():
-                    say(console, record_line(record))
-            else:
-                with json_target(json) as stream:
-                    for record in opened.records():
-                        stream.write(json_format.dumps(record_document(record)) + "\n")
-        except EseError as error:
-            say(console, finding_line(error))
-            say(console, f"what to do: {error.remedy}")
-            raise typer.Exit(ExitCode.BROKEN) from error
+        if json is None:
+            damage = _say_records(console, reader, log)
+        else:
+            with json_target(json) as stream:
+                damage = _write_records(stream, console, reader, log)
+    if damage is not None:
+        say_findings(console, [damage])
+        raise typer.Exit(ExitCode.BROKEN)
+
+
+def _say_records(console: Console, reader: FileReader, log: Path) -> EseError | None:
+    """A line a record; gives the damage that ended it, if one did."""
+    from replicator.ese.errors import EseError
+    from replicator.ese_log_report import open_log, record_line
+
+    try:
+        opened = open_log(reader, log)
+        say_findings(console, (), opened.notes())
+        for record in opened.records():
+            say(console, record_line(record))
+    except EseError as error:
+        return error
+    return None
+
+
+def _write_records(
+    stream: TextIO, console: Console, reader: FileReader, log: Path
+) -> EseError | None:
+    """A JSON object a record, and one for the damage that ended it, if one did."""
+    from replicator.ese.errors import EseError
+    from replicator.ese_log_report import damage_document, open_log, record_document
+
+    try:
+        opened = open_log(reader, log)
+        say_findings(console, (), opened.notes())
+        for record in opened.records():
+            stream.write(json_format.dumps(record_document(record)) + "\n")
+    except EseError as error:
+        stream.write(json_format.dumps(damage_document(error)) + "\n")
+        return error
+    finally:
+        stream.flush()
+    return None

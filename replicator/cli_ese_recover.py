@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from replicator.cli_ese_output import BaseOption, say_findings, say_table
 from replicator.cli_output import (
     JsonOption,
     byte_progress,
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from replicator.host.machine_volumes import MachineVolumes
     from replicator.host.world import HostRuntime
     from replicator.runtime.port import Volume
-
-_INPUT_ERRORS = (-1811, -1032)
 
 
 class Stopped(ReplicatorError):
@@ -82,15 +81,7 @@ def recover(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="Where the logs are.", show_default=False)
     ],
-    base: Annotated[
-        str | None,
-        typer.Option(
-            "--base",
-            metavar="NAME",
-            help="The set's three characters, such as E00, where several lie there.",
-            show_default=False,
-        ),
-    ] = None,
+    base: BaseOption = None,
     system: Annotated[
         Path | None,
         typer.Option(
@@ -156,7 +147,6 @@ def recover(
     1 when something is damaged, missing or foreign, with 64 when DIR holds no logs.
     """
     check_target(json)
-    from replicator.ese_log_report import finding_line
     from replicator.ese_recovery_report import (
         TITLES,
         exit_code,
@@ -171,19 +161,11 @@ def recover(
     result, errors = recover_files(places, undo=not stop_before_undo, output=output)
     console = console_for(json)
     if result is not None:
-        rows = [TITLES, *rows_of(result)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)]
-            say(console, "  ".join(cells).rstrip())
-        for note in result.notes:
-            say(console, f"note: {finding_line(note)}")
+        say_table(console, [TITLES, *rows_of(result)])
+        say_findings(console, (), result.notes)
         for line in lines_of(result):
             say(console, line)
-    for error in errors:
-        say(console, finding_line(error))
-    for remedy in dict.fromkeys(error.remedy for error in errors):
-        say(console, f"what to do: {remedy}")
+    say_findings(console, errors)
     if json is not None:
         with json_target(json) as stream:
             write_document(stream, recovery_document(result, errors, str(output or directory)))
@@ -204,6 +186,7 @@ def recover_files(
     """
     from replicator.ese.errors import EseError
     from replicator.ese.recovery_result import RecoverySettings
+    from replicator.ese_findings import INPUT_ERRORS, as_bad_input
     from replicator.host.world import run_on_host
 
     if output is not None and output.exists():
@@ -227,8 +210,8 @@ def recover_files(
             beside.keep()
             return _as_kept(result, output), ()
     except EseError as error:
-        if error.number in _INPUT_ERRORS:
-            raise BadInput(error.detail, path=error.path, remedy=error.remedy) from error
+        if error.number in INPUT_ERRORS:
+            raise as_bad_input(error) from error
         return None, (error,)
 
 

@@ -1,10 +1,10 @@
-"""What a file of the store is, found out by its content, and its errors as a command's."""
+"""What a file of the store is, found out by its content."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from replicator.errors import BadInput, DamagedStore, ReplicatorError
+from replicator.errors import BadInput
 from replicator.ese.checksum import MAGIC
 from replicator.ese.database_header import FileType
 from replicator.ese.errors import EseError
@@ -15,14 +15,6 @@ READABLE: Final = (FileType.DATABASE, FileType.CHECKPOINT, FileType.FLUSH_MAP, F
 
 _TYPE_AT: Final = 667
 _COPY_BYTES: Final = 4096
-_USER_ERRORS: Final = (-1811, -1032)
-
-
-def as_replicator_error(error: EseError) -> ReplicatorError:
-    """The engine's error as one that a command ends with."""
-    message = f"{error.number} {error.symbol}: {error.detail}"
-    kind = BadInput if error.number in _USER_ERRORS else DamagedStore
-    return kind(message, path=error.path, offset=error.offset, remedy=error.remedy)
 
 
 def identify(reader: Reader, path: str) -> FileType:

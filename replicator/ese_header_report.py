@@ -1,7 +1,8 @@
-"""What ``replicator ese header`` says of a file of the store: as JSON and in words.
+"""What ``replicator ese header`` says of a file of the store, and its JSON.
 
-The JSON has the schema ``replicator-ese-header/1``; docs/store-files.md describes it.  Keys are
-only ever added; the number changes when one goes away or changes its meaning.
+The JSON has the schema ``replicator-ese-header/1``, one whose header cannot be used at all
+``replicator-ese-header-damage/1``; :mod:`replicator.ese_schema` describes both.  Keys are only ever
+added; the number changes when one goes away or changes its meaning.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Final
 from replicator.errors import ExitCode
 from replicator.ese.attachments import Attachment
 from replicator.ese.checkpoint import read_checkpoint
+from replicator.ese.checksum import header_checksum
 from replicator.ese.database_header import (
     DatabaseHeader,
     FileType,
@@ -22,26 +24,15 @@ from replicator.ese.database_header import (
 from replicator.ese.errors import EseError
 from replicator.ese.flush_map import FlushMap
 from replicator.ese.layout import Structure, places
-from replicator.ese.log_header import read_log_header
+from replicator.ese.log_header import LogHeader, read_log_header
 from replicator.ese.reader import FileReader
-from replicator.ese_files import as_replicator_error, identify
+from replicator.ese_backup_trailer import BackupTrailer, read_backup_trailer
+from replicator.ese_files import identify
+from replicator.ese_findings import finding_document
 
 HEADER_SCHEMA: Final = "replicator-ese-header/1"
-
-_SAID_BEFORE: Final = (
-    "magic",
-    "format_version",
-    "revision",
-    "minor_revision",
-    "state_number",
-    "page_size_field",
-    "file_type_number",
-    "parameter_bytes",
-    "first_required_generation",
-    "last_required_generation",
-    "last_committed_generation",
-)
-_SAYS_NOTHING: Final = (0, "", "-", "(0,0,0)")
+HEADER_DAMAGE_SCHEMA: Final = "replicator-ese-header-damage/1"
+SHADOWING_DISABLED: Final = 1
 
 
 @dataclass(frozen=True)
@@ -65,9 +56,25 @@ class HeaderReport:
 
     @property
     def exit_code(self) -> ExitCode:
-        """BROKEN when only one of two copies can be used."""
+        """BROKEN when only one of two copies can be used, or the trailer is another backup's."""
         damaged = self.reading is not None and self.reading.events
-        return ExitCode.BROKEN if damaged else ExitCode.PASS
+        return ExitCode.BROKEN if damaged or self.has_foreign_trailer else ExitCode.PASS
+
+    @property
+    def expected_checksum(self) -> int:
+        """What the content of the header gives."""
+        return header_checksum(self.header.raw)
+
+    @property
+    def has_foreign_trailer(self) -> bool:
+        """Whether a backup copy's trailer is not of the backup that the header names (-552)."""
+        trailer = self.more.get("trailer")
+        return (
+            isinstance(trailer, BackupTrailer)
+            and isinstance(self.header, DatabaseHeader)
+            and not self.header.current_full_backup.is_zero
+            and not trailer.belongs_to(self.header)
+        )
 
     @property
     def copies(self) -> str:
@@ -81,30 +88,27 @@ class HeaderReport:
 
 
 def read_header(path: Path) -> HeaderReport:
-    """The header of a file of the store; raises BadInput and DamagedStore."""
-    try:
-        with FileReader(path) as reader:
-            kind = identify(reader, str(path))
-            if kind is FileType.DATABASE:
-                database, reading = read_database_header(reader)
-                return HeaderReport(str(path), kind, database, reading)
-            if kind is FileType.CHECKPOINT:
-                checkpoint, reading = read_checkpoint(reader)
-                more = {
-                    "parameters": checkpoint.parameters,
-                    "attachments": checkpoint.attachments,
-                }
-                return HeaderReport(str(path), kind, checkpoint, reading, more)
-            if kind is FileType.LOG:
-                log = read_log_header(reader)
-                told = {"parameters": log.parameters, "attachments": log.attachments}
-                return HeaderReport(str(path), kind, log, None, told)
-            flush_map = FlushMap(reader)
-            return HeaderReport(
-                str(path), kind, flush_map.header, None, {"map_pages": flush_map.map_pages}
-            )
-    except EseError as error:
-        raise as_replicator_error(error) from error
+    """The header of a file of the store.
+
+    Raises BadInput for what is none, and EseError when no copy can be used.
+    """
+    with FileReader(path) as reader:
+        kind = identify(reader, str(path))
+        if kind is FileType.DATABASE:
+            database, reading = read_database_header(reader)
+            found = {"trailer": read_backup_trailer(reader, database)}
+            return HeaderReport(str(path), kind, database, reading, found)
+        if kind is FileType.CHECKPOINT:
+            checkpoint, reading = read_checkpoint(reader)
+            more = {"parameters": checkpoint.parameters, "attachments": checkpoint.attachments}
+            return HeaderReport(str(path), kind, checkpoint, reading, more)
+        if kind is FileType.LOG:
+            log = read_log_header(reader)
+            told = {"parameters": log.parameters, "attachments": log.attachments}
+            return HeaderReport(str(path), kind, log, None, told)
+        flush_map = FlushMap(reader)
+        pages = {"map_pages": flush_map.map_pages}
+        return HeaderReport(str(path), kind, flush_map.header, None, pages)
 
 
 def header_document(report: HeaderReport) -> dict[str, Any]:
@@ -115,14 +119,40 @@ def header_document(report: HeaderReport) -> dict[str, Any]:
         "type": report.type.name.lower(),
         "copies": report.copies,
         "exit_code": int(report.exit_code),
+        "expected_checksum": report.expected_checksum,
         "fields": fields_of(report.header),
     }
     if isinstance(report.header, DatabaseHeader):
         document["state"] = report.header.state_title
         document["page_size"] = report.header.page_size
+        document["streaming_file"] = has_streaming_file(report.header)
+        document["shadowed"] = is_shadowed(report.header)
+    if isinstance(report.header, LogHeader):
+        document["version"] = str(report.header.version)
+        document["file_bytes"] = report.header.file_bytes
     for name, value in report.more.items():
         document[name] = _plain(value)
     return document
+
+
+def damage_document(path: Path, error: EseError) -> dict[str, Any]:
+    """The JSON of ``replicator ese header`` where no copy of the header can be used."""
+    return {
+        "schema": HEADER_DAMAGE_SCHEMA,
+        "path": str(path),
+        "exit_code": int(ExitCode.BROKEN),
+        "errors": [finding_document(error)],
+    }
+
+
+def has_streaming_file(header: DatabaseHeader) -> bool:
+    """Whether a streaming file (.stm) belongs to the database: the header names its signature."""
+    return not header.streaming_signature.is_zero
+
+
+def is_shadowed(header: DatabaseHeader) -> bool:
+    """Whether the header has a second copy, as in all but temporary databases."""
+    return not header.flags & SHADOWING_DISABLED
 
 
 def fields_of(structure: Structure) -> dict[str, Any]:
@@ -140,47 +170,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.rstrip(b"\0").decode("latin-1")
     return value if value is None or isinstance(value, int) else str(value)
-
-
-def header_lines(report: HeaderReport) -> list[str]:
-    """What a person is shown: what matters first, then every field that is not zero."""
-    rows = [("file type", report.type.name.lower().replace("_", " ")), ("copies", report.copies)]
-    header = report.header
-    if isinstance(header, DatabaseHeader):
-        rows += _database_rows(header)
-    rows += _rows(fields_of(header))
-    for name, value in report.more.items():
-        if isinstance(value, Structure):
-            rows += _rows(fields_of(value))
-        elif isinstance(value, tuple):
-            rows += [("attached", f"{each.path} since {each.attach_position}") for each in value]
-        else:
-            rows.append((_words(name), "none that counts" if value is None else str(value)))
-    width = max(len(name) for name, _ in rows)
-    return [f"{name:<{width}}  {value}" for name, value in rows]
-
-
-def _database_rows(header: DatabaseHeader) -> list[tuple[str, str]]:
-    first, last = header.first_required_generation, header.last_required_generation
-    committed = header.last_committed_generation
-    required = f"{first}-{last} (0x{first:X}-0x{last:X})" if last else "none"
-    return [
-        ("format", f"0x{header.format_version:X},{header.revision:X}/{header.minor_revision}"),
-        ("page size", str(header.page_size)),
-        ("state", header.state_title),
-        ("logs required", required),
-        ("logs committed", f"up to {committed} (0x{committed:X})" if committed else "none"),
-    ]
-
-
-def _rows(values: dict[str, Any]) -> list[tuple[str, str]]:
-    """Fields for a person: those that say something and are not said above."""
-    return [
-        (_words(name), f"0x{value:08X}" if name == "checksum" else str(value))
-        for name, value in values.items()
-        if name not in _SAID_BEFORE and value not in _SAYS_NOTHING
-    ]
-
-
-def _words(name: str) -> str:
-    return name.removesuffix("_bytes").replace("_", " ")

@@ -20,19 +20,13 @@ from replicator.ese.log_page_records import NewPage, NodeRecord, PageRecord
 from replicator.ese.log_record import LogRecord
 from replicator.ese.log_set import LogSet, LogSummary, open_log_directory
 from replicator.ese.reader import FileReader
+from replicator.ese_findings import INPUT_ERRORS, as_bad_input, finding_document
 
 LOGS_SCHEMA: Final = "replicator-ese-logs/1"
 DUMP_SCHEMA: Final = "replicator-ese-log-records/1"
-
-_INPUT_ERRORS: Final = frozenset({-1811, -1032})
-"""Nothing is wrong with the store: what was asked for is not there."""
+DAMAGE_SCHEMA: Final = "replicator-ese-log-damage/1"
 
 TITLES: Final = ("verdict", "generation", "created", "version", "segments", "file")
-
-
-def as_bad_input(error: EseError) -> BadInput:
-    """For a file or directory that cannot be looked into at all."""
-    return BadInput(error.detail, path=error.path, remedy=error.remedy)
 
 
 def _one_set_or_named(directory: Path, base: str | None) -> None:
@@ -70,7 +64,7 @@ def survey(
             try:
                 headers[str(path)] = _database(path)
             except EseError as error:
-                if error.number in _INPUT_ERRORS:
+                if error.number in INPUT_ERRORS:
                     raise
                 errors.append(error)
     except EseError as error:
@@ -108,25 +102,6 @@ def rows_of(logs: LogSet) -> Iterator[tuple[str, ...]]:
         if log.header is not None:
             created, version = str(log.header.created), str(log.header.version)
         yield verdict_of(log), generation, created, version, _units(log), log.path
-
-
-def finding_line(error: EseError) -> str:
-    """One line about a finding, events included."""
-    events = ", ".join(map(str, error.events))
-    return str(error) + (f" (event {events})" if events else "")
-
-
-def finding_document(error: EseError) -> dict[str, Any]:
-    return {
-        "number": error.number,
-        "symbol": error.symbol,
-        "meaning": error.meaning,
-        "detail": error.detail,
-        "events": list(error.events),
-        "path": error.path,
-        "offset": error.offset,
-        "remedy": error.remedy,
-    }
 
 
 def logs_document(logs: LogSet, errors: tuple[EseError, ...]) -> dict[str, Any]:
@@ -212,3 +187,8 @@ def record_document(record: LogRecord) -> dict[str, Any]:
         "bytes": len(record.data),
         "fields": fields,
     }
+
+
+def damage_document(error: EseError) -> dict[str, Any]:
+    """The last line of a dump that damage ended."""
+    return {"schema": DAMAGE_SCHEMA, "error": finding_document(error)}

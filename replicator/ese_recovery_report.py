@@ -10,7 +10,7 @@ from typing import Any, Final
 from replicator.errors import ExitCode
 from replicator.ese.errors import ERRORS, EseError
 from replicator.ese.recovery_result import RecoveryResult
-from replicator.ese_log_report import finding_document
+from replicator.ese_findings import finding_document
 
 RECOVERY_SCHEMA: Final = "replicator-ese-recovery/1"
 TITLES: Final = ("was", "is", "dbtime", "pages read", "written", "database")

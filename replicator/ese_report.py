@@ -22,7 +22,8 @@ from replicator.ese.log_file import LogFile
 from replicator.ese.log_names import LogRole, parse_log_name
 from replicator.ese.reader import FileReader
 from replicator.ese.verification import Verdict
-from replicator.ese_files import as_replicator_error, identify
+from replicator.ese_files import identify
+from replicator.ese_findings import as_replicator_error, finding_document
 
 VERIFY_SCHEMA: Final = "replicator-ese-verify/1"
 FLUSH_MAP_SUFFIX: Final = ".jfm"
@@ -199,18 +200,4 @@ def _file_document(verdict: FileVerdict) -> dict[str, Any]:
         "notes": list(verdict.notes),
         "finding_count": verdict.finding_count,
         "findings": [finding_document(each) for each in verdict.findings],
-    }
-
-
-def finding_document(error: EseError) -> dict[str, Any]:
-    """One finding as JSON has it."""
-    return {
-        "number": error.number,
-        "symbol": error.symbol,
-        "meaning": error.meaning,
-        "detail": error.detail,
-        "events": list(error.events),
-        "page": error.page,
-        "offset": error.offset,
-        "remedy": error.remedy,
     }

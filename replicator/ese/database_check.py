@@ -151,7 +151,7 @@ def check_database(
     if header.is_temporary:
         check.unchecked = True
         return check
-    check.has_trailer = _has_trailer(reader, check.pages, size)
+    check.has_trailer = has_trailer(reader, check.pages, size)
     check.pages -= check.has_trailer
     if flush_map is not None and not flush_map.header.belongs_to(header):
         check.foreign_flush_map = True
@@ -174,7 +174,8 @@ def _chunks(reader: Reader, pages: int, size: int) -> Iterator[Chunk]:
         yield first, read_exactly(reader, page_offset(first, size), count * size)
 
 
-def _has_trailer(reader: Reader, pages: int, size: int) -> bool:
+def has_trailer(reader: Reader, pages: int, size: int) -> bool:
+    """Whether the last page is the trailer of a streaming backup."""
     if not pages:
         return False
     data = read_exactly(reader, page_offset(pages, size), size)

@@ -10,6 +10,8 @@ import pytest
 from replicator.cli import app
 from replicator.command_line import finish
 from tests.ese.samples import load
+from tests.ese.small_ese_store import DIRECTORY
+from tests.ese.test_recovery import prepared
 
 
 @pytest.fixture
@@ -33,3 +35,13 @@ def lay_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
         return tmp_path
 
     return put
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store whose engine died, in a directory."""
+    directory = tmp_path / "store"
+    directory.mkdir()
+    for path, data in prepared().medium.digest(f"{DIRECTORY}/").items():
+        (directory / Path(path).name).write_bytes(data)
+    return directory

@@ -28,19 +28,29 @@ def test_headers_of_each_kind(replicator, lay_out, capsys) -> None:
     out = capsys.readouterr().out
     for line in (
         r"copies +both good and equal",
-        r"format +0x620,12C/620",
+        r"format +0x620,300,620 \(revision 0x12C\)",
         r"page size +16384",
         r"state +DirtyShutdown",
         r"logs required +23-23 \(0x17-0x17\)",
-        r"consistent position +\(17,1F,78B\)",
+        r"logs consistent +from 23 \(0x17\)",
+        r"last consistent +\(17,1F,78B\) \d{4}-.+Z",
+        r"last detach +\(0,0,0\) -",
+        r"streaming file +no",
+        r"shadowed +yes",
+        r"repair count +0; before the last repair 0",
+        r"last full backup +none",
     ):
         assert re.search(rf"^{line}$", out, re.MULTILINE), line
     assert replicator("ese", "header", "a.chk") == ExitCode.PASS
     out = capsys.readouterr().out
     assert re.search(r"^position +\(3,2F3,0\)$", out, re.MULTILINE)
     assert re.search(r"^log path +C:\\Windows\\NTDS\\$", out, re.MULTILINE)
+    assert re.search(r"^engine: circular logging +yes$", out, re.MULTILINE)
+    assert re.search(r"^last incremental backup +\(0,0,0\) -$", out, re.MULTILINE)
     assert replicator("ese", "header", "a.jfm") == ExitCode.PASS
-    assert re.search(r"^file type +flush map$", capsys.readouterr().out, re.MULTILINE)
+    out = capsys.readouterr().out
+    assert re.search(r"^file type +flush map$", out, re.MULTILINE)
+    assert re.search(r"^closed in good order +yes$", out, re.MULTILINE)
 
 
 def test_the_json_of_a_header(replicator, lay_out, capsys) -> None:
@@ -95,7 +105,17 @@ def test_a_log_is_shown_and_verified(replicator, lay_out, capsys) -> None:
     assert replicator("ese", "header", "SRU.log") == ExitCode.PASS
     shown = capsys.readouterr().out
     assert re.search(r"file type +log", shown)
-    assert re.search(r"generation +5\n", shown)
+    for line in (
+        r"version +8\.4000\.90\.200",
+        r"generation +5 \(0x5\)",
+        r"circular logging +yes",
+        r"reserve log used +no",
+        r"engine: log buffers +16",
+        r"attached +C:\\.+\\SRUDB\.dat since \(4,8,268\)",
+        r"  dbtime +1516 \(0x5EC\)",
+        r"  consistent position +\(4,6,36\)",
+    ):
+        assert re.search(rf"^{line}$", shown, re.MULTILINE), line
     assert replicator("ese", "verify", "SRU.log") == ExitCode.PASS
     assert capsys.readouterr().out.splitlines()[1].split() == ["sound", "-", "-", "-", "SRU.log"]
     data = bytearray((directory / "SRU.log").read_bytes())

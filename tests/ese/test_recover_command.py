@@ -30,16 +30,6 @@ MANUAL = (Path(__file__).resolve().parents[2] / "docs/store-recovery.md").read_t
 Command = Callable[..., int]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    """A store whose engine died, in a directory."""
-    directory = tmp_path / "store"
-    directory.mkdir()
-    for path, data in prepared().medium.digest(f"{DIRECTORY}/").items():
-        (directory / Path(path).name).write_bytes(data)
-    return directory
-
-
 def header_of(path: Path) -> DatabaseHeader:
     with FileReader(path) as reader:
         return read_database_header(reader)[0]
