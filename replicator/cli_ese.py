@@ -27,6 +27,8 @@ from replicator.cli_output import (
     say,
     write_document,
 )
+from replicator.command_line import print_error
+from replicator.errors import BadInput, ExitCode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,22 +98,32 @@ def verify(
 
     A flush map beside a database, of the same name with .jfm, is used.  Ends with 0 when all is
     sound, with 1 when something is damaged, with 2 when a file has nothing to verify, with 64
-    when a FILE is no file of a store.
+    when a FILE is no file of a store (the others are verified, and JSON is not written).
     """
     check_target(json)
     from replicator.ese_report import verify_document, verify_file, worst
 
-    verdicts = []
+    verdicts: list[FileVerdict] = []
+    refused: list[BadInput] = []
     with all_cores() as ahead:
         for file in files:
             with byte_progress("verifying") as progress:
-                verdicts.append(
-                    verify_file(file, contents=contents, progress=progress, ahead=ahead)
-                )
+                try:
+                    verdicts.append(
+                        verify_file(file, contents=contents, progress=progress, ahead=ahead)
+                    )
+                except BadInput as error:
+                    refused.append(error)
     console = console_for(json)
-    _print_table(console, verdicts)
+    if verdicts:
+        _print_table(console, verdicts)
     for verdict in verdicts:
         _print_findings(console, verdict)
+    if refused:
+        for each in refused:
+            print_error(each)
+        damaged = worst(verdicts) is ExitCode.BROKEN
+        raise typer.Exit(ExitCode.BROKEN if damaged else ExitCode.USAGE)
     if json is not None:
         with json_target(json) as stream:
             write_document(stream, verify_document(verdicts))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from replicator.cli_ese_output import BaseOption, say_findings, say_table
+from replicator.cli_ese_places import Places, check_writable, held, open_like_the_logs
 from replicator.cli_output import (
     JsonOption,
     byte_progress,
@@ -21,7 +22,13 @@ from replicator.cli_output import (
     say,
     write_document,
 )
-from replicator.errors import BadInput, ExitCode, ReplicatorError
+from replicator.errors import (
+    BadInput,
+    ExitCode,
+    NoSpace,
+    ReplicatorError,
+    StorageError,
+)
 
 if TYPE_CHECKING:
     from replicator.ese.errors import EseError
@@ -31,50 +38,18 @@ if TYPE_CHECKING:
     from replicator.host.world import HostRuntime
     from replicator.runtime.port import Volume
 
+_NAME_A_SET = "Say with --base which of those that were found."
+_FIND_THE_LOGS = (
+    "Name the directory that the logs are in; 'replicator ese header' on a database tells "
+    "which generations it requires."
+)
+
 
 class Stopped(ReplicatorError):
     """Ctrl-C between two logs."""
 
     exit_code = ExitCode.INTERRUPTED
     default_remedy = "Run it again: it goes on from what is on disk."
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where the files are, as they were given."""
-
-    logs: Path
-    base: str | None
-    system: Path | None
-    databases: tuple[Path, ...]
-    allow_lost_logs: bool
-    ignore_missing: bool
-
-    def request(self, real: Callable[[Path], str]) -> RecoveryRequest:
-        """The same on a volume; ``real`` gives the path of a directory there."""
-        from replicator.ese.recovery_checks import RecoveryRequest
-
-        for each in self.databases:
-            if not each.exists():
-                raise BadInput("there is no such file or directory", path=str(each))
-        directories = tuple(real(each) for each in self.databases if each.is_dir())
-        files = tuple(
-            f"{real(each.parent)}/{each.name}" for each in self.databases if not each.is_dir()
-        )
-        if files and directories:
-            raise BadInput(
-                "--database names both files and directories",
-                remedy="Name either the databases or the directories that they are in.",
-            )
-        return RecoveryRequest(
-            log_directory=real(self.logs),
-            base=self.base,
-            system_directory=None if self.system is None else real(self.system),
-            databases=files or None,
-            database_directories=directories,
-            allow_lost_logs=self.allow_lost_logs,
-            ignore_missing_databases=self.ignore_missing,
-        )
 
 
 def recover(
@@ -182,20 +157,26 @@ def recover_files(
     undo: False to stop before it.
     output: a directory for a copy, which must not exist; None to recover in place.
 
-    Raises BadInput when there is nothing to recover, and StorageError when a disk fails.
+    Raises BadInput when there is nothing to recover, Locked while another recovery runs, and
+    StorageError when a disk fails.
     """
     from replicator.ese.errors import EseError
     from replicator.ese.recovery_result import RecoverySettings
-    from replicator.ese_findings import INPUT_ERRORS, as_bad_input
+    from replicator.ese_findings import INPUT_ERRORS
     from replicator.host.world import run_on_host
 
+    places.check()
     if output is not None and output.exists():
         raise BadInput("it exists already", path=str(output), remedy="Name a new directory.")
     settings = RecoverySettings(undo=undo)
     try:
         if output is None:
-            return run_on_host(lambda runtime: _recover(runtime, places, settings, None))
-        with CopyBeside(output) as beside:
+            check_writable(places)
+            with held(places, shared=False):
+                found = run_on_host(lambda runtime: _recover(runtime, places, settings, None))
+                open_like_the_logs(places.logs, places.directories())
+            return found
+        with held(places, shared=True), CopyBeside(output) as beside:
             try:
                 result, errors = run_on_host(
                     lambda runtime: _recover(runtime, places, settings, beside.path)
@@ -207,11 +188,13 @@ def recover_files(
                 beside.tell_of_original(each, places.logs)
             if result is None:
                 return None, errors
+            open_like_the_logs(beside.path, (str(beside.path),))
             beside.keep()
             return _as_kept(result, output), ()
     except EseError as error:
         if error.number in INPUT_ERRORS:
-            raise as_bad_input(error) from error
+            remedy = _NAME_A_SET if "found: " in error.detail else _FIND_THE_LOGS
+            raise BadInput(error.detail, path=error.path, remedy=remedy) from error
         return None, (error,)
 
 
@@ -291,7 +274,11 @@ def _copy(plan: RecoveryPlan, target: Path) -> None:
         try:
             shutil.copyfile(path, target / name)
         except OSError as error:
-            raise BadInput(f"the copy failed: {error.strerror}", path=path) from error
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise NoSpace(
+                    "the copy failed: the volume is full", path=str(target.parent)
+                ) from error
+            raise StorageError(f"the copy failed: {error.strerror}", path=path) from error
 
 
 class CopyBeside:
@@ -307,7 +294,11 @@ class CopyBeside:
             self.path.mkdir()
         except OSError as error:
             reason = error.strerror or "it cannot be made"
-            raise BadInput(f"--output: {reason}", path=str(self._output)) from error
+            raise BadInput(
+                f"--output: {reason}",
+                path=str(self._output),
+                remedy="Name a new directory in one that exists and may be written to.",
+            ) from error
         return self
 
     def tell_of_original(self, error: EseError, logs: Path) -> None:

@@ -32,6 +32,13 @@ def identify(reader: Reader, path: str) -> FileType:
         number = int.from_bytes(start[at + _TYPE_AT : at + _TYPE_AT + 4], "little")
         if number in READABLE:
             return FileType(number)
+    if start and not any(start[:_COPY_BYTES]):
+        raise BadInput(
+            "the header is all zero: a log prepared or held in reserve (...tmp.log, .jrs), "
+            "or a file that was never written",
+            path=path,
+            remedy="Leave it out: there is nothing in it to look at.",
+        )
     raise BadInput(
         "this is no file of an ESE store",
         path=path,

@@ -157,6 +157,8 @@ _ERRORS: Final = (
     (-1213, "PageSizeMismatch", "another page size than expected", (), _FOREIGN),
     (-1216, "AttachedDatabaseMismatch", "a database named in the logs is missing or another one",
      (494, 495), _FOREIGN),
+    (-1222, "DatabaseSignInUse", "two files have the signature of one database", (),
+     "Put the copies aside, or name the one to recover with --database."),
     (-1226, "DatabaseIncompleteIncrementalReseed", "pages are still being patched", (), _RESEED),
     (-1227, "DatabaseInvalidIncrementalReseed", "the patched file cannot be used", (), _RESEED),
     (-1228, "DatabaseFailedIncrementalReseed", "patching failed", (), _RESEED),

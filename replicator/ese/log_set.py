@@ -151,6 +151,8 @@ def _check_pair(before: LogSummary, log: LogSummary) -> Iterator[EseError]:
 
     if log.generation <= before.generation:
         detail = f"generation {log.generation:X} is there already, as {before.path}"
+        if log.generation < before.generation:
+            detail = f"generation {log.generation:X} cannot follow {before.path}"
         yield differs(GENERATION_MISMATCH, detail)
         return
     if log.generation > before.generation + 1:
@@ -275,9 +277,9 @@ def open_log_set(
     bases = log_bases(each.name for each in known)
     wanted = base.upper() if base is not None else bases[0] if len(bases) == 1 else None
     if wanted not in bases:
-        found_bases = ", ".join(bases) or "none"
         asked = f"no log of {base} is there" if base is not None else "name one log set"
-        raise EseError(FILE_NOT_FOUND, f"{asked}; found: {found_bases}", path=where or None)
+        detail = f"{asked}; found: {', '.join(bases)}" if bases else "no logs are there"
+        raise EseError(FILE_NOT_FOUND, detail, path=where or None)
     mine = [each for each in known if each.base in (wanted, None)]
 
     def summary(each: LogName, *, verify: bool) -> LogSummary:

@@ -72,12 +72,17 @@ class BytesReader:
 class FileReader:
     """A reader over a file of this machine, opened for reading only.
 
-    Raises EseError: -1811 when there is no such file, -1032 when it may not be opened, -1022
-    when a read fails.
+    Raises EseError: -1811 when there is no such file, or none that bytes can be read from at a
+    place (a directory, a pipe: to open one would wait for somebody who writes), -1032 when it
+    may not be opened, -1022 when a read fails.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
+        if (named := Path(path)).is_dir():
+            raise EseError(FILE_NOT_FOUND, "it is a directory, not a file", path=self.path)
+        if named.exists() and not (named.is_file() or named.is_block_device()):
+            raise EseError(FILE_NOT_FOUND, "it is not a regular file", path=self.path)
         try:
             self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115, closed by close()
         except FileNotFoundError as error:

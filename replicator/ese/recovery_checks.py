@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from replicator.ese.checkpoint import Checkpoint
-from replicator.ese.database_header import State
+from replicator.ese.database_header import DatabaseHeader, State
 from replicator.ese.database_state import NEEDING_LOGS
 from replicator.ese.errors import EseError
 from replicator.ese.log_names import BASE_CHARACTERS, LogRole, parse_log_name
@@ -34,6 +34,7 @@ from replicator.runtime.port import Volume
 
 BACKUP_COPY: Final = -544
 SNAPSHOT_COPY: Final = -581
+SAME_DATABASE: Final = -1222
 LOST: Final = 585
 REMOVED: Final = 587
 _LOSSES: Final = frozenset({COMMITTED_MISSING, COMMITTED_CORRUPT})
@@ -110,13 +111,14 @@ async def plan_recovery(
     named = request.databases is not None
     mine = [each for each in databases if named or _belongs(each, logs)]
     errors += _check_states(mine)
+    errors += _check_twice(mine)
     start = _start(logs, mine)
     chain = list(_chain_errors(logs, start))
     usable = contiguous(logs.logs, start, {error.path for error in chain})
-    errors += _check_logs(logs, mine, start + len(usable) - 1, chain, request)
+    last = start + len(usable) - 1
+    errors += _check_logs(logs, mine, last if usable else 0, chain, request)
     if errors:
         return None, tuple(errors)
-    last = usable[-1].generation or 0
     dropped = tuple(log for log in logs.logs if (log.generation or 0) > last)
     committed = max((each.header.last_committed_generation for each in mine), default=0)
     lost = tuple(range(last + 1, max(committed, *(log.generation or 0 for log in logs.logs)) + 1))
@@ -158,7 +160,7 @@ async def _databases(
         return await find_databases(volume, where), []
     found: list[FoundDatabase] = []
     errors: list[EseError] = []
-    for path in request.databases:
+    for path in dict.fromkeys(request.databases):
         header = await read_header(volume, path)
         if header is None:
             errors.append(EseError(-1206, "this is no database", path=path))
@@ -188,6 +190,32 @@ def _check_states(databases: Collection[FoundDatabase]) -> list[EseError]:
         elif not header.current_snapshot_backup.is_zero:
             detail = "it is a copy of a snapshot set that was not completed"
             errors.append(EseError(SNAPSHOT_COPY, detail, path=path))
+        elif header.first_required_generation and not _generations_agree(header):
+            detail = "the generations in its header contradict one another"
+            errors.append(EseError(-1206, detail, path=path))
+    return errors
+
+
+def _generations_agree(header: DatabaseHeader) -> bool:
+    """Whether they are in order, and none is ahead of the last log that was written.
+
+    Records up to the attach do not count: one that lies ahead would make all of them be skipped.
+    """
+    committed = header.last_committed_generation
+    positions = (header.consistent_position, header.attach_position)
+    ahead = any(each.generation > committed for each in positions)
+    return header.generations_in_order and not ahead
+
+
+def _check_twice(databases: Collection[FoundDatabase]) -> list[EseError]:
+    """Copies of one database: the logs cannot tell which of them they go on from."""
+    first: dict[Signature, str] = {}
+    errors = []
+    for each in databases:
+        other = first.setdefault(each.header.database_signature, each.path)
+        if other != each.path:
+            detail = f"it has the signature of {other}: they are copies of one database"
+            errors.append(EseError(SAME_DATABASE, detail, path=each.path))
     return errors
 
 
@@ -218,7 +246,7 @@ def _check_logs(
 
     Arguments
     ---------
-    last: the last generation that can be redone.
+    last: the last generation that can be redone; 0 when none can.
     chain: what is wrong with the logs from the first to be redone on.
     """
     headers = {each.path: each.header for each in databases}

@@ -85,7 +85,8 @@ def test_a_header_with_one_good_copy(replicator, lay_out, capsys) -> None:
         ("nothing.edb", None, "there is no such file"),
         ("letter.txt", b"Dear reader", "no file of an ESE store"),
         ("empty.edb", b"", "no file of an ESE store"),
-        (".", None, "Is a directory"),
+        (".", None, "it is a directory"),
+        ("E00tmp.log", bytes(65536), "a log prepared or held in reserve"),
     ],
 )
 def test_what_is_no_file_of_a_store(
@@ -98,6 +99,33 @@ def test_what_is_no_file_of_a_store(
     error = capsys.readouterr().err
     assert words in error
     assert str(path) in error
+
+
+def test_what_is_no_file_of_a_store_does_not_hide_the_others(
+    replicator, lay_out, tmp_path, capsys
+) -> None:
+    lay_out(SRU_log="srum-server2022-later/SRU.log")
+    (tmp_path / "SRUtmp.log").write_bytes(bytes(65536))
+    (tmp_path / "letter.txt").write_bytes(b"Dear reader")
+    files = ("letter.txt", "SRUtmp.log", "SRU.log")
+    assert replicator("ese", "verify", *files, "--json", "v.json") == ExitCode.USAGE
+    told = capsys.readouterr()
+    assert told.out.splitlines()[1].split() == ["sound", "-", "-", "-", "SRU.log"]
+    assert "letter.txt: this is no file" in told.err
+    assert "SRUtmp.log: the header is all zero" in told.err
+    assert not (tmp_path / "v.json").exists()
+    torn = bytearray((tmp_path / "SRU.log").read_bytes())
+    torn[4096 : 2 * 4096] = bytes(range(256)) * 16
+    (tmp_path / "SRU00005.log").write_bytes(torn)
+    assert replicator("ese", "verify", "letter.txt", "SRU00005.log") == ExitCode.BROKEN
+    assert "damaged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["header", "verify", "dump"])
+def test_a_pipe_is_refused_without_waiting_for_it(command, replicator, tmp_path, capsys) -> None:
+    os.mkfifo(tmp_path / "pipe.edb")
+    assert replicator("ese", command, tmp_path / "pipe.edb") == ExitCode.USAGE
+    assert "it is not a regular file" in capsys.readouterr().err
 
 
 def test_a_log_is_shown_and_verified(replicator, lay_out, capsys) -> None:

@@ -172,4 +172,5 @@ def test_files_that_are_not_there_or_are_directories(tmp_path: object) -> None:
     assert caught.value.number == -1811
     with pytest.raises(EseError) as caught:
         FileReader(str(tmp_path))
-    assert caught.value.number == -1032
+    assert caught.value.number == -1811
+    assert "directory" in str(caught.value)

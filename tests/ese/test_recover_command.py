@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from typer.main import get_command
 
 from replicator.cli_ese import ese
+from replicator.cli_ese_places import Places, held
 from replicator.ese.database_header import DatabaseHeader, State, read_database_header
 from replicator.ese.log_encoding import log_time_at
 from replicator.ese.page_editor import PageEditor
@@ -184,6 +187,169 @@ def test_wrong_usage(
     assert replicator("ese", "recover", *arguments) == 64
     assert contents(store) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "store"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nowhere",), ("nowhere: DIR: there is no such directory", "Correct the path.")),
+        (("store/E00.log",), ("E00.log: DIR: this is no directory", "Correct the path.")),
+        (("store", "-s", "nowhere"), ("nowhere: --system: there is", "Correct the path.")),
+        (("empty",), ("no logs are there", "tells which generations it requires")),
+        (("two",), ("name one log set; found: E00, E01", "Say with --base")),
+        (("store", "-o", "nowhere/copy"), ("--output", "Name a new directory in one that")),
+    ],
+)
+def test_wrong_usage_is_told_with_what_to_do(
+    store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    replicator: Command,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    words: tuple[str, ...],
+) -> None:
+    (tmp_path / "empty").mkdir()
+    two = tmp_path / "two"
+    two.mkdir()
+    for name in ("E00.log", "E01.log"):
+        (two / name).write_bytes((store / "E00.log").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert replicator("ese", "recover", *arguments) == 64
+    error = capsys.readouterr().err
+    for each in words:
+        assert each in error
+
+
+def test_a_log_with_a_name_behind_the_current_one(
+    store: Path, replicator: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (store / "E0000000005.log").write_bytes((store / "E0000000001.log").read_bytes())
+    assert replicator("ese", "recover", store) == 1
+    assert "E00.log: -513 JET_errLogGenerationMismatch: generation 2 cannot follow " in (
+        capsys.readouterr().out
+    )
+
+
+def test_copies_of_one_database_are_refused(
+    store: Path, replicator: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (store / "mail - Kopie.edb").write_bytes((store / "mail.edb").read_bytes())
+    before = contents(store)
+    assert replicator("ese", "recover", store) == 1
+    out = capsys.readouterr().out
+    assert "-1222 JET_errDatabaseSignInUse" in out
+    assert "they are copies of one database" in out
+    assert "with --database" in out
+    assert contents(store) == before
+    named = store / "mail.edb"
+    again = store / ".." / "store" / "mail.edb"
+    assert replicator("ese", "recover", store, "-d", named, "-d", again) == 0
+    assert rows(named) == prepared().committed
+    assert (store / "mail - Kopie.edb").read_bytes() == before["mail - Kopie.edb"]
+
+
+def test_a_database_behind_a_symbolic_link(
+    store: Path, tmp_path: Path, replicator: Command
+) -> None:
+    (store / "mail.edb").rename(tmp_path / "elsewhere.edb")
+    (store / "mail.edb").symlink_to(tmp_path / "elsewhere.edb")
+    assert replicator("ese", "recover", store, "-d", store / "mail.edb") == 0
+    assert rows(tmp_path / "elsewhere.edb") == prepared().committed
+
+
+@pytest.mark.parametrize("arguments", [(), ("--output", "copy")])
+def test_one_recovery_at_a_time(
+    store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    replicator: Command,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = contents(store)
+    with held(Places(store, None, None, (), False, False), shared=False):
+        assert replicator("ese", "recover", store, *arguments) == 64
+    error = capsys.readouterr().err
+    assert "another recovery of these files is under way" in error
+    assert str(store) in error
+    assert contents(store) == before
+    assert replicator("ese", "recover", store, *arguments) == 0
+
+
+def test_a_copy_goes_with_other_copies(store: Path, tmp_path: Path, replicator: Command) -> None:
+    with held(Places(store, None, None, (), False, False), shared=True):
+        assert replicator("ese", "recover", store, "--output", tmp_path / "copy") == 0
+        assert replicator("ese", "recover", store) == 64
+
+
+def test_databases_elsewhere_are_held_too(store: Path, tmp_path: Path, replicator: Command) -> None:
+    data, other = tmp_path / "data", tmp_path / "other"
+    data.mkdir()
+    other.mkdir()
+    (store / "mail.edb").rename(data / "mail.edb")
+    with held(Places(other, None, None, (data / "mail.edb",), False, False), shared=False):
+        assert replicator("ese", "recover", store, "-d", data) == 64
+    assert replicator("ese", "recover", store, "-d", data) == 0
+
+
+def test_new_files_have_the_permissions_of_the_logs(
+    store: Path, tmp_path: Path, replicator: Command
+) -> None:
+    for path in store.iterdir():
+        path.chmod(0o664)
+    assert replicator("ese", "recover", store) == 0
+    modes = {path.name: path.stat().st_mode & 0o7777 for path in store.iterdir()}
+    assert "E00.chk" in modes
+    assert set(modes.values()) == {0o664}
+    assert replicator("ese", "recover", store, "-o", tmp_path / "copy") == 0
+    assert not any(path.stat().st_mode & 0o1000 for path in (tmp_path / "copy").iterdir())
+
+
+def test_a_directory_that_may_not_be_written_is_told_first(
+    store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    replicator: Command,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    before = contents(store)
+    monkeypatch.setattr("replicator.cli_ese_places.os.access", lambda _path, mode: mode != os.W_OK)
+    assert replicator("ese", "recover", store) == 64
+    error = capsys.readouterr().err
+    assert f"{store}: it may not be written to" in error
+    assert "recover a copy with --output" in error
+    assert contents(store) == before
+    assert replicator("ese", "recover", store, "-o", tmp_path / "copy") == 0
+
+
+def test_a_full_disk_ends_a_copy_with_what_to_do(
+    store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    replicator: Command,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*_paths: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("replicator.cli_ese_recover.shutil.copyfile", full)
+    assert replicator("ese", "recover", store, "-o", tmp_path / "copy") == 1
+    assert "Free space on the volume" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_the_only_usable_generation_cannot_be_given_up(
+    store: Path, replicator: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert replicator("ese", "recover", store) == 0  # a clean database, and a checkpoint at 2
+    (store / "E00.log").write_bytes((store / "E00.log").read_bytes()[:5000])
+    before = contents(store)
+    capsys.readouterr()
+    assert replicator("ese", "recover", store, "--allow-lost-logs") == 1
+    assert "E00.log" in capsys.readouterr().out
+    assert contents(store) == before
 
 
 def test_the_example_of_the_manual(

@@ -112,6 +112,12 @@ def current_lost() -> Medium:
     return medium
 
 
+def with_a_copy() -> Medium:
+    medium = store()
+    put(medium, f"{DIRECTORY}/mail - Kopie.edb", database(medium))
+    return medium
+
+
 def renamed() -> Medium:
     medium = store()
     data = content(medium, CLOSED)
@@ -163,6 +169,31 @@ REFUSED: tuple[tuple[str, Callable[[], Medium], int, tuple[int, ...]], ...] = (
         (),
     ),
     ("never finished", lambda: patched(state_number=State.JUST_CREATED), -1206, (447, 467, 542)),
+    (
+        "generations out of order",
+        lambda: patched(first_required_generation=0x7F),
+        -1206,
+        (447, 467, 542),
+    ),
+    (
+        "another order of generations",
+        lambda: patched(first_consistent_generation=0x7F),
+        -1206,
+        (447, 467, 542),
+    ),
+    (
+        "attached behind the last log",
+        lambda: patched(attach_position=LogPosition(3, 1, 0)),
+        -1206,
+        (447, 467, 542),
+    ),
+    (
+        "consistent behind the last log",
+        lambda: patched(consistent_position=LogPosition(3, 1, 0)),
+        -1206,
+        (447, 467, 542),
+    ),
+    ("a copy of the database", with_a_copy, -1222, ()),
     ("no database", lambda: without(DATABASE), -1216, (494, 495)),
     ("another database", lambda: patched(database_signature=OTHER), -1216, (494, 495)),
     ("another log set", lambda: with_checkpoint(LogPosition(1, 1, 0), OTHER), -532, ()),
