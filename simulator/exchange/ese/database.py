@@ -31,7 +31,7 @@ from replicator.ese.page import Page, PageFlag
 from replicator.ese.page_source import PageSource
 from replicator.ese.reader import BytesReader
 from replicator.ese.schema import TableDefinition
-from replicator.ese.values import Signature
+from replicator.ese.values import LogPosition, Signature
 from simulator.exchange.ese.change import ChangeContext, Log, Pages
 from simulator.exchange.ese.growth import DEFAULT_GROWTH, GrowthPolicy
 from simulator.exchange.ese.record_building import build
@@ -125,6 +125,14 @@ class Database:
         signature: of the database.
         initial_pages: how long the file is at first.
         """
+        self.log_creation(session, path, signature)
+        self.make(session, initial_pages)
+
+    def log_creation(self, session: Session, path: str, signature: Signature) -> LogPosition:
+        """Log that it is created, and attached: from here on its header requires the log.
+
+        Returns where the record stands.
+        """
         name = (path + "\0").encode("utf-16-le")
         created = CreateDB(
             number=Kind.CREATE_DB,
@@ -134,7 +142,10 @@ class Database:
             path_bytes=len(name),
             name_flags=UNICODE_PATH,
         )
-        self.context.log(created.encode() + name)
+        return self.context.log(created.encode() + name)
+
+    def make(self, session: Session, initial_pages: int = 256) -> None:
+        """Make its trees and its catalog, behind :meth:`log_creation`; arguments as there."""
         initial_pages = max(initial_pages, LAST_SYSTEM_PAGE)
         self._make_trees(session, initial_pages)
         self._open()

@@ -1,0 +1,206 @@
+"""One database that is attached: its file, its header, its pages, and when these may be written.
+
+::
+
+    header   one change at a time, computed from what is on disk (``change_header``)
+    page     UndoInfo logged --> log durable --> header requires the generation --> written
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from replicator.ese.attachments import Attachment, attachment
+from replicator.ese.database_header import DatabaseHeader
+from replicator.ese.database_header_file import DatabaseHeaderFile
+from replicator.ese.database_state import NEEDING_LOGS, raised
+from replicator.ese.errors import EseError
+from replicator.ese.log_options import Durability
+from replicator.ese.log_record_types import Kind
+from replicator.ese.log_records import ExtendDB
+from replicator.ese.log_stream import LogStream
+from replicator.ese.values import LogPosition, LogTime, Signature
+from replicator.runtime.port import File, Volume
+from simulator.exchange.ese.database import Database
+from simulator.exchange.ese.instance_options import InstanceConfig
+from simulator.exchange.ese.page_buffer import PageBuffer
+from simulator.exchange.ese.session import Session
+from simulator.exchange.ese.turn import Turn
+
+NOT_WRITTEN = -1022
+
+
+class AttachedDatabase:
+    """See the module; made by :class:`simulator.exchange.ese.instance.Instance`.
+
+    Attributes
+    ----------
+    database: its trees and tables; None until they are there.
+    attach_position: of its CreateDB or AttachDB record.
+    sessions: those that work on it.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        path: str,
+        file: File,
+        log: LogStream,
+        config: InstanceConfig,
+        dbid: int,
+        signature: Signature,
+    ) -> None:
+        self.path, self.file, self.dbid, self.signature = path, file, dbid, signature
+        self._volume, self._stream, self._config = volume, log, config
+        self.buffer = PageBuffer(file, config.store_format, config.limit_pages)
+        self.header_file: DatabaseHeaderFile | None = None
+        self.attach_position = LogPosition()
+        self.sessions: list[Session] = []
+        self._opened: Database | None = None
+        self._last_position = LogPosition()
+        self._header_turn = Turn()
+
+    # -- parts ---------------------------------------------------------------------------
+
+    @property
+    def database(self) -> Database:
+        """Its trees; raises RuntimeError before it is attached."""
+        if self._opened is None:
+            raise RuntimeError(f"{self.path} is not attached yet")
+        return self._opened
+
+    @database.setter
+    def database(self, database: Database) -> None:
+        self._opened = database
+
+    @property
+    def header(self) -> DatabaseHeader:
+        """As it is on disk; raises RuntimeError before there is one."""
+        if self.header_file is None:
+            raise RuntimeError(f"{self.path} has no header yet")
+        return self.header_file.header
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether its header on disk requires logs."""
+        return self.header_file is not None and self.header.state in NEEDING_LOGS
+
+    def log(self, record: bytes) -> LogPosition:
+        """Where its records go."""
+        if record[0] == Kind.EXTEND_DB:
+            last = ExtendDB.decode(record).last_pgno
+            self.buffer.last_pgno = max(self.buffer.last_pgno, last)
+        self._last_position = self._stream.append(record)
+        return self._last_position
+
+    def entry(self) -> Attachment:
+        """What the header of a log says of it."""
+        header = self.header_file.header if self.header_file is not None else None
+        opened = self._opened
+        return attachment(
+            self.path,
+            dbid=self.dbid,
+            dbtime=0 if opened is None else opened.context.dbtime,
+            last_objid=0 if opened is None else opened.last_objid,
+            attach_position=self.attach_position,
+            consistent_position=LogPosition() if header is None else header.consistent_position,
+            database_signature=self.signature,
+        )
+
+    # -- header --------------------------------------------------------------------------
+
+    async def change_header(self, change: Callable[[DatabaseHeader], DatabaseHeader]) -> None:
+        """Write the next header when it differs, one change at a time; raises as ``write`` does.
+
+        Whoever calls this may hold nothing that a flush of the log waits for.
+        """
+        async with self._header_turn.taken():
+            assert self.header_file is not None
+            before = self.header_file.header
+            after = change(before)
+            if after != before:
+                await self.header_file.write(after)
+
+    async def require(self, generation: int, created: LogTime, latency: int) -> None:
+        """Say that logs up to a generation are required, and how far the set goes.
+
+        Arguments
+        ---------
+        generation: of the log underway.
+        created: its creation time.
+        latency: so many generations are committed only, not required.
+        """
+        if not self.is_dirty:
+            return
+        last = max(self.header.last_required_generation, generation - latency)
+        if self._config.durability is Durability.LAZY and latency:
+            await self._stream.require(min(last, generation - 1))
+
+        def change(header: DatabaseHeader) -> DatabaseHeader:
+            if header.state not in NEEDING_LOGS:
+                return header
+            newer = generation > header.last_committed_generation
+            return raised(
+                header,
+                last=max(last, header.last_required_generation),
+                committed=max(generation, header.last_committed_generation),
+                committed_created=created if newer else None,
+                dbtime=self.database.context.dbtime,
+            )
+
+        await self.change_header(change)
+
+    # -- pages ---------------------------------------------------------------------------
+
+    def oldest(self) -> LogPosition | None:
+        """What the log is needed from: by unwritten pages, and by open transactions."""
+        guards = self._config.safeguards
+        found = []
+        if guards.wait_for_transactions:
+            found += [each.began for each in self.sessions if each.logged_level]
+        dirty = self.buffer.oldest() if guards.wait_for_pages else None
+        if dirty is not None:
+            found.append(dirty)
+        return min(found, default=None)
+
+    def _may_be_written(self, pgno: int) -> bool:
+        guards = self._config.safeguards
+        position = self.buffer.dirty[pgno].position
+        if guards.log_before_pages and not position < self._stream.flushed:
+            return False
+        if guards.waypoint and position.generation > self.header.last_required_generation:
+            return False
+        page = self.buffer.page(pgno)
+        return not (guards.before_images and self.database.versions.owes(page))
+
+    async def write_pages(self, pgnos: Sequence[int]) -> int:
+        """Write those of the pages that may be written; returns how many were.
+
+        Raises StorageError, EseError -510 when the log is stopped.
+        """
+        guards, stream, buffer = self._config.safeguards, self._stream, self.buffer
+        if guards.before_images:
+            for pgno in pgnos:
+                await stream.room(self._config.log_buffer_bytes // 2)
+                page = buffer.page(pgno)
+                if pgno in buffer.dirty and self.database.versions.owes(page):
+                    self.database.versions.log_before_images(page)
+                    buffer.depends_on(pgno, self._last_position)
+        if guards.log_before_pages:
+            await stream.flush()
+        await self._volume.admit(len(pgnos) * self._config.store_format.page_bytes, len(pgnos))
+        ready = [each for each in pgnos if each in buffer.dirty and self._may_be_written(each)]
+        if ready:
+            buffer.write(ready)
+        return len(ready)
+
+    async def write_all_pages(self) -> None:
+        """Write everything, with nobody changing pages meanwhile; not yet durable.
+
+        Raises EseError -1022 when pages remain that may not be written.
+        """
+        while self.buffer.dirty:
+            batch = list(self.buffer.dirty)[: self._config.batch_pages]
+            if not await self.write_pages(batch):
+                detail = f"{len(self.buffer.dirty):,} pages wait for a log that is not required"
+                raise EseError(NOT_WRITTEN, detail, path=self.path)
