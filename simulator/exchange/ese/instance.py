@@ -19,7 +19,7 @@ After a failed write or sync everything raises; the next opening finds out by re
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Final
 
@@ -253,11 +253,10 @@ class Instance:
             if path in self.databases:
                 raise EseError(ATTACHED_ALREADY, "it is attached already", path=path)
             file = self._volume.open(path)
-            try:
+            with ExitStack() as refused:
+                refused.callback(file.close)
                 one = await self._opened(path, file)
-            except BaseException:
-                file.close()
-                raise
+                refused.pop_all()
             header = one.header
             text = (path + "\0").encode("utf-16-le")
             record = AttachDB(
