@@ -198,7 +198,7 @@ def _tagged_fields(data: bytes, large_page: bool) -> dict[int, TaggedField]:
     fields: dict[int, TaggedField] = {}
     last = FIRST_TAGGED - 1
     for (identifier, word), (start, end) in zip(tags, pairwise(bounds), strict=True):
-        if start > end or identifier <= last:
+        if start > end or end > len(data) or identifier <= last:
             raise EseError(-1206, "the tagged columns of a record are out of order")
         last = identifier
         flags, at = 0, start

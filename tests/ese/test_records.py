@@ -106,6 +106,13 @@ def test_on_large_pages_the_info_byte_is_always_there() -> None:
     assert found.instances(MANY, 0) == plain(b"rest")
 
 
+def test_a_value_that_ends_behind_the_record_is_refused() -> None:
+    data = bytes((0, 127, 4, 0)) + struct.pack("<HHHH", 256, 8, 300, 0x400C)
+    for large_page in (False, True):
+        with pytest.raises(EseError, match="out of order"):
+            parse_record(data, large_page)
+
+
 @pytest.mark.parametrize("large_page", [False, True])
 @given(data=st.data())
 def test_any_record_is_read_or_refused(large_page: bool, data: st.DataObject) -> None:
