@@ -17,7 +17,7 @@ Below the spool's root::
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 
 from replicator.board import Board
@@ -83,17 +83,17 @@ class SourcePlace:
         self.program_status = f"{self._spool_root}/status.program"
 
     async def prepare(self) -> None:
-        """Make the directories that are missing."""
+        """Make the directories that are missing, and all of them durable."""
         for where, path in (
             (self.volume, self.root),
             (self.spool_volume, self._spool_root),
             (self.spool_volume, self._segments),
         ):
             if not where.exists(path):
-                try:
+                with suppress(AlreadyExists):  # the other process was faster
                     where.mkdir(path)
-                except AlreadyExists:
-                    continue  # the other process was faster
+            # One that is there may have been made by a process that died before this sync.
+            if path != where.root:
                 await where.sync_directory(path.rpartition("/")[0] or "/")
 
     async def refuse_foreign(self) -> None:
