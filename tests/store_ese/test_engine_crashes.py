@@ -82,12 +82,12 @@ def test_the_short_life_reaches_what_it_is_meant_to_reach() -> None:
     assert judge(medium, life.ledger).breach == ""
 
 
-@pytest.mark.parametrize("stride", [11, pytest.param(1, marks=pytest.mark.full)])
+@pytest.mark.parametrize("stride", [29, pytest.param(1, marks=pytest.mark.full)])
 def test_a_crash_in_any_step_loses_nothing_that_was_committed(stride: int) -> None:
     assert list(breaches(stride=stride)) == []
 
 
-@pytest.mark.parametrize("stride", [29, pytest.param(1, marks=pytest.mark.full)])
+@pytest.mark.parametrize("stride", [61, pytest.param(1, marks=pytest.mark.full)])
 def test_the_logs_that_the_headers_require_suffice(stride: int) -> None:
     assert list(breaches(stride=stride, losses=FEW, required_only=True)) == []
 
@@ -100,7 +100,7 @@ def test_the_logs_that_the_headers_require_suffice(stride: int) -> None:
         pytest.param(LATE, id="lazy, three logs late"),
     ],
 )
-@pytest.mark.parametrize("stride", [47, pytest.param(1, marks=pytest.mark.full)])
+@pytest.mark.parametrize("stride", [97, pytest.param(1, marks=pytest.mark.full)])
 def test_without_a_sync_for_each_segment_the_log_may_be_torn_but_nothing_is_wrong(
     config: InstanceConfig, stride: int
 ) -> None:
@@ -112,7 +112,7 @@ def test_without_a_sync_for_each_segment_the_log_may_be_torn_but_nothing_is_wron
         assert any(number in what for number in TORN_LOG), found
 
 
-@pytest.mark.parametrize("stride", [47, pytest.param(1, marks=pytest.mark.full)])
+@pytest.mark.parametrize("stride", [97, pytest.param(1, marks=pytest.mark.full)])
 def test_so_it_is_with_logs_of_version_7(stride: int) -> None:
     assert list(breaches(OLD, stride=stride)) == []
 
@@ -133,7 +133,7 @@ def second_crashes(medium: Medium, ledger: Ledger, stride: int) -> Iterator[str]
 
 
 @pytest.mark.parametrize(
-    ("stride", "second"), [(101, 5), pytest.param(9, 1, marks=pytest.mark.full)]
+    ("stride", "second"), [(151, 9), pytest.param(9, 1, marks=pytest.mark.full)]
 )
 def test_a_crash_in_recovery_is_made_good_by_the_next_one(stride: int, second: int) -> None:
     for where, medium, ledger in crash_states(losses=FEW[1:], stride=stride):

@@ -216,6 +216,7 @@ def test_a_test_that_goes_elsewhere_or_wraps_the_run_is_told_of_too(
 # -- many processes, and parts of a suite ----------------------------------------------------------
 
 
+@pytest.mark.full
 def test_the_plans_are_the_same_whatever_the_number_of_workers(
     place: Path, run_pytest: Suite
 ) -> None:
@@ -250,6 +251,7 @@ def test_a_random_seed_is_one_for_all_workers_and_is_told(
     assert set(re.findall(r"^FAILED (\S+)", again.stdout, re.MULTILINE)) == failed
 
 
+@pytest.mark.full
 def test_parts_of_a_suite_are_run_by_id_and_by_what_failed_last(
     place: Path, run_pytest: Suite
 ) -> None:
