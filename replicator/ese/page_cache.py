@@ -14,22 +14,18 @@ The order within a batch does not matter: redo brings any mix of ages of pages t
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from replicator.ese.errors import EseError
 from replicator.ese.page import PageFlag
 from replicator.ese.page_editor import PageEditor
+from replicator.ese.page_io import judged_page, neighbours, page_to_write
 from replicator.ese.page_source import HEADER_PAGES, page_offset
-from replicator.ese.verification import is_zero, judge_page
+from replicator.ese.verification import is_zero
 from replicator.runtime.port import File, Volume, write_all
 
 CACHED_PAGES: Final = 4096
-RUN_BYTES: Final = 1 << 20
-"""Neighbouring pages go out in one write of at most so many bytes."""
-
-_FLUSH_TYPE_SHIFT: Final = 15
-_FLUSH_TYPES: Final = 3
 
 
 class PageCache:
@@ -59,7 +55,7 @@ class PageCache:
         self._volume = volume
         self.file = file
         self.page_bytes = page_bytes
-        self._new_checksums = new_checksums
+        self._flags = int(PageFlag.NEW_CHECKSUM) if new_checksums else 0
         self._ready = ready
         self._held = held
         self._limit = limit_pages
@@ -120,14 +116,10 @@ class PageCache:
         if len(data) < self.page_bytes or is_zero(data):
             return PageEditor(pgno, self.page_bytes)
         try:
-            judgement = judge_page(data, pgno)
-            if judgement.error is not None:
-                raise judgement.error
-            return PageEditor.load(judgement.mended or data, pgno)
-        except EseError as error:
+            return judged_page(data, pgno, self.file.path)
+        except EseError:
             if is_new:
                 return PageEditor(pgno, self.page_bytes)
-            error.path, error.offset = self.file.path, offset
             raise
 
     async def _make_room(self, needed: Collection[int]) -> None:
@@ -149,8 +141,8 @@ class PageCache:
         if not pgnos:
             return
         await self._ready()
-        for run in _runs(pgnos, max(1, RUN_BYTES // self.page_bytes)):
-            data = [self._sealed(self._pages[pgno]) for pgno in run]
+        for run in neighbours(pgnos, self.page_bytes):
+            data = [page_to_write(self._pages[pgno], self._flags) for pgno in run]
             await self._volume.admit(len(run) * self.page_bytes)
             write_all(self.file, page_offset(run[0], self.page_bytes), b"".join(data))
             self._dirty.difference_update(run)
@@ -162,24 +154,3 @@ class PageCache:
         if self._dirty:
             raise ValueError(f"{len(self._dirty)} pages are held back")
         await self.file.sync()
-
-    def _sealed(self, page: PageEditor) -> bytes:
-        """The bytes of a page, with the next flush type where the format has such."""
-        if self._new_checksums:
-            page.flags |= int(PageFlag.NEW_CHECKSUM)
-        kind = page.flags >> _FLUSH_TYPE_SHIFT & _FLUSH_TYPES
-        if kind:
-            page.flags &= ~int(PageFlag.FLUSH_TYPE)
-            page.flags |= (kind % _FLUSH_TYPES + 1) << _FLUSH_TYPE_SHIFT
-        return page.sealed_bytes()
-
-
-def _runs(pgnos: Iterable[int], most: int) -> list[list[int]]:
-    """Neighbours together."""
-    runs: list[list[int]] = []
-    for pgno in pgnos:
-        if runs and runs[-1][-1] == pgno - 1 and len(runs[-1]) < most:
-            runs[-1].append(pgno)
-        else:
-            runs.append([pgno])
-    return runs

@@ -40,6 +40,8 @@ class Reported(Mark):
     holds: Callable[[Values], bool] = _any
     least: int = 1
     """So many reports make it true: everybody starts once."""
+    after: str = ""
+    """Counts only when this was the last said of who keeps the history; empty for always."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,9 @@ class Found(Mark):
 
     holds: Callable[[RunResult], bool]
 
+
+_KEEPING: Final = frozenset({"continue", "epoch_reason", "caretaker"})
+"""A caretaker goes on with a history too, when the programs are done and no crash was."""
 
 _STOOD_STILL: Final = "apply stood still for want of room"
 
@@ -61,8 +66,8 @@ _REPORTED: Final = (
         "history_continued",
         "programs went on with the captured history after a crash",
         SOURCE,
-        "continue",
-        least=2,
+        "mounted",
+        after="continue",
     ),
     Reported(
         "torn_journal",
@@ -156,11 +161,15 @@ class MarkWatch:
 
     def __init__(self, run: ScenarioRun) -> None:
         self._counts: dict[str, int] = {}
+        self._kept: dict[str, str] = {}
+        """By machine, the last of the events that say how its history is kept."""
         run.world.observers.append(self._observe)
 
     def _observe(self, machine: str, event: str, values: Values) -> None:
+        if event in _KEEPING:
+            self._kept[machine] = event
         for mark in _BY_EVENT.get((machine, event), ()):
-            if mark.holds(values):
+            if mark.holds(values) and mark.after in ("", self._kept.get(machine)):
                 self._counts[mark.name] = self._counts.get(mark.name, 0) + 1
 
     def reached(self, result: RunResult) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -83,10 +82,3 @@ def test_a_page_that_was_read_again_leaves_the_same_bytes_behind() -> None:
         page.delete(1)
         page.delete(0)
     assert one.plain_bytes() == other.plain_bytes()
-
-
-def test_the_example_of_the_documentation_runs() -> None:
-    text = (ROOT / "docs/store-engine.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert blocks  # the others are run by test_instance.py
-    exec(compile(blocks[0], "store-engine.md", "exec"), {"__name__": "example"})

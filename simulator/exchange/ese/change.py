@@ -173,21 +173,9 @@ class ChangeContext:
             self.ensure_begun(session)
         self.dbtime = dbtime = self.dbtime + 1
         flags = tree.record_flags | VERSIONED if version_id else tree.record_flags
-        fields: dict[str, Any] = {
-            "number": number,
-            "session": session.procid,
-            "dbid": self.dbid,
-            "pgno": page.pgno,
-            "dbtime": dbtime,
-            "dbtime_before": page.dbtime,
-            "transaction": session.transaction,
-            "level": session.level,
-            "line": line,
-            "flags": flags,
-            "version_id": version_id,
-            "root_pgno": tree.root_pgno,
-            "objid": tree.objid,
-        }
+        fields = self.head(session, number, page, dbtime, flags)
+        fields["line"], fields["version_id"] = line, version_id
+        fields["root_pgno"], fields["objid"] = tree.root_pgno, tree.objid
         if more is not None:
             fields.update(more)
         record = build(kind, fields, tail)

@@ -18,22 +18,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from replicator.ese.errors import EseError
-from replicator.ese.page import PageFlag
 from replicator.ese.page_editor import PageEditor
+from replicator.ese.page_io import judged_page, neighbours, page_to_write
 from replicator.ese.page_source import HEADER_PAGES, page_offset
 from replicator.ese.values import LogPosition
-from replicator.ese.verification import is_zero, judge_page
+from replicator.ese.verification import is_zero
 from replicator.runtime.port import File, write_all
 from simulator.exchange.ese.store_format import StoreFormat
 
 READ_BYTES: Final = 1 << 20
-RUN_BYTES: Final = 1 << 20
-"""Neighbouring pages go out in one write of at most so many bytes."""
 
 OUT_OF_MEMORY: Final = -1011
 DISK_FULL: Final = -1808
-_FLUSH_TYPE_SHIFT: Final = 15
-_FLUSH_TYPES: Final = 3
 
 
 @dataclass(slots=True)
@@ -97,17 +93,8 @@ class PageBuffer:
             for number in range(len(data) // self._bytes):
                 page = data[number * self._bytes : (number + 1) * self._bytes]
                 if not is_zero(page):
-                    self._pages[first + number] = self._judged(page, first + number)
-
-    def _judged(self, data: bytes, pgno: int) -> PageEditor:
-        try:
-            judgement = judge_page(data, pgno)
-            if judgement.error is not None:
-                raise judgement.error
-            return PageEditor.load(judgement.mended or data, pgno)
-        except EseError as error:
-            error.path, error.offset = self._file.path, page_offset(pgno, self._bytes)
-            raise
+                    pgno = first + number
+                    self._pages[pgno] = judged_page(page, pgno, self._file.path)
 
     # -- what changes ask ----------------------------------------------------------------
 
@@ -152,29 +139,9 @@ class PageBuffer:
         size = (self.last_pgno + HEADER_PAGES) * self._bytes
         if self._file.size_bytes < size:
             self._file.truncate(size)
-        for run in _runs(sorted(pgnos), max(1, RUN_BYTES // self._bytes)):
-            data = b"".join(self._sealed(self._pages[pgno]) for pgno in run)
+        for run in neighbours(sorted(pgnos), self._bytes):
+            data = b"".join(page_to_write(self._pages[pgno], self._flags) for pgno in run)
             write_all(self._file, page_offset(run[0], self._bytes), data)
             self.written_count += len(run)
             for pgno in run:
                 del self.dirty[pgno]
-
-    def _sealed(self, page: PageEditor) -> bytes:
-        """The bytes of a page, with the next flush type where the format has such."""
-        page.flags |= self._flags
-        kind = page.flags >> _FLUSH_TYPE_SHIFT & _FLUSH_TYPES
-        if kind:
-            page.flags &= ~int(PageFlag.FLUSH_TYPE)
-            page.flags |= (kind % _FLUSH_TYPES + 1) << _FLUSH_TYPE_SHIFT
-        return page.sealed_bytes()
-
-
-def _runs(pgnos: Iterable[int], most: int) -> list[list[int]]:
-    """Neighbours together."""
-    runs: list[list[int]] = []
-    for pgno in pgnos:
-        if runs and runs[-1][-1] == pgno - 1 and len(runs[-1]) < most:
-            runs[-1].append(pgno)
-        else:
-            runs.append([pgno])
-    return runs
