@@ -10,8 +10,8 @@ import pytest
 from replicator.ese.errors import EseError
 from replicator.ese.page import PageFlag
 from replicator.ese.page_cache import PageCache
-from replicator.ese.page_io import RUN_BYTES
 from replicator.ese.page_editor import PageEditor
+from replicator.ese.page_io import RUN_BYTES
 from replicator.ese.page_source import page_offset
 from replicator.ese.verification import Verdict, judge_page
 from replicator.runtime import Kernel
