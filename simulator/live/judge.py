@@ -36,6 +36,7 @@ from simulator.live.examine import ExaminationSpecification, Finding
 from simulator.live.layout import Layout
 from simulator.live.mounts import run
 from simulator.live.programs import stream_figures
+from simulator.live.real_tree import tree_digest
 from simulator.live.truth_file import TruthReader
 from simulator.measures import LOSS_OF_SOURCE, Check, LossMeasure
 
@@ -77,6 +78,8 @@ class LiveJudge:
         self.copies = 0
         self._layout = layout
         self._underway: list[_Examination] = []
+        self._ahead: list[tuple[_Examination, Finding]] = []
+        """Found ahead of what programs have noted: judged when they have, or at the end."""
         self._at_loss: tuple[Claim, int, int] | None = None
         """What was at the replica when the source was lost, when that was, at which instant."""
         self._taken_over: tuple[Claim, int, int | None] | None = None
@@ -86,6 +89,11 @@ class LiveJudge:
         """The source was told that an operation is durable at the replica."""
         if operation > self.durable.get(epoch, -1):
             self.durable[epoch] = operation
+
+    def source_killed(self) -> None:
+        """The source's programs were killed: what they left may be ahead of what they noted."""
+        self.truth.poll()
+        self.truth.left(tree_digest(self._layout.set))
 
     # -- examinations ----------------------------------------------------------------------
 
@@ -161,7 +169,14 @@ class LiveJudge:
         for each in list(self._underway):
             if not each.child.runs:
                 self._underway.remove(each)
-                self._take(each)
+                finding = Finding(**json.loads(each.child.answer()))
+                each.child.end(1.0)
+                self._ahead.append((each, finding))
+        self.truth.poll()
+        for each, finding in list(self._ahead):
+            if not self.truth.lacks(finding.epoch, finding.operation):
+                self._ahead.remove((each, finding))
+                self._take(each, finding)
 
     def finish(self) -> None:
         """Wait for all verdicts.  Raises ChildFailed."""
@@ -171,6 +186,9 @@ class LiveJudge:
             if time.monotonic() > end:
                 raise self._underway[0].child.failure("did not end")
             time.sleep(0.05)
+        for each, finding in self._ahead:
+            self._take(each, finding)
+        self._ahead.clear()
         self._settle_takeover()
         self.checks.sort(key=lambda check: check.at_seconds)
         self.losses.sort(key=lambda loss: loss.at_seconds)
@@ -182,9 +200,7 @@ class LiveJudge:
 
     # -- verdicts --------------------------------------------------------------------------
 
-    def _take(self, each: _Examination) -> None:
-        finding = Finding(**json.loads(each.child.answer()))
-        each.child.end(1.0)
+    def _take(self, each: _Examination, finding: Finding) -> None:
         judged_before = len(self.checks)
         claim = self._judge(finding, each.durable, each.occasion, each.now_ns)
         if each.now_ns >= self._prefix_ns:

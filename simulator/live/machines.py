@@ -112,6 +112,8 @@ class Machines:
         self.start_ns: dict[str, int] = {SOURCE: 0, REPLICA: 0}
         """What it took each machine's processes to be up, at the first start."""
         self.programs_done = False
+        self.source_killed: Callable[[], None] = lambda: None
+        """Called when all of the source's processes are dead and its files are still there."""
         self.source: LoadedConfiguration = load_configuration(layout.source_configuration)
         self.replica: LoadedConfiguration = load_configuration(layout.replica_configuration)
         self._specification = layout.root / "programs.json"
@@ -206,6 +208,8 @@ class Machines:
         for child in self.of(machine):
             child.kill()
             del self.children[child.name]
+        if machine == SOURCE:
+            self.source_killed()
 
     def pause(self, machine: str) -> Callable[[], None]:
         """Freeze all that the machine runs; returns what ends this pause."""

@@ -105,6 +105,7 @@ class LiveRun:
         self.machines = self._machines = Machines(scenario, self.seed, layout)
         self.truth = TruthReader(layout.truth)
         self.judge = LiveJudge(layout, self.truth)
+        self.machines.source_killed = self.judge.source_killed
         heartbeat_ns = scenario.protection.heartbeat_ns
         self.sampler = LiveSampler(self.machines, self.link, self.truth, self.judge, heartbeat_ns)
         restart_ns = {SOURCE: scenario.source.restart_ns, REPLICA: scenario.replica.restart_ns}

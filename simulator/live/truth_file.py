@@ -26,6 +26,7 @@ from typing import Final
 
 EPOCH, OPERATION, UNCAPTURED = 1, 2, 3
 _RECORD: Final = struct.Struct("<B3xIQqQ16s")
+RECORD_BYTES: Final = _RECORD.size
 DIGEST_BYTES: Final = 16
 
 
@@ -83,6 +84,20 @@ class TruthReader:
         """Epoch, operation and digest of the newest record."""
         self.data_records = 0
         """Records of changes that wrote bytes."""
+        self._left: int | None = None
+
+    def left(self, digest: int) -> None:
+        """The programs were killed, and this is the image as they left it.
+
+        Killed between the completed mark and the record, a program leaves an operation that the
+        replica may have and the file has not.  Counts until the next record, which the next
+        start adds; after a loss of the source there is none.
+        """
+        self._left = digest
+
+    def lacks(self, epoch: int, operation: int) -> bool:
+        """Whether an operation is just the next one: its program may not have noted it yet."""
+        return (epoch, operation) == (self.last[0], self.last[1] + 1)
 
     def poll(self) -> None:
         """Take in what was added since the last time."""
@@ -93,6 +108,8 @@ class TruthReader:
         except FileNotFoundError:
             return
         whole = len(found) - len(found) % _RECORD.size
+        if whole:
+            self._left = None
         self._read_bytes += whole
         for kind, epoch, operation, time_ns, written, digest in _RECORD.iter_unpack(found[:whole]):
             if kind == EPOCH:
@@ -128,6 +145,8 @@ class TruthReader:
         file: nothing was written since, so its operation 0 is the image of the last record.
         """
         digests = self._digests.get(epoch)
+        if self.lacks(epoch, operation):
+            return self._left
         if digests is None:
             later = epoch > max(self.epochs, default=0) and operation == 0
             return self.last[2] if later and self.epochs else None

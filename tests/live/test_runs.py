@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from replicator.errors import BadInput
-from simulator.live import mounts
+from simulator.live import mounts, truth_file
 from simulator.live.judge import LiveJudge
 from simulator.live.layout import Layout
 from simulator.live.run import LiveRun, run_live
@@ -213,6 +213,41 @@ def test_a_wrong_image_is_found(without_loss, tmp_path) -> None:
         judge.finish()
         prefix = next(check for check in judge.checks if check.invariant == "prefix")
         assert prefix.holds is not damaged, prefix
+
+
+@pytest.mark.parametrize(
+    ("afterwards", "holds"),
+    [
+        ("nothing", False),
+        ("the killed programs' files are looked at", True),
+        ("the killed programs' files are others", False),
+        ("the next start notes it", True),
+    ],
+)
+def test_an_operation_whose_program_was_killed_before_it_noted_it(
+    without_loss, tmp_path, afterwards: str, holds: bool
+) -> None:
+    """Capture had completed it, and the sender sent it: the replica is ahead of the truth."""
+    scenario, _result, kept = without_loss
+    layout = Layout(tmp_path, scenario)
+    layout.copies.mkdir()
+    layout.replica = kept / "replica"
+    layout.set = tmp_path / "left"
+    subprocess.run(["cp", "-a", kept / "replica/image", layout.set], check=True)
+    whole = (kept / "truth").read_bytes()
+    layout.truth.write_bytes(whole[: -truth_file.RECORD_BYTES])
+    judge = LiveJudge(layout, TruthReader(layout.truth))
+    judge.examine(None, "process_crash of source", 10**18, loss=True)
+    if afterwards.startswith("the killed"):
+        if "others" in afterwards:
+            (layout.set / "disk0.img").write_bytes(b"another")
+        judge.source_killed()
+    elif afterwards.startswith("the next"):
+        layout.truth.write_bytes(whole)
+    judge.finish()
+    prefix = next(check for check in judge.checks if check.invariant == "prefix")
+    assert prefix.holds is holds, prefix
+    assert {check.invariant for check in judge.checks if not check.holds} <= {"prefix"}
 
 
 def test_an_operation_that_was_promised_and_is_not_there_is_found(without_loss, tmp_path) -> None:
