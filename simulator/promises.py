@@ -92,7 +92,12 @@ class Promises:
             self._oracle.count_again()
 
     def replica_went_back(self, durable: int) -> None:
-        """The replica has less than the source was told: has it what is still promised?"""
+        """The replica has less than the source was told: has it what is still promised?
+
+        Asked of systems whose promises are judged; the words of others are their own affair.
+        """
+        if DURABLE in self._system.not_judged:
+            return
         epoch, floor = max(self._oracle.durable.items(), default=(0, 0))
         doubts = self._system.doubts()
         named = doubts is not None and bool(doubts.damage)

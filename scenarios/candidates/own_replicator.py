@@ -11,9 +11,9 @@ from replicator.captured_volume import CapturedVolume
 from replicator.replica import Replica
 from replicator.replica_options import ReplicaOptions
 from replicator.replica_store import ReplicaStore
-from replicator.runtime import group
+from replicator.runtime import group, sleep_ns
 from replicator.runtime.port import Runtime, Volume
-from replicator.source import Source, SourceOptions
+from replicator.source import Source, SourceOptions, SourceState
 from replicator.source_place import SourcePlace, SpoolOptions
 from simulator.candidates import InDoubt, Site
 
@@ -48,7 +48,14 @@ class OwnReplicator:
         sender = Source(runtime, self.place.reader(self.board), self.place.files(), options)
         async with group() as g:
             g.spawn(self.keeper.serve(), "keeper of the history")
+            g.spawn(self.say_synchronized(runtime, sender), "word of the first copy")
             await sender.run()
+
+    async def say_synchronized(self, runtime: Runtime, sender: Source) -> None:
+        """A sender that is killed before it hears of its first copy finds it in step later."""
+        while sender.state is not SourceState.STREAMING:
+            await sleep_ns(10 * MS)
+        runtime.emit("synchronized", self.keeper.capture.spool.epoch)
 
     def store(self, runtime: Runtime, volume: Volume, site: Site) -> ReplicaStore:
         root = site.image.rpartition("/")[0]

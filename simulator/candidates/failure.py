@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Final, TypeVar
@@ -59,14 +59,17 @@ async def told_of_theirs(coro: Awaitable[T], what: str) -> T:
         raise as_failure(error, what) from error
 
 
-async def told(coro: Awaitable[T], what: str) -> T:
-    """Await a candidate's coroutine.
+async def told(call: Callable[[], Awaitable[T]], what: str) -> T:
+    """Call a candidate's coroutine function, and await it.
+
+    The call is made in here: a process that is killed before its first step leaves no coroutine
+    behind that nobody awaited.
 
     Raises CandidateFailed for whatever it raises, but for what the port itself raised (lost
     connections, failed syncs): a service that ends by those says so in the port's words.
     """
     try:
-        return await coro
+        return await call()
     except BadInput as error:
         raise as_failure(error, what) from error
     except ReplicatorError:

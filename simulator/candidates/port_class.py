@@ -55,7 +55,7 @@ class PortClass:
         async def make() -> Any:
             return self._class()
 
-        return await told(make(), "constructor")
+        return await told(make, "constructor")
 
     async def source_with_tap(
         self, host: Host, programs: Callable[[Volume], Awaitable[None]]
@@ -66,7 +66,7 @@ class PortClass:
             given = candidate.tap(host, volume, self._site)
             return await given if inspect.isawaitable(given) else given
 
-        tapped = await told(tap(), "tap()")
+        tapped = await told(tap, "tap()")
         if not isinstance(tapped, Volume):
             raise CandidateFailed(
                 f"the candidate's tap() returned {type(tapped).__name__}, not a volume",
@@ -74,16 +74,16 @@ class PortClass:
                 "instance a subclass of replicator.runtime.volume_over.VolumeOver.",
             )
         async with group() as g:
-            g.spawn(told(candidate.source(host, volume, self._site), "source()"), "source")
+            g.spawn(told(lambda: candidate.source(host, volume, self._site), "source()"), "source")
             await told_of_theirs(programs(tapped), "tap")
 
     async def source(self, host: Host) -> None:
         candidate = await self._made()
-        await told(candidate.source(host, host.volume("data"), self._site), "source()")
+        await told(lambda: candidate.source(host, host.volume("data"), self._site), "source()")
 
     async def replica(self, host: Host) -> None:
         candidate = await self._made()
-        await told(candidate.replica(host, host.volume("data"), self._site), "replica()")
+        await told(lambda: candidate.replica(host, host.volume("data"), self._site), "replica()")
 
     async def recover(self, host: Host) -> Image:
         if not self.recovers:
@@ -91,9 +91,9 @@ class PortClass:
         candidate, volume = await self._made(), host.volume("data")
         root, operation = None, None
         if hasattr(candidate, "recover"):
-            root = await told(candidate.recover(host, volume, self._site), "recover()")
+            root = await told(lambda: candidate.recover(host, volume, self._site), "recover()")
         if self.claims:
-            operation = await told(candidate.claim(host, volume, self._site), "claim()")
+            operation = await told(lambda: candidate.claim(host, volume, self._site), "claim()")
         if isinstance(root, InDoubt):
             return Image("", operation, root.why)
         return Image(root or "", operation)

@@ -49,7 +49,7 @@ class Program:
 
     async def _run(self, host: Host, end: End, what: str) -> Any:
         site = replace(self._site, files=Files(host), emit=host.emit)
-        return await told(SimulatedLoop(host).run(end(site)), what)
+        return await told(lambda: SimulatedLoop(host).run(end(site)), what)
 
     async def source_with_tap(
         self, host: Host, programs: Callable[[Volume], Awaitable[None]]

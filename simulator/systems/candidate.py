@@ -132,16 +132,18 @@ class CandidateSystem:
         self.counted = CountedTruth(self.source_machine.disks["data"], "data", workload.root)
         self.synchronized = adapter.judged_from_start
         self.resynchronizations = 0
+        self._last_synchronization: tuple[int | str, ...] | None = None
         self._replica_task: Task[None] | None = None
         self._taken_over = Recovered(0, 0)
         self._polled_instant = -1
         adapter.prepare(self)
         world.observers.append(self._observe)
 
-    def _observe(self, machine: str, event: str, _values: tuple[int | str, ...]) -> None:
+    def _observe(self, machine: str, event: str, values: tuple[int | str, ...]) -> None:
         if event == SYNCHRONIZED and machine in (SOURCE, REPLICA):
             self.synchronized = True
-            self.resynchronizations += 1
+            self.resynchronizations += values != self._last_synchronization
+            self._last_synchronization = values
 
     # -- what it is ------------------------------------------------------------------
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,38 @@ def test_the_same_plans_break_no_honest_replicator(name: str) -> None:
 @pytest.mark.parametrize("name", [*HONEST, "campaign"])
 def test_many_plans_break_no_honest_replicator(name: str) -> None:
     assert not [r.reasons for r in run_plans(name, 400) if serious(r)]
+
+
+# What our own replicator reports as a candidate is no promise that the bench has heard.
+WITH_AN_OLD_COPY = """
+    {kind="slow_processor", host="replica", at="200ms", duration="30ms", factor=100},
+    {kind="replica_restored", at="1230ms", age="10ms"},
+    {kind="power_loss", host="replica", at="2020ms", survive="all", when="apply"},
+"""
+# Killed between the replica's commit of the first copy and the word of it.
+KILLED_EARLY = '{kind="process_crash", host="source", at="30ms"}'
+
+
+@pytest.mark.parametrize("faults", [WITH_AN_OLD_COPY, KILLED_EARLY])
+def test_an_honest_replicator_is_not_called_broken(faults: str) -> None:
+    scenario = load_scenario(EXAMPLES / "own_replicator.toml", [f"faults=[{faults}]"])
+    result = prepare(scenario).run(scenario.faults, fault_seed=665655981)
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert any(check.occasion == "end of run" for check in result.checks)
+
+
+def test_a_candidate_killed_before_its_first_step_leaves_nothing_behind() -> None:
+    """The programs of the same process come first, and die in their first storage call."""
+    faults = """
+        {kind="process_crash", host="source", at="610ms"},
+        {kind="process_crash", host="source", at="920ms", calls=1},
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = run_scenario(load_scenario(EXAMPLES / "shipper.toml", [f"faults=[{faults}]"]))
+        gc.collect()
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert [str(warning.message) for warning in caught] == []
 
 
 @pytest.mark.parametrize("name", ["rsync", "naive_program", "shipper"])
