@@ -23,6 +23,7 @@ def setting(tmp_path: Path) -> Setting:
     return Setting(tmp_path, True, Progress())
 
 
+@pytest.mark.full
 def test_durable(setting: Setting) -> None:
     table = durable.table(setting, durable.Scale(0.2, 2 * MIB, 4 * MIB, 1, 0.05, 0.0))
     assert len(table.rows) == len(durable.LOADS)

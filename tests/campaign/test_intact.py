@@ -19,20 +19,23 @@ CAMPAIGN = Path(__file__).resolve().parents[2] / "scenarios" / "campaign.toml"
 HOLD = "protection.spool_full=hold"
 
 
+@pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.full)])
 @pytest.mark.parametrize(
     ("overrides", "plans", "mark"),
     [
-        ([], 80, "spool_full_resynchronize"),
-        ([HOLD], 60, "spool_full_hold"),
-        ([HOLD, "protection.spool_limit=1MiB", "stream.messages=40/s"], 25, "spool_full_hold"),
+        ([], 40, "spool_full_resynchronize"),
+        ([HOLD], 30, "spool_full_hold"),
+        ([HOLD, "protection.spool_limit=1MiB", "stream.messages=40/s"], 10, "spool_full_hold"),
     ],
     ids=["resynchronize", "hold", "hold, heavy load"],
 )
-def test_no_plan_ends_otherwise_than_it_must(overrides: list[str], plans: int, mark: str) -> None:
+def test_no_plan_ends_otherwise_than_it_must(
+    overrides: list[str], plans: int, mark: str, times: int
+) -> None:
     scenario = load_scenario(CAMPAIGN, overrides)
     space, prepared = space_of(scenario), prepare(scenario)
     marks: set[str] = set()
-    for number in range(plans):
+    for number in range(plans * times):
         outcome = run_plan(prepared, plan_number(1, number, space), number, number % 50 == 0)
         assert outcome.verdict in (Verdict.PASS, Verdict.UNRECOVERABLE), (number, outcome.reasons)
         marks |= set(outcome.marks)

@@ -18,6 +18,7 @@ from simulator.link import Link
 from simulator.namespace import Directory
 from simulator.systems.byte_level import REPLICA, SOURCE, ByteLevelSystem
 from tests.crash.harness import Plan, Step, links_that_part, log_rolls, odd_names, run
+from tests.strides import strided
 
 
 def is_directory(disk: Disk, path: str) -> bool:
@@ -30,6 +31,7 @@ def broken_by_failed_syncs(
     power_after: int = 0,
     metadata: str = "ordered",
     syncs_to_fail: int = 1_000_000,
+    stride: int = 1,
 ) -> tuple[list[str], int]:
     """Let each sync in the script's run fail, one in each run.
 
@@ -38,12 +40,13 @@ def broken_by_failed_syncs(
     power_after: so many storage steps after the restart the power fails; 0 for never.
     metadata: how names survive that.
     syncs_to_fail: not more than the first ones.
+    stride: of so many syncs one.
 
     Returns what broke, and how many of the syncs were of directories.
     """
     broken: list[str] = []
     directories = 0
-    for number in range(1, syncs_to_fail + 1):
+    for number in range(1, syncs_to_fail + 1, stride):
         failed: list[tuple[str, bool]] = []
 
         def meddle(
@@ -96,6 +99,7 @@ def test_any_sync_may_fail(host: str, steps: Callable[[], list[Step]]) -> None:
     assert directories, "no directory was synced: this says nothing about their syncs"
 
 
+@strided(3)
 @pytest.mark.parametrize(
     ("host", "steps"),
     [
@@ -107,10 +111,12 @@ def test_any_sync_may_fail(host: str, steps: Callable[[], list[Step]]) -> None:
         (SOURCE, links_that_part),
     ],
 )
-def test_power_may_fail_after_any_failed_sync(host: str, steps: Callable[[], list[Step]]) -> None:
+def test_power_may_fail_after_any_failed_sync(
+    host: str, steps: Callable[[], list[Step]], stride: int
+) -> None:
     """During recovery, and when the process is at work again."""
     for power_after in (3, 12, 23, 60):
-        broken, _directories = broken_by_failed_syncs(host, steps, power_after)
+        broken, _directories = broken_by_failed_syncs(host, steps, power_after, stride=stride)
         assert not broken, (power_after, broken)
 
 

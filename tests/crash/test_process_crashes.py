@@ -13,6 +13,7 @@ from simulator.host import lose_everything
 from simulator.link import Link
 from simulator.systems.byte_level import PROGRAMS, SENDER, ByteLevelSystem
 from tests.crash.harness import MS, Plan, Step, links_that_part, log_rolls, odd_names, run
+from tests.strides import strided
 
 GRID_US = 250
 SCRIPTS = {"log rolls": log_rolls, "odd names": odd_names}
@@ -43,7 +44,7 @@ def assert_good(steps: list[Step], times: dict[int, tuple[str, ...]], epochs: in
 @pytest.mark.parametrize("process", [PROGRAMS, SENDER])
 @pytest.mark.parametrize("script", sorted(SCRIPTS))
 def test_one_process_dies_at_any_instant(script: str, process: str) -> None:
-    for time_us in range(100, 70_000, GRID_US * 4):
+    for time_us in range(100, 70_000, GRID_US * 7):
         assert_good(SCRIPTS[script](), {time_us: (process,)})
 
 
@@ -55,10 +56,11 @@ def test_one_process_dies_at_each_instant_of_a_fine_grid(script: str, process: s
         assert_good(SCRIPTS[script](), {time_us: (process,)})
 
 
-def test_the_other_process_dies_while_the_first_is_down() -> None:
+@strided(3)
+def test_the_other_process_dies_while_the_first_is_down(stride: int) -> None:
     """The caretaker keeps the history of dead programs, and dies itself in the middle."""
     for first, second in ((PROGRAMS, SENDER), (SENDER, PROGRAMS)):
-        for time_us in range(500, 60_000, 4000):
+        for time_us in range(500, 60_000, 4000 * stride):
             for later_us in (500, 1500, 3000, 4500, 20_000):
                 assert_good(log_rolls(), {time_us: (first,), time_us + later_us: (second,)})
 

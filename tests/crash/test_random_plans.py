@@ -119,7 +119,7 @@ def check(world: dict[str, object], plan: list[str], seed: int) -> None:
     assert not reasons, reasons
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(worlds, st.lists(faults, max_size=5), st.integers(1, 4))
 def test_few_faults(world: dict[str, object], plan: list[str], seed: int) -> None:
     check(world, plan, seed)
@@ -135,7 +135,7 @@ def test_many_faults(world: dict[str, object], plan: list[str], seed: int) -> No
 FAILOVER = '\n[failover]\ndetect = "1s"\ndecide = "1s"\nredirect = "1s"\nmount_per_log = "1ms"\n'
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(worlds, st.lists(faults, max_size=4), instants, st.integers(1, 4))
 def test_few_faults_and_the_loss_of_the_source(
     world: dict[str, object], plan: list[str], at: str, seed: int

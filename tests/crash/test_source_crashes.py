@@ -13,17 +13,18 @@ from simulator.link import Link
 from simulator.systems.byte_level import SOURCE, ByteLevelSystem
 from tests.crash.harness import Outcome, Plan, run
 from tests.crash.test_replica_crashes import SCRIPTS
+from tests.strides import strided
 
 
-def crash_everywhere(name: str, **fields: object) -> list[Outcome]:
+def crash_everywhere(name: str, stride: int, **fields: object) -> dict[int, Outcome]:
     steps = SCRIPTS[name]
     total = run(Plan(steps)).storage_steps[SOURCE]
-    outcomes: list[Outcome] = []
-    for step in range(1, total + 1):
+    outcomes: dict[int, Outcome] = {}
+    for step in range(1, total + 1, stride):
         plan = Plan(steps, host=SOURCE, crash_at=step, **fields)  # type: ignore[arg-type]
         outcome = run(plan)
         assert outcome.good, (name, step, fields, outcome)
-        outcomes.append(outcome)
+        outcomes[step] = outcome
     return outcomes
 
 
@@ -42,20 +43,22 @@ def steps_before_the_first_epoch(name: str) -> int:
     return begun[0]
 
 
+@strided(3)
 @pytest.mark.parametrize("keeps", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_process_crash_at_every_capture_step(name: str, keeps: float) -> None:
-    outcomes = crash_everywhere(name, power=False, keeps=keeps)
+def test_process_crash_at_every_capture_step(name: str, keeps: float, stride: int) -> None:
+    outcomes = crash_everywhere(name, stride, power=False, keeps=keeps).values()
     if not name.startswith("gap"):
         # Crashes before the first epoch is claimed apart, the history simply goes on.
         assert sum(outcome.epochs == 1 for outcome in outcomes) > len(outcomes) * 3 // 4
 
 
+@strided(3)
 @pytest.mark.parametrize("survival", ["none", "all", "some"])
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_power_loss_at_every_capture_step(name: str, survival: str) -> None:
-    outcomes = crash_everywhere(name, survival=survival)
+def test_power_loss_at_every_capture_step(name: str, survival: str, stride: int) -> None:
+    outcomes = crash_everywhere(name, stride, survival=survival)
     # Before the first epoch has begun (directories, locks, the state) there is none to follow.
     before = steps_before_the_first_epoch(name)
-    assert 0 < before < len(outcomes) // 2
-    assert all(outcome.epochs >= 2 for outcome in outcomes[before:])
+    assert 0 < before < max(outcomes) // 2
+    assert all(outcome.epochs >= 2 for step, outcome in outcomes.items() if step > before)

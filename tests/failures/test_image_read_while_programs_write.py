@@ -27,7 +27,7 @@ def image_while_programs_write() -> FailureWorld:
 
 def test_it_is_committed_when_it_is_that_of_an_instant() -> None:
     world = image_while_programs_write()
-    world.run_until(lambda: bool(world.said("synchronized")), judge_every_ms=5)
+    world.run_until(lambda: bool(world.said("synchronized")), judge_every_ms=20)
     [(_pages, fence)] = world.said("image_sent")
     assert isinstance(fence, int) and fence > 50, "programs wrote meanwhile"
     world.converge(judge_every_ms=20)

@@ -49,7 +49,10 @@ def broken(steps: list[Step], survival: str) -> int:
     return sum(not run(plan).good for plan in plans)
 
 
-@pytest.mark.parametrize("survival", ["every other", "none", "seed 9"])
+@pytest.mark.parametrize(
+    "survival",
+    ["every other", *(pytest.param(s, marks=pytest.mark.full) for s in ("none", "seed 9"))],
+)
 @pytest.mark.parametrize("steps", [MOVES, LINKS], ids=["moves", "links"])
 def test_the_replica_has_the_names_of_the_set(steps: list[Step], survival: str) -> None:
     assert not broken(steps, survival)

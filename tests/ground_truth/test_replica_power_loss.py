@@ -50,14 +50,23 @@ def test_a_replica_on_ext4_over_any_power_loss() -> None:
     assert verdict.torn > 5
 
 
-@pytest.mark.parametrize("kind", ["xfs", "btrfs"])
+@pytest.mark.parametrize("kind", [pytest.param("xfs", marks=pytest.mark.full), "btrfs"])
 def test_a_replica_on_other_file_systems(kind: str) -> None:
     verdict = examined(kind, 50, seed=2, recoveries=1)
     assert not verdict.findings, verdict.told()
     assert verdict.states > 50
 
 
-@pytest.mark.parametrize("safeguard", MUTANTS)
+OTHER_MUTANTS = [each for each in MUTANTS if each != "sync_before_acknowledge"]
+
+
+@pytest.mark.parametrize(
+    "safeguard",
+    [
+        "sync_before_acknowledge",
+        *(pytest.param(each, marks=pytest.mark.full) for each in OTHER_MUTANTS),
+    ],
+)
 def test_switched_off_it_is_missed(safeguard: str) -> None:
     verdict = examined("ext4", 400, script="plain store", safeguards={safeguard: False})
     assert verdict.findings, f"{safeguard} can be switched off and nobody notices"

@@ -353,6 +353,7 @@ def test_a_process_that_dies_by_itself_again_and_again_fails_with_its_words(
     assert children() == set()
 
 
+@pytest.mark.full
 def test_a_process_that_dies_once_is_started_again_and_told_of(tmp_path: Path) -> None:
     """No fault of this run harms storage, so none explains it."""
     (tmp_path / "trace.csv").write_text(TRACE)

@@ -111,7 +111,7 @@ def test_the_short_life_reaches_what_it_is_meant_to_reach() -> None:
 
 def test_a_crash_in_any_step_of_recovery_changes_nothing() -> None:
     losses = ("nothing unsynced survives", "every other sector")
-    for name, medium, ledger in crash_states(power_losses=losses, stride=4):
+    for name, medium, ledger in crash_states(power_losses=losses, stride=9):
         found = _recovery_breach(name, medium, ledger)
         assert not found, found
 
