@@ -31,6 +31,7 @@ from simulator.cli_options import (
 from simulator.cli_plans import draw, with_plan
 from simulator.cli_replay import coverage, replay
 from simulator.cli_schema import schema
+from simulator.cli_store import store
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -196,6 +197,7 @@ app.command()(replay)
 app.command()(coverage)
 app.command()(compare)
 app.command()(killmatrix)
+app.command()(store)
 
 
 def exit_code_of(verdict: Verdict) -> ExitCode:

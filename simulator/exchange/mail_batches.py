@@ -10,10 +10,11 @@ generator of its own that is seeded with (seed, batch, b):
 * *replies* to fresh messages of an hour of traffic earlier.
 
 With a message everything is drawn that will ever happen to its copies: when each is read,
-flagged, moved, deleted.  Those delays are whole hours of traffic, one of :data:`LAG_HOURS`, so
-what happens within block *b* is found by drawing the few blocks again from which it may come.
-Nothing has to be remembered from the beginning on: any instant can be entered at once, and
-memory holds a few blocks, whatever the length of the stream.
+flagged, moved, deleted.  Those delays are whole hours of traffic, one of the few
+:attr:`MailBatches.lag_hours`, so what happens within block *b* is found by
+drawing the few blocks again from which it may come.  Nothing has to be remembered from the
+beginning on: any instant can be entered at once, and memory holds a few blocks, whatever the
+length of the stream.
 
 Leaves out: replies to replies.
 """
@@ -48,6 +49,7 @@ READ_LAGS: Final = ((0, 0.6), (1, 0.2), (3, 0.2))
 FATE_LAGS: Final = ((1, 0.4), (3, 0.3), (24, 0.2), (120, 0.1))
 """The same until it is moved or deleted [A]."""
 LAG_HOURS: Final = (0, 1, 3, 24, 120)
+"""All of them; after the plan's ``habits.cleared_after_hours`` folders are cleared besides."""
 _REPLY_LAG_HOURS: Final = 1
 _DRAWING: Final = 1
 """Purpose of the random stream: a new way of drawing gets a new number."""
@@ -90,6 +92,9 @@ class Copies:
     folder_choice: Ints
     """A number from which the folder is chosen that it is moved to."""
     replied: Flags
+    cleared: Flags
+    """It is moved, and deleted from its folder later."""
+    cleared_place: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,8 @@ class MailBatches:
     def __init__(self, plan: MailPlan, kept: int = 16) -> None:
         self.plan = plan
         self._units = plan.units_per_block
+        self.lag_hours = (*LAG_HOURS, plan.habits.cleared_after_hours)
+        """After so many hours of traffic something becomes of a message."""
         self._drawn = lru_cache(maxsize=kept)(self._draw)
 
     def batch(self, kind: int, block: int) -> Batch | None:
@@ -221,6 +228,9 @@ class MailBatches:
         before = np.where(fate_lag == 1, 0, 1)
         read_lag = np.where((fate != KEPT) & (read_lag >= fate_lag), before, read_lag)
         read = (reading < habits.read_share) | replied
+        folder_choice = random.integers(0, 1 << 31, count, dtype=np.int64)
+        # Drawn last: whatever share is cleared, everything else stays the same.
+        cleared = (fate == MOVED) & (random.random(count) < habits.cleared_share)
         return Copies(
             message,
             mailbox,
@@ -230,8 +240,10 @@ class MailBatches:
             fate,
             fate_lag,
             places[1],
-            random.integers(0, 1 << 31, count, dtype=np.int64),
+            folder_choice,
             replied,
+            cleared,
+            random.integers(0, self._units, count, dtype=np.int64),
         )
 
     def _since_start(self, batch: Batch) -> Batch:

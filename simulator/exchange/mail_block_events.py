@@ -16,7 +16,6 @@ from simulator.exchange.diurnal import UNITS_PER_DAY
 from simulator.exchange.mail_batches import (
     BATCHES,
     DELETED,
-    LAG_HOURS,
     MOVED,
     Batch,
     Copies,
@@ -27,6 +26,7 @@ from simulator.exchange.mail_batches import (
 )
 from simulator.exchange.mail_events import (
     FIRST_FOLDER,
+    INBOX,
     CreateFolder,
     Deliver,
     Flag,
@@ -126,13 +126,13 @@ def delivers(batch: Batch, databases: int) -> Iterator[MailEvent]:
 
 def acts(batches: MailBatches, folders: Folders, block: int) -> Iterator[MailEvent]:
     """What becomes of messages within this block, whenever they came."""
-    for hours in LAG_HOURS:
+    for hours in batches.lag_hours:
         for kind in BATCHES:
             batch = batches.batch(kind, block - batches.lag_blocks(hours))
             if batch is not None:
                 yield from _readings(batches, batch, block, hours)
                 yield from _moves(batches, folders, batch, block, hours)
-                yield from deletions(batches, batch, block, hours)
+                yield from _deletions(batches, folders, batch, block, hours)
 
 
 def _readings(batches: MailBatches, batch: Batch, block: int, hours: int) -> Iterator[MailEvent]:
@@ -169,23 +169,45 @@ def _moves(
 ) -> Iterator[MailEvent]:
     copies, ids, sizes = _with_fate(batch, MOVED, hours)
     places = block * batches.plan.units_per_block + copies.fate_place
-    chosen = FIRST_FOLDER + copies.folder_choice % folders.existing(copies.mailbox, places)
+    chosen = _chosen_folders(folders, copies, places)
     columns = (batches.times_ns(places), copies.mailbox, ids, sizes, chosen)
     yield from map(Move, *(column.tolist() for column in columns))
 
 
-def deletions(batches: MailBatches, batch: Batch, block: int, hours: int) -> Iterator[SoftDelete]:
+def _chosen_folders(folders: Folders, copies: Copies, places: Ints) -> Ints:
+    """Where copies go that are moved at some instants."""
+    chosen: Ints = FIRST_FOLDER + copies.folder_choice % folders.existing(copies.mailbox, places)
+    return chosen
+
+
+def _deletions(
+    batches: MailBatches, folders: Folders, batch: Batch, block: int, hours: int
+) -> Iterator[SoftDelete]:
     """Messages of a batch that are deleted within a block, so many hours of traffic later."""
+    units = batches.plan.units_per_block
     copies, ids, sizes = _with_fate(batch, DELETED, hours)
-    places = block * batches.plan.units_per_block + copies.fate_place
-    columns = (batches.times_ns(places), copies.mailbox, ids, sizes)
+    inbox = np.full(len(ids), INBOX, dtype=np.int64)
+    times_ns = batches.times_ns(block * units + copies.fate_place)
+    columns = (times_ns, copies.mailbox, ids, sizes, inbox)
     yield from map(SoftDelete, *(column.tolist() for column in columns))
+    if hours == batches.plan.habits.cleared_after_hours:
+        copies = select_rows(batch.copies, batch.copies.cleared)
+        blocks_ago = (hours - copies.fate_lag) * batches.plan.blocks_per_hour
+        moved = (block - blocks_ago) * units + copies.fate_place
+        columns = (
+            batches.times_ns(block * units + copies.cleared_place),
+            copies.mailbox,
+            batch.messages.message_id[copies.message],
+            batch.messages.size_bytes[copies.message],
+            _chosen_folders(folders, copies, moved),
+        )
+        yield from map(SoftDelete, *(column.tolist() for column in columns))
 
 
-def deletions_of(batches: MailBatches, block: int) -> Iterator[SoftDelete]:
+def deletions_of(batches: MailBatches, folders: Folders, block: int) -> Iterator[SoftDelete]:
     """All messages that are deleted within a block, in no order."""
-    for hours in LAG_HOURS:
+    for hours in batches.lag_hours:
         for kind in BATCHES:
             batch = batches.batch(kind, block - batches.lag_blocks(hours))
             if batch is not None:
-                yield from deletions(batches, batch, block, hours)
+                yield from _deletions(batches, folders, batch, block, hours)

@@ -6,7 +6,8 @@ never used twice.  Sizes are whole bytes and contain the attachments.  What a me
 of is made from its id, see :mod:`simulator.exchange.message_payload`.
 
 The events of one mailbox fit together: nothing is read before it was delivered, moved or
-deleted twice, or expires that was not deleted.  :class:`MailboxCounts` keeps the account.
+deleted twice (though deleted after it was moved), or expires that was not deleted.
+:class:`MailboxCounts` keeps the account.
 """
 
 from __future__ import annotations
@@ -93,12 +94,13 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class SoftDelete:
-    """A message goes from the inbox to where the user can still get it back."""
+    """A message goes from a folder to where the user can still get it back."""
 
     time_ns: int
     mailbox: int
     message_id: int
     size_bytes: int
+    folder: int = INBOX
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ class MailboxCounts:
                 self._take(event.mailbox, INBOX, event.size_bytes)
                 self._add(event.mailbox, event.folder, event.size_bytes)
             case SoftDelete():
-                self._take(event.mailbox, INBOX, event.size_bytes)
+                self._take(event.mailbox, event.folder, event.size_bytes)
                 self._add(event.mailbox, RECOVERABLE, event.size_bytes)
             case HardDelete():
                 self._take(event.mailbox, RECOVERABLE, event.size_bytes)

@@ -157,6 +157,8 @@ def mail_load_markdown() -> str:
         hours=_hour_lines(),
         read_lags=_lags(READ_LAGS),
         fate_lags=_lags(FATE_LAGS),
+        cleared=f"{habits.cleared_share:.0%}",
+        cleared_after=habits.cleared_after_hours,
         nights=_night_rows(),
         expiry=f"{nights_of('2007').expiry_share:.0%}",
         rewritten=f"{nights_of('2007').rewritten_share:.0%}",

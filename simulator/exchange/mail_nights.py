@@ -19,7 +19,7 @@ from typing import Final
 
 from simulator.exchange.diurnal import DAY_NS
 from simulator.exchange.mail_batches import NOTHING, OUTSIDE, MailBatches
-from simulator.exchange.mail_block_events import deletions_of
+from simulator.exchange.mail_block_events import Folders, deletions_of
 from simulator.exchange.mail_events import (
     Deliver,
     HardDelete,
@@ -94,14 +94,14 @@ def expiries(plan: MailPlan, from_ns: int, until_ns: int) -> Iterator[MailEvent]
     """Deleted messages whose time is over."""
     nights = plan.store_nights
     seconds = nights.expiry_seconds
-    batches = MailBatches(plan, _BATCHES_KEPT)
+    batches, folders = MailBatches(plan, _BATCHES_KEPT), Folders(plan)
     for night_ns in _night_begins(plan, nights.begin_ns, from_ns - seconds * NS_PER_SECOND):
         if night_ns >= until_ns:
             return
         day_ns = night_ns - nights.retention_ns - DAY_NS
         """Begin of the day of deletions that has come of age."""
         passed_ns = max(0, from_ns - night_ns) * _DAY_SECONDS // seconds
-        for deleted in _deletions_between(batches, day_ns + passed_ns, day_ns + DAY_NS):
+        for deleted in _deletions_between(batches, folders, day_ns + passed_ns, day_ns + DAY_NS):
             time_ns = night_ns + (deleted.time_ns - day_ns) * seconds // _DAY_SECONDS
             if time_ns >= until_ns:
                 return
@@ -109,14 +109,18 @@ def expiries(plan: MailPlan, from_ns: int, until_ns: int) -> Iterator[MailEvent]
                 yield HardDelete(time_ns, deleted.mailbox, deleted.message_id, deleted.size_bytes)
 
 
-def _deletions_between(batches: MailBatches, begin_ns: int, end_ns: int) -> Iterator[SoftDelete]:
+def _deletions_between(
+    batches: MailBatches, folders: Folders, begin_ns: int, end_ns: int
+) -> Iterator[SoftDelete]:
     """Deletions in an interval, ordered by time."""
     if end_ns <= 0:
         return
     block = batches.block_at(max(0, begin_ns))
     while batches.begin_ns(block) < end_ns:
-        found = [each for each in deletions_of(batches, block) if begin_ns <= each.time_ns < end_ns]
-        yield from sorted(found, key=_BY_TIME)
+        found = deletions_of(batches, folders, block)
+        yield from sorted(
+            (each for each in found if begin_ns <= each.time_ns < end_ns), key=_BY_TIME
+        )
         block += 1
 
 

@@ -19,6 +19,8 @@ from simulator.exchange.recipients import RecipientCounts, copies_and_kept
 NS_PER_SECOND: Final = 10**9
 _COPIES_OF_BLOCK: Final = 4_096
 _MOST_HALVINGS: Final = 30
+_LAST_MOVE_HOURS: Final = 120
+_LONGEST_KEPT_HOURS: Final = 24 * 260
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,10 @@ class Habits:
     outside_recipients: mean recipients of a message from outside.
     reply_share: share of the messages sent that answer one.
     read_share, flagged_share: are read; are read and flagged.
-    moved_share, deleted_share: are moved to a folder; are deleted.
+    moved_share, deleted_share: are moved to a folder; are deleted from the inbox.
+    cleared_share: of what was moved, is deleted from its folder later [A].
+    cleared_after_hours: so long after its delivery, in hours of traffic, of which a working day
+        has 24: more than 120, within which all is moved [A].
     first_folders: folders of a user's own at the beginning.
     new_folders_per_day: on a working day, made by one mailbox.
     most_folders: no more are made.
@@ -47,6 +52,8 @@ class Habits:
     flagged_share: float = 0.03
     moved_share: float = 0.2
     deleted_share: float = 0.6
+    cleared_share: float = 0.5
+    cleared_after_hours: int = 240
     first_folders: int = 10
     new_folders_per_day: float = 0.02
     most_folders: int = 100
@@ -54,11 +61,16 @@ class Habits:
 
     def __post_init__(self) -> None:
         shares = [self.internal_share, self.outbound_share, self.reply_share, self.read_share]
-        shares += [self.flagged_share, self.moved_share, self.deleted_share]
+        shares += [self.flagged_share, self.moved_share, self.deleted_share, self.cleared_share]
         if not all(0 <= share <= 1 for share in shares) or self.outbound_share == 1:
             raise ValueError("a share lies between 0 and 1, and not all mail may leave")
         if self.moved_share + self.deleted_share > 1 or self.flagged_share > self.read_share:
             raise ValueError("what is moved and deleted, or flagged, is more than there is")
+        if not _LAST_MOVE_HOURS < self.cleared_after_hours <= _LONGEST_KEPT_HOURS:
+            raise ValueError(
+                f"folders are cleared after {_LAST_MOVE_HOURS} hours of traffic, within which mail "
+                f"is moved there, and up to {_LONGEST_KEPT_HOURS}"
+            )
         if not 1 <= self.outside_recipients <= 8:
             raise ValueError("a message from outside has 1 to 8 recipients in the mean")
         if not 1 <= self.first_folders <= self.most_folders or self.new_folders_per_day < 0:

@@ -113,6 +113,70 @@ def test_the_events_of_a_mailbox_fit_together() -> None:
     assert counts.messages.sum() == len(sent) + len(received) - len(of(HardDelete))
 
 
+CLEARED = MailPlan(
+    select_profile("2007", "light"),
+    6,
+    3 * WEEK_NS,
+    databases=2,
+    habits=Habits(moved_share=0.5, deleted_share=0.3, cleared_share=0.6),
+    nights=Nights(0, 4 * HOUR_NS, DAY_NS, 3 * HOUR_NS, 5 * HOUR_NS),
+)
+
+
+@cache
+def cleared_events():
+    return tuple(MailStream(CLEARED).events())
+
+
+def test_what_was_moved_is_deleted_from_its_folder_and_expires() -> None:
+    counts = MailboxCounts(CLEARED)
+    moved, cleared, gone = {}, {}, set()
+    for event in cleared_events():
+        counts.apply(event)
+        key = (getattr(event, "mailbox", None), getattr(event, "message_id", None))
+        if isinstance(event, Move):
+            assert key not in moved
+            moved[key] = event
+        elif isinstance(event, SoftDelete) and key in moved:
+            assert key not in cleared
+            assert event.folder == moved[key].folder >= FIRST_FOLDER
+            assert event.size_bytes == moved[key].size_bytes
+            cleared[key] = event.time_ns
+        elif isinstance(event, HardDelete) and key in moved:
+            assert event.time_ns - cleared[key] >= DAY_NS
+            gone.add(key)
+    # Ten working days of traffic after they came: what came in the first of three weeks.
+    early = [key for key, event in moved.items() if event.time_ns < 4 * DAY_NS]
+    share = sum(key in cleared for key in early) / len(early)
+    assert share == pytest.approx(0.6, abs=0.1)
+    assert gone
+
+
+def test_habits_of_clearing_change_nothing_else() -> None:
+    never = replace(CLEARED, habits=replace(CLEARED.habits, cleared_share=0.0))
+    moved = {(e.mailbox, e.message_id) for e in cleared_events() if isinstance(e, Move)}
+    others = [
+        event
+        for event in cleared_events()
+        if not isinstance(event, SoftDelete | HardDelete)
+        or (event.mailbox, event.message_id) not in moved
+    ]
+    assert others == list(MailStream(never).events())
+
+
+@pytest.mark.parametrize("day", [10, 14, 16])
+def test_clearing_is_entered_anywhere(day) -> None:
+    from_ns, until_ns = day * DAY_NS + 9 * HOUR_NS, (day + 1) * DAY_NS + 5 * HOUR_NS
+    part = list(MailStream(CLEARED).events(from_ns, until_ns))
+    assert part == [e for e in cleared_events() if from_ns <= e.time_ns < until_ns]
+
+
+@pytest.mark.parametrize("hours", [0, 120, 24 * 261])
+def test_folders_are_cleared_after_all_is_moved(hours) -> None:
+    with pytest.raises(ValueError, match="after 120 hours of traffic"):
+        Habits(cleared_after_hours=hours)
+
+
 def test_an_answer_goes_to_who_wrote() -> None:
     senders, recipients = {}, {}
     for event in of(Deliver):

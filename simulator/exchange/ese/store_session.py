@@ -11,6 +11,7 @@ from simulator.exchange.ese.session import Session
 
 if TYPE_CHECKING:
     from simulator.exchange.ese.attached_database import AttachedDatabase
+    from simulator.exchange.ese.database import Database
     from simulator.exchange.ese.instance import Instance
 
 P = ParamSpec("P")
@@ -28,6 +29,11 @@ class StoreSession:
 
     def __init__(self, instance: Instance, one: AttachedDatabase, session: Session) -> None:
         self._instance, self._one, self._session = instance, one, session
+
+    @property
+    def database(self) -> Database:
+        """What it works on."""
+        return self._one.database
 
     def begin(self) -> None:
         """Begin a transaction, in the one that is open or as the outermost one.

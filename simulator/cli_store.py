@@ -1,0 +1,279 @@
+"""The command ``simulator store``: a store in the real file format, as test data for anybody."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from contextlib import suppress
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from replicator.command_line import printable
+from replicator.errors import BadInput, ExitCode, ReplicatorError
+from simulator.cli_options import STANDARD_OUTPUT, JsonOption
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from replicator.host.world import HostRuntime
+    from simulator.exchange.ese.generated_store import StoreRecord, StoreSpec
+    from simulator.report.terminal import Report
+
+
+class StoreVersionName(StrEnum):
+    """Of Exchange."""
+
+    E2003 = "2003"
+    E2007 = "2007"
+    E2010 = "2010"
+
+
+_PROFILES = {"2003": "average", "2007": "average", "2010": "50"}
+"""Those of about fifty messages a day (2003: a hundred)."""
+
+
+class Stopped(ReplicatorError):
+    """Ctrl-C before the store was whole."""
+
+    exit_code = ExitCode.INTERRUPTED
+    default_remedy = "Nothing: what had been written was removed."
+
+
+def store(
+    directory: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="A directory that is empty, or not there yet.", show_default=False
+        ),
+    ],
+    version: Annotated[
+        StoreVersionName, typer.Option(help="Whose files: of Exchange.")
+    ] = StoreVersionName.E2007,
+    mailboxes: Annotated[int, typer.Option(min=1, max=100_000, help="How many.")] = 10,
+    days: Annotated[int, typer.Option(min=1, max=3_660, help="Of mail, from a Monday on.")] = 1,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What a mailbox sends and receives, of docs/mail-load.md: 'heavy', or of 2010 "
+            "messages a day. By default 'average' or '50'.",
+            show_default=False,
+        ),
+    ] = None,
+    databases: Annotated[
+        int, typer.Option(min=1, max=5, help="Files of the storage group, with one log.")
+    ] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Names the mail.")] = 1,
+    crash: Annotated[
+        bool, typer.Option("--crash", help="Kill the store at the end, with changes underway.")
+    ] = False,
+    crash_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Kill it at this time after its begin, as in 14h30m.",
+            show_default=False,
+        ),
+    ] = None,
+    circular: Annotated[
+        bool, typer.Option("--circular", help="Keep only logs that are still needed.")
+    ] = False,
+    views: Annotated[
+        bool,
+        typer.Option(
+            "--views/--no-views",
+            help="Log what views and the like add, so that a mailbox fills its profile's logs.",
+        ),
+    ] = True,
+    json: JsonOption = None,
+) -> None:
+    """Write a mail store into DIR: databases, logs, checkpoint, and what must be in them.
+
+    The ledger messages.jsonl has a line for each message. The same options give the same bytes.
+    """
+    from rich.console import Console
+
+    from simulator.report.output import (
+        check_file_target,
+        check_new_directory_target,
+        directory_for,
+        write_atomically,
+    )
+    from simulator.report.terminal import progress_on
+
+    spec = replace(
+        _spec(version, mailboxes, days, profile, databases, seed, crash, crash_at),
+        circular=circular,
+        views=views,
+    )
+    check_new_directory_target(directory, "DIR")
+    if json is not None and json != STANDARD_OUTPUT:
+        if json.resolve().is_relative_to(directory.resolve()):
+            raise BadInput(
+                "--json would write into DIR",
+                path=str(json),
+                remedy="Give --json a path outside of it.",
+            )
+        check_file_target(json, "--json")
+    console = Console(stderr=json == STANDARD_OUTPUT, highlight=False)
+    with directory_for(directory, "DIR"):
+        try:
+            with progress_on(Console(stderr=True), "writing the store", "of mail") as report:
+                record = _write(directory, spec, report)
+            _open_to_readers(directory, record)
+        except BaseException:
+            _remove(directory, spec)
+            raise
+    text = record.model_dump_json(indent=2) + "\n"
+    if json == STANDARD_OUTPUT:
+        print(text, end="", flush=True)
+    elif json is not None:
+        write_atomically(json, text, "--json")
+    _print(console, directory, record)
+
+
+def _spec(
+    version: str,
+    mailboxes: int,
+    days: int,
+    profile: str | None,
+    databases: int,
+    seed: int,
+    crash: bool,
+    crash_at: str | None,
+) -> StoreSpec:
+    """What the options say; raises BadInput for what cannot be."""
+    from replicator.units import UnitError, format_ns, parse_duration_ns
+    from simulator.exchange.diurnal import DAY_NS
+    from simulator.exchange.ese.generated_store import StoreSpec
+    from simulator.exchange.profiles import select_profile
+
+    crash_at_ns = days * DAY_NS if crash else None
+    if crash_at is not None:
+        try:
+            crash_at_ns = parse_duration_ns(crash_at)
+        except UnitError as error:
+            raise BadInput(f"--crash-at: {error}", remedy="Write it as in 14h30m.") from error
+        if crash_at_ns > days * DAY_NS:
+            raise BadInput(
+                f"--crash-at lies behind the {format_ns(days * DAY_NS)} of mail",
+                remedy="Give an earlier time, or more --days.",
+            )
+    if databases > mailboxes:
+        raise BadInput(
+            f"{databases} databases for {mailboxes} mailboxes",
+            remedy="Give --mailboxes as many as --databases at least.",
+        )
+    return StoreSpec(
+        profile=select_profile(str(version), profile or _PROFILES[str(version)]),
+        mailboxes=mailboxes,
+        days=days,
+        databases=databases,
+        seed=seed,
+        crash_at_ns=crash_at_ns,
+    )
+
+
+def _write(directory: Path, spec: StoreSpec, report: Report) -> StoreRecord:
+    """Run the store on the real directory; errors name its real files."""
+    from replicator.errors import DamagedStore, StorageError
+    from replicator.ese.errors import EseError
+    from replicator.host.world import run_on_host
+    from simulator.exchange.ese.generated_store import generate_store
+
+    async def main(runtime: HostRuntime) -> StoreRecord:
+        # The directory is the whole volume: the paths in logs and headers are the same anywhere.
+        volume = runtime.volume("store", str(directory.resolve()))
+
+        def progress(done_ns: int, all_ns: int) -> None:
+            if runtime.stop.requested:
+                raise Stopped("stopped before the store was whole", path=str(directory))
+            report(done_ns / 1e9, all_ns / 1e9, "writing the store")
+
+        return await generate_store(volume, "/", spec, progress)
+
+    try:
+        return run_on_host(main)
+    except StorageError as error:
+        error.path = None if error.path is None else f"{directory}{error.path}"
+        raise
+    except EseError as error:
+        path = str(directory) if error.path is None else f"{directory}{error.path}"
+        raise DamagedStore(
+            f"the store could not be written: {error}",
+            path=path,
+            remedy="Check the volume, or ask for fewer mailboxes or days.",
+        ) from error
+
+
+def _open_to_readers(directory: Path, record: StoreRecord) -> None:
+    """Give the files the permissions of any new file; the volume makes them for the owner alone."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for each in record.files:
+        (directory / each.name).chmod(0o666 & ~mask)
+
+
+def _remove(directory: Path, spec: StoreSpec) -> None:
+    """Take away what a store that did not become whole has left."""
+    from replicator.ese.log_names import parse_log_name
+    from simulator.exchange.ese.generated_store import LEDGER_NAME
+
+    ours = {*spec.file_names, LEDGER_NAME}
+    with suppress(OSError):
+        for each in directory.iterdir():
+            if each.name in ours or parse_log_name(each.name) is not None:
+                each.unlink()
+
+
+def _print(console: Console, directory: Path, record: StoreRecord) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from replicator.units import format_bytes, format_ns
+
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+
+    def files(kind: str) -> str:
+        found = [each for each in record.files if each.kind == kind]
+        size = format_bytes(sum(each.size_bytes for each in found))
+        names = f", {found[0].name}" if len(found) == 1 else ""
+        return f"{len(found):,}, {size}{names}"
+
+    state: str = record.state
+    if record.crashed_at_ns is not None:
+        state += f", killed after {format_ns(record.crashed_at_ns)}"
+    rows = [
+        ("state", state),
+        ("version", f"{record.version}, profile {record.profile}, seed {record.seed}"),
+        ("mailboxes", f"{record.mailboxes:,}, {record.mailboxes_with_messages:,} have messages"),
+        ("messages", f"{record.messages:,} that must be there"),
+        ("databases", files("database")),
+        ("logs", f"{files('log')}, generations {_range(record)}"),
+        ("ledger", files("ledger")),
+    ]
+    if record.uncommitted_messages:
+        rows.insert(4, ("", f"{record.uncommitted_messages:,} that must not, uncommitted"))
+    if record.required_generations is not None:
+        low, high = record.required_generations
+        rows.append(("logs needed", f"{low:#x} to {high:#x}"))
+    for title, value in rows:
+        table.add_row(title, Text(printable(value)))
+    console.print(table)
+    place = str(directory)
+    command = (
+        ["replicator", "ese", "verify", f"{place}/priv1.edb"]
+        if record.required_generations is None
+        else ["replicator", "ese", "recover", place, "--output", f"{place.rstrip('/')}-recovered"]
+    )
+    console.print(Text(printable(f"try: {shlex.join(command)}")), soft_wrap=True)
+
+
+def _range(record: StoreRecord) -> str:
+    return f"{record.first_generation:#x} to {record.last_generation:#x}"

@@ -1,0 +1,307 @@
+"""A whole store from a few figures: databases, logs and checkpoint of a version, and its ledger.
+
+``generate_store`` is plain code over the storage port; the command ``simulator store`` gives it a
+real directory.  What comes out is a function of the spec alone: times are those of the stream,
+signatures are drawn from the seed, and paths are those on the volume.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Final, Literal
+
+from pydantic import BaseModel
+
+from replicator.ese.database_header import State
+from replicator.ese.log_names import LogRole, parse_log_name
+from replicator.ese.recovery_files import find_databases, joined
+from replicator.ese.values import Signature
+from replicator.runtime.port import EntryKind, File, Volume, write_all
+from simulator.exchange.diurnal import DAY_NS
+from simulator.exchange.ese.instance import Instance
+from simulator.exchange.ese.instance_options import InstanceConfig
+from simulator.exchange.ese.mail_ledger import MailLedger
+from simulator.exchange.ese.mail_views import MailViews
+from simulator.exchange.ese.mail_work import MailWork, StoreClock
+from simulator.exchange.ese.put_off_syncs import put_off_syncs, sync_everything
+from simulator.exchange.ese.store_format import STORE_FORMATS
+from simulator.exchange.mail_events import IdleTick, MailEvent, Maintenance
+from simulator.exchange.mail_plan import MailPlan
+from simulator.exchange.mail_stream import MailStream
+from simulator.exchange.profiles import ProfileFigures
+
+StoreVersion = Literal["2003", "2007", "2010"]
+Progress = Callable[[int, int], None]
+"""Called with nanoseconds of the stream that are done, and those in all."""
+
+LEDGER_NAME: Final = "messages.jsonl"
+BASE: Final = "E00"
+MOST_DATABASES: Final = 5
+"""Of a storage group, besides the one for recovery."""
+
+_OPEN_EVENTS: Final = 12
+"""So many are underway when a store is killed [A]."""
+_PAGES_AT_LEAST: Final = 1 << 16
+_PAGE_BYTES_PER_MAIL_BYTE: Final = 4
+"""Room for pages that are half full, with as much again."""
+_LEDGER_CHUNK_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """What a version's store is: its format, and the Monday on which its mail begins."""
+
+    store_format: str
+    start: datetime
+
+
+_VERSIONS: Final[dict[str, _Version]] = {
+    "2003": _Version("exchange 2003", datetime(2004, 3, 1, tzinfo=UTC)),
+    "2007": _Version("exchange 2007", datetime(2008, 3, 3, tzinfo=UTC)),
+    "2010": _Version("exchange 2010", datetime(2011, 3, 7, tzinfo=UTC)),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSpec:
+    """What store is wanted.
+
+    Arguments
+    ---------
+    profile: of the mailboxes; says the version too, 2003 to 2010.
+    mailboxes: how many; mailbox m is in database m modulo ``databases``.
+    days: from a Monday, midnight, on.
+    databases: files, 1 to 5.
+    seed: names all random choices.
+    crash_at_ns: kill the store at this instant of the stream; None to shut it down.
+    circular: circular logging: only logs that are still needed are kept.
+    views: log what views and the like add, so that the profile's logs come out.
+
+    Raises ValueError for what cannot be.
+    """
+
+    profile: ProfileFigures
+    mailboxes: int
+    days: int
+    databases: int = 1
+    seed: int = 1
+    crash_at_ns: int | None = None
+    circular: bool = False
+    views: bool = True
+
+    def __post_init__(self) -> None:
+        if self.profile.version not in _VERSIONS:
+            raise ValueError(f"there is no store of version {self.profile.version} yet")
+        if not 1 <= self.databases <= MOST_DATABASES:
+            raise ValueError(f"a storage group has 1 to {MOST_DATABASES} databases")
+        if self.days < 1:
+            raise ValueError("a store lives for a day at least")
+        if self.crash_at_ns is not None and not 0 <= self.crash_at_ns <= self.days * DAY_NS:
+            raise ValueError("a store crashes within its days")
+
+    @property
+    def plan(self) -> MailPlan:
+        """Of the mail; raises ValueError when mailboxes and databases do not go together."""
+        return MailPlan(
+            self.profile,
+            self.mailboxes,
+            self.days * DAY_NS,
+            seed=self.seed,
+            databases=self.databases,
+        )
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """Of the databases."""
+        return tuple(f"priv{number + 1}.edb" for number in range(self.databases))
+
+    def config(self) -> InstanceConfig:
+        """How its engine runs."""
+        store_format = STORE_FORMATS[_VERSIONS[self.profile.version].store_format]
+        mail_bytes = self.profile.mail_bytes_per_day * self.mailboxes * self.days
+        pages = _PAGE_BYTES_PER_MAIL_BYTE * mail_bytes / store_format.page_bytes
+        return InstanceConfig(
+            store_format=store_format,
+            log_version=7,
+            log_file_bytes=round(self.profile.log_file_bytes.value),
+            base=BASE,
+            circular=self.circular,
+            limit_pages=_PAGES_AT_LEAST + int(pages),
+        )
+
+
+class StoreFile(BaseModel):
+    """One file that was written."""
+
+    name: str
+    kind: Literal["database", "log", "reserve log", "checkpoint", "ledger"]
+    size_bytes: int
+
+
+class StoreRecord(BaseModel):
+    """What was written, as ``simulator store --json`` has it."""
+
+    version: str
+    profile: str
+    mailboxes: int
+    days: int
+    databases: int
+    seed: int
+    state: Literal["clean shutdown", "dirty shutdown"]
+    crashed_at_ns: int | None
+    """Instant of the stream; None for a store that was shut down."""
+    messages: int
+    """That must be there once the store is clean."""
+    mailboxes_with_messages: int
+    uncommitted_messages: int
+    """That must not be there."""
+    first_generation: int
+    last_generation: int
+    required_generations: tuple[int, int] | None
+    """Logs that the databases need; None when they need none."""
+    database_bytes: int
+    log_bytes: int
+    view_bytes: int = 0
+    """Logged for views and the like, which this store does not model."""
+    events: dict[str, int]
+    """Of the stream, by kind."""
+    files: list[StoreFile]
+
+
+async def generate_store(
+    volume: Volume, directory: str, spec: StoreSpec, progress: Progress | None = None
+) -> StoreRecord:
+    """Write a store, and its ledger, into a directory.
+
+    Arguments
+    ---------
+    volume, directory: where; the directory is there and empty.
+    spec: what.
+    progress: told now and then how far it is.
+
+    Raises ValueError for a spec that cannot be, EseError and StorageError when the volume fails;
+    what was written by then stays.
+    """
+    plan = spec.plan
+    clock = StoreClock(int(_VERSIONS[spec.profile.version].start.timestamp()) * 10**9)
+    # Plain numbers from 32 bits on: the same on every release of Python.
+    numbers = random.Random(f"store {spec.seed}")
+
+    def draw() -> Signature:
+        return Signature(numbers.getrandbits(32), clock.now())
+
+    with MailLedger() as ledger:
+        instance = await Instance.open(
+            put_off_syncs(volume), directory, spec.config(), now=clock.now, draw=draw
+        )
+        views = MailViews(instance, plan) if spec.views else None
+        work = MailWork(instance, plan, clock, ledger, views=views)
+        await work.create(spec.file_names)
+        until_ns = plan.duration_ns if spec.crash_at_ns is None else spec.crash_at_ns
+        stream = MailStream(plan)
+        for event in stream.events(until_ns=until_ns):
+            await work.carry_out(event)
+            if progress is not None:
+                progress(event.time_ns, until_ns)
+        if spec.crash_at_ns is None:
+            clock.time_ns = plan.duration_ns
+            await work.end()
+        else:
+            await work.die(_underway(plan, until_ns))
+        await _write_ledger(volume, joined(directory, LEDGER_NAME), ledger)
+        await sync_everything(volume, directory)
+        last = instance.log.generation
+        first = min(instance.log.generations, default=last)
+        record = await _record(volume, directory, spec, ledger, dict(work.counts), (first, last))
+        return record.model_copy(update={"view_bytes": views.view_bytes if views else 0})
+
+
+def _underway(plan: MailPlan, from_ns: int) -> Iterator[MailEvent]:
+    """What the store was at when it was killed: the next things of a stream without an end."""
+    endless = replace(plan, duration_ns=from_ns + 30 * DAY_NS)
+    events = MailStream(endless).events(from_ns)
+    mail = (each for each in events if not isinstance(each, Maintenance | IdleTick))
+    return islice(mail, _OPEN_EVENTS)
+
+
+async def _write_ledger(volume: Volume, path: str, ledger: MailLedger) -> None:
+    file = volume.create(path)
+    try:
+        at, waiting = 0, bytearray()
+        for entry in ledger.entries():
+            waiting += entry.as_json().encode() + b"\n"
+            if len(waiting) >= _LEDGER_CHUNK_BYTES:
+                at = await _write_on(volume, file, at, waiting)
+        await _write_on(volume, file, at, waiting)
+    finally:
+        file.close()
+
+
+async def _write_on(volume: Volume, file: File, at: int, waiting: bytearray) -> int:
+    if waiting:
+        await volume.admit(len(waiting))
+        at += write_all(file, at, bytes(waiting))
+        waiting.clear()
+    return at
+
+
+async def _record(
+    volume: Volume,
+    directory: str,
+    spec: StoreSpec,
+    ledger: MailLedger,
+    counts: dict[str, int],
+    generations: tuple[int, int],
+) -> StoreRecord:
+    """Look at what lies there."""
+    files = []
+    for name in volume.list(directory):
+        stat = volume.stat(joined(directory, name))
+        if stat.kind is EntryKind.FILE:
+            files.append(StoreFile(name=name, kind=_kind(name), size_bytes=stat.size_bytes))
+    headers = [each.header for each in await find_databases(volume, (directory,))]
+    required = [
+        (each.first_required_generation, each.last_required_generation)
+        for each in headers
+        if each.state is not State.CLEAN_SHUTDOWN
+    ]
+    messages, mailboxes = ledger.count(committed=True)
+    return StoreRecord(
+        version=spec.profile.version,
+        profile=spec.profile.name,
+        mailboxes=spec.mailboxes,
+        days=spec.days,
+        databases=spec.databases,
+        seed=spec.seed,
+        state="dirty shutdown" if required else "clean shutdown",
+        crashed_at_ns=spec.crash_at_ns,
+        messages=messages,
+        mailboxes_with_messages=mailboxes,
+        uncommitted_messages=ledger.count(committed=False)[0],
+        first_generation=generations[0],
+        last_generation=generations[1],
+        required_generations=(
+            (min(low for low, _ in required), max(high for _, high in required))
+            if required
+            else None
+        ),
+        database_bytes=sum(each.size_bytes for each in files if each.kind == "database"),
+        log_bytes=sum(each.size_bytes for each in files if each.kind == "log"),
+        events=dict(sorted(counts.items())),
+        files=files,
+    )
+
+
+def _kind(
+    name: str,
+) -> Literal["database", "log", "reserve log", "checkpoint", "ledger"]:
+    parsed = parse_log_name(name)
+    if parsed is None:
+        return "ledger" if name == LEDGER_NAME else "database"
+    if parsed.role is LogRole.CHECKPOINT:
+        return "checkpoint"
+    return "log" if parsed.role in (LogRole.CURRENT, LogRole.CLOSED) else "reserve log"

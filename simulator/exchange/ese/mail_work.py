@@ -1,0 +1,465 @@
+"""The load at work: a stream of mail carried out on the databases of one instance.
+
+::
+
+    Submit      a message in Sent Items          Move, SoftDelete   another folder
+    Deliver     one in each recipient's inbox    HardDelete         the row goes, with its content
+    Read, Flag  a property of the row            CreateFolder       a row of Folders
+    Maintenance, IdleTick                        the store's own work
+
+Each event is one transaction.  Some are committed together by one flush (group commit), as they
+are where many clients wait at a time: so many at most, within so short a time.  What a flush has
+made durable is told to the ledger, nothing earlier.
+
+Everything is done by one task, in the order of the stream; so the same events make the same
+bytes, on a disk of any speed.  Pages are written and the checkpoint moves behind a group, when
+the log has grown by a part of the checkpoint depth.
+
+Left out: what Outbox, transport, views and search folders add
+(:mod:`simulator.exchange.ese.mail_views` stands for their logs); pages that online
+defragmentation rewrites, beyond cleaning up what was deleted; reads of the background scan.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from replicator.ese.errors import EseError
+from replicator.ese.log_encoding import log_time_at
+from replicator.ese.long_value_encoding import chunk_bytes
+from replicator.ese.values import LogPosition, LogTime
+from simulator.exchange.ese.attached_database import AttachedDatabase
+from simulator.exchange.ese.instance import Instance
+from simulator.exchange.ese.mail_ledger import MailNotes, ledger_digest, ledger_entry
+from simulator.exchange.ese.mail_schema import StoredMessage
+from simulator.exchange.ese.mail_views import MailViews, log_distance_bytes
+from simulator.exchange.ese.mailboxes import Mailboxes
+from simulator.exchange.ese.store_session import StoreSession
+from simulator.exchange.mail_events import (
+    FIRST_FOLDER,
+    INBOX,
+    RECOVERABLE,
+    SENT_ITEMS,
+    CreateFolder,
+    Deliver,
+    Flag,
+    HardDelete,
+    IdleTick,
+    MailEvent,
+    Maintenance,
+    Move,
+    Read,
+    SoftDelete,
+    Submit,
+)
+from simulator.exchange.mail_plan import MailPlan
+from simulator.exchange.message_payload import PayloadMaker
+
+Note = Callable[[], None]
+
+WRITE_CONFLICT: Final = -1102
+
+_UNMARKED: Final = bytes(byte | 0x40 if 0x08 <= byte < 0x40 else byte for byte in range(256))
+"""First bytes of chunks: readers take some for marks of compression, whatever the column says.
+libesedb 20260704 does so for 0x18, dissect.esedb 3.18 for the third and later chunks whose upper
+five bits are 1 to 7."""
+_LOOP_BIT: Final = 1 << 62
+_MAILBOXES_AT_ONCE: Final = 50
+_CLEANED_AT_ONCE: Final = 1000
+_TOPICS: Final = ("Figures", "Meeting", "Travel", "Contract", "Minutes", "Invoice", "Lunch", "Plan")
+
+
+class StoreClock:
+    """The time that logs, headers and messages carry: that of the stream.
+
+    Arguments
+    ---------
+    start_wall_ns: wall time at the stream's begin, nanoseconds since 1970.
+    """
+
+    def __init__(self, start_wall_ns: int) -> None:
+        self._start_ns = start_wall_ns
+        self.time_ns = 0
+
+    def wall_ns(self, time_ns: int) -> int:
+        """Wall time of an instant of the stream."""
+        return self._start_ns + time_ns
+
+    def now(self) -> LogTime:
+        """That of the event underway."""
+        return log_time_at(self.wall_ns(self.time_ns))
+
+
+class CopyIds:
+    """Numbers for copies of messages: the message's id and the mailbox in one.
+
+    Arguments
+    ---------
+    mailboxes: how many there are.
+    """
+
+    def __init__(self, mailboxes: int) -> None:
+        self._bits = max(1, (mailboxes - 1).bit_length())
+
+    def of(self, message_id: int, mailbox: int) -> int:
+        """Of a message's copy in a mailbox.
+
+        Raises ValueError when 63 bits do not hold it: after hundreds of years of mail.
+        """
+        loop, name = message_id & _LOOP_BIT, message_id & ~_LOOP_BIT
+        found = name << self._bits | mailbox
+        if found >= _LOOP_BIT:
+            raise ValueError(f"message {message_id} of mailbox {mailbox} has no number left")
+        return found | loop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupCommit:
+    """Which transactions are committed by one flush.
+
+    Attributes
+    ----------
+    most_transactions: no more [A].
+    within_ns: no longer than this from the first to the last [A].
+    """
+
+    most_transactions: int = 16
+    within_ns: int = 1_000_000_000
+
+    def __post_init__(self) -> None:
+        if self.most_transactions < 1 or self.within_ns < 0:
+            raise ValueError("a group has a transaction at least, and no negative time")
+
+
+@dataclass(slots=True)
+class _Mdb:
+    """One database at work."""
+
+    name: str
+    one: AttachedDatabase
+    session: StoreSession
+    mailboxes: Mailboxes
+
+
+class MailWork:
+    """See the module.
+
+    Arguments
+    ---------
+    instance: whose log it is; nobody else may work on its databases.
+    plan: of the stream.
+    clock: set to the time of each event.
+    notes: told of what is durable.
+    payload: makes the bytes.
+    group: see there.
+    views: what is logged besides; None for nothing.
+
+    Attributes
+    ----------
+    counts: events carried out, by kind; ``missing`` for what concerns messages that are not there,
+        ``idle logs`` for logs that were closed before they were full.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        plan: MailPlan,
+        clock: StoreClock,
+        notes: MailNotes,
+        *,
+        payload: PayloadMaker | None = None,
+        group: GroupCommit | None = None,
+        views: MailViews | None = None,
+    ) -> None:
+        self._instance, self._plan, self._clock, self._notes = instance, plan, clock, notes
+        self._payload = payload or PayloadMaker(seed=plan.seed)
+        self._group = group or GroupCommit()
+        self._views = views
+        self._ids = CopyIds(plan.mailboxes)
+        self._chunk_bytes = chunk_bytes(instance.config.store_format.page_bytes)
+        self._databases: list[_Mdb] = []
+        self._waiting: list[Note] = []
+        self._commits = 0
+        self._group_began_ns = 0
+        self._last_commit: LogPosition | None = None
+        self._upkeep_at = LogPosition()
+        self._tick_tip = self._rolled_tip = LogPosition()
+        self.counts: Counter[str] = Counter()
+
+    # -- the beginning -------------------------------------------------------------------
+
+    async def create(self, names: Sequence[str]) -> None:
+        """Make the databases, their tables, and all mailboxes with their first folders.
+
+        Arguments
+        ---------
+        names: of the files; as many as the plan has databases.
+
+        Raises what :meth:`Instance.create_database` does.
+        """
+        if len(names) != self._plan.databases:
+            raise ValueError(f"the plan has {self._plan.databases} databases, not {len(names)}")
+        for name in names:
+            await self._add(name, await self._instance.create_database(name))
+        first_folders = self._plan.habits.first_folders
+        for number, mdb in enumerate(self._databases):
+            every = range(number, self._plan.mailboxes, self._plan.databases)
+            for begin in range(0, len(every), _MAILBOXES_AT_ONCE):
+                mdb.session.begin()
+                for mailbox in every[begin : begin + _MAILBOXES_AT_ONCE]:
+                    await mdb.mailboxes.add_mailbox(mailbox, user_name(mailbox))
+                    if self._views is not None:
+                        await self._views.add_mailbox(mdb.session, mailbox)
+                    for folder in range(FIRST_FOLDER, FIRST_FOLDER + first_folders):
+                        await mdb.mailboxes.add_folder(mailbox, folder, folder_name(folder))
+                await mdb.session.commit()
+        if self._views is not None:
+            self._views.begin()
+
+    async def _add(self, name: str, one: AttachedDatabase) -> None:
+        session = self._instance.session(one)
+        single = self._plan.profile.single_instance
+        mailboxes = await Mailboxes.create(session, single_instance=single)
+        if self._views is not None:
+            await self._views.create(session)
+        self._databases.append(_Mdb(name, one, session, mailboxes))
+
+    # -- events --------------------------------------------------------------------------
+
+    async def carry_out(self, event: MailEvent) -> None:
+        """Take the next event of the stream; durable with the group that it is in."""
+        late = event.time_ns - self._group_began_ns > self._group.within_ns
+        if self._commits and (late or isinstance(event, Maintenance | IdleTick)):
+            await self.settle()
+        self._clock.time_ns = max(self._clock.time_ns, event.time_ns)
+        self.counts[type(event).__name__] += 1
+        if isinstance(event, Maintenance):
+            await self._maintain(self._databases[event.database])
+        elif isinstance(event, IdleTick):
+            if event.database == 0:  # the log is one for all databases
+                await self._tick()
+        else:
+            mdb = self._of(event)
+            mdb.session.begin()
+            notes = await self._apply(mdb, event, committed=True)
+            if self._views is not None:
+                mailbox = event.recipients[0] if isinstance(event, Deliver) else event.mailbox
+                await self._views.follow(mdb.session, event, mailbox)
+            position = await mdb.session.commit(lazy=True)
+            if position is not None:
+                self._last_commit = position
+                if not self._commits:
+                    self._group_began_ns = event.time_ns
+                self._commits += 1
+            self._waiting += notes
+            if self._commits >= self._group.most_transactions:
+                await self.settle()
+
+    async def settle(self) -> None:
+        """Make the group underway durable, tell the ledger, and write pages that are old."""
+        if self._commits:
+            await self._instance.log.flush(self._last_commit)
+            self._commits = 0
+        for note in self._waiting:
+            note()
+        self._waiting.clear()
+        for mdb in self._databases:
+            await mdb.session.clean_up(_CLEANED_AT_ONCE)
+        await self._write_behind()
+
+    async def end(self) -> None:
+        """Finish the group, clean up what was deleted, and shut all databases down."""
+        await self.settle()
+        if self._views is not None:
+            await self._views.catch_up(self._databases[0].session, 0)
+        for mdb in self._databases:
+            await self._maintain(mdb)
+        await self._instance.log.flush()
+        tip, checkpoint = self._instance.log.tip, self._instance.checkpoint
+        if (tip.generation, tip.sector) == (checkpoint.generation, checkpoint.sector):
+            # The last checkpoint is the beginning of a sector, which must not lie before this one.
+            await self._instance.log.roll("end")
+        await self._instance.close()
+
+    async def die(self, events: Iterable[MailEvent]) -> None:
+        """End as a killed process does, in the midst of some events.
+
+        Arguments
+        ---------
+        events: what was underway, each in a session of its own.  Of these the first half is in the
+            log, and in pages that have been written; the other half was in memory only.
+        """
+        await self.settle()
+        doing = [each for each in events if not isinstance(each, Maintenance | IdleTick)]
+        for number, event in enumerate(doing):
+            if number == len(doing) // 2:
+                await self._instance.log.flush()
+                await self._instance.write_old_pages(self._log_bytes_behind() // 2)
+            self._clock.time_ns = max(self._clock.time_ns, event.time_ns)
+            mdb = self._of(event)
+            session = self._instance.session(mdb.one)
+            own = _Mdb(mdb.name, mdb.one, session, await Mailboxes.open(session))
+            session.begin()
+            try:
+                notes = await self._apply(own, event, committed=False)
+            except EseError as error:
+                if error.number != WRITE_CONFLICT:
+                    raise
+                await session.rollback()  # another one has to do with the message
+                continue
+            for note in notes:
+                note()
+        self._instance.abandon()
+
+    def _log_bytes_behind(self) -> int:
+        """Of the log, from the checkpoint on."""
+        tip, checkpoint = self._instance.log.tip, self._instance.checkpoint
+        return log_distance_bytes(self._instance, checkpoint, tip)
+
+    def _of(self, event: MailEvent) -> _Mdb:
+        """The database that an event concerns."""
+        if isinstance(event, Deliver | Maintenance | IdleTick):
+            return self._databases[event.database]
+        return self._databases[event.mailbox % self._plan.databases]
+
+    async def _apply(self, mdb: _Mdb, event: MailEvent, *, committed: bool) -> list[Note]:
+        """Carry out what an event says; returns what the ledger is told of it.
+
+        Arguments
+        ---------
+        committed: False in a transaction that never will be: of those the ledger hears only which
+            messages must not be there.
+        """
+        boxes, notes = mdb.mailboxes, self._notes
+        done = True
+        told: list[Note] = []
+        match event:
+            case Submit():
+                to = [(event.mailbox, SENT_ITEMS)]
+                return await self._deliver(mdb, event, event.mailbox, to, committed=committed)
+            case Deliver():
+                to = [(mailbox, INBOX) for mailbox in event.recipients]
+                return await self._deliver(mdb, event, event.sender, to, committed=committed)
+            case CreateFolder():
+                name = folder_name(event.folder)
+                await boxes.add_folder(event.mailbox, event.folder, name)
+            case Read():
+                copy = self._ids.of(event.message_id, event.mailbox)
+                done = await boxes.mark_read(copy)
+                told = [partial(notes.marked_read, copy)]
+            case Flag():
+                copy = self._ids.of(event.message_id, event.mailbox)
+                done = await boxes.mark_flagged(copy)
+                told = [partial(notes.marked_flagged, copy)]
+            case Move() | SoftDelete():
+                copy = self._ids.of(event.message_id, event.mailbox)
+                folder = event.folder if isinstance(event, Move) else RECOVERABLE
+                done = await boxes.move(copy, folder)
+                told = [partial(notes.moved, copy, folder)]
+            case HardDelete():
+                copy = self._ids.of(event.message_id, event.mailbox)
+                done = await boxes.delete(copy)
+                told = [partial(notes.deleted, copy)]
+        self.counts["missing"] += not done
+        return told if done and committed else []
+
+    async def _deliver(
+        self,
+        mdb: _Mdb,
+        event: Submit | Deliver,
+        sender: int,
+        to: Sequence[tuple[int, int]],
+        *,
+        committed: bool,
+    ) -> list[Note]:
+        """Put a message into folders of some mailboxes of one database."""
+        name = event.message_id
+        body_bytes = event.size_bytes - sum(event.attachments)
+        body = self._readable(self._payload.body(name, body_bytes))
+        attachments = tuple(
+            self._readable(self._payload.attachment(name, number, size))
+            for number, size in enumerate(event.attachments)
+        )
+        digest = None
+        notes: list[Note] = []
+        for mailbox, folder in to:
+            message = StoredMessage(
+                self._ids.of(name, mailbox),
+                mailbox,
+                folder,
+                self._clock.wall_ns(event.time_ns),
+                sender_address(sender),
+                subject_of(name),
+                body,
+                attachments,
+            )
+            digest = digest or ledger_digest(message)
+            await mdb.mailboxes.deliver(message, shared_as=name)
+            entry = ledger_entry(message, mdb.name, digest=digest, committed=committed)
+            notes.append(partial(self._notes.delivered, entry))
+        return notes
+
+    def _readable(self, data: bytes) -> bytes:
+        """The bytes, so that other readers give them back; see ``_UNMARKED``."""
+        marks = data[:: self._chunk_bytes]
+        unmarked = marks.translate(_UNMARKED)
+        if unmarked == marks:
+            return data
+        changed = bytearray(data)
+        changed[:: self._chunk_bytes] = unmarked
+        return bytes(changed)
+
+    # -- the store's own work ------------------------------------------------------------
+
+    async def _maintain(self, mdb: _Mdb) -> None:
+        """Clean up all that was deleted."""
+        while mdb.session.database.versions.to_clean:
+            await mdb.session.clean_up(_CLEANED_AT_ONCE)
+        await self._write_behind()
+
+    async def _tick(self) -> None:
+        """Close a log that is begun and idle, once, so that whoever copies logs gets it."""
+        if self._views is not None:
+            await self._views.catch_up(self._databases[0].session, 0)
+        tip = self._instance.log.tip
+        if tip == self._tick_tip != self._rolled_tip:
+            await self._instance.log.roll("idle")
+            self._rolled_tip = self._instance.log.tip
+            self.counts["idle logs"] += 1
+            if self._views is not None:
+                self._views.pass_over()
+        self._tick_tip = self._instance.log.tip
+
+    async def _write_behind(self) -> None:
+        """Write pages and move the checkpoint when the log has grown by an eighth of its depth."""
+        config, tip = self._instance.config, self._instance.log.tip
+        grown = (tip.generation - self._upkeep_at.generation) * config.log_file_bytes
+        if grown * 8 < config.checkpoint_depth_bytes:
+            return
+        self._upkeep_at = tip
+        await self._instance.write_old_pages(config.checkpoint_depth_bytes // 2)
+        await self._instance.move_checkpoint()
+
+
+def user_name(mailbox: int) -> str:
+    """Of a mailbox."""
+    return f"user{mailbox}"
+
+
+def sender_address(mailbox: int) -> str:
+    """Of a mailbox; of somebody outside for -1."""
+    return "somebody@example.org" if mailbox < 0 else f"{user_name(mailbox)}@example.com"
+
+
+def folder_name(folder: int) -> str:
+    """Of a user's own folder."""
+    return f"Folder {folder - FIRST_FOLDER + 1}"
+
+
+def subject_of(message_id: int) -> str:
+    """Of a message, so that no two have the same."""
+    return f"{_TOPICS[message_id % len(_TOPICS)]} {message_id:x}"
