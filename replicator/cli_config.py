@@ -106,7 +106,10 @@ def _document(
 def schema(
     ese: Annotated[
         bool,
-        typer.Option("--ese", help="Of the JSON of ese header, verify, logs and recover instead."),
+        typer.Option(
+            "--ese",
+            help="Of the JSON of the other ese commands instead.",
+        ),
     ] = False,
     ese_dump: Annotated[
         bool, typer.Option("--ese-dump", help="Of a line of the JSON of ese dump.")

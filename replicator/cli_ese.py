@@ -1,4 +1,4 @@
-"""``replicator ese``: look into the files of a store; nothing but ``recover`` changes any.
+"""``replicator ese``: look into the files of a store; only recover, restore and reseed change any.
 
 ``docs/store-files.md`` explains what is shown.
 """
@@ -18,6 +18,8 @@ import typer
 from replicator.cli_ese_logs import dump, logs
 from replicator.cli_ese_output import say_table
 from replicator.cli_ese_recover import recover
+from replicator.cli_ese_reseed import reseed
+from replicator.cli_ese_restore import restore
 from replicator.cli_output import (
     JsonOption,
     byte_progress,
@@ -48,6 +50,8 @@ ese = typer.Typer(
 ese.command()(logs)
 ese.command()(dump)
 ese.command()(recover)
+ese.command()(restore)
+ese.command()(reseed)
 
 
 @ese.command()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -46,7 +47,7 @@ _FIND_THE_LOGS = (
 
 
 class Stopped(ReplicatorError):
-    """Ctrl-C between two logs."""
+    """Ctrl-C, or SIGTERM: obeyed where a crash would do no harm."""
 
     exit_code = ExitCode.INTERRUPTED
     default_remedy = "Run it again: it goes on from what is on disk."
@@ -122,6 +123,22 @@ def recover(
     1 when something is damaged, missing or foreign, with 64 when DIR holds no logs.
     """
     check_target(json)
+    places = Places(
+        directory, base, system, tuple(databases or ()), allow_lost_logs, ignore_missing
+    )
+    result, errors = recover_files(places, undo=not stop_before_undo, output=output)
+    say_recovery(result, errors, str(output or directory), json)
+
+
+def say_recovery(
+    result: RecoveryResult | None, errors: tuple[EseError, ...], place: str, json: Path | None
+) -> NoReturn:
+    """Print what a recovery did, write it as JSON where asked, and end the command.
+
+    Arguments
+    ---------
+    place: the directory that was recovered.
+    """
     from replicator.ese_recovery_report import (
         TITLES,
         exit_code,
@@ -130,10 +147,6 @@ def recover(
         rows_of,
     )
 
-    places = Places(
-        directory, base, system, tuple(databases or ()), allow_lost_logs, ignore_missing
-    )
-    result, errors = recover_files(places, undo=not stop_before_undo, output=output)
     console = console_for(json)
     if result is not None:
         say_table(console, [TITLES, *rows_of(result)])
@@ -143,7 +156,7 @@ def recover(
     say_findings(console, errors)
     if json is not None:
         with json_target(json) as stream:
-            write_document(stream, recovery_document(result, errors, str(output or directory)))
+            write_document(stream, recovery_document(result, errors, place))
     raise typer.Exit(exit_code(result))
 
 
@@ -190,12 +203,27 @@ def recover_files(
                 return None, errors
             open_like_the_logs(beside.path, (str(beside.path),))
             beside.keep()
-            return _as_kept(result, output), ()
+            return as_kept(result, output), ()
     except EseError as error:
         if error.number in INPUT_ERRORS:
-            remedy = _NAME_A_SET if "found: " in error.detail else _FIND_THE_LOGS
-            raise BadInput(error.detail, path=error.path, remedy=remedy) from error
+            raise bad_input_of(error) from error
         return None, (error,)
+
+
+def bad_input_of(error: EseError) -> BadInput:
+    """Logs that are not there, or that have to be named."""
+    remedy = _NAME_A_SET if "found: " in error.detail else _FIND_THE_LOGS
+    return BadInput(error.detail, path=error.path, remedy=remedy)
+
+
+def stop_check(runtime: HostRuntime) -> Callable[[], None]:
+    """Raises :class:`Stopped` when it is called after Ctrl-C or SIGTERM."""
+
+    def stopped() -> None:
+        if runtime.stop.requested:
+            raise Stopped("stopped, as asked")
+
+    return stopped
 
 
 async def _recover(
@@ -207,15 +235,16 @@ async def _recover(
     from replicator.ese.values import LogTime, Signature
     from replicator.host.machine_volumes import MachineVolumes
 
+    stopped = stop_check(runtime)
     machine = MachineVolumes(runtime)
-    volume, request = _located(machine, places)
-    plan, errors = await plan_recovery(volume, request)
+    volume, request, _ = located(machine, places)
+    plan, errors = await plan_recovery(volume, request, stopped)
     if plan is not None and copy is not None:
-        _copy(plan, copy)
-        volume, request = _located(
+        copy_files(_files_of(plan), copy, stopped)
+        volume, request, _ = located(
             machine, replace(places, logs=copy, base=plan.base, system=None, databases=())
         )
-        plan, errors = await plan_recovery(volume, request)
+        plan, errors = await plan_recovery(volume, request, stopped)
     if plan is None:
         return None, errors
 
@@ -226,8 +255,7 @@ async def _recover(
     with byte_progress("recovering") as report:
 
         def progress(done_bytes: int, total_bytes: int) -> None:
-            if runtime.stop.requested:
-                raise Stopped("stopped between two logs")
+            stopped()
             report(done_bytes, total_bytes)
 
         result = await recover(
@@ -241,8 +269,15 @@ async def _recover(
     return result, ()
 
 
-def _located(machine: MachineVolumes, places: Places) -> tuple[Volume, RecoveryRequest]:
-    """The one file system that everything lies on, and what is asked for on it."""
+def located(
+    machine: MachineVolumes, places: Places, *more: Path
+) -> tuple[Volume, RecoveryRequest, list[str]]:
+    """The one file system that everything lies on, and what is asked for on it.
+
+    Arguments
+    ---------
+    more: further directories, whose paths there follow.
+    """
     volumes: dict[str, Volume] = {}
 
     def real(directory: Path) -> str:
@@ -251,26 +286,38 @@ def _located(machine: MachineVolumes, places: Places) -> tuple[Volume, RecoveryR
         return place.path
 
     request = places.request(real)
+    others = [real(each) for each in more]
     if len(volumes) > 1:
         raise BadInput(
             f"the files lie on several file systems: {', '.join(sorted(volumes))}",
             remedy="Bring them together on one, for instance into one directory.",
         )
     (volume,) = volumes.values()
-    return volume, request
+    return volume, request, others
 
 
-def _copy(plan: RecoveryPlan, target: Path) -> None:
-    """Copy all that a plan names; raises BadInput when two files have the same name."""
+def _files_of(plan: RecoveryPlan) -> list[str]:
+    """All that a plan names."""
     paths = [log.path for log in (*plan.logs, *plan.dropped)]
     paths += [database.path for database in plan.databases]
     checkpoint = f"{plan.system_directory}/{plan.checkpoint_name}"
     if os.path.exists(checkpoint):
         paths.append(checkpoint)
+    return paths
+
+
+def copy_files(paths: Sequence[str], target: Path, between: Callable[[], None]) -> None:
+    """Copy files into a directory; raises BadInput when two of them have the same name.
+
+    Arguments
+    ---------
+    between: called before each one; what it raises ends the copying.
+    """
     names = [os.path.basename(path) for path in paths]
     if len(set(names)) < len(names):
         raise BadInput("two of the files have the same name", remedy="Copy them yourself.")
     for path, name in zip(paths, names, strict=True):
+        between()
         try:
             shutil.copyfile(path, target / name)
         except OSError as error:
@@ -317,7 +364,7 @@ class CopyBeside:
             shutil.rmtree(self.path, ignore_errors=True)
 
 
-def _as_kept(result: RecoveryResult, output: Path) -> RecoveryResult:
+def as_kept(result: RecoveryResult, output: Path) -> RecoveryResult:
     """The databases by the names that they have in the end."""
     files = []
     for each in result.databases:

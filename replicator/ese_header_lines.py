@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from replicator.ese.attachments import Attachment, EngineParameters
+from replicator.ese.backup_trailer import BackupTrailer
 from replicator.ese.checkpoint import Checkpoint
 from replicator.ese.database_header import DatabaseHeader
 from replicator.ese.flush_map import FlushMapHeader
 from replicator.ese.log_header import LogHeader
 from replicator.ese.values import BackupInfo
-from replicator.ese_backup_trailer import BackupTrailer
 from replicator.ese_header_report import HeaderReport, fields_of, has_streaming_file, is_shadowed
 
 Row = tuple[str, str]

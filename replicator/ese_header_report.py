@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from replicator.errors import ExitCode
 from replicator.ese.attachments import Attachment
+from replicator.ese.backup_trailer import BackupTrailer, read_backup_trailer
 from replicator.ese.checkpoint import read_checkpoint
 from replicator.ese.checksum import header_checksum
 from replicator.ese.database_header import (
@@ -26,7 +27,6 @@ from replicator.ese.flush_map import FlushMap
 from replicator.ese.layout import Structure, places
 from replicator.ese.log_header import LogHeader, read_log_header
 from replicator.ese.reader import FileReader
-from replicator.ese_backup_trailer import BackupTrailer, read_backup_trailer
 from replicator.ese_files import identify
 from replicator.ese_findings import finding_document
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from replicator.errors import BadInput, ExitCode
-from replicator.ese.database_header import DatabaseHeader, read_database_header
+from replicator.ese.database_header import DatabaseHeader, FileType, read_database_header
 from replicator.ese.errors import EseError
 from replicator.ese.layout import places
 from replicator.ese.log_file import LogFile
@@ -20,12 +20,14 @@ from replicator.ese.log_page_records import NewPage, NodeRecord, PageRecord
 from replicator.ese.log_record import LogRecord
 from replicator.ese.log_set import LogSet, LogSummary, open_log_directory
 from replicator.ese.reader import FileReader
+from replicator.ese_files import identify
 from replicator.ese_findings import INPUT_ERRORS, as_bad_input, finding_document
 
 LOGS_SCHEMA: Final = "replicator-ese-logs/1"
 DUMP_SCHEMA: Final = "replicator-ese-log-records/1"
 DAMAGE_SCHEMA: Final = "replicator-ese-log-damage/1"
 
+_LOG_ROLES: Final = (LogRole.CLOSED, LogRole.CURRENT, LogRole.TEMPORARY)
 TITLES: Final = ("verdict", "generation", "created", "version", "segments", "file")
 
 
@@ -150,9 +152,18 @@ def exit_code(errors: tuple[EseError, ...]) -> ExitCode:
 def open_log(reader: FileReader, path: Path) -> LogFile:
     """A log to dump; by its name it is closed or not.
 
-    Raises EseError where its header or content is damaged.
+    What has neither the name nor the content of a log is bad input, not a damaged log.
+
+    Raises EseError where its header or content is damaged, BadInput for another file.
     """
     name = parse_log_name(path.name)
+    is_named_so = name is not None and name.role in _LOG_ROLES
+    if not is_named_so and (kind := identify(reader, str(path))) is not FileType.LOG:
+        raise BadInput(
+            f"this is a {kind.name.lower().replace('_', ' ')}, no log",
+            path=str(path),
+            remedy="Give a log; 'replicator ese header' shows what another file is.",
+        )
     return LogFile(reader, closed=name is not None and name.role is LogRole.CLOSED)
 
 

@@ -29,7 +29,7 @@ def exit_code(result: RecoveryResult | None) -> ExitCode:
 
 def warnings(result: RecoveryResult) -> tuple[int, ...]:
     """The engine's numbers for what was allowed and happened."""
-    found = [LOGS_LOST] * bool(result.lost) + [LOGS_REMOVED] * bool(result.removed)
+    found = [LOGS_LOST] * bool(result.lost or result.cut_at) + [LOGS_REMOVED] * bool(result.removed)
     return tuple(found + [WITHOUT_UNDO] * result.stopped_before_undo)
 
 
@@ -66,6 +66,8 @@ def lines_of(result: RecoveryResult) -> list[str]:
     if result.lost:
         gone = ", ".join(f"{generation:X}" for generation in result.lost)
         lines.append(f"lost, as allowed: generations {gone}; what they held is gone")
+    if result.cut_at is not None:
+        lines.append(f"cut, as allowed, at {result.cut_at}: what was logged behind it is gone")
     for number in warnings(result):
         lines.append(f"{number} {ERRORS[number].symbol}: {ERRORS[number].meaning}")
     return lines
@@ -103,6 +105,7 @@ def recovery_document(
         "stopped_before_undo": result.stopped_before_undo,
         "lost_generations": list(result.lost),
         "removed_generations": list(result.removed),
+        "cut_at": None if result.cut_at is None else str(result.cut_at),
         "warnings": list(warnings(result)),
         "databases": [
             {

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
 from replicator.ese.attachments import Attachment, EngineParameters
+from replicator.ese.backup_trailer import BackupTrailer
 from replicator.ese.checkpoint import Checkpoint
 from replicator.ese.database_header import DatabaseHeader
 from replicator.ese.flush_map import FlushMapHeader
@@ -24,11 +25,11 @@ from replicator.ese.log_header import LogHeader
 from replicator.ese.log_record_types import LENGTHS, is_skippable, title_of
 from replicator.ese.log_records import CONTENTS, Skippable, Unparsed
 from replicator.ese.values import LogPosition
-from replicator.ese_backup_trailer import BackupTrailer
 from replicator.ese_header_report import HEADER_DAMAGE_SCHEMA, HEADER_SCHEMA
 from replicator.ese_log_report import DAMAGE_SCHEMA, DUMP_SCHEMA, LOGS_SCHEMA
 from replicator.ese_recovery_report import RECOVERY_SCHEMA
 from replicator.ese_report import VERIFY_SCHEMA
+from replicator.ese_reseed_report import RESEED_SCHEMA
 
 Count = Annotated[int, Field(ge=0)]
 SizeBytes = Annotated[int, Field(ge=0, description="bytes")]
@@ -270,7 +271,7 @@ class RecoveredRecord(_Part):
 
 
 class RefusedRecoveryRecord(_Part):
-    """Of ``recover``, when it was refused or failed."""
+    """Of ``recover`` and ``restore``, when they were refused or failed."""
 
     schema_: Annotated[Literal[RECOVERY_SCHEMA], Field(alias="schema")]  # type: ignore[valid-type]
     exit_code: Literal[1]
@@ -279,7 +280,7 @@ class RefusedRecoveryRecord(_Part):
 
 
 class RecoveryRecord(_Part):
-    """Of ``recover``, when it came to its end."""
+    """Of ``recover`` and ``restore``, when they came to their end."""
 
     schema_: Annotated[Literal[RECOVERY_SCHEMA], Field(alias="schema")]  # type: ignore[valid-type]
     exit_code: Literal[0, 3]
@@ -296,9 +297,46 @@ class RecoveryRecord(_Part):
     stopped_before_undo: bool
     lost_generations: list[int]
     removed_generations: list[int]
+    cut_at: Annotated[Position | None, Field(description="where the last log was cut, as allowed")]
     warnings: Annotated[list[int], Field(description="the engine's numbers")]
     databases: list[RecoveredRecord]
     notes: list[Finding]
+
+
+class ReseededRecord(_Part):
+    """One database that took over pages, or was told of other logs."""
+
+    path: str
+    state_before: str
+    state: str
+    patched_pages: Count
+
+
+class RefusedReseedRecord(_Part):
+    """Of ``reseed``, when it was refused or failed."""
+
+    schema_: Annotated[Literal[RESEED_SCHEMA], Field(alias="schema")]  # type: ignore[valid-type]
+    exit_code: Literal[1]
+    directory: str
+    active_directory: str
+    errors: Annotated[list[Finding], Field(min_length=1)]
+
+
+class ReseedRecord(_Part):
+    """Of ``reseed``, when it came to its end."""
+
+    schema_: Annotated[Literal[RESEED_SCHEMA], Field(alias="schema")]  # type: ignore[valid-type]
+    exit_code: Literal[0]
+    directory: str
+    active_directory: str
+    errors: Annotated[list[Finding], Field(max_length=0)]
+    base: str
+    first_diverged_generation: Annotated[
+        Count | None, Field(description="null: the copies have not diverged")
+    ]
+    removed_generations: list[int]
+    copied_generations: list[int]
+    databases: list[ReseededRecord]
 
 
 def _line(kind: type[Structure], numbers: Iterable[int]) -> Any:
@@ -336,10 +374,12 @@ DOCUMENTS: Final[TypeAdapter[Any]] = TypeAdapter(
             LogsRecord,
             RecoveryRecord,
             RefusedRecoveryRecord,
+            ReseedRecord,
+            RefusedReseedRecord,
         ),
     )
 )
-"""Any document of ``header``, ``verify``, ``logs`` and ``recover``."""
+"""Any document of ``header``, ``verify``, ``logs``, ``recover``, ``restore``, ``reseed``."""
 
 LINES: Final[TypeAdapter[Any]] = TypeAdapter(reduce(or_, (*_lines(), DumpDamageRecord)))
 """Any line of ``dump``."""
@@ -347,7 +387,7 @@ LINES: Final[TypeAdapter[Any]] = TypeAdapter(reduce(or_, (*_lines(), DumpDamageR
 
 def ese_json_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of the documents."""
-    return _schema(DOCUMENTS, "replicator ese header, verify, logs, recover")
+    return _schema(DOCUMENTS, "replicator ese header, verify, logs, recover, restore, reseed")
 
 
 def dump_json_schema() -> dict[str, Any]:

@@ -34,8 +34,14 @@ STORE_WRITERS = {
         "recovered_database",
         "recovery",
         "recovery_checks",
+        "recovery_database_checks",
         "recovery_files",
         "recovery_log",
+        "restore",
+        "restore_checks",
+        "reseed",
+        "reseed_checks",
+        "log_copies",
     )
 }
 PORT = ("replicator.errors.", "replicator.runtime.")

@@ -179,8 +179,15 @@ def has_trailer(reader: Reader, pages: int, size: int) -> bool:
     if not pages:
         return False
     data = read_exactly(reader, page_offset(pages, size), size)
-    zeros = all(not any(data[4 * word : 4 * word + 4]) for word in _TRAILER_ZEROS)
-    return zeros and block_is_good(data)
+    return looks_like_trailer(data) and block_is_good(data)
+
+
+def looks_like_trailer(page: bytes) -> bool:
+    """Whether a page has zeros where a trailer has them, and is not all zero.
+
+    A page of the database has its dbtime there.
+    """
+    return any(page) and not any(any(page[4 * word : 4 * word + 4]) for word in _TRAILER_ZEROS)
 
 
 def _check_chunk(

@@ -134,6 +134,9 @@ class DatabaseHeader(Structure, size_bytes=748):
     scrub_time: LogTime = log_time(288)
     first_required_generation: int = u32(296, "0 when clean")
     last_required_generation: int = u32(300, "0 when clean")
+    upgrade_55_format: int = u32(304, "from Exchange 5.5; zero in all samples")
+    upgrade_free_pages: int = u32(308)
+    upgrade_space_map_pages: int = u32(312)
     current_snapshot_backup: BackupInfo = backup_info(316)
     created_version: int = u32(340)
     created_revision: int = u32(344)
@@ -185,6 +188,10 @@ class DatabaseHeader(Structure, size_bytes=748):
     preredo_first_consistent: int = u32(680)
     preredo_first_required: int = u32(684)
     snapshot_flush_signature: Signature = signature(688)
+    revert_count: int = u32(716, "a revert snapshot was applied so often")
+    revert_from_time: LogTime = log_time(720)
+    revert_to_time: LogTime = log_time(728)
+    revert_page_count: int = u32(736)
     commit_before_revert: LogPosition = log_position(740)
 
     @property

@@ -1,4 +1,4 @@
-"""What may happen to a database header: its life in five changes, each with its rules.
+"""What may happen to a database header: its life in nine changes, each with its rules.
 
 A change is pure: it takes a header and gives the next one.  ``database_header_file`` writes it.
 The order against logs and pages is the caller's: ese-format.md 7.2.  E src/inc/daedef.hxx
@@ -13,6 +13,10 @@ attached     JustCreated or Clean     all the generation of the AttachDB or Crea
 raised       Dirty, patched           each stays or rises, in order
 recovering   Dirty, patched           as they are; says how far redo has come
 detached     Dirty to Clean           all 0
+restored     Dirty                    those of the logs of a backup
+log removed  Dirty                    committed falls by one, not below required
+reseeding    Dirty, patched to 6      the lowest that either copy requires
+reseeded     6 to patched             those that the other copy's logs have
 ===========  =======================  =================================================
 """
 
@@ -23,7 +27,7 @@ from typing import Final
 
 from replicator.ese.checksum import MAGIC
 from replicator.ese.database_header import FORMAT_VERSION, DatabaseHeader, FileType, State
-from replicator.ese.values import LogPosition, LogTime, Signature
+from replicator.ese.values import BackupInfo, LogPosition, LogTime, Signature
 
 NEEDING_LOGS: Final = frozenset({State.DIRTY_SHUTDOWN, State.DIRTY_AND_PATCHED_SHUTDOWN})
 
@@ -248,6 +252,141 @@ FIRST_RECORD_BYTE: Final = 40
 """Where the first record of a version 8 segment stands."""
 
 
+def restored(
+    header: DatabaseHeader, *, first: int, last: int, last_created: LogTime
+) -> DatabaseHeader:
+    """A streaming backup's copy becomes a dirty database that needs the logs of its backup.
+
+    E src/ese/_log/logutil.cxx: the mark of the backup becomes the last full backup, and the
+    generations that the copy was made with are required and committed.
+
+    Arguments
+    ---------
+    first, last: generations of the backup's logs that its pages need.
+    last_created: creation time of the last one.
+
+    Raises ValueError for what is no such copy.
+    """
+    mark = header.current_full_backup
+    if mark.is_zero or header.state not in NEEDING_LOGS:
+        raise ValueError("this is no copy of a streaming backup")
+    changed = replace(
+        header,
+        first_required_generation=first,
+        first_consistent_generation=first if _knows_consistent(header) else 0,
+        last_required_generation=last,
+        last_committed_generation=last,
+        last_committed_created=last_created,
+        recovering_generation=0,
+        last_full_backup=replace(mark, first_generation=first, last_generation=last),
+        last_incremental_backup=BackupInfo(),
+        current_full_backup=BackupInfo(),
+        map_flush_signature=Signature(),
+    )
+    check_generations(changed)
+    return changed
+
+
+def without_last_log(
+    header: DatabaseHeader, generation: int, log_signature: Signature, created_before: LogTime
+) -> DatabaseHeader:
+    """The last committed log is not needed any more: it may be taken out of the set.
+
+    E src/ese/io.cxx (ErrIsamRemoveLogfile).
+
+    Arguments
+    ---------
+    generation, log_signature: of that log.
+    created_before: creation time of the one before it, which is the last one then.
+
+    Raises ValueError when the database is not dirty, the log belongs to another set, is not the
+    last one, or is required.
+    """
+    committed, required = header.last_committed_generation, header.last_required_generation
+    if header.state is not State.DIRTY_SHUTDOWN:
+        raise ValueError(f"a database in state {header.state_title} counts no logs")
+    if log_signature != header.log_signature:
+        raise ValueError("the log belongs to another log set")
+    if generation != committed:
+        raise ValueError(f"generation {generation:X} is not the last one, {committed:X}")
+    if generation <= required:
+        raise ValueError(f"generation {generation:X} is required")
+    return replace(
+        header,
+        last_committed_generation=generation - 1,
+        last_committed_created=created_before,
+    )
+
+
+def reseeding(header: DatabaseHeader, *, first: int, time: LogTime) -> DatabaseHeader:
+    """Pages are about to be taken from another copy; the database cannot be used meanwhile.
+
+    Arguments
+    ---------
+    first: the lowest generation that this copy or the other one requires.
+    time: of the beginning.
+
+    One that was begun before and interrupted stays in that state.
+    """
+    if header.state is not State.INCREMENTAL_RESEED_IN_PROGRESS:
+        header = replace(
+            header.with_state(State.INCREMENTAL_RESEED_IN_PROGRESS),
+            reseed_count=header.reseed_count + 1,
+            reseed_time=time,
+        )
+    lowest = min(first, header.first_required_generation)
+    return replace(
+        header,
+        first_required_generation=lowest,
+        first_consistent_generation=lowest if header.first_consistent_generation else 0,
+        map_flush_signature=Signature(),
+    )
+
+
+def reseeded(
+    header: DatabaseHeader,
+    *,
+    last: int,
+    committed: int,
+    committed_created: LogTime,
+    attach_position: LogPosition,
+    consistent_position: LogPosition,
+    dbtime: int,
+) -> DatabaseHeader:
+    """All pages are taken over: what is left is to redo the other copy's logs.
+
+    E src/ese/io.cxx: marks of backups at or above the first required generation are forgotten.
+
+    Arguments
+    ---------
+    last: the highest generation whose changes the pages of the other copy may have.
+    committed, committed_created: the last of its logs.
+    attach_position, consistent_position: as the log of the first required generation has them.
+    dbtime: the highest of both copies.
+    """
+    first = header.first_required_generation
+
+    def kept(mark: BackupInfo) -> BackupInfo:
+        return mark if mark.first_generation < first else BackupInfo()
+
+    changed = replace(
+        header.with_state(State.DIRTY_AND_PATCHED_SHUTDOWN),
+        last_required_generation=last,
+        last_committed_generation=committed,
+        last_committed_created=committed_created,
+        recovering_generation=0,
+        attach_position=attach_position,
+        consistent_position=consistent_position,
+        dbtime=max(dbtime, header.dbtime),
+        last_full_backup=kept(header.last_full_backup),
+        last_incremental_backup=kept(header.last_incremental_backup),
+        last_copy_backup=kept(header.last_copy_backup),
+        last_differential_backup=kept(header.last_differential_backup),
+    )
+    check_generations(changed)
+    return changed
+
+
 def check_generations(header: DatabaseHeader) -> None:
     """Raises ValueError when the generation fields contradict the state, or one another."""
     fields = (
@@ -257,7 +396,7 @@ def check_generations(header: DatabaseHeader) -> None:
         header.last_committed_generation,
     )
     shown = ", ".join(f"{field:X}" for field in fields)
-    if header.state in NEEDING_LOGS:
+    if header.state in NEEDING_LOGS or header.state is State.INCREMENTAL_RESEED_IN_PROGRESS:
         if not fields[0] or not header.generations_in_order:
             raise ValueError(f"generations are out of order: {shown}")
     elif any(fields):

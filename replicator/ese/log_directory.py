@@ -123,7 +123,7 @@ class LogDirectory:
         elif self.volume.exists(temporary):
             self._next = self.volume.open(temporary)
             if self._next.size_bytes == self._format.file_bytes:
-                self._prepared = self._format.file_bytes
+                self._prepared = self._old_content_bytes
             else:
                 self._next.truncate(0)
         await self.volume.sync_directory(self.directory)
@@ -166,26 +166,43 @@ class LogDirectory:
         Where the volume is full, the part that was made is given back; whoever needs the whole
         file gets a reserve log then.  Raises EseError -529 when none is left.
         """
-        if self._recycle and most_bytes is not None:
+        if self._recycle and most_bytes is not None and self._next is None:
             return
         size = self._format.file_bytes
         end = size if most_bytes is None else min(size, self._prepared + most_bytes)
         try:
             if self._next is None:
                 self._next = self._created()
-            while self._prepared < end:
-                part = min(PREPARED_AT_ONCE_BYTES, end - self._prepared)
-                await self.volume.admit(part)
-                content = self._format.prepared(self._prepared, part)
-                if content.strip(b"\0"):
-                    write_all(self._next, self._prepared, content)
-                else:
-                    self._next.zero_range(self._prepared, part)
-                self._prepared += part
+            if self._prepared < end:
+                await self._settle_recycled()
+            await self._fill(self._next, end)
         except NoSpace as error:
             self._give_up_next()
             if most_bytes is None:
                 await self._take_reserve(error)
+
+    async def _settle_recycled(self) -> None:
+        """Before a log that is used again is overwritten its new name is durable."""
+        if self._recycled:
+            await self.volume.sync_directory(self.directory)
+            self._recycled = False
+
+    async def _fill(self, file: File, end: int) -> None:
+        """Unused space up to ``end``, from where it was left."""
+        while self._prepared < end:
+            part = min(PREPARED_AT_ONCE_BYTES, end - self._prepared)
+            await self.volume.admit(part)
+            content = self._format.prepared(self._prepared, part)
+            if content.strip(b"\0"):
+                write_all(file, self._prepared, content)
+            else:
+                file.zero_range(self._prepared, part)
+            self._prepared += part
+
+    @property
+    def _old_content_bytes(self) -> int:
+        """How much of a file that was used before, or is all zero, may stay as it is."""
+        return self._format.file_bytes if self._format.tells_old_content else 0
 
     def _created(self) -> File:
         path = self.path(self.names.temporary)
@@ -205,9 +222,10 @@ class LogDirectory:
             if self.volume.exists(self.path(name)):
                 self.volume.rename(self.path(name), path)
                 self._next = self.volume.open(path)
-                self._prepared = self._format.file_bytes
+                self._prepared = self._old_content_bytes
                 self.reserve_used = True
                 await self.volume.sync_directory(self.directory)
+                await self._fill(self._next, self._format.file_bytes)
                 return
         detail = "the volume is full and both reserve logs are used"
         raise EseError(DISK_FULL, detail, path=self.directory) from error
@@ -234,9 +252,7 @@ class LogDirectory:
         current, temporary = self.path(self.names.current), self.path(self.names.temporary)
         if self._step == 0:
             await self.prepare()
-            if self._recycled:
-                await self.volume.sync_directory(self.directory)
-                self._recycled = False
+            await self._settle_recycled()
             if guards.header_before_rename:
                 await self._write_header(header())
             self._step = 1 if self.current is not None else 2
@@ -285,7 +301,8 @@ class LogDirectory:
     def delete_below(self, generation: int) -> int:
         """Delete closed logs below a generation, oldest first; returns how many.
 
-        With circular logging one of them becomes the next log, which spares its preparation.
+        With circular logging one of them becomes the next log, which spares its space being
+        allocated, and where its old content can be told from new one, its preparation too.
         """
         old = [each for each in self.generations if each < generation]
         for each in old:
@@ -296,7 +313,7 @@ class LogDirectory:
             if self._recycle and self._next is None and self._step == 0 and self._fits(path):
                 self.volume.rename(path, self.path(self.names.temporary))
                 self._next = self.volume.open(self.path(self.names.temporary))
-                self._prepared, self._recycled = self._format.file_bytes, True
+                self._prepared, self._recycled = self._old_content_bytes, True
             else:
                 self.volume.unlink(path)
             self.generations.remove(each)

@@ -113,6 +113,13 @@ class LogFormat(Protocol):
     def shared_reserves(self) -> bool:
         """The reserve logs belong to all sets of a directory, as before Exchange 2007."""
 
+    @property
+    def tells_old_content(self) -> bool:
+        """Whether a reader tells what an older life of a file, or zeros, have left behind the data.
+
+        Else such a file is prepared like a new one before it is used again.
+        """
+
     def header(self, generation: int, created: LogTime) -> LogHeader:
         """A new header with geometry and version; the owner's fields are still zero."""
 

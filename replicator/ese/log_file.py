@@ -91,9 +91,16 @@ class LogFile:
         """
         return self._content.records()
 
+    @property
+    def reached(self) -> LogPosition | None:
+        """Where the record begins that :meth:`records` came to last, be it whole or not."""
+        return self._content.reached
+
 
 class _Content(Protocol):
     """A log's content, of one version."""
+
+    reached: LogPosition | None
 
     @property
     def scan(self) -> LogScan: ...
@@ -107,6 +114,7 @@ class _Sectors:
     def __init__(self, reader: Reader, header: LogHeader, closed: bool) -> None:
         self._arguments = reader, header
         self._closed = closed
+        self.reached: LogPosition | None = None
         self.scan = scan_sectors(reader, header)
 
     def records(self) -> Iterator[LogRecord]:
@@ -121,6 +129,7 @@ class _Segments:
         self.path = name_of(reader)
         self.header = header
         self.closed = closed
+        self.reached: LogPosition | None = None
         self.scan = scan_segments(reader, header)
 
     @property
@@ -137,6 +146,8 @@ class _Segments:
                 if kind == Kind.NOP:
                     at = _behind_zeros(data, at)
                     continue
+                if pieces is None:
+                    self.reached = LogPosition(self.generation, number, at)
                 end = self._end_of(data, at, segment)
                 if kind == Kind.FRAGMENT_BEGIN:
                     if pieces is not None:

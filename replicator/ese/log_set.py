@@ -212,6 +212,7 @@ class LogSet:
     attached: the databases attached where the last log ends; None when that is not known.
     errors: what is wrong, in the order of the generations.
     notes: what is worth telling.
+    last_named: the databases that the last log's header or records name, attached or not.
     """
 
     base: str
@@ -222,6 +223,17 @@ class LogSet:
     attached: tuple[AttachedDatabase, ...] | None
     errors: tuple[EseError, ...]
     notes: tuple[EseError, ...]
+    last_named: tuple[AttachedDatabase, ...] = ()
+
+    @property
+    def named(self) -> tuple[AttachedDatabase, ...]:
+        """The databases that the headers name, and the records of the last log."""
+        listed = [
+            AttachedDatabase(each.dbid, each.path, each.database_signature)
+            for log in self.logs
+            for each in log.attachments
+        ]
+        return tuple(dict.fromkeys((*listed, *self.last_named)))
 
     @property
     def current(self) -> LogSummary | None:
@@ -308,11 +320,12 @@ def open_log_set(
             detail += ", the next one was being put in its place: recovery uses the closed logs"
             notes.append(EseError(MISSING_LOG, detail, path=path, events=()))
     checkpoint = _checkpoint(having(LogRole.CHECKPOINT), opener, where, notes)
-    attached = None
+    attached: tuple[AttachedDatabase, ...] | None = None
+    named: tuple[AttachedDatabase, ...] = ()
     if contents and logs and logs[-1].error is None and logs[-1].scan is not None:
         with opener(logs[-1].name.name) as reader:
             try:
-                attached = attached_at_end(
+                attached, named = databases_in(
                     LogFile(reader, closed=logs[-1].name.role is LogRole.CLOSED)
                 )
             except EseError as error:
@@ -327,6 +340,7 @@ def open_log_set(
         attached,
         tuple(errors),
         tuple(notes),
+        named,
     )
 
 
@@ -369,8 +383,10 @@ def _checkpoint(
         return None
 
 
-def attached_at_end(log: LogFile) -> tuple[AttachedDatabase, ...]:
-    """The databases that are attached where a log ends, by its header and its records.
+def databases_in(
+    log: LogFile,
+) -> tuple[tuple[AttachedDatabase, ...], tuple[AttachedDatabase, ...]]:
+    """The databases that are attached where a log ends, and all that it names.
 
     Raises EseError -501 where its records make no sense.
     """
@@ -378,6 +394,7 @@ def attached_at_end(log: LogFile) -> tuple[AttachedDatabase, ...]:
         each.dbid: AttachedDatabase(each.dbid, each.path, each.database_signature)
         for each in log.header.attachments
     }
+    named = dict.fromkeys(found.values())
     for record in log.records():
         if record.number not in _ATTACHING:
             continue
@@ -386,12 +403,12 @@ def attached_at_end(log: LogFile) -> tuple[AttachedDatabase, ...]:
             continue
         content = record.content
         if isinstance(content, CreateDB | AttachDB):
-            found[content.dbid] = AttachedDatabase(
-                content.dbid, content.path, content.database_signature
-            )
+            one = AttachedDatabase(content.dbid, content.path, content.database_signature)
+            found[content.dbid] = one
+            named[one] = None
         elif isinstance(content, DetachDB):
             found.pop(content.dbid, None)
-    return tuple(found[dbid] for dbid in sorted(found))
+    return tuple(found[dbid] for dbid in sorted(found)), tuple(named)
 
 
 _ATTACHING: Final = frozenset({Kind.CREATE_DB, Kind.ATTACH_DB, Kind.DETACH_DB, Kind.SHUT_DOWN})

@@ -1,8 +1,9 @@
 """The writing end of a log set: records in, durable generations out, over the storage port.
 
-``append`` lays a record out in memory and says where it will stand; ``flush`` writes and syncs
-for all tasks that wait at that moment (group commit).  When a file is full, records for the
-next generation are taken at once; the files change their names at the next flush.
+``append`` lays a record out in memory (:mod:`replicator.ese.log_buffer`) and says where it will
+stand; ``flush`` writes and syncs for all tasks that wait at that moment (group commit).  When a
+file is full, records for the next generation are taken at once; the files change their names at
+the next flush.
 
 ::
 
@@ -21,7 +22,6 @@ any more, and the next engine finds it out by reading.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -29,30 +29,27 @@ from typing import Final, Self
 
 from replicator.errors import ReplicatorError
 from replicator.ese.errors import EseError
+from replicator.ese.log_buffer import LogBuffer, LogBufferFull, start_of
 from replicator.ese.log_directory import LogDirectory
 from replicator.ese.log_encoding import LogFileEncoder, LogFormat, ResumedLog, Write
 from replicator.ese.log_header import LogHeader, read_log_header
 from replicator.ese.log_names import LogNames
 from replicator.ese.log_options import Durability, LogOwner, LogStreamOptions
-from replicator.ese.log_record_types import RECORD_BYTES_MAX, Kind
+from replicator.ese.log_record_types import Kind
 from replicator.ese.log_writer import LogWriter
 from replicator.ese.reader import BytesReader
 from replicator.ese.values import LogPosition, LogTime, Signature
 from replicator.runtime import Signal
 from replicator.runtime.port import File, Volume, write_all
 
+__all__ = ["LogBufferFull", "LogStream"]
+
 WRITE_FAILED: Final = -510
-SEQUENCE_END: Final = -519
 MISSING_LOG: Final = -528
-GENERATION_MAX: Final = 0x7FFFFFFF
 
 FLAG_RESERVE_USED: Final = 1
 FLAG_CIRCULAR: Final = 2
 FLAG_CIRCULAR_BEFORE: Final = 4
-
-
-class LogBufferFull(Exception):
-    """More records than the log's buffer takes: await :meth:`LogStream.room` before."""
 
 
 class LogStream:
@@ -86,16 +83,12 @@ class LogStream:
         self._format = log_format
         self._owner = owner
         self._now = now
-        self._signature = signature
         self._options = options
-        self._encoders: deque[LogFileEncoder] = deque()
-        """That of the file underway, then those of generations that wait for their roll."""
+        self._buffer = LogBuffer(log_format, options.buffer_bytes, signature)
         self._previous: tuple[LogTime, int] = (LogTime(), 0)
         self._writer = LogWriter(volume, options.durability, options.safeguards)
         self._queue_tip = LogPosition()
         self._began_owed: LogHeader | None = None
-        self._last: LogPosition | None = None
-        self._buffered = 0
         self._busy = False
         self._failure: Exception | None = None
         self._changed = Signal()
@@ -137,7 +130,7 @@ class LogStream:
             if stream._files.current is not None or stream._files.generations:
                 raise ValueError(f"{directory} holds logs of {options.base} already")
             await stream._files.make_reserves()
-            stream._encoders.append(stream._new_encoder(generation))
+            stream._buffer.encoders.append(stream._buffer.new_encoder(generation))
             await stream._begin(None)
         return stream
 
@@ -182,8 +175,8 @@ class LogStream:
                 await self._volume.admit(len(data))
                 write_all(file, offset, data)
                 await file.sync()
-        self._signature = resumed.encoder.header.log_signature
-        self._encoders.append(resumed.encoder)
+        self._buffer.signature = resumed.encoder.header.log_signature
+        self._buffer.encoders.append(resumed.encoder)
         self.written = self.flushed = self._queue_tip = resumed.encoder.tip
 
     async def _resume_behind(self, generation: int) -> None:
@@ -192,9 +185,9 @@ class LogStream:
         content = BytesReader(await file.read_at(0, file.size_bytes), path)
         file.close()
         header = read_log_header(content)
-        self._signature = header.log_signature
+        self._buffer.signature = header.log_signature
         self._previous = header.created, self._format.accumulated_checksum(content)
-        self._encoders.append(self._new_encoder(generation + 1))
+        self._buffer.encoders.append(self._buffer.new_encoder(generation + 1))
         await self._begin(None)
 
     # -- records -------------------------------------------------------------------
@@ -202,12 +195,12 @@ class LogStream:
     @property
     def tip(self) -> LogPosition:
         """Where the next record would start."""
-        return self._encoders[-1].tip
+        return self._buffer.tip
 
     @property
     def generation(self) -> int:
         """Of the file underway, ``E00.log``."""
-        return self._encoders[0].header.generation
+        return self._buffer.encoders[0].header.generation
 
     @property
     def generations(self) -> list[int]:
@@ -230,63 +223,20 @@ class LogStream:
         Raises LogBufferFull; EseError -510 when the log is stopped; ValueError for what is no
         record.
         """
-        size = len(record)
-        if self._failure is not None or self._buffered + size > self._options.buffer_bytes:
+        if self._failure is not None:
             self._check()
-            if self._buffered:
-                raise LogBufferFull(f"{self._buffered:,} bytes wait in the log's buffer")
-        return self._append(record, new_segment)
-
-    def _append(self, record: bytes, new_segment: bool) -> LogPosition:
-        size = len(record)
-        try:
-            position = self._encoders[-1].append(record, new_segment=new_segment)
-        except ValueError:
-            if not 0 < size <= RECORD_BYTES_MAX or not self._fits_anew(size):
-                raise
-            self._next_generation()
-            position = self._encoders[-1].append(record, new_segment=new_segment)
-        self._buffered += size
-        self._last = position
-        return position
+        return self._buffer.append(record, new_segment=new_segment)
 
     def append_together(self, records: Sequence[bytes]) -> list[LogPosition]:
         """Take records that have to stand in one file; raises as :meth:`append` does."""
-        sizes = [*map(len, records)]
         self._check()
-        if self._buffered and self._buffered + sum(sizes) > self._options.buffer_bytes:
-            raise LogBufferFull(f"{self._buffered:,} bytes wait in the log's buffer")
-        if not self._encoders[-1].fits(*sizes):
-            if not self._fits_anew(*sizes):
-                raise ValueError(f"records of {sum(sizes):,} bytes have no room in one log")
-            self._next_generation()
-        return [self._append(record, False) for record in records]
+        return self._buffer.append_together(records)
 
     async def room(self, size_bytes: int) -> None:
         """Wait until records of so many bytes can be appended; flushes when nobody else does."""
-        while self._buffered and self._buffered + size_bytes > self._options.buffer_bytes:
+        while not self._buffer.has_room(size_bytes):
             await self._turn()
         self._check()
-
-    def _fits_anew(self, *sizes: int) -> bool:
-        return self._format.encoder(self._encoders[-1].header).fits(*sizes)
-
-    def _is_fresh(self, encoder: LogFileEncoder) -> bool:
-        start = self._format.encoder(encoder.header).tip
-        return encoder.tip == start
-
-    def _new_encoder(self, generation: int) -> LogFileEncoder:
-        if generation > GENERATION_MAX:
-            raise EseError(SEQUENCE_END, f"{generation:X} is no generation")
-        header = replace(self._format.header(generation, LogTime()), log_signature=self._signature)
-        return self._format.encoder(header)
-
-    def _next_generation(self) -> None:
-        """Close the file underway in memory; what follows belongs to the next one."""
-        last = self._encoders[-1]
-        encoder = self._new_encoder(last.header.generation + 1)
-        last.finish()
-        self._encoders.append(encoder)
 
     # -- flushes -------------------------------------------------------------------
 
@@ -299,7 +249,7 @@ class LogStream:
 
         In the lazy mode that is: written.  Raises EseError -510 when the log is stopped.
         """
-        position = self._last if up_to is None else up_to
+        position = self._buffer.last if up_to is None else up_to
         lazy = self._options.durability is Durability.LAZY
         while position is not None and (self.written if lazy else self.flushed) <= position:
             await self._turn()
@@ -310,10 +260,10 @@ class LogStream:
 
         A log without any record is left as it is.
         """
-        if self._is_fresh(self._encoders[-1]):
+        if self._buffer.is_fresh:
             return
         self._check()
-        self._next_generation()
+        self._buffer.next_generation()
         text = reason.encode("cp1252", "replace") + b"\0"
         head = bytes((Kind.FORCE_LOG_ROLLOVER, 0, 0)) + len(text).to_bytes(2, "little")
         await self.flush(self.append(head + text))
@@ -328,7 +278,7 @@ class LogStream:
 
     async def harden(self) -> None:
         """Make everything durable that was appended before, in any mode."""
-        position = self._last
+        position = self._buffer.last
         while position is not None and self.flushed <= position:
             await self._turn(harden=True)
         self._check()
@@ -392,12 +342,8 @@ class LogStream:
             await self._roll()
         await self._settle(harden)
         while True:
-            encoder = self._encoders[0]
-            more = len(self._encoders) > 1
-            self._writer.add(encoder.flush())
-            self._queue_tip = self._start(self._encoders[1]) if more else encoder.tip
-            if not more:
-                self._buffered = 0
+            writes, self._queue_tip, more = self._buffer.take()
+            self._writer.add(writes)
             self._changed.notify()
             await self._settle(harden)
             if not more:
@@ -406,10 +352,6 @@ class LogStream:
         if self._files.current is not None and not self._files.reserve_used:
             # In step with the log, so that it is ready when the log is full.
             await self._files.prepare(2 * max(self._options.buffer_bytes // 8, 1 << 15))
-
-    def _start(self, encoder: LogFileEncoder) -> LogPosition:
-        """Below it lies all of the generation before, and nothing of this one."""
-        return LogPosition(encoder.header.generation, 0, 0)
 
     async def _settle(self, harden: bool) -> None:
         """Finish what was begun: writes, the sync behind them, a new generation's announcement."""
@@ -428,13 +370,13 @@ class LogStream:
             self.flushed = max(self.flushed, self._queue_tip)
 
     async def _roll(self) -> None:
-        closing = self._encoders[0]
+        closing = self._buffer.encoders[0]
         self._previous = closing.header.created, closing.accumulated_checksum
         await self._begin(closing)
 
     async def _begin(self, closing: LogFileEncoder | None) -> None:
         """Put the file of the next encoder in place, and tell the owner."""
-        opening = self._encoders[-1 if closing is None else 1]
+        opening = self._buffer.encoders[-1 if closing is None else 1]
         created = self._now()
 
         def header() -> list[Write]:
@@ -455,9 +397,9 @@ class LogStream:
         number = 0 if closing is None else closing.header.generation
         await self._files.roll(number, header, unsynced=self._writer.dirty)
         if closing is not None:
-            self._encoders.popleft()
+            self._buffer.encoders.popleft()
         self._writer.next_file()
-        self._queue_tip = self._start(opening)
+        self._queue_tip = start_of(opening)
         self._began_owed = opening.header
         if self._options.durability is Durability.LAZY:
             unsynced = self._files.unsynced

@@ -284,6 +284,11 @@ class LogV7Format:
     def shared_reserves(self) -> bool:
         return self.digits == 5
 
+    @property
+    def tells_old_content(self) -> bool:
+        """Behind the data the reader takes all but the fill pattern for corruption."""
+        return False
+
     def prepared(self, offset: int, size: int) -> bytes:
         return fill_pattern(offset, size)
 

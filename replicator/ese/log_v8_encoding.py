@@ -332,6 +332,11 @@ class LogV8Format:
         """Windows, with five digits, names its reserves like Exchange 2007."""
         return False
 
+    @property
+    def tells_old_content(self) -> bool:
+        """Each segment names its generation."""
+        return True
+
     def prepared(self, offset: int, size: int) -> bytes:
         return bytes(size)
 

@@ -25,6 +25,8 @@ from replicator.ese.checkpoint import new_checkpoint
 from replicator.ese.checkpoint_file import CheckpointFile
 from replicator.ese.database_header import State
 from replicator.ese.errors import EseError
+from replicator.ese.log_cut import cut_writes
+from replicator.ese.log_encoding import Write
 from replicator.ese.log_file import LogFile
 from replicator.ese.log_header import LogHeader
 from replicator.ese.log_names import LogRole
@@ -37,6 +39,8 @@ from replicator.ese.log_records import (
     DetachDB,
     Init2,
 )
+from replicator.ese.log_set import LogSummary
+from replicator.ese.reader import BytesReader
 from replicator.ese.recovered_database import (
     RecoveredDatabase,
     RecoveryPoint,
@@ -48,13 +52,16 @@ from replicator.ese.recovery_result import RecoveredFile, RecoveryResult, Recove
 from replicator.ese.redo import Redo, RedoDatabase
 from replicator.ese.undo import LogWriter, append, undo_all
 from replicator.ese.values import LogPosition, LogTime, Signature
-from replicator.runtime.port import Volume
+from replicator.runtime import yield_now
+from replicator.runtime.port import Volume, write_all
 
 Progress = Callable[[int, int], None]
 
 _ENDS: Final = frozenset({Kind.TERM, Kind.TERM2, Kind.RECOVERY_QUIT, Kind.RECOVERY_QUIT2})
 _FILLERS: Final = frozenset({Kind.NOP, Kind.NOP2, Kind.FORCE_LOG_ROLLOVER})
 NOT_ATTACHED: Final = -550
+RECORDS_A_REPORT: Final = 1000
+"""Between two calls of the progress, which may raise to end the recovery there."""
 
 
 class Recovery:
@@ -67,7 +74,8 @@ class Recovery:
     settings: see there.
     now: the time, for records and headers.
     flush_signature: draws a new signature for each header write.
-    progress: told the bytes of logs that are done, and of all.
+    progress: told the bytes of logs that are done, and of all; what it raises ends the recovery,
+        and leaves the files as a crash would.
     """
 
     def __init__(
@@ -126,7 +134,7 @@ class Recovery:
             if not self._settings.undo:
                 for database in self.databases:
                     await database.write_out()
-            elif self._ended_cleanly and not any(each.is_attached for each in self.databases):
+            elif self._ends_at_rest:
                 await self._rest()
             else:
                 await self._undo_and_rest()
@@ -134,6 +142,14 @@ class Recovery:
             for database in self.databases:
                 database.close()
         return self._result()
+
+    @property
+    def _ends_at_rest(self) -> bool:
+        """The logs end with a clean shutdown, and nothing is left to be taken out of them."""
+        whole = self._plan.cut is None and not self._plan.dropped
+        return (
+            self._ended_cleanly and whole and not any(each.is_attached for each in self.databases)
+        )
 
     def _check_named(self) -> None:
         """A database that needs logs and that these do not name cannot be brought to rest."""
@@ -152,19 +168,38 @@ class Recovery:
             if self._progress is not None:
                 self._progress(done, total)
             closed = log.name.role is LogRole.CLOSED
-            opened = LogFile(await read_file(self._volume, log.path), closed=closed)
+            opened = LogFile(await self._content(log), closed=closed)
             self._point = RecoveryPoint(opened.generation, opened.header.created)
             if log is logs[0]:
                 self._attach_listed(opened.header)
             try:
-                for record in opened.records():
+                for count, record in enumerate(opened.records(), 1):
                     await self._one(record)
+                    if count % RECORDS_A_REPORT == 0 and self._progress is not None:
+                        await yield_now()  # whoever wants it to end can say so
+                        here = record.position.sector * opened.header.sector_bytes
+                        self._progress(done + here, total)
             except EseError as error:
                 error.path = error.path or log.path
                 raise
             done += log.size_bytes
         if self._progress is not None:
             self._progress(total, total)
+
+    async def _content(self, log: LogSummary) -> BytesReader:
+        """A log as it counts: one that is to be cut ends there, on disk a little later."""
+        content = await read_file(self._volume, log.path)
+        cut = self._plan.cut
+        if cut is None or log.generation != cut.generation:
+            return content
+        data = bytearray(content.read_at(0, content.size_bytes))
+        for offset, written in self._cut_writes(content, log, cut):
+            data[offset : offset + len(written)] = written
+        return BytesReader(bytes(data), log.path)
+
+    def _cut_writes(self, content: BytesReader, log: LogSummary, cut: LogPosition) -> list[Write]:
+        closed = log.name.role is LogRole.CLOSED
+        return cut_writes(content, LogFile(content, closed=closed), cut)
 
     def _attach_listed(self, header: LogHeader) -> None:
         """The databases that were attached when the first log began."""
@@ -257,7 +292,7 @@ class Recovery:
         await self._move_checkpoint(self._last_position)
 
     async def _undo_and_rest(self) -> None:
-        self._remove_lost()
+        await self._remove_lost()
         log = await resume_log(
             self._volume, self._plan, self._now, LogOwner(self._describe, self._began)
         )
@@ -283,10 +318,27 @@ class Recovery:
             await log.close()
         await self._move_checkpoint(end)
 
-    def _remove_lost(self) -> None:
-        """Logs behind a gap that was allowed go away: the sequence goes on before them."""
+    async def _remove_lost(self) -> None:
+        """Logs behind a gap that was allowed go away: the sequence goes on before them.
+
+        A log that is cut is cut when those behind it are gone, and ends there durably before
+        anything is appended.
+        """
         for log in reversed(self._plan.dropped):
             self._volume.unlink(log.path)
+        cut, last = self._plan.cut, self._plan.logs[-1]
+        if cut is None:
+            return
+        await self._volume.sync_directory(self._plan.log_directory)
+        content = await read_file(self._volume, last.path)
+        file = self._volume.open(last.path)
+        try:
+            for offset, data in self._cut_writes(content, last, cut):
+                await self._volume.admit(len(data))
+                write_all(file, offset, data)
+                await file.sync()
+        finally:
+            file.close()
 
     def _describe(self, header: LogHeader) -> LogHeader:
         """What a log that undo begins says of the databases."""
@@ -335,8 +387,9 @@ class Recovery:
             skipped_pages=counts["skipped"],
             undone=counts["undone"],
             transactions=counts["rolled back"],
-            clean_log=self._ended_cleanly,
+            clean_log=self._ended_cleanly and self._log is None,
             stopped_before_undo=not self._settings.undo,
+            cut_at=plan.cut,
             lost=plan.lost,
             removed=tuple(
                 log.generation for log in plan.dropped if log.generation and self._log is not None

@@ -6,14 +6,15 @@ committed logs may be lost (eseutil's /a), that databases may be missing (/i).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from replicator.ese.checkpoint import Checkpoint
-from replicator.ese.database_header import DatabaseHeader, State
 from replicator.ese.database_state import NEEDING_LOGS
 from replicator.ese.errors import EseError
+from replicator.ese.log_cut import first_broken, leaves_nothing
+from replicator.ese.log_file import LogFile
 from replicator.ese.log_names import BASE_CHARACTERS, LogRole, parse_log_name
 from replicator.ese.log_need import (
     ATTACHED_MISMATCH,
@@ -21,20 +22,32 @@ from replicator.ese.log_need import (
     COMMITTED_MISSING,
     check_recovery,
 )
-from replicator.ese.log_set import GAP_EVENTS, MISSING_LOG, LogSet, LogSummary, check_chain
+from replicator.ese.log_set import (
+    CURRENT_MISSING_EVENTS,
+    FILE_NOT_FOUND,
+    GAP_EVENTS,
+    MISSING_LOG,
+    LogSet,
+    LogSummary,
+    check_chain,
+)
+from replicator.ese.recovery_database_checks import (
+    check_attached,
+    check_empty,
+    check_states,
+    check_twice,
+)
 from replicator.ese.recovery_files import (
     FoundDatabase,
     contiguous,
     find_databases,
     find_logs,
+    read_file,
     read_header,
 )
-from replicator.ese.values import Signature
+from replicator.ese.values import LogPosition, Signature
 from replicator.runtime.port import Volume
 
-BACKUP_COPY: Final = -544
-SNAPSHOT_COPY: Final = -581
-SAME_DATABASE: Final = -1222
 LOST: Final = 585
 REMOVED: Final = 587
 _LOSSES: Final = frozenset({COMMITTED_MISSING, COMMITTED_CORRUPT})
@@ -53,6 +66,7 @@ class RecoveryRequest:
     database_directories: where to look for them; empty for the logs' directory.
     allow_lost_logs: committed logs that are not required may be missing or damaged.
     ignore_missing_databases: databases that the logs leave attached may be missing.
+    closed_logs_suffice: the current log may be missing, as with logs that were backed up.
     """
 
     log_directory: str
@@ -62,6 +76,7 @@ class RecoveryRequest:
     database_directories: tuple[str, ...] = ()
     allow_lost_logs: bool = False
     ignore_missing_databases: bool = False
+    closed_logs_suffice: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +87,7 @@ class RecoveryPlan:
     ---------
     logs: those to be redone, without a gap.
     dropped: those behind a gap that may be lost.
+    cut: where the last log's records stop making sense, and it is cut; None where they do.
     lost: generations that were committed and are given up.
     names: how the logs call the databases, by signature.
     """
@@ -87,6 +103,7 @@ class RecoveryPlan:
     lost: tuple[int, ...]
     databases: tuple[FoundDatabase, ...]
     names: dict[Signature, str]
+    cut: LogPosition | None = None
     notes: tuple[EseError, ...] = field(default=())
 
     @property
@@ -99,26 +116,52 @@ class RecoveryPlan:
 
 
 async def plan_recovery(
-    volume: Volume, request: RecoveryRequest
+    volume: Volume, request: RecoveryRequest, between: Callable[[], None] | None = None
 ) -> tuple[RecoveryPlan | None, tuple[EseError, ...]]:
     """Look at everything; give a plan, or None and what is wrong.
 
+    Arguments
+    ---------
+    between: called before each log is read; what it raises ends the look.
+
     Raises EseError -1811 when there are no logs at all, or none of the base asked for.
     """
-    logs = await find_logs(volume, request.log_directory, request.base, request.system_directory)
+    logs = await find_logs(
+        volume, request.log_directory, request.base, request.system_directory, between
+    )
     databases, errors = await _databases(volume, request)
     # Databases of other log sets may lie there too: they are none of our business.
     named = request.databases is not None
     mine = [each for each in databases if named or _belongs(each, logs)]
-    errors += _check_states(mine)
-    errors += _check_twice(mine)
+    errors += check_states(mine)
+    errors += check_twice(mine)
+    if not errors:
+        errors += await check_attached(volume, logs, mine)
+    if not named:
+        errors += check_empty(volume, logs, _directories(request), databases)
     start = _start(logs, mine)
     chain = list(_chain_errors(logs, start))
+    if request.closed_logs_suffice and logs.logs:
+        chain = [each for each in chain if each.events != CURRENT_MISSING_EVENTS]
     usable = contiguous(logs.logs, start, {error.path for error in chain})
     last = start + len(usable) - 1
     errors += _check_logs(logs, mine, last if usable else 0, chain, request)
     if errors:
         return None, tuple(errors)
+    notes = list(logs.notes)
+    if not mine:
+        detail = "no database of this log set is there: nothing but the logs was looked at"
+        notes.append(EseError(FILE_NOT_FOUND, detail, path=_directories(request)[0], events=()))
+    cut: LogPosition | None = None
+    if request.allow_lost_logs:
+        usable, broken = await _as_far_as_readable(volume, usable, _needed(mine))
+        if broken is not None:
+            position, error = broken
+            if not usable:
+                return None, (error,)
+            cut = position if usable[-1].generation == position.generation else None
+            notes.append(error)
+        last = start + len(usable) - 1
     dropped = tuple(log for log in logs.logs if (log.generation or 0) > last)
     committed = max((each.header.last_committed_generation for each in mine), default=0)
     lost = tuple(range(last + 1, max(committed, *(log.generation or 0 for log in logs.logs)) + 1))
@@ -136,9 +179,40 @@ async def plan_recovery(
         lost=lost,
         databases=tuple(mine),
         names={each.signature: each.path for each in logs.attached or ()},
-        notes=logs.notes,
+        cut=cut,
+        notes=tuple(notes),
     )
     return plan, ()
+
+
+def _needed(databases: Collection[FoundDatabase]) -> int:
+    """The highest generation that a database needs as it is, or was shut down in."""
+    found = [
+        each.header.last_required_generation
+        if each.header.state in NEEDING_LOGS
+        else each.header.consistent_position.generation
+        for each in databases
+    ]
+    return max(found, default=0)
+
+
+async def _as_far_as_readable(
+    volume: Volume, logs: list[LogSummary], needed: int
+) -> tuple[list[LogSummary], tuple[LogPosition, EseError] | None]:
+    """The logs up to the first one above ``needed`` with a record that makes no sense.
+
+    That one is the last of them, where something of it can be kept; else it is left out.
+    """
+    for place, summary in enumerate(logs):
+        if (summary.generation or 0) <= needed:
+            continue
+        closed = summary.name.role is LogRole.CLOSED
+        log = LogFile(await read_file(volume, summary.path), closed=closed)
+        broken = first_broken(log)
+        if broken is not None:
+            broken[1].path = summary.path
+            return logs[: place + (not leaves_nothing(log, broken[0]))], broken
+    return logs, None
 
 
 def _checkpoint_name(
@@ -152,12 +226,16 @@ def _checkpoint_name(
     return f"{current.name.name[:BASE_CHARACTERS]}.chk"
 
 
+def _directories(request: RecoveryRequest) -> tuple[str, ...]:
+    """Where databases are looked for that were not named."""
+    return request.database_directories or (request.log_directory,)
+
+
 async def _databases(
     volume: Volume, request: RecoveryRequest
 ) -> tuple[list[FoundDatabase], list[EseError]]:
     if request.databases is None:
-        where = request.database_directories or (request.log_directory,)
-        return await find_databases(volume, where), []
+        return await find_databases(volume, _directories(request)), []
     found: list[FoundDatabase] = []
     errors: list[EseError] = []
     for path in dict.fromkeys(request.databases):
@@ -171,52 +249,6 @@ async def _databases(
 
 def _belongs(database: FoundDatabase, logs: LogSet) -> bool:
     return database.header.log_signature == logs.signature
-
-
-def _check_states(databases: Collection[FoundDatabase]) -> list[EseError]:
-    """Copies that need another kind of recovery, and files that were never finished."""
-    errors = []
-    for each in databases:
-        header, path = each.header, each.path
-        if header.state not in NEEDING_LOGS:
-            if header.state is State.CLEAN_SHUTDOWN:
-                continue
-            if header.state is not State.INCREMENTAL_RESEED_IN_PROGRESS:  # told by check_recovery
-                detail = f"its state is {header.state_title}: there is nothing to go on from"
-                errors.append(EseError(-1206, detail, path=path))
-        elif not header.current_full_backup.is_zero:
-            detail = "it is a copy of a streaming backup, taken while the store ran"
-            errors.append(EseError(BACKUP_COPY, detail, path=path))
-        elif not header.current_snapshot_backup.is_zero:
-            detail = "it is a copy of a snapshot set that was not completed"
-            errors.append(EseError(SNAPSHOT_COPY, detail, path=path))
-        elif header.first_required_generation and not _generations_agree(header):
-            detail = "the generations in its header contradict one another"
-            errors.append(EseError(-1206, detail, path=path))
-    return errors
-
-
-def _generations_agree(header: DatabaseHeader) -> bool:
-    """Whether they are in order, and none is ahead of the last log that was written.
-
-    Records up to the attach do not count: one that lies ahead would make all of them be skipped.
-    """
-    committed = header.last_committed_generation
-    positions = (header.consistent_position, header.attach_position)
-    ahead = any(each.generation > committed for each in positions)
-    return header.generations_in_order and not ahead
-
-
-def _check_twice(databases: Collection[FoundDatabase]) -> list[EseError]:
-    """Copies of one database: the logs cannot tell which of them they go on from."""
-    first: dict[Signature, str] = {}
-    errors = []
-    for each in databases:
-        other = first.setdefault(each.header.database_signature, each.path)
-        if other != each.path:
-            detail = f"it has the signature of {other}: they are copies of one database"
-            errors.append(EseError(SAME_DATABASE, detail, path=each.path))
-    return errors
 
 
 def _start(logs: LogSet, databases: Collection[FoundDatabase]) -> int:

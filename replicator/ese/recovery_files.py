@@ -5,7 +5,7 @@ A log is read whole, one at a time; no log is larger than 64 MiB.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,10 +20,11 @@ from replicator.ese.log_set import (
     FILE_NOT_FOUND,
     MISSING_LOG,
     NO_CHECKPOINT,
+    AttachedDatabase,
     LogSet,
     LogSummary,
-    attached_at_end,
     check_chain,
+    databases_in,
     summarise,
 )
 from replicator.ese.reader import BytesReader
@@ -62,7 +63,11 @@ async def read_file(volume: Volume, path: str, most_bytes: int = LOG_MOST_BYTES)
 
 
 async def find_logs(
-    volume: Volume, directory: str, base: str | None = None, system_directory: str | None = None
+    volume: Volume,
+    directory: str,
+    base: str | None = None,
+    system_directory: str | None = None,
+    between: Callable[[], None] | None = None,
 ) -> LogSet:
     """The log set in a directory, its chain checked, segments included.
 
@@ -70,6 +75,7 @@ async def find_logs(
     ---------
     base: three characters; needed when several sets lie there.
     system_directory: where the checkpoint is, when not with the logs.
+    between: called before each log is read; what it raises ends the search.
 
     Raises EseError -1811 when there is no log, or when the base has to be named.
     """
@@ -89,6 +95,8 @@ async def find_logs(
     logs = []
     for each in (*having(LogRole.CLOSED), *having(LogRole.CURRENT)[:1]):
         path = joined(directory, each.name)
+        if between is not None:
+            between()
         try:
             logs.append(summarise(each, await read_file(volume, path), path))
         except EseError as error:
@@ -104,16 +112,26 @@ async def find_logs(
         else:
             errors.append(EseError(MISSING_LOG, detail, path=path, events=CURRENT_MISSING_EVENTS))
     checkpoint = await _checkpoint(volume, system_directory or directory, wanted, notes)
-    attached = None
+    attached: tuple[AttachedDatabase, ...] | None = None
+    named: tuple[AttachedDatabase, ...] = ()
     if logs and logs[-1].error is None:
         reader = await read_file(volume, logs[-1].path)
         try:
-            attached = attached_at_end(LogFile(reader, closed=not having(LogRole.CURRENT)))
+            log = LogFile(reader, closed=not having(LogRole.CURRENT))
+            attached, named = databases_in(log)
         except EseError as error:
             errors.append(error)
     reserves = tuple(each.name for each in having(LogRole.RESERVE))
     return LogSet(
-        wanted, tuple(logs), None, reserves, checkpoint, attached, tuple(errors), tuple(notes)
+        wanted,
+        tuple(logs),
+        None,
+        reserves,
+        checkpoint,
+        attached,
+        tuple(errors),
+        tuple(notes),
+        named,
     )
 
 

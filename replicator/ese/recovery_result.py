@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from replicator.ese.errors import EseError
 from replicator.ese.page_cache import CACHED_PAGES
 from replicator.ese.recovered_database import ALL_SAFEGUARDS, RecoverySafeguards
+from replicator.ese.values import LogPosition
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,7 @@ class RecoveryResult:
     lost: committed generations that were given up, as allowed (585); ``removed`` those whose
         files were removed (587).
     databases: one each.
+    cut_at: where the last log was cut, as allowed, because its records made no sense any more.
     notes: what is worth telling.
     """
 
@@ -77,4 +79,5 @@ class RecoveryResult:
     lost: tuple[int, ...]
     removed: tuple[int, ...]
     databases: tuple[RecoveredFile, ...]
+    cut_at: LogPosition | None = None
     notes: tuple[EseError, ...] = field(default=())

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from replicator.errors import ExitCode
+from replicator.ese.backup_trailer import BackupTrailer, read_backup_trailer
 from replicator.ese.database_header import DatabaseHeader, read_database_header
 from replicator.ese.reader import BytesReader
 from replicator.ese.values import BackupInfo, LogPosition, LogTime, Signature
-from replicator.ese_backup_trailer import BackupTrailer, read_backup_trailer
 from tests.ese.logs import sealed_header
 from tests.ese.samples import load
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from replicator.ese.flush_map import (
     MapPageHeader,
     lost_flushes,
 )
+from replicator.ese.layout import places
 from replicator.ese.reader import BytesReader
 from replicator.ese.values import LogPosition
 from tests.ese.samples import CHECKPOINTS, FLUSH_MAPS, databases, each, load, sample
@@ -84,6 +86,28 @@ def test_fields_of_a_header_that_are_known_from_elsewhere() -> None:
     assert not header.log_signature.is_zero
     checkpoint, _ = read_checkpoint(BytesReader(load(f"{LATER}/SRU.chk")))
     assert checkpoint.log_signature == header.log_signature
+
+
+def test_fields_of_upgrades_and_reverts_stand_where_the_engine_has_them() -> None:
+    """E src/inc/daedef.hxx: three dwords at 304, 24 bytes at 716; no field covers another."""
+    block = bytearray(8192)
+    block[304:316] = b"".join(number.to_bytes(4, "little") for number in (5, 6, 7))
+    block[716:720], block[736:740] = (3).to_bytes(4, "little"), (99).to_bytes(4, "little")
+    block[720:728], block[728:736] = (
+        bytes((1, 2, 3, 4, 5, 104, 0, 0)),
+        bytes((9, 2, 3, 4, 5, 104, 0, 0)),
+    )
+    header = DatabaseHeader.decode(bytes(block))
+    upgrade = header.upgrade_55_format, header.upgrade_free_pages, header.upgrade_space_map_pages
+    assert upgrade == (5, 6, 7)
+    assert (header.revert_count, header.revert_page_count) == (3, 99)
+    assert (header.revert_from_time.raw[0], header.revert_to_time.raw[0]) == (1, 9)
+    taken = sorted(
+        (each.offset, each.offset + each.size) for each in places(DatabaseHeader).values()
+    )
+    assert all(one[1] <= two[0] for one, two in pairwise(taken))
+    free = {at for at in range(748)} - {at for start, end in taken for at in range(start, end)}
+    assert free == {*range(664, 667), 671}  # reserved
 
 
 def test_a_header_of_the_oldest_format() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from replicator.errors import ExitCode
+from replicator.ese.backup_trailer import BackupTrailer
 from replicator.ese.checkpoint import Checkpoint
 from replicator.ese.database_header import DatabaseHeader, FileType
 from replicator.ese.flush_map import FlushMapHeader
@@ -21,7 +22,6 @@ from replicator.ese.log_header import LogHeader
 from replicator.ese.log_record import LogRecord
 from replicator.ese.log_record_types import LENGTHS, title_of
 from replicator.ese.values import LogPosition
-from replicator.ese_backup_trailer import BackupTrailer
 from replicator.ese_header_lines import header_lines
 from replicator.ese_header_report import HeaderReport, header_document
 from replicator.ese_log_report import record_document

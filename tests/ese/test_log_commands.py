@@ -136,3 +136,37 @@ def test_of_several_sets_one_has_to_be_named(
     told = capsys.readouterr().err
     assert "several log sets lie here: E00, SRU" in told and "--base" in told
     assert run("logs", directory, "--base", "SRU") == ExitCode.PASS
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("passwd", b"root:x:0:0:root:/root:/bin/sh\n" * 200, "this is no file of an ESE store"),
+        ("empty", b"", "this is no file of an ESE store"),
+        ("SRUres00001.jrs", bytes(65536), "the header is all zero"),
+        ("SRU.chk", load(f"{LATER}/SRU.chk"), "this is a checkpoint, no log"),
+        ("SRUDB.dat", load(f"{LATER}/SRUDB.dat"), "this is a database, no log"),
+    ],
+)
+def test_what_is_no_log_is_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes, told: str
+) -> None:
+    path, report = tmp_path / name, tmp_path / "report.jsonl"
+    path.write_bytes(content)
+    assert run("dump", path) == ExitCode.USAGE
+    assert run("dump", path, "--json", report) == ExitCode.USAGE
+    assert not report.exists()
+    out, error = capsys.readouterr()
+    assert error.count(f"{path}: {told}") == 2
+    assert "what to do: " in error
+    assert out == ""
+
+
+def test_a_log_by_its_name_or_by_its_content_is_damaged_not_foreign(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "E00.log").write_bytes(b"?" * 65536)
+    (tmp_path / "copied").write_bytes(flipped(load(CURRENT), 8 * 5000, 8 * 5001))
+    for name in ("E00.log", "copied"):
+        assert run("dump", tmp_path / name) == ExitCode.BROKEN
+    assert capsys.readouterr().out.count("-501 JET_errLogFileCorrupt") == 2

@@ -112,6 +112,12 @@ def current_lost() -> Medium:
     return medium
 
 
+def zeros(size: int) -> Medium:
+    medium = store()
+    put(medium, DATABASE, bytes(size))
+    return medium
+
+
 def with_a_copy() -> Medium:
     medium = store()
     put(medium, f"{DIRECTORY}/mail - Kopie.edb", database(medium))
@@ -193,6 +199,26 @@ REFUSED: tuple[tuple[str, Callable[[], Medium], int, tuple[int, ...]], ...] = (
         -1206,
         (447, 467, 542),
     ),
+    (
+        "attached where no attach stands",
+        lambda: patched(attach_position=LogPosition(1, 1, 0x269)),
+        -1206,
+        (447, 467, 542),
+    ),
+    (
+        "attached in a record of another kind",
+        lambda: patched(attach_position=LogPosition(2, 1, 40)),
+        -1206,
+        (447, 467, 542),
+    ),
+    (
+        "shut down behind the attach",
+        lambda: patched(consistent_position=LogPosition(2, 1, 0)),
+        -1206,
+        (447, 467, 542),
+    ),
+    ("an empty database", lambda: zeros(0), -1206, (447, 467, 542)),
+    ("a database of zeros", lambda: zeros(100), -1206, (447, 467, 542)),
     ("a copy of the database", with_a_copy, -1222, ()),
     ("no database", lambda: without(DATABASE), -1216, (494, 495)),
     ("another database", lambda: patched(database_signature=OTHER), -1216, (494, 495)),
@@ -217,6 +243,34 @@ def test_it_is_refused_before_anything_is_changed(
     assert number in found, run.errors
     assert found[number].events == events
     assert medium.digest(DIRECTORY) == before
+
+
+def test_an_empty_database_is_named_where_the_logs_end_in_rest() -> None:
+    """They leave nothing attached then, so that nothing is missed."""
+    medium = store()
+    recovered(medium)
+    put(medium, DATABASE, b"")
+    run = run_recovery(medium)
+    assert [(error.number, error.path) for error in run.errors] == [(-1206, DATABASE)]
+    assert "the file has nothing: no header" in run.errors[0].detail
+
+
+def test_where_no_database_is_at_all_that_is_told() -> None:
+    medium = store()
+    recovered(medium)
+    remove(medium, DATABASE)
+    result = recovered(medium).result
+    assert result is not None
+    assert result.databases == ()
+    assert [note.number for note in result.notes] == [-1811]
+
+
+def test_a_clean_database_that_was_attached_behind_its_end() -> None:
+    medium = store()
+    recovered(medium)
+    before = header_of(medium).consistent_position
+    with_database_header(medium, attach_position=LogPosition(before.generation, 9, 0))
+    assert [error.number for error in run_recovery(medium).errors] == [-1206]
 
 
 def number_of(run: RecoveryRun) -> int:

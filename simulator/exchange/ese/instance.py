@@ -125,9 +125,7 @@ class Instance:
             base=config.base,
             durability=config.durability,
             buffer_bytes=config.log_buffer_bytes,
-            # A log of version 7 that is used again keeps old records where its reader expects the
-            # fill pattern; there old logs are deleted and new ones made.
-            circular=config.circular and config.log_version == 8,
+            circular=config.circular,
         )
         if has_logs(volume, directory, config.base):
             plan, instance.recovery = await recover_instance(
