@@ -129,6 +129,39 @@ def block_sums(blocks: npt.NDArray[np.uint8], blocks_a_page: int) -> Sums:
     return Sums(xor, (high << np.uint32(16)) | low)
 
 
+_FIRST_BYTES: Final = (1 << 8 * CHECKSUM_BYTES) - 1
+_DWORD_BITS: Final = 32
+
+
+def sums_of_one(block: bytes | bytearray | memoryview, *, first_of_page: bool) -> tuple[int, int]:
+    """The same as :func:`block_sums` of one block, in a tenth of the time.
+
+    The block is one long number.  Bit by bit of the positions, from the highest on: the parity of
+    the upper half, in which that bit is set, is this bit of L; then the halves are put together.
+    What is left at last is the XOR of all dwords.
+
+    Arguments
+    ---------
+    block: 2048, 4096 or 8192 bytes.
+    first_of_page: the first eight bytes count as zero.
+    """
+    value = int.from_bytes(block, "little")
+    if first_of_page:
+        value ^= value & _FIRST_BYTES
+    low, bits = 0, 8 * len(block)
+    full = bits - 1
+    xor = 0
+    while bits > 1:
+        if bits == _DWORD_BITS:
+            xor = value
+        bits >>= 1
+        upper = value >> bits
+        value ^= upper << bits ^ upper
+        if upper.bit_count() & 1:
+            low |= bits
+    return xor, (low ^ full if value else low) << 16 | low
+
+
 def block_checksum(block: bytes | memoryview, seed: int, *, first_of_page: bool = True) -> int:
     """The 64-bit ECC + XOR checksum of one block.
 
@@ -138,8 +171,8 @@ def block_checksum(block: bytes | memoryview, seed: int, *, first_of_page: bool 
     seed: page number, map page number or segment number.
     first_of_page: the first eight bytes count as zero.
     """
-    sums = block_sums(np.frombuffer(block, np.uint8).reshape(1, -1), int(first_of_page))
-    return int(sums.ecc[0]) << 32 | (int(sums.xor[0]) ^ seed & 0xFFFFFFFF)
+    xor, ecc = sums_of_one(block, first_of_page=first_of_page)
+    return ecc << 32 | (xor ^ seed & 0xFFFFFFFF)
 
 
 def uses_new_checksum(page: bytes | memoryview) -> bool:

@@ -232,9 +232,13 @@ class LogStream:
         self._check()
         return self._buffer.append_together(records)
 
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether :meth:`room` would return at once."""
+        return self._buffer.has_room(size_bytes)
+
     async def room(self, size_bytes: int) -> None:
         """Wait until records of so many bytes can be appended; flushes when nobody else does."""
-        while not self._buffer.has_room(size_bytes):
+        while not self.has_room(size_bytes):
             await self._turn()
         self._check()
 

@@ -96,11 +96,9 @@ def split_source(level: Split2, pages: Pages, wanted: Wanted) -> PageEditor | No
 def insert_separator(level: Split2, page: PageEditor, child: Split2) -> None:
     """Tell a page that does not split itself of the new page below it."""
     key = child.separator_key
-    for line in range(page.line_count):
-        found = page.key(line)
-        if not found or found > key:
-            break
-    else:
+    last = page.line_count - 1
+    line = page.lines_below(key, last, or_equal=True)
+    if last < 0 or (line == last and b"" != page.key(last) <= key):
         raise misfit(level, "no line of the parent leads to the page that was split")
     if page.child(line) != child.pgno:
         detail = f"line {line} of the parent leads to page {page.child(line)}, not {child.pgno}"

@@ -11,8 +11,10 @@ from replicator.ese.checksum import (
     FORMAT_FLAG_BIT,
     block_checksum,
     block_sizes,
+    block_sums,
     header_checksum,
     page_checksums,
+    sums_of_one,
     with_checksums,
 )
 from replicator.ese.verification import Verdict, judge_page, quick_verdicts
@@ -61,6 +63,19 @@ def test_published_vectors_of_large_pages() -> None:
     for size, sums in expected.items():  # each on the buffer as the one before left it
         assert page_checksums(page[:size], PUBLISHED) == sums
         page[:size] = with_checksums(page[:size], PUBLISHED)
+
+
+@given(
+    seed=st.binary(min_size=1, max_size=40),
+    size=st.sampled_from([2048, 4096, 8192]),
+    at=st.integers(0, 8191),
+    first=st.booleans(),
+)
+def test_one_block_is_summed_as_many_are(seed: bytes, size: int, at: int, first: bool) -> None:
+    block = bytearray((seed * (size // len(seed) + 1))[:size])
+    block[at % size] ^= 0x5A
+    sums = block_sums(np.frombuffer(block, np.uint8).reshape(1, -1), int(first))
+    assert sums_of_one(block, first_of_page=first) == (int(sums.xor[0]), int(sums.ecc[0]))
 
 
 def test_blocks_of_a_page() -> None:

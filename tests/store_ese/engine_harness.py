@@ -25,7 +25,7 @@ from simulator.exchange.ese.growth import GrowthPolicy
 from simulator.exchange.ese.instance import Instance
 from simulator.exchange.ese.instance_options import InstanceConfig
 from simulator.exchange.ese.opening import has_logs, recover_instance
-from simulator.exchange.ese.store_format import StoreFormat
+from simulator.exchange.ese.store_format import STORE_FORMATS, StoreFormat
 from simulator.exchange.ese.store_session import StoreSession
 from simulator.exchange.ese.table import Table
 from simulator.runtime import SimClock
@@ -36,6 +36,8 @@ from tests.store.memory_volume import Medium, MemoryVolume
 DIRECTORY = "/store"
 PAGE_BYTES = 4096
 NAMES = ("priv1.edb", "pub1.edb")
+TINY_CACHE = 2
+"""Pages; roots and space trees come on top, so that every statement drives something out."""
 FORMAT = StoreFormat(
     database=DatabaseFormat(
         revision=0x14,
@@ -67,6 +69,17 @@ Rows = dict[int, bytes]
 
 def body(number: int, size: int = 200) -> bytes:
     return (number.to_bytes(4, "little") * (size // 4 + 1))[:size]
+
+
+def of_pages(name: str, log_version: int, log_file_bytes: int) -> InstanceConfig:
+    """The short life's setting for another version of Exchange, with its pages."""
+    return replace(
+        CONFIG,
+        store_format=STORE_FORMATS[name],
+        log_version=log_version,
+        log_file_bytes=log_file_bytes,
+        checkpoint_depth_bytes=log_file_bytes * 6 // 5,
+    )
 
 
 @dataclass
@@ -180,10 +193,12 @@ class Mailbox:
         await session.commit()
         await session.end()
 
-    def open(self) -> None:
-        self.table = self.one.database.open_table(MAIL)
+    async def open(self) -> None:
+        self.table = await self.one.open_table(MAIL)
 
     async def put(self, session: StoreSession, number: int, content: bytes) -> None:
+        # As many rows to a page whatever its size, so that the same things happen.
+        content *= self.life.config.store_format.page_bytes // PAGE_BYTES
         if number in self.rows:
             key = self.table.key(number)
             await session.do(self.table.update, key, {"Id": number, "Body": content})
@@ -219,7 +234,7 @@ async def short_life(life: Life) -> None:
         await instance.detach(boxes[1].one)
         one = await instance.attach(NAMES[1])
         boxes[1] = Mailbox(life, instance, one, NAMES[1])
-        boxes[1].open()
+        await boxes[1].open()
         await _few(boxes[1], 50)
         await instance.close()
     instance = await life.open()
@@ -227,7 +242,7 @@ async def short_life(life: Life) -> None:
         g.spawn(instance.run(), "engine")
         for name in NAMES:
             box = Mailbox(life, instance, await instance.attach(name), name)
-            box.open()
+            await box.open()
             await _few(box, 80)
         instance.abandon()
 

@@ -37,6 +37,9 @@ class MemoryPages:
             page = self.all[pgno] = PageEditor(pgno, self.page_bytes)
         return page
 
+    def fresh(self, pgno: int) -> PageEditor:
+        return self.page(pgno)
+
     def changed(
         self,
         pgnos: Iterable[int] | int,

@@ -21,12 +21,14 @@ from tests.store_ese.engine_harness import (
     CONFIG,
     NAMES,
     PAGE_BYTES,
+    TINY_CACHE,
     Ledger,
     Life,
     content_breach,
     crash_states,
     judge,
     new_medium,
+    of_pages,
     recover_only,
     run,
     short_life,
@@ -42,6 +44,21 @@ FLUSH = replace(CONFIG, durability=Durability.FLUSH)
 LAZY = replace(CONFIG, durability=Durability.LAZY, waypoint_latency=1)
 LATE = replace(CONFIG, durability=Durability.LAZY, waypoint_latency=3, circular=False)
 OLD = replace(CONFIG, log_version=7, log_file_bytes=80 * 512)
+EX2007 = of_pages("exchange 2007", 7, 160 * 512)
+EX2010 = of_pages("exchange 2010", 8, 80 * 4096)
+
+
+def tiny(config: InstanceConfig) -> InstanceConfig:
+    """With next to no pages in memory: each statement drives pages out and reads others."""
+    return replace(config, cache_pages=TINY_CACHE)
+
+
+SMALL_CACHES = [
+    pytest.param(tiny(CONFIG), id="4 KiB"),
+    pytest.param(tiny(EX2007), id="2007, 8 KiB"),
+    pytest.param(tiny(EX2010), id="2010, 32 KiB"),
+    pytest.param(tiny(LATE), id="lazy, three logs late"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -117,6 +134,28 @@ def test_so_it_is_with_logs_of_version_7(stride: int) -> None:
     assert list(breaches(OLD, stride=stride)) == []
 
 
+@pytest.mark.parametrize(
+    "config", [pytest.param(EX2007, id="2007"), pytest.param(EX2010, id="2010")]
+)
+@pytest.mark.parametrize("stride", [151, pytest.param(3, marks=pytest.mark.full)])
+def test_so_it_is_with_larger_pages(
+    config: InstanceConfig, stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_volume, "SECTOR", config.store_format.page_bytes)
+    assert list(breaches(config, stride=stride)) == []
+
+
+@pytest.mark.parametrize("config", SMALL_CACHES)
+@pytest.mark.parametrize("stride", [173, pytest.param(3, marks=pytest.mark.full)])
+def test_so_it_is_when_pages_go_from_memory_at_every_statement(
+    config: InstanceConfig, stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_volume, "SECTOR", config.store_format.page_bytes)
+    lazy = config.durability is Durability.LAZY
+    losses = KEEPS_ORDER[1:] if lazy else tuple(POWER_LOSSES)
+    assert list(breaches(config, stride=stride, losses=losses)) == []
+
+
 def second_crashes(medium: Medium, ledger: Ledger, stride: int) -> Iterator[str]:
     """Crash in steps of the recovery too; the next one must come to the same rows."""
     steps = judge(medium.copy(), ledger).steps
@@ -175,12 +214,23 @@ WHERE: dict[str, tuple[int, bool]] = {
     "wait_for_pages": (215, False),
     "wait_for_transactions": (320, False),
     "flush_at_commit": (90, False),
+    "log_before_eviction": (160, False),
 }
 """From which step on a safeguard is needed, to be quick; whether only required logs are left."""
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(EngineSafeguards)])
+def test_what_goes_from_memory_unwritten_is_missed_at_once() -> None:
+    config = without("write_before_eviction", cache_pages=TINY_CACHE)
+    assert run(new_medium(), short_life, config=config).error is not None
+
+
+def test_no_safeguard_is_left_out() -> None:
+    assert {field.name for field in fields(EngineSafeguards)} == {*WHERE, "write_before_eviction"}
+
+
+@pytest.mark.parametrize("name", WHERE)
 def test_each_safeguard_is_needed(name: str) -> None:
     first, required_only = WHERE[name]
-    found = breaches(without(name), losses=FEW, first=first, required_only=required_only)
+    more = {"cache_pages": TINY_CACHE} if name.endswith("_eviction") else {}
+    found = breaches(without(name, **more), losses=FEW, first=first, required_only=required_only)
     assert next(found, None) is not None

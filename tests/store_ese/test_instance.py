@@ -145,7 +145,7 @@ def test_a_second_opening_finds_nothing_to_recover_and_goes_on() -> None:
         assert instance.recovery.clean_log
         assert instance.recovery.undone == instance.recovery.redone_pages == 0
         box = Mailbox(life, instance, await instance.attach(NAMES[0]), NAMES[0])
-        box.open()
+        await box.open()
         session = instance.session(box.one)
         session.begin()
         await box.put(session, 99, body(99, 3000))
@@ -259,7 +259,7 @@ def test_a_transaction_that_changed_nothing_waits_for_nothing() -> None:
         session = instance.session(box.one)
         steps = len(life.steps)
         session.begin()
-        assert box.table.get(box.table.key(3)) is not None
+        assert await session.read(box.table.get, box.table.key(3)) is not None
         assert await session.commit() is None
         assert len(life.steps) == steps
 

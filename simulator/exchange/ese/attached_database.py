@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 
 from replicator.ese.attachments import Attachment, attachment
 from replicator.ese.database_header import DatabaseHeader
@@ -19,12 +21,15 @@ from replicator.ese.log_options import Durability
 from replicator.ese.log_record_types import Kind
 from replicator.ese.log_records import ExtendDB
 from replicator.ese.log_stream import LogStream
+from replicator.ese.schema import TableDefinition
 from replicator.ese.values import LogPosition, LogTime, Signature
 from replicator.runtime.port import File, Volume
 from simulator.exchange.ese.database import Database
 from simulator.exchange.ese.instance_options import InstanceConfig
 from simulator.exchange.ese.page_buffer import PageBuffer
 from simulator.exchange.ese.session import Session
+from simulator.exchange.ese.statements import Statements
+from simulator.exchange.ese.table import Table
 from simulator.exchange.ese.turn import Turn
 
 NOT_WRITTEN = -1022
@@ -38,6 +43,8 @@ class AttachedDatabase:
     database: its trees and tables; None until they are there.
     attach_position: of its CreateDB or AttachDB record.
     sessions: those that work on it.
+    buffer: its pages in memory.
+    statements: how looks and statements are carried out on it.
     """
 
     def __init__(
@@ -49,16 +56,26 @@ class AttachedDatabase:
         config: InstanceConfig,
         dbid: int,
         signature: Signature,
+        fatal: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self.path, self.file, self.dbid, self.signature = path, file, dbid, signature
         self._volume, self._stream, self._config = volume, log, config
-        self.buffer = PageBuffer(file, config.store_format, config.limit_pages)
+        self._fatal = fatal
+        """What fails in there stops the instance."""
+        self.buffer = PageBuffer(
+            file, config.store_format, config.limit_pages, config.cache_pages, self._let_go
+        )
+        self.statements = Statements(
+            self.buffer, log, config.log_buffer_bytes // 2, lambda: self.database.transactions
+        )
         self.header_file: DatabaseHeaderFile | None = None
         self.attach_position = LogPosition()
         self.sessions: list[Session] = []
         self._opened: Database | None = None
         self._last_position = LogPosition()
         self._header_turn = Turn()
+        self.is_detached = False
+        """From when it begins to be shut down on."""
 
     # -- parts ---------------------------------------------------------------------------
 
@@ -163,18 +180,53 @@ class AttachedDatabase:
             found.append(dirty)
         return min(found, default=None)
 
-    def _may_be_written(self, pgno: int) -> bool:
+    async def open_table(self, definition: TableDefinition) -> Table:
+        """A table that is there already, read from the catalog.
+
+        Arguments
+        ---------
+        definition: as it was created.
+
+        Raises EseError -1601 when the catalog has no such table or index, and for pages that do
+        not verify.
+        """
+        return await self.statements.read(
+            partial(self.database.open_table, definition), self.check_attached
+        )
+
+    def check_attached(self) -> None:
+        """Raises RuntimeError when it was detached."""
+        if self.is_detached:
+            raise RuntimeError(f"{self.path} was detached")
+
+    async def _let_go(self, pgnos: Sequence[int]) -> None:
+        """Write pages that are to go from memory, so many at a time as may be in one batch."""
+        guards, most = self._config.safeguards, self._config.batch_pages
+        if not guards.write_before_eviction:
+            for pgno in pgnos:
+                del self.buffer.dirty[pgno]
+            return
+        for at in range(0, len(pgnos), most):
+            batch = pgnos[at : at + most]
+            with self._fatal():
+                await self.write_pages(batch, log_first=guards.log_before_eviction)
+
+    def _may_be_written(self, pgno: int, log_first: bool) -> bool:
         guards = self._config.safeguards
         position = self.buffer.dirty[pgno].position
-        if guards.log_before_pages and not position < self._stream.flushed:
+        if log_first and guards.log_before_pages and not position < self._stream.flushed:
             return False
         if guards.waypoint and position.generation > self.header.last_required_generation:
             return False
         page = self.buffer.page(pgno)
         return not (guards.before_images and self.database.versions.owes(page))
 
-    async def write_pages(self, pgnos: Sequence[int]) -> int:
+    async def write_pages(self, pgnos: Sequence[int], *, log_first: bool = True) -> int:
         """Write those of the pages that may be written; returns how many were.
+
+        Arguments
+        ---------
+        log_first: wait until the log has their changes; False in tests only.
 
         Raises StorageError, EseError -510 when the log is stopped.
         """
@@ -182,14 +234,18 @@ class AttachedDatabase:
         if guards.before_images:
             for pgno in pgnos:
                 await stream.room(self._config.log_buffer_bytes // 2)
+                if pgno not in buffer.dirty:
+                    continue
                 page = buffer.page(pgno)
-                if pgno in buffer.dirty and self.database.versions.owes(page):
+                if self.database.versions.owes(page):
                     self.database.versions.log_before_images(page)
                     buffer.depends_on(pgno, self._last_position)
-        if guards.log_before_pages:
+        if guards.log_before_pages and log_first:
             await stream.flush()
         await self._volume.admit(len(pgnos) * self._config.store_format.page_bytes, len(pgnos))
-        ready = [each for each in pgnos if each in buffer.dirty and self._may_be_written(each)]
+        ready = [
+            each for each in pgnos if each in buffer.dirty and self._may_be_written(each, log_first)
+        ]
         if ready:
             buffer.write(ready)
         return len(ready)

@@ -10,7 +10,8 @@ all with one dbtime, and are carried out together, or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Protocol, TypeVar
 
 from replicator.ese.log_page_records import (
@@ -29,6 +30,7 @@ from replicator.ese.page_editor import PageEditor
 from replicator.ese.page_operations import apply
 from replicator.ese.split_operations import apply_split
 from replicator.ese.values import LogPosition
+from simulator.exchange.ese.preparation import InternalError, PageNotInMemory
 from simulator.exchange.ese.record_building import build
 from simulator.exchange.ese.session import Session
 from simulator.exchange.ese.store_format import StoreFormat
@@ -64,7 +66,13 @@ class Pages(Protocol):
     """The pages of a database, kept by whoever caches and writes them."""
 
     def page(self, pgno: int) -> PageEditor:
-        """The page, to be read and changed in place; a new one is all zero."""
+        """The page, to be read and changed in place; a new one is all zero.
+
+        Raises PageNotInMemory when it has to be read first.
+        """
+
+    def fresh(self, pgno: int) -> PageEditor:
+        """A page that has just been taken for a tree: whatever it held does not count."""
 
     def changed(self, pgnos: Iterable[int], position: LogPosition, began: LogPosition) -> None:
         """Told after each change.
@@ -104,6 +112,7 @@ class ChangeContext:
     ) -> None:
         self.pages = pages
         self.page = pages.page
+        """See :meth:`Pages.page`."""
         self.log = log
         self.format = store_format
         self.dbid = dbid
@@ -220,6 +229,7 @@ class ChangeContext:
 
     def announce_new_page(self, session: Session, pgno: int, objid: int) -> None:
         """Log NewPage, where the version does; the record that fills the page follows."""
+        self.pages.fresh(pgno)
         if not self.format.new_page_records:
             return
         self.ensure_begun(session)
@@ -247,6 +257,19 @@ class ChangeContext:
         self.log(build(ExtendDB, fields).raw)
 
     # -- several pages ------------------------------------------------------------------
+
+    @contextmanager
+    def in_one_go(self) -> Iterator[None]:
+        """For a change of several pages that has looked at all of them.
+
+        Raises InternalError when one is missing all the same: a part may be in the log already.
+        """
+        try:
+            yield
+        except PageNotInMemory as missing:
+            raise InternalError(
+                f"a change did not look at all of its pages: {missing}"
+            ) from missing
 
     def macro_dbtime(self, session: Session) -> int:
         """Begin a macro: the dbtime of all its records."""

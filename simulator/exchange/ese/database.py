@@ -8,6 +8,7 @@ Page numbers and objects of the catalog's trees are the engine's own (ese-format
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from replicator.ese.catalog import Catalog
@@ -34,6 +35,7 @@ from replicator.ese.schema import TableDefinition
 from replicator.ese.values import LogPosition, Signature
 from simulator.exchange.ese.change import ChangeContext, Log, Pages
 from simulator.exchange.ese.growth import DEFAULT_GROWTH, GrowthPolicy
+from simulator.exchange.ese.preparation import Steps, prepared
 from simulator.exchange.ese.record_building import build
 from simulator.exchange.ese.session import Session
 from simulator.exchange.ese.space import Space, open_system_space
@@ -215,7 +217,8 @@ class Database:
         self.last_objid += 1
         return self.last_objid
 
-    def create_table(self, session: Session, definition: TableDefinition) -> Table:
+    @prepared
+    def create_table(self, session: Session, definition: TableDefinition) -> Steps[Table]:
         """Make a table, its indices, and a tree for long values where a column may need it.
 
         It is undone with the transaction that the session has open, or stands alone without
@@ -224,7 +227,9 @@ class Database:
         Raises EseError: -1303 when there is one of this name, -1808 when the file may not grow.
         """
         encoder = self.catalog.catalog.key_encoder(ROOT_OBJECTS_INDEX)
-        if self._roots.get(encoder.encode_values(True, definition.name).data) is not None:
+        name = encoder.encode_values(True, definition.name).data
+        yield partial(self._look_at_catalog, name)
+        if self._roots.get(name) is not None:
             raise EseError(TABLE_DUPLICATE, f"table {definition.name!r}")
         self.transactions.begin(session)
         try:
@@ -236,17 +241,26 @@ class Database:
         self.tables[definition.name] = table
         return table
 
+    def _look_at_catalog(self, root_key: bytes) -> None:
+        """Visit what entries of a new table need: objects ascend, so they come at the ends."""
+        for tree in (self._objects, self._shadow, self._names):
+            tree.last_leaf()
+        leaf = self._roots.seek(root_key).page
+        if leaf.next_pgno:
+            self.context.page(leaf.next_pgno)
+
     def _create_table(self, session: Session, definition: TableDefinition) -> Table:
-        rows = self._new_tree(session, self.system, 0, pages=definition.pages)
-        indices = {
-            index.name: self._new_tree(session, rows, PageFlag.INDEX, unique=index.unique)
-            for index in definition.indices
-            if not index.primary
-        }
-        columns = definition.layout.columns.values()
-        long_values = None
-        if any(column.type in LONG_TYPES for column in columns):
-            long_values = self._new_tree(session, rows, PageFlag.LONG_VALUE)
+        with self.context.in_one_go():
+            rows = self._new_tree(session, self.system, 0, pages=definition.pages)
+            indices = {
+                index.name: self._new_tree(session, rows, PageFlag.INDEX, unique=index.unique)
+                for index in definition.indices
+                if not index.primary
+            }
+            columns = definition.layout.columns.values()
+            long_values = None
+            if any(column.type in LONG_TYPES for column in columns):
+                long_values = self._new_tree(session, rows, PageFlag.LONG_VALUE)
         places = TablePlaces(
             _place(rows),
             {name: _place(space) for name, space in indices.items()},

@@ -19,22 +19,19 @@ After a failed write or sync everything raises; the next opening finds out by re
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import replace
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from replicator.errors import AlreadyExists, NotFound, ReplicatorError
 from replicator.ese.checkpoint import new_checkpoint
 from replicator.ese.checkpoint_file import CheckpointFile
-from replicator.ese.database_header import DatabaseHeader, State
-from replicator.ese.database_header_file import DatabaseHeaderFile
-from replicator.ese.database_state import attached, created, detached, raised
+from replicator.ese.database_header import DatabaseHeader
+from replicator.ese.database_state import raised
 from replicator.ese.errors import EseError
 from replicator.ese.log_encoding import LogFormat
-from replicator.ese.log_header import LogHeader
-from replicator.ese.log_options import Durability, LogOwner, LogStreamOptions
+from replicator.ese.log_options import LogOwner, LogStreamOptions
 from replicator.ese.log_record_types import Kind
-from replicator.ese.log_records import AttachDB, DetachDB, Init, Init2, Term, Term2
+from replicator.ese.log_records import Init, Init2, Term, Term2
 from replicator.ese.log_stream import LogBufferFull, LogStream
 from replicator.ese.log_v7_encoding import LogV7Format
 from replicator.ese.log_v8_encoding import LogV8Format
@@ -42,25 +39,17 @@ from replicator.ese.recovery_files import find_logs
 from replicator.ese.recovery_result import RecoveryResult
 from replicator.ese.values import LogPosition, LogTime, Signature
 from replicator.runtime import Signal
-from replicator.runtime.port import File, Volume
+from replicator.runtime.port import Volume
 from simulator.exchange.ese.attached_database import AttachedDatabase
-from simulator.exchange.ese.database import LAST_SYSTEM_OBJID, Database
+from simulator.exchange.ese.database_set import ENGINE_PROCID, DatabaseSet
 from simulator.exchange.ese.instance_options import InstanceConfig
 from simulator.exchange.ese.opening import has_logs, recover_instance
+from simulator.exchange.ese.preparation import InternalError
 from simulator.exchange.ese.session import Session
 from simulator.exchange.ese.store_session import StoreSession
 from simulator.exchange.ese.turn import Turn
 
 STOPPED: Final = -510
-NOT_ATTACHED: Final = -550
-ATTACHED_ALREADY: Final = -1201
-TOO_MANY: Final = -1805
-DATABASES_MOST: Final = 6
-"""Of one log set (ESE's limit; dbid 0 is the temporary database's)."""
-
-_ATTACH_UNICODE: Final = 8
-_DETACH_UNICODE: Final = 0x10
-_ENGINE_PROCID: Final = 1
 
 
 class Instance:
@@ -70,7 +59,6 @@ class Instance:
     ----------
     config: as given.
     log: its log.
-    databases: those attached, by path.
     recovery: what recovery did when it was opened; None for a new log set.
     """
 
@@ -84,10 +72,17 @@ class Instance:
     ) -> None:
         self._volume, self.directory, self.config = volume, directory, config
         self._now, self._draw = now, draw
-        self.databases: dict[str, AttachedDatabase] = {}
+        self._set = DatabaseSet(
+            volume,
+            directory,
+            config,
+            now=now,
+            draw=draw,
+            created_at=self._created_at,
+            fatal=self.fatal,
+        )
         self.recovery: RecoveryResult | None = None
         self.log: LogStream
-        self._signature = Signature()
         self._checkpoint: CheckpointFile
         self._created: dict[int, LogTime] = {}
         """Creation times of the log underway and the one before."""
@@ -95,7 +90,7 @@ class Instance:
         self._wake = Signal()
         self._failure: Exception | None = None
         self._closing = False
-        self._procid = _ENGINE_PROCID
+        self._procid = ENGINE_PROCID
 
     # -- opening -------------------------------------------------------------------------
 
@@ -120,7 +115,7 @@ class Instance:
         No database is attached yet.  Raises EseError as recovery does, StorageError.
         """
         instance = cls(volume, directory, config, now, draw)
-        owner = LogOwner(instance._describe, instance._began)
+        owner = LogOwner(instance._set.describe, instance._began)
         options = LogStreamOptions(
             base=config.base,
             durability=config.durability,
@@ -131,26 +126,27 @@ class Instance:
             plan, instance.recovery = await recover_instance(
                 volume, directory, config, now=now, flush_signature=draw
             )
-            instance._signature = plan.signature
+            instance._set.signature = plan.signature
             instance.log = await LogStream.resume(
                 volume, directory, instance._log_format(), owner, now=now, options=options
             )
             name = plan.checkpoint_name
         else:
-            instance._signature = draw()
+            instance._set.signature = draw()
             instance.log = await LogStream.create(
                 volume,
                 directory,
                 instance._log_format(),
                 owner,
                 now=now,
-                signature=instance._signature,
+                signature=instance._set.signature,
                 options=options,
             )
             name = f"{config.base}.chk"
+        instance._set.log = instance.log
         instance._checkpoint = await CheckpointFile.open(volume, directory, name)
         found = instance._checkpoint.checkpoint
-        if found is not None and found.log_signature != instance._signature:
+        if found is not None and found.log_signature != instance._set.signature:
             instance._checkpoint.checkpoint = None  # of another set: the next one replaces it
         begin: Init = (
             Init2(number=Kind.INIT2, parameter_bytes=bytes(567), time=now())
@@ -169,16 +165,6 @@ class Instance:
         return LogV7Format(file_bytes=size, page_size=page)
 
     # -- what the log asks ---------------------------------------------------------------
-
-    def _describe(self, header: LogHeader) -> LogHeader:
-        """The databases that were attached before this log began."""
-        return header.with_attachments(
-            [
-                each.entry()
-                for each in self.databases.values()
-                if 0 < each.attach_position.generation < header.generation
-            ]
-        )
 
     async def _began(self, generation: int, created_at: LogTime) -> None:
         before = self._created.get(generation - 1)
@@ -202,6 +188,11 @@ class Instance:
 
     # -- databases -----------------------------------------------------------------------
 
+    @property
+    def databases(self) -> dict[str, AttachedDatabase]:
+        """Those that are attached, by path."""
+        return self._set.attached
+
     async def create_database(self, name: str, initial_pages: int = 256) -> AttachedDatabase:
         """Make a database and attach it; it is there for good when this returns.
 
@@ -212,134 +203,17 @@ class Instance:
 
         Raises EseError: -1805 when there are as many as a log set takes; AlreadyExists.
         """
-        path = self._path(name)
         async with self._turn_taken():
-            signature = self._draw()
-            dbid = self._free_dbid()
-            file = self._volume.create(path)
-            one = AttachedDatabase(self._volume, path, file, self.log, self.config, dbid, signature)
-            session = self._new_session()
-            database = self._database(one)
-            await self.log.room(self.config.log_buffer_bytes // 2)
-            one.attach_position = database.log_creation(session, path, signature)
-            self.databases[path] = one
-            await self._whole()
-            await self._volume.sync_directory(self.directory)
-            header = created(
-                self.config.store_format.database,
-                signature=signature,
-                dbid=dbid,
-                log_signature=self._signature,
-            )
-            one.header_file = await DatabaseHeaderFile.create(
-                self._volume, file, header, self._draw
-            )
-            await self._attached(one)
-            await self.log.room(self.config.log_buffer_bytes // 2)
-            database.make(session, initial_pages)
-            await self._whole()
-        return one
+            return await self._set.create(name, initial_pages, self._new_session())
 
     async def attach(self, name: str) -> AttachedDatabase:
         """Attach a database that was shut down.
 
         Raises EseError: -550 when it was not, -1201 when it is attached already, -1011 when it has
-        more pages than may be in memory, and for pages that do not verify; NotFound.
+        more pages than ``limit_pages``, and for pages that do not verify; NotFound.
         """
-        path = self._path(name)
         async with self._turn_taken():
-            if path in self.databases:
-                raise EseError(ATTACHED_ALREADY, "it is attached already", path=path)
-            file = self._volume.open(path)
-            with ExitStack() as refused:
-                refused.callback(file.close)
-                one = await self._opened(path, file)
-                refused.pop_all()
-            header = one.header
-            text = (path + "\0").encode("utf-16-le")
-            record = AttachDB(
-                number=Kind.ATTACH_DB,
-                session=_ENGINE_PROCID,
-                dbid=one.dbid,
-                consistent_position=header.consistent_position,
-                database_signature=header.database_signature,
-                log_signature=self._signature,
-                path_bytes=len(text),
-                name_flags=_ATTACH_UNICODE,
-            )
-            await self.log.room(self.config.log_buffer_bytes // 2)
-            one.attach_position = self.log.append(record.encode() + text)
-            self.databases[path] = one
-            await self._whole()
-            await self._attached(one)
-        return one
-
-    async def _opened(self, path: str, file: File) -> AttachedDatabase:
-        header_file = await DatabaseHeaderFile.open(self._volume, file, self._draw)
-        header = header_file.header
-        if header.state is not State.CLEAN_SHUTDOWN:
-            detail = f"its state is {header.state_title}; it is not of this log set, or damaged"
-            raise EseError(NOT_ATTACHED, detail, path=path)
-        one = AttachedDatabase(
-            self._volume,
-            path,
-            file,
-            self.log,
-            self.config,
-            self._free_dbid(),
-            header.database_signature,
-        )
-        one.header_file = header_file
-        await one.buffer.load()
-        self._database(one, dbtime=header.dbtime, last_objid=header.last_objid)
-        return one
-
-    def _database(
-        self, one: AttachedDatabase, *, dbtime: int = 0, last_objid: int = LAST_SYSTEM_OBJID
-    ) -> Database:
-        policy = self.config.policy
-        limit = min(policy.largest_file_pages, self.config.limit_pages)
-        one.database = Database(
-            one.buffer,
-            one.log,
-            self.config.store_format,
-            replace(policy, largest_file_pages=limit),
-            dbid=one.dbid,
-            dbtime=dbtime,
-            last_objid=last_objid,
-        )
-        return one.database
-
-    async def _whole(self) -> None:
-        """Make the log durable; in the lazy mode up to the end of a generation.
-
-        There the log underway is not durable, so no header may require it.
-        """
-        await self.log.harden()
-        if self.config.durability is Durability.LAZY:
-            await self.log.roll("required")
-            await self.log.require(self.log.generation - 1)
-
-    async def _attached(self, one: AttachedDatabase) -> None:
-        """The record is durable: the header says that the database needs the log."""
-        position = one.attach_position
-        time = await self._created_at(self.log.generation)
-        created_at = time if position.generation == self.log.generation else LogTime()
-
-        def change(header: DatabaseHeader) -> DatabaseHeader:
-            return attached(
-                header,
-                position=position,
-                time=self._now(),
-                generation_created=created_at,
-                dbid=one.dbid,
-                log_signature=self._signature,
-                dbtime=one.database.context.dbtime,
-            )
-
-        await one.change_header(change)
-        if position.generation < self.log.generation:
-            await one.require(self.log.generation, time, self.config.waypoint_latency)
+            return await self._set.attach(name)
 
     async def detach(self, one: AttachedDatabase) -> None:
         """Shut one database down; its open transactions are rolled back.
@@ -347,30 +221,7 @@ class Instance:
         Raises EseError -510 when the log is stopped, StorageError.
         """
         async with self._turn_taken():
-            await self._write_out(one)
-            text = (one.path + "\0").encode("utf-16-le")
-            record = DetachDB(
-                number=Kind.DETACH_DB,
-                session=_ENGINE_PROCID,
-                dbid=one.dbid,
-                path_bytes=len(text),
-                name_flags=_DETACH_UNICODE,
-            )
-            position = self.log.append(record.encode() + text)
-            await self._whole()
-            await self._shut_down(one, position)
-
-    def _free_dbid(self) -> int:
-        used = {each.dbid for each in self.databases.values()}
-        free = (dbid for dbid in range(1, DATABASES_MOST + 1) if dbid not in used)
-        dbid = next(free, None)
-        if dbid is None:
-            detail = f"{DATABASES_MOST} databases are attached, a log set takes no more"
-            raise EseError(TOO_MANY, detail, path=self.directory)
-        return dbid
-
-    def _path(self, name: str) -> str:
-        return f"{self.directory.rstrip('/')}/{name}"
+            await self._set.detach(one)
 
     # -- sessions ------------------------------------------------------------------------
 
@@ -397,7 +248,7 @@ class Instance:
         """What fails in here stops the instance for ever."""
         try:
             yield
-        except (ReplicatorError, EseError, LogBufferFull) as error:
+        except (ReplicatorError, EseError, LogBufferFull, InternalError) as error:
             self._failure = error
             self._wake.notify()
             raise
@@ -410,7 +261,7 @@ class Instance:
                 yield
             except (NotFound, AlreadyExists):
                 raise  # a wrong name; nothing was begun
-            except (ReplicatorError, LogBufferFull) as error:
+            except (ReplicatorError, LogBufferFull, InternalError) as error:
                 self._failure = error
                 self._wake.notify()
                 raise
@@ -491,7 +342,7 @@ class Instance:
             if checkpoint.generation > waypoint:
                 checkpoint = LogPosition(waypoint, 0, 0)
             if checkpoint > self.checkpoint:
-                await self._checkpoint.write(new_checkpoint(checkpoint, self._signature))
+                await self._checkpoint.write(new_checkpoint(checkpoint, self._set.signature))
             if self.config.circular:
                 needed = [each.header.first_required_generation for each in there]
                 self.log.delete_below(min([self.checkpoint.generation, *needed]))
@@ -520,11 +371,11 @@ class Instance:
             self._wake.notify()
             there = list(self.databases.values())
             for one in there:
-                await self._write_out(one)
+                await self._set.write_out(one)
             position = self.log.append(bytes((Kind.SHUT_DOWN,)))
             await self.log.harden()
             for one in there:
-                await self._shut_down(one, position)
+                await self._set.shut_down(one, position)
             redo_from = self.checkpoint
             end: Term = (
                 Term2(number=Kind.TERM2, redo_from=redo_from, time=self._now())
@@ -534,41 +385,8 @@ class Instance:
             end_position = self.log.append(end.encode(), new_segment=True)
             await self.log.close()
             start = LogPosition(end_position.generation, end_position.sector, 0)
-            await self._checkpoint.write(new_checkpoint(start, self._signature))
+            await self._checkpoint.write(new_checkpoint(start, self._set.signature))
             self._checkpoint.close()
-
-    async def _write_out(self, one: AttachedDatabase) -> None:
-        """Roll back what is open and write everything, durable."""
-        for session in one.sessions:
-            while session.level:
-                await self.log.room(self.config.log_buffer_bytes // 2)
-                one.database.transactions.rollback(session)
-        one.sessions.clear()
-        await self._whole()
-        generation = self.log.generation
-        if self.config.durability is Durability.LAZY:
-            generation -= 1
-        if one.header.last_required_generation < generation:
-            await one.require(generation, await self._created_at(generation), 0)
-        await one.write_all_pages()
-        if self.config.safeguards.sync_before_clean:
-            await one.file.sync()
-
-    async def _shut_down(self, one: AttachedDatabase, position: LogPosition) -> None:
-        database = one.database
-
-        def change(header: DatabaseHeader) -> DatabaseHeader:
-            return detached(
-                header,
-                position=position,
-                time=self._now(),
-                dbtime=max(header.dbtime, database.context.dbtime),
-                last_objid=max(header.last_objid, database.last_objid),
-            )
-
-        await one.change_header(change)
-        del self.databases[one.path]
-        one.file.close()
 
     def abandon(self) -> None:
         """End as a process does that is killed: nothing is written any more."""

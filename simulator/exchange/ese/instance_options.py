@@ -30,6 +30,10 @@ class EngineSafeguards:
     """The checkpoint does not pass the beginning of an open transaction."""
     flush_at_commit: bool = True
     """Commit returns when its record is as durable as the mode says."""
+    write_before_eviction: bool = True
+    """A changed page goes from memory only after it was written."""
+    log_before_eviction: bool = True
+    """Before a page is written to make room, too, the log is durable up to its last change."""
 
 
 ALL_SAFEGUARDS: Final = EngineSafeguards()
@@ -51,7 +55,9 @@ class InstanceConfig:
     circular: circular logging: logs that no one needs are deleted at each checkpoint.
     checkpoint_depth_bytes: how much log may lie behind the checkpoint before pages are written.
     batch_pages: most pages that the lazy writer writes at a time.
-    limit_pages: of each database in memory, and so the most that its file may have.
+    cache_pages: of each database, in memory; see :mod:`simulator.exchange.ese.page_buffer` for
+        what comes on top.
+    limit_pages: most that each database may have.
     log_buffer_bytes: records that wait in memory; one statement may log half of it.
     policy: how trees grow.
     safeguards: for tests.
@@ -68,7 +74,8 @@ class InstanceConfig:
     circular: bool = False
     checkpoint_depth_bytes: int = 20 << 20
     batch_pages: int = 64
-    limit_pages: int = 1 << 16
+    cache_pages: int = 1 << 14
+    limit_pages: int = DEFAULT_GROWTH.largest_file_pages
     log_buffer_bytes: int = 32 << 20
     policy: GrowthPolicy = DEFAULT_GROWTH
     safeguards: EngineSafeguards = ALL_SAFEGUARDS
@@ -78,5 +85,6 @@ class InstanceConfig:
             raise ValueError(f"there are logs of version 7 and 8, not {self.log_version}")
         if self.durability is Durability.LAZY and self.waypoint_latency < 1:
             raise ValueError("the lazy mode needs a waypoint_latency of 1 at least")
-        if min(self.batch_pages, self.limit_pages, self.checkpoint_depth_bytes) < 1:
-            raise ValueError("batch_pages, limit_pages and checkpoint_depth_bytes are positive")
+        for name in ("batch_pages", "cache_pages", "limit_pages", "checkpoint_depth_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is positive, not {getattr(self, name)}")

@@ -51,6 +51,22 @@ def merge_if_empty(tree: Tree, session: Session, place: Place) -> bool:
         if top.key(top_line):
             # The bound of the last line stays, so the line goes to the page on the left.
             kind, flags = FULL_LEFT, DELETE_LINE | KEY_CHANGE
+    look_at_neighbours(tree, place.page)
+    with tree.context.in_one_go():
+        _take_out(tree, session, place, gone, top, top_line, kind, flags)
+    return True
+
+
+def _take_out(
+    tree: Tree,
+    session: Session,
+    place: Place,
+    gone: list[tuple[PageEditor, int]],
+    top: PageEditor,
+    top_line: int,
+    kind: int,
+    flags: int,
+) -> None:
     merge = _Merge(tree, session)
     levels = [merge.record(top, top_line, flags, None)]
     last = top
@@ -65,7 +81,21 @@ def merge_if_empty(tree: Tree, session: Session, place: Place) -> bool:
     tree.context.merge(session, levels)
     for page in (place.page, *(page for page, _ in gone)):
         tree.supply.free(session, page.pgno)
-    return True
+
+
+def look_at_neighbours(tree: Tree, leaf: PageEditor) -> None:
+    """Visit the pages on both sides, which a merge tells of what is gone."""
+    for pgno in (leaf.prev_pgno, leaf.next_pgno):
+        if pgno:
+            tree.context.page(pgno)
+
+
+def look_at_merges(tree: Tree, place: Place) -> None:
+    """Visit what :func:`merge_if_empty` and :func:`merge_neighbours` may need."""
+    leaf = place.page
+    look_at_neighbours(tree, leaf)
+    if leaf.prev_pgno:
+        look_at_neighbours(tree, tree.context.page(leaf.prev_pgno))
 
 
 def merge_neighbours(tree: Tree, session: Session, place: Place) -> bool:
@@ -107,19 +137,21 @@ def merge_to_the_right(tree: Tree, session: Session, path: Path, leaf: PageEdito
         size += TAG_BYTES + (4 - share if share else 2) + len(node.key) + len(node.data)
     if size + moved > right.free_bytes - right.uncommitted_free_bytes:
         return False
-    merge = _Merge(tree, session)
-    fields = {
-        "merge_kind": FULL_RIGHT,
-        "moved_bytes": size,
-        "moved_bytes_max": size + moved,
-        "destination_uncommitted_free": right.uncommitted_free_bytes + moved,
-    }
-    levels = [
-        merge.record(parent, line, DELETE_LINE, None),
-        merge.leaf_record(leaf, parent, fields),
-    ]
-    tree.context.merge(session, levels)
-    tree.supply.free(session, leaf.pgno)
+    look_at_neighbours(tree, leaf)
+    with tree.context.in_one_go():
+        merge = _Merge(tree, session)
+        fields = {
+            "merge_kind": FULL_RIGHT,
+            "moved_bytes": size,
+            "moved_bytes_max": size + moved,
+            "destination_uncommitted_free": right.uncommitted_free_bytes + moved,
+        }
+        levels = [
+            merge.record(parent, line, DELETE_LINE, None),
+            merge.leaf_record(leaf, parent, fields),
+        ]
+        tree.context.merge(session, levels)
+        tree.supply.free(session, leaf.pgno)
     return True
 
 

@@ -1,10 +1,15 @@
-"""The pages of one attached database, all in memory, and which of them the file has not yet.
+"""Pages of one attached database that are in memory, and which of them the file has not yet.
 
-Why all: an operation on a tree is synchronous and has logged a part of itself before it knows the
-last page that it touches.  Stopping there to wait for a read would leave a split without its
-pages, and taking it back would leak the space that it took, for space is not undone.  So the
-bound is ``limit_pages``: a larger file is refused at the attach, and does not grow larger
-(-1808).  What the file gives is read, and its checksums judged, once, at the attach.
+At most ``cache_pages`` are kept; beyond that some go, by :mod:`replacement`, a changed one only
+after it was written.  What never goes: roots and the trees that keep space (in the order of a
+thousandth of a database), which any change may need at any time; and, for as long as a
+statement waits for further pages, those that it has looked at already (:class:`Hold`), so that it
+comes to its end however small the cache is.  These come on top where there is no other way, and so
+do changed pages that may not be written yet.
+
+A page that is not there raises :class:`~simulator.exchange.ese.preparation.PageNotInMemory`; a
+change of pages never waits.  Only :meth:`PageBuffer.load` and :meth:`PageBuffer.make_room`
+wait, and pages come and go in there only.
 
 A changed page is *dirty*: it has the log position of its last change, behind which the log has to
 be durable before it is written, and the oldest beginning of a transaction among its changes that
@@ -13,23 +18,30 @@ are not written, which the checkpoint does not pass (ese-format.md 6, 7.1).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from replicator.ese.errors import EseError
+from replicator.ese.page import PageFlag
 from replicator.ese.page_editor import PageEditor
 from replicator.ese.page_io import judged_page, neighbours, page_to_write
 from replicator.ese.page_source import HEADER_PAGES, page_offset
 from replicator.ese.values import LogPosition
 from replicator.ese.verification import is_zero
+from replicator.runtime import Signal, group
 from replicator.runtime.port import File, write_all
+from simulator.exchange.ese.preparation import PageNotInMemory
+from simulator.exchange.ese.replacement import LastTwoUses
 from simulator.exchange.ese.store_format import StoreFormat
-
-READ_BYTES: Final = 1 << 20
 
 OUT_OF_MEMORY: Final = -1011
 DISK_FULL: Final = -1808
+
+_STAYS: Final = int(PageFlag.ROOT | PageFlag.SPACE_TREE)
+_SHARE_AT_ONCE: Final = 16
+"""When there are too many pages, this part of the cache goes at once."""
 
 
 @dataclass(slots=True)
@@ -46,6 +58,15 @@ class DirtyPage:
     began: LogPosition
 
 
+class Hold:
+    """Pages that somebody who waits will look at again; see :meth:`PageBuffer.holding`."""
+
+    __slots__ = ("pgnos",)
+
+    def __init__(self) -> None:
+        self.pgnos: set[int] = set()
+
+
 class PageBuffer:
     """See the module; implements :class:`simulator.exchange.ese.change.Pages`.
 
@@ -54,58 +75,95 @@ class PageBuffer:
     file: of the database; whoever opened it closes it.
     store_format: its version.
     limit_pages: most that it may have.
+    cache_pages: so many are kept in memory.
+    write: awaited to write changed pages that are to go; it calls :meth:`write` for those that may.
 
     Attributes
     ----------
     dirty: pages that differ from the file, in the order of their first change.
     last_pgno: the file has to reach up to this page.
+    is_whole: no page that was ever used is missing, so nothing has to be looked at before.
+    read_count, reads: pages that were read, and by how many reads of neighbours.
+    written_count, gone_count: pages that were written, and that have gone from memory.
     """
 
-    def __init__(self, file: File, store_format: StoreFormat, limit_pages: int) -> None:
+    def __init__(
+        self,
+        file: File,
+        store_format: StoreFormat,
+        limit_pages: int,
+        cache_pages: int = 1 << 14,
+        write: Callable[[Sequence[int]], Awaitable[object]] | None = None,
+    ) -> None:
         self._file = file
         self._bytes = store_format.page_bytes
         self._flags = store_format.page_flags
         self._limit = limit_pages
+        self._cache_pages = self._full_at = cache_pages
+        self._write = write
         self._pages: dict[int, PageEditor] = {}
+        self._uses = LastTwoUses(cache_pages)
+        self._used: set[int] = set()
+        """By whoever has run since :meth:`settle`."""
+        self._holds: set[Hold] = set()
+        self._reading: dict[int, object] = {}
+        """Pages that are being read, each with its read."""
+        self._read = Signal()
         self.dirty: dict[int, DirtyPage] = {}
         self.last_pgno = 0
-        self.written_count = 0
+        self.is_whole = True
+        self.read_count = self.reads = self.written_count = self.gone_count = 0
 
     def __len__(self) -> int:
         return len(self._pages)
 
-    async def load(self) -> None:
-        """Read all pages of the file.
+    def __contains__(self, pgno: int) -> bool:
+        return pgno in self._pages
 
-        Raises EseError: -1011 when they are more than the limit, -1018 and others, with page and
-        offset, for one that does not verify.
+    @property
+    def file_pages(self) -> int:
+        """Pages that the file has now."""
+        return max(0, self._file.size_bytes // self._bytes - HEADER_PAGES)
+
+    def open(self) -> None:
+        """Go by the pages that the file has.
+
+        Raises EseError -1011 when they are more than the limit.
         """
-        size = self._file.size_bytes
-        count = max(0, size // self._bytes - HEADER_PAGES)
+        count = self.file_pages
         if count > self._limit:
-            detail = f"it has {count:,} pages, and {self._limit:,} may be in memory (limit_pages)"
+            detail = f"it has {count:,} pages, and {self._limit:,} are allowed (limit_pages)"
             raise EseError(OUT_OF_MEMORY, detail, path=self._file.path)
         self.last_pgno = count
-        a_read = max(1, READ_BYTES // self._bytes)
-        for first in range(1, count + 1, a_read):
-            length = min(a_read, count - first + 1) * self._bytes
-            data = await self._file.read_at(page_offset(first, self._bytes), length)
-            for number in range(len(data) // self._bytes):
-                page = data[number * self._bytes : (number + 1) * self._bytes]
-                if not is_zero(page):
-                    pgno = first + number
-                    self._pages[pgno] = judged_page(page, pgno, self._file.path)
+        self.is_whole = not count
 
     # -- what changes ask ----------------------------------------------------------------
 
     def page(self, pgno: int) -> PageEditor:
-        """A page; all zero when it was never used.  Raises EseError -1808 beyond the limit."""
+        """A page; all zero when it was never used.
+
+        Raises PageNotInMemory, EseError -1808 beyond the limit.
+        """
         page = self._pages.get(pgno)
         if page is None:
             if not 0 < pgno <= self._limit:
                 detail = f"page {pgno:,} is beyond the limit of {self._limit:,} pages"
                 raise EseError(DISK_FULL, detail, path=self._file.path)
+            if not self.is_whole and pgno <= self.file_pages:
+                raise PageNotInMemory((pgno,))
+            return self.fresh(pgno)
+        self._used.add(pgno)
+        return page
+
+    def fresh(self, pgno: int) -> PageEditor:
+        """See :meth:`simulator.exchange.ese.change.Pages.fresh`."""
+        page = self._pages.get(pgno)
+        if page is None:
+            if pgno > self._limit:
+                return self.page(pgno)
+            self._reading.pop(pgno, None)  # what is underway from the file is old
             page = self._pages[pgno] = PageEditor(pgno, self._bytes)
+        self._used.add(pgno)
         return page
 
     def changed(self, pgnos: Iterable[int], position: LogPosition, began: LogPosition) -> None:
@@ -123,6 +181,134 @@ class PageBuffer:
         found = self.dirty.get(pgno)
         if found is not None:
             found.position = max(found.position, position)
+
+    # -- what comes ----------------------------------------------------------------------
+
+    @contextmanager
+    def holding(self) -> Iterator[Hold]:
+        """For one who will wait: what it holds stays in memory meanwhile."""
+        hold = Hold()
+        self._holds.add(hold)
+        try:
+            yield hold
+        finally:
+            self._holds.remove(hold)
+            self._full_at = max(self._cache_pages, self._full_at - len(hold.pgnos))
+
+    def settle(self, hold: Hold | None = None) -> None:
+        """Whoever has run is done, or waits and holds what it has used."""
+        if hold is not None:
+            hold.pgnos |= self._used
+        if len(self._pages) * 4 > self._cache_pages * 3:
+            self._uses.used(self._used)
+        self._used.clear()
+
+    async def load(self, missing: PageNotInMemory, hold: Hold) -> None:
+        """Read what is missing, neighbours by one read, all reads at once.
+
+        Another one may be reading some of it already; then that is waited for, and whoever calls
+        this looks again.
+
+        Raises EseError with page and offset for one that does not verify, StorageError.
+        """
+        self.settle(hold)
+        hold.pgnos |= missing.pgnos
+        wanted = sorted(pgno for pgno in missing.pgnos | missing.ahead if pgno not in self._pages)
+        await self.make_room(len(wanted))
+        mine = [pgno for pgno in wanted if pgno not in self._pages and pgno not in self._reading]
+        if not mine:
+            if any(pgno in self._reading for pgno in missing.pgnos):
+                await self._read
+            return
+        reading = object()
+        self._reading |= dict.fromkeys(mine, reading)
+        try:
+            for run, data in await self._read_runs(list(neighbours(mine, self._bytes))):
+                self._take_in(run, data, reading, missing.pgnos)
+        finally:
+            for pgno in mine:
+                if self._reading.get(pgno) is reading:
+                    del self._reading[pgno]
+            self._read.notify()
+
+    async def _read_runs(self, runs: list[list[int]]) -> list[tuple[list[int], bytes]]:
+        found: list[tuple[list[int], bytes]] = []
+
+        async def read(run: list[int]) -> None:
+            length = len(run) * self._bytes
+            data = await self._file.read_at(page_offset(run[0], self._bytes), length)
+            found.append((run, data))
+
+        if len(runs) == 1:
+            await read(runs[0])
+        else:
+            async with group() as tasks:
+                for run in runs:
+                    tasks.spawn(read(run), "read pages")
+        self.reads += len(runs)
+        self.read_count += sum(map(len, runs))
+        return found
+
+    def _take_in(
+        self, run: list[int], data: bytes, reading: object, needed: Collection[int]
+    ) -> None:
+        """What was read ahead and does not verify is told to the one who needs it."""
+        for number, pgno in enumerate(run):
+            if self._reading.get(pgno) is not reading:
+                continue  # it was used anew meanwhile, and is newer in memory or was since written
+            page = data[number * self._bytes : (number + 1) * self._bytes]
+            if len(page) < self._bytes or is_zero(page):
+                self._pages[pgno] = PageEditor(pgno, self._bytes)
+                continue
+            try:
+                self._pages[pgno] = judged_page(page, pgno, self._file.path)
+            except EseError:
+                if pgno in needed:
+                    raise
+            self._used.add(pgno)
+
+    # -- what goes -----------------------------------------------------------------------
+
+    @property
+    def is_full(self) -> bool:
+        """Whether :meth:`make_room` has something to do."""
+        return len(self._pages) > self._full_at
+
+    async def make_room(self, more_pages: int = 0) -> None:
+        """Let pages go until there is room for so many more; dirty ones are written before.
+
+        Raises what writing raises.
+        """
+        too_many = len(self._pages) + more_pages - self._full_at
+        if too_many <= 0:
+            return
+        self.settle()
+        at_once = max(1, self._cache_pages // _SHARE_AT_ONCE)
+        count = len(self._pages) + more_pages - self._cache_pages + at_once
+        held = set().union(*(hold.pgnos for hold in self._holds))
+
+        def may_go(pgno: int) -> bool:
+            return pgno not in held and not self._pages[pgno].flags & _STAYS
+
+        going = self._uses.first_to_go(self._pages, count, may_go)
+        changed = [pgno for pgno in going if pgno in self.dirty]
+        for pgno in going:
+            if pgno not in self.dirty:
+                self._forget(pgno)
+        if changed and self._write is not None:
+            await self._write(changed)
+            held = set().union(*(hold.pgnos for hold in self._holds))
+            for pgno in changed:
+                if pgno in self._pages and pgno not in self.dirty and may_go(pgno):
+                    self._forget(pgno)
+        # What has to stay is not looked through again for each page that comes.
+        self._full_at = max(self._cache_pages, len(self._pages) + more_pages + at_once)
+
+    def _forget(self, pgno: int) -> None:
+        del self._pages[pgno]
+        self._uses.gone(pgno)
+        self.gone_count += 1
+        self.is_whole = False
 
     # -- what is written -----------------------------------------------------------------
 

@@ -96,6 +96,9 @@ class Space:
 
     def _open(self, owned_root: int) -> None:
         self._owned, self._available = (self._space_tree(owned_root + at) for at in (0, 1))
+        # From now on they are in memory: no change has to look at them.
+        self._owned.look_at_all_pages()
+        self._available.look_at_all_pages()
         self._owned_pages = sum(count for _, count in self._extents(self._owned))
 
     def _space_tree(self, top_pgno: int) -> Tree:

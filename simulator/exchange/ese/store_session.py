@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from replicator.ese.log_stream import LogBufferFull
+from replicator.ese.records import Record
 from replicator.ese.values import LogPosition
+from simulator.exchange.ese.preparation import InternalError
 from simulator.exchange.ese.session import Session
+from simulator.exchange.ese.table import Table
 
 if TYPE_CHECKING:
     from simulator.exchange.ese.attached_database import AttachedDatabase
@@ -48,21 +52,50 @@ class StoreSession:
     ) -> T:
         """Carry out one statement, as ``await session.do(table.insert, row)``.
 
-        Waits until the log's buffer has room for it.  Raises what the statement raises, then
-        nothing is changed; LogBufferFull for one that logs more than half the buffer, EseError
-        -510: then the instance has stopped.
+        Arguments
+        ---------
+        statement: a method of a table or of the database; or a function of one's own that gets
+            the session first and makes several changes: all of them are made or none, and it
+            may be called more than once.
+
+        Waits until the log's buffer has room for it and the pages that it needs are in memory.
+        Raises what the statement raises, then nothing is changed; LogBufferFull for one that logs
+        more than half the buffer, EseError -510: then the instance has stopped.
         """
-        instance = self._instance
-        self._check()
-        await instance.log.room(instance.config.log_buffer_bytes // 2)
+        instance, one = self._instance, self._one
         self._check()
         try:
-            result = statement(self._session, *args, **kwargs)
-        except LogBufferFull:
+            do = one.statements.do
+            result = await do(statement, self._session, self._check, *args, **kwargs)
+        except (LogBufferFull, InternalError):
             with instance.fatal():
                 raise
         instance.wake()
         return result
+
+    async def read(self, look: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What a function returns that only reads, as ``await session.read(table.get, key)``.
+
+        It is called again after each page that had to be read.  Raises what it raises, EseError
+        for pages that do not verify, StorageError.
+        """
+        self._check()
+        return await self._one.statements.read(partial(look, *args, **kwargs), self._check)
+
+    async def rows(self, table: Table, key: bytes = b"") -> AsyncIterator[tuple[bytes, Record]]:
+        """The rows of a table in the order of their primary keys, with these.
+
+        Arguments
+        ---------
+        key: the first that counts.
+
+        One leaf is looked at at a time, further ones are read ahead: memory is bounded.  What
+        others change meanwhile behind the place that was reached is seen.
+        """
+        self._check()
+        async for nodes in self._one.statements.leaves(table.rows, key, self._check):
+            for node in nodes:
+                yield node.key, table.record_of(node)
 
     async def commit(self, *, lazy: bool = False) -> LogPosition | None:
         """Commit the innermost transaction.
@@ -77,53 +110,24 @@ class StoreSession:
         """
         instance = self._instance
         self._check()
-        await instance.log.room(instance.config.log_buffer_bytes // 2)
-        self._check()
-        position = self._commit()
+        position = await self._one.statements.commit(self._session, self._check)
         instance.wake()
         if position is not None and not lazy and instance.config.safeguards.flush_at_commit:
             with instance.fatal():
                 await instance.log.flush(position)
         return position
 
-    def _commit(self) -> LogPosition | None:
-        """The pages that undo would have needed wait for the commit to be durable."""
-        session, one = self._session, self._one
-        owing = []
-        if session.level == 1:
-            owing = [
-                each.tree.seek(each.key, each.data).page.pgno
-                for each in session.versions
-                if each.owes_before_image
-            ]
-        position = one.database.transactions.commit(session)
-        if position is not None:
-            for pgno in owing:
-                one.buffer.depends_on(pgno, position)
-        return position
-
     async def rollback(self) -> None:
-        """Take back the innermost transaction; nothing waits for the disk."""
-        instance = self._instance
-        self._check()
-        await instance.log.room(instance.config.log_buffer_bytes // 2)
-        self._check()
-        self._one.database.transactions.rollback(self._session)
-        instance.wake()
+        """Take back the innermost transaction; nothing waits for the log."""
+        await self.do(self._one.database.transactions.rollback)
 
     async def clean_up(self, limit: int = 1000) -> int:
         """Remove what is flagged deleted for good; see :meth:`Transactions.clean_up`."""
-        instance = self._instance
-        self._check()
-        await instance.log.room(instance.config.log_buffer_bytes // 2)
-        self._check()
-        removed = self._one.database.transactions.clean_up(self._session, limit)
-        instance.wake()
-        return removed
+        return await self.do(self._one.database.transactions.clean_up, limit)
 
     def _check(self) -> None:
         self._instance.check()
-        if self._session not in self._one.sessions:
+        if self._one.is_detached or self._session not in self._one.sessions:
             raise RuntimeError(f"{self._one.path} was detached, or the session was ended")
 
     async def end(self) -> None:

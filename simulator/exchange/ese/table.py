@@ -9,15 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 from replicator.ese.columns import Column, ColumnFlag, Value
 from replicator.ese.errors import EseError
 from replicator.ese.keys import KeyEncoder, sequential_key
-from replicator.ese.long_value_encoding import LongValueEncoder, LongValueSeparator
+from replicator.ese.long_value_encoding import (
+    LongValueEncoder,
+    LongValueSeparator,
+    SeparatedRow,
+)
+from replicator.ese.node import EditedNode
 from replicator.ese.record_encoding import Row
 from replicator.ese.records import Instance, Record, parse_record
 from replicator.ese.schema import IndexDefinition, TableDefinition
+from simulator.exchange.ese.preparation import (
+    NODE_OVERHEAD_BYTES,
+    Steps,
+    Touch,
+    look_at,
+    prepared,
+)
 from simulator.exchange.ese.session import Session
 from simulator.exchange.ese.store_format import StoreFormat
 from simulator.exchange.ese.transactions import Transactions
@@ -92,10 +105,16 @@ class Table:
         self._last_count = self._highest_count()
 
     def _highest_count(self) -> int:
-        """The last number that a column which counts by itself has given; looks at every row."""
+        """The last number that a column which counts by itself has given.
+
+        Where the primary key begins with it, the last leaf has it; else every row is looked at.
+        """
         column, highest = self._counted, 0
         if column is not None:
-            for node in self.rows.from_key(deleted=True):
+            primary = self.definition.primary
+            ascends = primary is not None and primary.columns[0] == column.name
+            nodes = self.rows.last_leaf().nodes() if ascends else self.rows.from_key(deleted=True)
+            for node in nodes:
                 for each in self._stored(column, parse_record(node.data, self._large)):
                     highest = max(highest, int.from_bytes(each.data, "little", signed=True))
         return highest
@@ -120,7 +139,8 @@ class Table:
 
     # -- rows ---------------------------------------------------------------------------
 
-    def insert(self, session: Session, row: Row) -> bytes:
+    @prepared
+    def insert(self, session: Session, row: Row) -> Steps[bytes]:
         """Put a row in.
 
         Arguments
@@ -131,19 +151,17 @@ class Table:
         Returns its primary key.  Raises EseError: -1605 when that, or a key of a unique index,
         is there, and whatever encoding a row or changing a tree raises; nothing is changed then.
         """
-        with self._statement(session):
-            return self._insert(session, self._numbered(row))
-
-    def _insert(self, session: Session, row: Row) -> bytes:
-        separated = self._separator.encode(row, self._next_long_value)
-        record = parse_record(separated.record, self._large)
+        new = self._separator.encode(self._numbered(row), self._next_long_value)
+        record = parse_record(new.record, self._large)
         key = self._row_key(record)
-        self.rows.insert(session, key, separated.record)
-        for identifier, value in separated.long_values.items():
-            self._insert_long_value(session, identifier, value)
-        for index, tree in self._secondary:
-            for entry in self._entries(index, record, separated.long_values):
-                tree.insert(session, entry, key)
+        yield lambda: look_at(self._inserted(key, new, record))
+        with self._statement(session):
+            self.rows.insert(session, key, new.record)
+            for identifier, value in new.long_values.items():
+                self._insert_long_value(session, identifier, value)
+            for index, tree in self._secondary:
+                for entry in self._entries(index, record, new.long_values):
+                    tree.insert(session, entry, key)
         return key
 
     def get(self, key: bytes) -> Record | None:
@@ -151,7 +169,12 @@ class Table:
         node = self.rows.get(key)
         return None if node is None else parse_record(node.data, self._large)
 
-    def update(self, session: Session, key: bytes, row: Row) -> None:
+    def record_of(self, node: EditedNode) -> Record:
+        """A row from its node, taken apart."""
+        return parse_record(node.data, self._large)
+
+    @prepared
+    def update(self, session: Session, key: bytes, row: Row) -> Steps[None]:
         """Give a row new content: all of it, not only what changes.
 
         Arguments
@@ -161,15 +184,20 @@ class Table:
 
         Raises EseError -1601 when there is no such row, ValueError for another primary key.
         """
-        with self._statement(session):
-            self._update(session, key, row)
-
-    def _update(self, session: Session, key: bytes, row: Row) -> None:
+        yield partial(self._existing, key)
         old = self._existing(key)
         separated = self._separator.encode(row, self._next_long_value)
         record = parse_record(separated.record, self._large)
         if self._primary is not None and self._row_key(record) != key:
             raise ValueError("an update cannot change the primary key")
+        while (yield partial(self._look_at_update, key, old, separated, record)):
+            old = self._existing(key)  # others may have changed it meanwhile
+        with self._statement(session):
+            self._update(session, key, old, separated, record)
+
+    def _update(
+        self, session: Session, key: bytes, old: Record, separated: SeparatedRow, record: Record
+    ) -> None:
         self.rows.replace(session, key, separated.record)
         for identifier, value in separated.long_values.items():
             self._insert_long_value(session, identifier, value)
@@ -184,10 +212,15 @@ class Table:
                     tree.insert(session, entry, key)
         self._delete_long_values(session, old)
 
-    def delete(self, session: Session, key: bytes) -> None:
+    @prepared
+    def delete(self, session: Session, key: bytes) -> Steps[None]:
         """Delete a row, its entries and its long values; raises EseError -1601, -1102."""
+        yield partial(self._existing, key)
+        old = self._existing(key)
+        while (yield partial(self._look_at_deletion, key, old)):
+            old = self._existing(key)
         with self._statement(session):
-            self._delete(session, key)
+            self._delete(session, key, old)
 
     @contextmanager
     def _statement(self, session: Session) -> Iterator[None]:
@@ -200,13 +233,53 @@ class Table:
             raise
         self._transactions.commit(session)
 
-    def _delete(self, session: Session, key: bytes) -> None:
-        old = self._existing(key)
+    def _delete(self, session: Session, key: bytes, old: Record) -> None:
         for index, tree in self._secondary:
             for entry in self._entries(index, old, {}):
                 tree.flag_delete(session, entry, key)
         self.rows.flag_delete(session, key)
         self._delete_long_values(session, old)
+
+    # -- what a statement will touch ----------------------------------------------------
+
+    def _inserted(self, key: bytes, new: SeparatedRow, record: Record) -> Iterator[Touch]:
+        more = NODE_OVERHEAD_BYTES + len(key)
+        yield Touch(self.rows, key, b"", more + len(new.record))
+        yield from self._inserted_values(new)
+        for index, tree in self._secondary:
+            for entry in self._entries(index, record, new.long_values):
+                yield Touch(tree, entry, key, more + len(entry))
+
+    def _inserted_values(self, new: SeparatedRow) -> Iterator[Touch]:
+        for identifier, value in new.long_values.items():
+            for node in self._chunks.nodes(identifier, value):
+                added = NODE_OVERHEAD_BYTES + len(node.key) + len(node.data)
+                yield Touch(self._long_tree(), node.key, b"", added)
+
+    def _look_at_update(self, key: bytes, old: Record, new: SeparatedRow, record: Record) -> None:
+        touches = [Touch(self.rows, key, b"", len(new.record)), *self._inserted_values(new)]
+        for index, tree in self._secondary:
+            before = set(self._entries(index, old, {}))
+            after = set(self._entries(index, record, new.long_values))
+            added = NODE_OVERHEAD_BYTES + len(key)
+            touches += [Touch(tree, entry, key) for entry in before - after]
+            touches += [Touch(tree, entry, key, added + len(entry)) for entry in after - before]
+        look_at([*touches, *self._deleted_values(old)])
+
+    def _look_at_deletion(self, key: bytes, old: Record) -> None:
+        look_at(self._deleted(key, old))
+
+    def _deleted(self, key: bytes, old: Record) -> Iterator[Touch]:
+        yield Touch(self.rows, key)
+        for index, tree in self._secondary:
+            for entry in self._entries(index, old, {}):
+                yield Touch(tree, entry, key)
+        yield from self._deleted_values(old)
+
+    def _deleted_values(self, old: Record) -> Iterator[Touch]:
+        for identifier in self._long_value_ids(old):
+            for node in self._long_nodes(self._long_key(identifier)):
+                yield Touch(self._long_tree(), node.key)
 
     # -- keys ---------------------------------------------------------------------------
 
@@ -299,13 +372,17 @@ class Table:
 
     def _delete_long_values(self, session: Session, record: Record) -> None:
         """Delete the long values that a record referred to."""
+        for identifier in self._long_value_ids(record):
+            keys = [each.key for each in self._long_nodes(self._long_key(identifier))]
+            for key in keys:
+                self._long_tree().flag_delete(session, key)
+
+    @staticmethod
+    def _long_value_ids(record: Record) -> Iterator[int]:
         for field in record.tagged.values():
             for instance in field.instances():
                 if instance.separated:
-                    identifier = int.from_bytes(instance.data, "little")
-                    keys = [each.key for each in self._long_nodes(self._long_key(identifier))]
-                    for key in keys:
-                        self._long_tree().flag_delete(session, key)
+                    yield int.from_bytes(instance.data, "little")
 
     def _existing(self, key: bytes) -> Record:
         record = self.get(key)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from replicator.ese.log_page_records import Undo
 from replicator.ese.log_record_types import Kind
@@ -12,10 +13,20 @@ from replicator.ese.undo_operations import apply_undo
 from replicator.ese.values import LogPosition
 from replicator.ese.versions import Version as RedoVersion
 from simulator.exchange.ese.change import ChangeContext
-from simulator.exchange.ese.merge import merge_if_empty, merge_neighbours
+from simulator.exchange.ese.merge import look_at_merges, merge_if_empty, merge_neighbours
+from simulator.exchange.ese.preparation import (
+    PageNotInMemory,
+    Steps,
+    Touch,
+    look_at,
+    prepared,
+)
 from simulator.exchange.ese.record_building import build
 from simulator.exchange.ese.session import NOTHING_LOGGED, Session
 from simulator.exchange.ese.versions import Version, VersionStore
+
+_UNDONE_TOGETHER: Final = 16
+"""So many changes are looked at together before they are undone."""
 
 
 class Transactions:
@@ -58,13 +69,38 @@ class Transactions:
             self._end(session)
         return position
 
-    def rollback(self, session: Session) -> None:
+    def look_at_owing(self, session: Session) -> list[int]:
+        """Visit the pages whose undo would need what is not in the log; returns their numbers.
+
+        A commit makes that undo needless, so these pages wait for it to be durable.
+        """
+        if session.level != 1:
+            return []
+        found: list[int] = []
+        missing: set[int] = set()
+        for each in session.versions:
+            if each.owes_before_image:
+                try:
+                    found.append(each.tree.seek(each.key, each.data).page.pgno)
+                except PageNotInMemory as lacking:
+                    missing |= lacking.pgnos
+        if missing:
+            raise PageNotInMemory(missing)
+        return found
+
+    @prepared
+    def rollback(self, session: Session) -> Steps[None]:
         """Take back all that the innermost transaction has done, the last change first."""
         while session.versions and session.versions[-1].level == session.level:
-            version = session.versions[-1]
-            self._undo(session, version)
-            session.versions.pop()
-            self.versions.forget(version)
+            last = session.versions[-_UNDONE_TOGETHER:]
+            yield partial(look_at, [Touch(each.tree, each.key, each.data) for each in last])
+            for _ in last:
+                version = session.versions[-1]
+                if version.level != session.level:
+                    break
+                self._undo(session, version)
+                session.versions.pop()
+                self.versions.forget(version)
         if session.logged_level == session.level:
             fields = {"number": Kind.ROLLBACK, "session": session.procid, "levels": 1}
             self._context.log(build(Rollback, fields).raw)
@@ -119,7 +155,8 @@ class Transactions:
             before=version.before,
         )
 
-    def clean_up(self, session: Session, limit: int = 1000) -> int:
+    @prepared
+    def clean_up(self, session: Session, limit: int = 1000) -> Steps[int]:
         """Remove nodes that are flagged deleted for good, and pages with nothing or little left.
 
         Arguments
@@ -134,10 +171,23 @@ class Transactions:
         self.begin(session)
         try:
             for _ in range(min(limit, len(queue))):
-                removed += self._clean(session, queue.popleft())
+                if not queue:
+                    break  # others have been at it meanwhile
+                version = queue.popleft()
+                try:
+                    yield partial(self._look_at, version)
+                    removed += self._clean(session, version)
+                except (GeneratorExit, Exception):
+                    queue.appendleft(version)
+                    raise
         finally:
             self.commit(session)
         return removed
+
+    @staticmethod
+    def _look_at(version: Version) -> None:
+        place = version.tree.seek(version.key, version.data)
+        look_at_merges(version.tree, place)
 
     def _clean(self, session: Session, version: Version) -> bool:
         """Remove one node; False when somebody has revived it, or has it in work."""

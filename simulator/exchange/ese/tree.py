@@ -28,6 +28,7 @@ from replicator.ese.page_editor import PageEditor
 from replicator.ese.split_operations import INSERT
 from replicator.ese.versions import Change
 from simulator.exchange.ese.change import SPACE, UNIQUE, ChangeContext
+from simulator.exchange.ese.preparation import PageNotInMemory
 from simulator.exchange.ese.session import Session
 from simulator.exchange.ese.split import (
     FLAG_INSERT_AND_REPLACE,
@@ -43,6 +44,7 @@ DUPLICATE: Final = -1605
 NOT_FOUND: Final = -1601
 TOO_BIG: Final = -1026
 _LEAF: Final = int(PageFlag.LEAF)
+_SPACE_TREE: Final = int(PageFlag.SPACE_TREE)
 _WIDE: Final = 0x8000
 _DIFFERENCE_FROM_BYTES: Final = 64
 """A shorter value is logged whole."""
@@ -131,17 +133,22 @@ class Tree:
             line = page.lines_below(bookmark, page.line_count - 1, or_equal=True)
             path.append((page, line))
             page = get(page.child(line))
+        line, found = self._line_on(page, key, data)
+        return Place(path, page, line, found)
+
+    def _line_on(self, page: PageEditor, key: bytes, data: bytes) -> tuple[int, bool]:
+        """Where on a leaf a node is or would be, and whether it is there."""
         count = page.line_count
         line = page.lines_below(key, count)
         if self.unique:
-            return Place(path, page, line, line < count and page.key(line) == key)
+            return line, line < count and page.key(line) == key
         end = page.lines_below(key, count, or_equal=True)
 
         def data_of(at: int) -> bytes:
             return page.node(at).data
 
         line = bisect_left(range(end), data, lo=line, key=data_of)
-        return Place(path, page, line, line < end and page.node(line).data == data)
+        return line, line < end and page.node(line).data == data
 
     def last_leaf(self) -> PageEditor:
         """The page with the highest keys."""
@@ -162,7 +169,7 @@ class Tree:
         """The nodes in order, from the first whose key is not below; for one look, not for a walk
         during which the tree changes."""
         place = self.seek(key)
-        page, line = place.page, place.line
+        page, line, passed = place.page, place.line, 0
         while True:
             for number in range(line, page.line_count):
                 node = page.node(number)
@@ -170,7 +177,72 @@ class Tree:
                     yield node
             if not page.next_pgno:
                 return
-            page, line = self.context.page(page.next_pgno), 0
+            # The longer it has gone on, the further it will go.
+            page, line = self._next_leaf(page, place.path, passed, passed), 0
+            passed += 1
+
+    def leaf_from(
+        self, key: bytes, data: bytes = b"", *, after: bool = False, ahead: int = 0
+    ) -> tuple[list[EditedNode], bool]:
+        """The nodes of one leaf, deleted ones too, and whether there is a further leaf.
+
+        Arguments
+        ---------
+        key, data: the first whose key, or key and data, is not below.
+        after: leave this one itself out.
+        ahead: so many leaves will be looked at soon.
+        """
+        path, page, line, found = self.seek(key, data)
+        if found and after:
+            line += 1
+        passed = 0
+        while line >= page.line_count and page.next_pgno:
+            page, line = self._next_leaf(page, path, passed, ahead), 0
+            passed += 1
+        nodes = [page.node(number) for number in range(line, page.line_count)]
+        return nodes, bool(page.next_pgno)
+
+    def _next_leaf(self, page: PageEditor, path: Path, passed: int, ahead: int) -> PageEditor:
+        """The page on the right; if it is missing, those behind it are worth a read as well.
+
+        Arguments
+        ---------
+        path, passed: the way to a leaf, and how many leaves this page lies behind it.
+        ahead: how many leaves are worth it.
+        """
+        try:
+            return self.context.page(page.next_pgno)
+        except PageNotInMemory as missing:
+            if not path:
+                raise
+            parent, line = path[-1]
+            lines = range(line + passed + 2, min(line + passed + 2 + ahead, parent.line_count))
+            raise PageNotInMemory(missing.pgnos, map(parent.child, lines)) from None
+
+    def look_at_all_pages(self) -> None:
+        """Visit every page, level by level; raises PageNotInMemory for what a level lacks."""
+        level = [self.top_pgno]
+        while level:
+            below: list[int] = []
+            missing: set[int] = set()
+            for pgno in level:
+                try:
+                    page = self.context.page(pgno)
+                except PageNotInMemory as found:
+                    missing |= found.pgnos
+                    continue
+                if not page.flags & _LEAF:
+                    below += [page.child(line) for line in range(page.line_count)]
+            if missing:
+                raise PageNotInMemory(missing)
+            level = below
+
+    def is_on(self, page: PageEditor, key: bytes, data: bytes) -> bool:
+        """Whether a leaf of this tree has a node; the pages above are not needed for that."""
+        count = page.line_count
+        if not count or not page.flags & _LEAF or page.flags & _SPACE_TREE:
+            return False
+        return self._line_on(page, key, data)[1]
 
     # -- changes ------------------------------------------------------------------------
 
@@ -318,7 +390,10 @@ class Tree:
         self, session: Session, path: Path, page: PageEditor, operation: Operation, hotpoint: bool
     ) -> bool:
         self._last_insert = (0, 0)
-        return Splitter(self.context, self, session).split(path, page, operation, hotpoint)
+        if path and page.next_pgno:
+            self.context.page(page.next_pgno)  # it will be told of the new page
+        with self.context.in_one_go():
+            return Splitter(self.context, self, session).split(path, page, operation, hotpoint)
 
     def _change_data(
         self,

@@ -220,10 +220,14 @@ class VersionStore:
         return bool(self._owing_on(page))
 
     def _owing_on(self, page: PageEditor) -> list[Version]:
+        owing = self._owing.get(page.objid)
+        if not owing or not page.line_count:
+            return []
+        first, last = page.key(0), page.key(page.line_count - 1)
         return [
             version
-            for version in self._owing.get(page.objid, {}).values()
-            if version.tree.seek(version.key, version.data).page is page
+            for version in owing.values()
+            if first <= version.key <= last and version.tree.is_on(page, version.key, version.data)
         ]
 
     def log_before_images(self, page: PageEditor) -> None:
