@@ -22,12 +22,13 @@ from replicator.ese.database_header import (
 )
 from replicator.ese.errors import EseError
 from replicator.ese.flush_map import FlushMap, LostFlush, lost_flushes
-from replicator.ese.page import Page
+from replicator.ese.page import CORRUPTED, Page, PageFlag
 from replicator.ese.page_source import HEADER_PAGES, page_offset
 from replicator.ese.reader import Reader, name_of, read_exactly
 from replicator.ese.verification import Judgement, Verdict, judge_page, quick_verdicts
 
 CHUNK_BYTES: Final = 4 * 1024 * 1024
+DBTIME_CORRUPTED: Final = -344
 LISTED_FINDINGS: Final = 1000
 """More than so many findings are counted and not kept."""
 
@@ -57,7 +58,7 @@ class DatabaseCheck:
     reading: both copies.
     pages: data pages in the file, the trailer of a backup not among them.
     verdicts: how many pages have which verdict of their checksums.
-    bad_tags: pages whose checksum fits and whose tags do not (-1206).
+    bad_tags: pages whose checksum fits and whose tags or keys do not (-1206).
     lost_flushes: pages that are not the ones last written (-1119).
     foreign_flush_map: the map given is of another database or another state of it; as the engine
         does (event 640), it is not used.
@@ -132,8 +133,8 @@ def check_database(
     ---------
     reader: the file.
     flush_map: its flush map; one that does not belong to it is not used.
-    contents: also hold the tags and keys of each page against its size; that is much
-        slower than the checksums.
+    contents: also hold the tags and keys of each page against its size, and the keys against each
+        other; that is much slower than the checksums.
     progress: called after each chunk.
     ahead: how chunks of 4 MiB are gone through; numpy lets go of the interpreter, so threads help.
 
@@ -164,6 +165,12 @@ def check_database(
     for first, data, good in ahead(judge, _chunks(reader, check.pages, size)):
         _check_chunk(check, first, data, good, options)
         progress(page_offset(first, size) + len(data), reader.size_bytes)
+    if header.is_clean and check.highest_dbtime > header.dbtime:
+        detail = (
+            f"its dbtime is {check.highest_dbtime:,}, the header counts up to {header.dbtime:,}"
+        )
+        newer = EseError(DBTIME_CORRUPTED, detail, page=check.highest_dbtime_pgno)
+        check.note(_at(newer, size), path)
     return check
 
 
@@ -258,12 +265,27 @@ def _note_judgement(check: DatabaseCheck, judgement: Judgement, path: str | None
 
 def _check_tags(check: DatabaseCheck, data: bytes, pgno: int, path: str | None) -> None:
     try:
-        page = Page(data, pgno)
-        for _ in page.nodes():
-            pass
+        _check_order(Page(data, pgno))
     except EseError as error:
         check.bad_tags += 1
         check.note(_at(error, check.header.page_size), path)
+
+
+def _check_order(page: Page) -> None:
+    """Raises EseError -1206 for a key that does not fit its line or is not above the one before.
+
+    The last line of a branch page has no key.
+    """
+    unique = page.is_leaf and not page.flags & PageFlag.NON_UNIQUE_KEYS
+    before: tuple[bytes, bytes] | None = None
+    for node in page.nodes():
+        if not page.is_leaf and node.line == page.line_count - 1:
+            break
+        place = (node.key, b"" if unique or not page.is_leaf else node.data)
+        if before is not None and place <= before:
+            detail = f"line {node.line} is out of order"
+            raise EseError(CORRUPTED, detail, page=page.pgno)
+        before = place
 
 
 def _at(error: EseError, page_size: int) -> EseError:

@@ -182,6 +182,7 @@ _ERRORS: Final = (
     (-1509, "MultiValuedColumnMustBeTagged", "several values in a column that is not tagged", (),
      _SCHEMA),
     (-1511, "InvalidColumnType", "the type does not go with the column", (), _SCHEMA),
+    (-1526, "LVCorrupted", "the pieces of a long value are not what its size says", (), _RESTORE),
     (-1601, "RecordNotFound", "there is no record with this key", (), _NONE),
     (-1605, "KeyDuplicate", "the key is there already", (), _NONE),
     (-1805, "TooManyAttachedDatabases", "the log set takes no more databases", (), _NONE),

@@ -15,6 +15,8 @@ from replicator.ese.column_compression import decompress
 from replicator.ese.errors import EseError
 from replicator.ese.page_source import PageSource
 
+CORRUPTED: Final = -1526
+TOO_LONG: Final = -1011
 ROOT_BYTES: Final = 8
 OFFSET_BYTES: Final = 4
 IDENTIFIER_SIZES: Final = (4, 8)
@@ -43,8 +45,8 @@ class LongValues:
         reference: the identifier as the record holds it, little-endian.
         limit_bytes: more than this is refused.
 
-        Raises EseError -1206 when chunks are missing or contradict its size, and what walking a
-        tree raises.
+        Raises EseError -1526 when chunks are missing or contradict its size, -1011 beyond the
+        limit, and what walking a tree raises.
         """
         value = bytearray()
         for chunk in self.chunks(reference, limit_bytes):
@@ -68,7 +70,7 @@ class LongValues:
                 size = int.from_bytes(node.data[4:8], "little")
                 if size > limit_bytes:
                     detail = f"long value {name} has {size:,} bytes, {limit_bytes:,} are allowed"
-                    raise self._error(detail)
+                    raise self._error(detail, TOO_LONG)
                 continue
             if size is None or len(node.key) != len(identifier) + OFFSET_BYTES:
                 if len(node.key) == IDENTIFIER_SIZES[1] and len(identifier) == 4:
@@ -103,5 +105,5 @@ class LongValues:
             raise self._error(detail)
         return whole
 
-    def _error(self, detail: str) -> EseError:
-        return EseError(-1206, detail, path=self._source.path, page=self._tree.root_pgno)
+    def _error(self, detail: str, number: int = CORRUPTED) -> EseError:
+        return EseError(number, detail, path=self._source.path, page=self._tree.root_pgno)

@@ -298,8 +298,16 @@ class PageEditor:
         return (self._node(line, prefix) for line in range(self.line_count))
 
     def child(self, line: int) -> int:
-        """The page that a line of a branch page leads to; raises EseError -1206."""
+        """The page that a line of a branch page leads to.
+
+        Raises EseError: -1019 when the page was never used, -1206 when it has no such line or the
+        line leads nowhere.
+        """
         number = line + 1
+        if not 0 < number < len(self._sizes):
+            if self.is_zero:
+                raise EseError(-1019, "the page is all zero", page=self.pgno)
+            raise self.bad(f"line {line} of {self.line_count}")
         offset, data = self._offsets[number], self._data
         end = offset + self._sizes[number]
         if self.node_flags(line) & COMPRESSED:

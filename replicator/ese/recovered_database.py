@@ -33,6 +33,7 @@ from replicator.ese.page_source import HEADER_PAGES
 from replicator.ese.recovery_files import READ_BYTES, FoundDatabase
 from replicator.ese.redo import RedoDatabase
 from replicator.ese.space import MULTIPLE_EXTENT, SYSTEM_ROOT, SpaceHeader
+from replicator.ese.undo import BAD_PAGE_LINK, TREE_LEVELS_MAX
 from replicator.ese.values import LogPosition, LogTime, Signature
 from replicator.runtime.port import Volume
 
@@ -278,7 +279,7 @@ class RecoveredDatabase:
         pgno = space.owned_root_or_map
         if not space.flags & MULTIPLE_EXTENT:
             return None
-        while True:
+        for _level in range(TREE_LEVELS_MAX):
             await self.cache.load([pgno])
             page = self.cache.page(pgno)
             if not page.line_count:
@@ -286,6 +287,8 @@ class RecoveredDatabase:
             if page.is_leaf:
                 return int.from_bytes(page.key(page.line_count - 1)[-4:], "big")
             pgno = page.child(page.line_count - 1)
+        detail = f"the tree of owned extents has more than {TREE_LEVELS_MAX} levels"
+        raise EseError(BAD_PAGE_LINK, detail, path=self.path, page=pgno)
 
     # -- the end ---------------------------------------------------------------------------
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from random import Random
 
 from replicator.ese.attachments import attachment
@@ -231,18 +232,54 @@ def files_of(medium: Medium) -> dict[str, bytes]:
 
 def read_back(files: dict[str, bytes]) -> tuple[Logged, list[EseError]]:
     """All records of a log set, fillers left out, and what its reader objects to."""
+    records, errors = _read_back(tuple(sorted(files.items())))
+    return [*records], [*errors]
+
+
+@lru_cache(maxsize=64)
+def _read_back(items: tuple[tuple[str, bytes], ...]) -> tuple[Logged, list[EseError]]:
+    """Many crashes leave the same files."""
+    files = dict(items)
     found = log_set(files)
     records: Logged = []
     errors = list(found.errors)
     for log in found.logs:
         if log.error is None:
             closed = log.name.role is LogRole.CLOSED
-            try:
-                for each in LogFile(BytesReader(files[log.name.name]), closed=closed).records():
-                    records.append((each.position, each.data))
-            except EseError as error:
-                errors.append(error)
+            there, error = _records_of(files[log.name.name], closed)
+            records += there
+            errors += [] if error is None else [error]
     return [each for each in records if not is_filler(each[1])], errors
+
+
+@lru_cache(maxsize=256)
+def _records_of(data: bytes, closed: bool) -> tuple[Logged, EseError | None]:
+    """The records of a log up to its end or the first error; most logs are as they were before."""
+    records: Logged = []
+    try:
+        for each in LogFile(BytesReader(data), closed=closed).records():
+            records.append((each.position, each.data))
+    except EseError as error:
+        return records, error
+    return records, None
+
+
+def unseen(
+    states: Iterable[tuple[str, Medium, Diary]],
+) -> Iterator[tuple[str, Medium, Diary]]:
+    """The states without those that are the same on disk as one before, nothing being unsynced.
+
+    For what goes on with the files alone and does not ask how they came about.
+    """
+    seen = set()
+    for name, medium, diary in states:
+        inodes = [inode for inode in medium.names.values() if inode is not None]
+        if not medium.name_log and not any(inode.unsynced for inode in inodes):
+            content = frozenset(files_of(medium).items())
+            if content in seen:
+                continue
+            seen.add(content)
+        yield name, medium, diary
 
 
 def breach(medium: Medium, diary: Diary) -> str:

@@ -115,6 +115,9 @@ def each(names: list[str]) -> list[object]:
 LARGE = "readers-32k/large.edb"
 """130,000 rows: what looks at each of them is for ``make test-full`` there."""
 
+AGAIN = "srum-win10-repaired/SRUDB.dat"
+"""The rows of srum-win10-dirty once more, after its repair: likewise."""
+
 
 def databases(*, large: bool = False) -> list[object]:
     """All databases, as test parameters.
@@ -123,8 +126,16 @@ def databases(*, large: bool = False) -> list[object]:
     ---------
     large: whether the test is quick enough to have the large one in ``make test``.
     """
-    names = each([sample.name for sample in DATABASES if large or sample.name != LARGE])
-    return names if large else [*names, pytest.param(LARGE, marks=pytest.mark.full)]
+    if large:
+        return each([sample.name for sample in DATABASES])
+    names = each([sample.name for sample in DATABASES if sample.name not in (LARGE, AGAIN)])
+    return [*names, *full(LARGE), *full(AGAIN)]
+
+
+def full(name: str) -> list[object]:
+    """A sample for ``make test-full``."""
+    there = pytest.mark.skipif(place(name) is None, reason="needs ../shared, which CI has")
+    return [pytest.param(name, id=name, marks=(pytest.mark.full, there))]
 
 
 def sample(name: str) -> Sample:

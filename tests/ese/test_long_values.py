@@ -127,5 +127,5 @@ def test_long_values_that_contradict_themselves(
     with pytest.raises(EseError) as caught:
         long_value(nodes)
     assert words in caught.value.detail
-    assert caught.value.number == -1206
+    assert caught.value.number == -1526
     assert caught.value.path == INDEX

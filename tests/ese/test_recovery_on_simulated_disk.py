@@ -115,7 +115,7 @@ CRASHES = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(
     crashes=CRASHES,
     limit_pages=st.sampled_from([1, 64]),

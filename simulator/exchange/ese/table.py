@@ -37,6 +37,7 @@ from simulator.exchange.ese.transactions import Transactions
 from simulator.exchange.ese.tree import Tree
 
 NOT_FOUND: Final = -1601
+LONG_VALUE_CORRUPTED: Final = -1526
 
 
 class _Index:
@@ -340,12 +341,19 @@ class Table:
     # -- long values --------------------------------------------------------------------
 
     def long_value(self, identifier: int) -> bytes:
-        """A whole long value; raises EseError -1601 when there is none."""
+        """A whole long value.
+
+        Raises EseError: -1601 when there is none, -1526 when it is not as long as it says.
+        """
         start = self._long_key(identifier)
         found = [node.data for node in self._long_nodes(start)]
         if not found:
             raise EseError(NOT_FOUND, f"there is no long value {identifier}")
-        return b"".join(found[1:])
+        value = b"".join(found[1:])
+        if len(value) != int.from_bytes(found[0][4:8], "little"):
+            detail = f"of long value {identifier} {len(value):,} bytes are there, not all of them"
+            raise EseError(LONG_VALUE_CORRUPTED, detail)
+        return value
 
     def _next_long_value(self) -> int:
         self._last_long_value += 1
