@@ -14,10 +14,10 @@ from __future__ import annotations
 from replicator.records import InvalidRecord, decode, find_valid
 from replicator.segments import RECORD_TYPES, LogKind
 from simulator.disk_faults import files_of
-from simulator.expectations import LAST_RECORD, NAMED, UNVERIFIED
+from simulator.expectations import LAST_RECORD, NAMED, TORN, UNVERIFIED
 from simulator.faults import FaultInjector
 from simulator.host import Machine
-from simulator.judgement import Claim
+from simulator.judgement import SECOND_NS, Claim, complete_before_ns
 from simulator.systems.interface import ProtectionSystem
 
 
@@ -27,11 +27,15 @@ class CircumstanceFinder:
     Arguments
     ---------
     system, faults: of the run.
+    whole_bytes: what the source's programs need whole after a power loss of their disk.
     """
 
-    def __init__(self, system: ProtectionSystem, faults: FaultInjector) -> None:
+    def __init__(
+        self, system: ProtectionSystem, faults: FaultInjector, whole_bytes: int = 0
+    ) -> None:
         self._system = system
         self._faults = faults
+        self._whole_bytes = whole_bytes
         self._ahead_until: dict[int, int] = {}
         """By epoch: home may hold operations up to this one that the journal has lost."""
         self._ahead_epoch = 0
@@ -52,7 +56,22 @@ class CircumstanceFinder:
             so.append(UNVERIFIED)
         if claim.rotten_end or self._may_be_ahead(claim):
             so.append(LAST_RECORD)
+        truth = self._system.truth
+        if claim.epoch and self.torn_before(complete_before_ns(truth, claim.epoch, 0)):
+            so.append(TORN)
         return tuple(so)
+
+    def torn_before(self, time_ns: int) -> bool:
+        """Whether a power loss before an instant may have torn what the store needs whole.
+
+        It finds that out by itself, and nothing that is replicated could mend it.
+        """
+        disk = self._system.source_machine.disks["data"]
+        return disk.model.sector_bytes < self._whole_bytes and any(
+            (mark.kind, mark.where) == ("power_loss", self._system.source_machine.name)
+            and mark.start_seconds * SECOND_NS <= time_ns
+            for mark in self._faults.marks()
+        )
 
     def _nobody_knows(self) -> bool:
         """Whether it is told at this instant, or a power loss now would lose what was promised.

@@ -136,6 +136,7 @@ def loss_measure(
     now_ns: int,
     messages: int | None,
     last: int | None = None,
+    mailboxes: int | None = None,
 ) -> LossMeasure:
     """What an image lacks if the source is gone at ``now_ns``.
 
@@ -146,6 +147,7 @@ def loss_measure(
     ---------
     messages: acknowledged, and not in the image; None when the programs have none.
     last: the source's last instant then; the newest one when None.
+    mailboxes: that lack one of these messages; None when nobody counts them.
     """
     last = truth.instant if last is None else last
     operation: int | None = claim.operation
@@ -160,4 +162,5 @@ def loss_measure(
         truth.written_bytes[last] - truth.written_bytes[have],
         last - have,
         messages,
+        mailboxes,
     )

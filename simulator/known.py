@@ -92,6 +92,10 @@ class ImageContents:
     """Nothing is there: the store had not been created at that operation."""
     refusal: str = ""
     """Why the store does not mount; empty when it does."""
+    error_number: int | None = None
+    """The engine's own number of that, where it has one."""
+    replayed_logs: int | None = None
+    """Generations that its recovery went through; None where they are not counted."""
 
 
 class KnownImages(Remembered[int, ImageContents]):

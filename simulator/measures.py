@@ -63,6 +63,8 @@ class LossMeasure:
     bytes: int
     operations: int
     messages: int | None = None
+    mailboxes: int | None = None
+    """That lack one of these messages; None where nobody counts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,8 @@ class Check:
     detail: str = ""
     circumstances: list[str] = field(default_factory=list)
     """What was so just then and may be the reason: :mod:`simulator.circumstances`."""
+    error_number: int | None = None
+    """The store engine's own number, where that is why."""
 
 
 @dataclass(slots=True)

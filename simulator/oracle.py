@@ -231,9 +231,11 @@ class Oracle:
         occasion: str,
         found: Found | None,
         circumstances: tuple[str, ...] = (),
+        error_number: int | None = None,
     ) -> None:
         if found is not None:
-            check = Check(invariant, now_ns / SECOND_NS, occasion, *found, list(circumstances))
+            at_seconds, so = now_ns / SECOND_NS, list(circumstances)
+            check = Check(invariant, at_seconds, occasion, *found, so, error_number)
             self.checks.append(check)
 
     def note_mounted(
@@ -246,7 +248,8 @@ class Oracle:
         """Note what the store's own recovery found, if there was anything to mount."""
         if mounted is not None:
             found = (mounted.ok, mounted.reason)
-            self._note("mountable", now_ns, occasion, found, circumstances)
+            number = mounted.error_number
+            self._note("mountable", now_ns, occasion, found, circumstances, number)
 
     # -- the image that has taken over ---------------------------------------------
 
@@ -314,10 +317,12 @@ class Oracle:
         later_messages: int = 0,
     ) -> LossMeasure:
         messages: int | None = None
+        mailboxes: int | None = None
         ledger = self.workload.ledger
         if ledger is not None:
-            messages = ledger.loss(0 if mounted is None else mounted.transactions).messages
-            messages = max(0, messages - later_messages)
+            have = 0 if mounted is None else mounted.transactions
+            messages = max(0, ledger.loss(have).messages - later_messages)
+            mailboxes = ledger.loss(have, until_ns=now_ns).mailboxes
         measure = loss_measure(
             self.truth,
             claim,
@@ -325,6 +330,7 @@ class Oracle:
             now_ns=now_ns,
             messages=messages,
             last=last,
+            mailboxes=mailboxes,
         )
         self.losses.append(measure)
         self.losses.sort(key=lambda loss: loss.at_seconds)

@@ -13,6 +13,7 @@ from typing import Final
 
 from replicator.source import SourceState
 from simulator.circumstances import CircumstanceFinder
+from simulator.exchange.store import StoreUnmountable
 from simulator.expectations import DURABLE, NAMED, OWN_DISK, Cell, Expectation, Expectations
 from simulator.faults import FaultInjector
 from simulator.judgement import SECOND_NS, Claim
@@ -24,6 +25,9 @@ from simulator.systems.interface import ProtectionSystem
 
 _TOLD: Final = (SourceState.STREAMING.value, SourceState.SYNCHRONIZING.value)
 """States that a source enters when it has heard what the replica has."""
+
+TORN_PAGE: Final = -1018
+"""The number under which a store finds that a page's checksum is wrong."""
 
 
 class Promises:
@@ -115,6 +119,15 @@ class Promises:
             self.by_design.append(f"{text}; {cell.why}")
         else:
             self.defects.append(text)
+
+    def store_is_torn(self, refused: StoreUnmountable) -> bool:
+        """The source's store refuses its own files: whether its disk has torn a page of them."""
+        if refused.number != TORN_PAGE or not self._circumstances.torn_before(self._clock.now()):
+            return False
+        self.by_design.append(
+            f"the source's store does not mount: {refused}; its disk tore a page in a power loss"
+        )
+        return True
 
     def _cell(self, circumstances: list[str]) -> Cell:
         expectations = Expectations(self._planned(), self._faults.marks())

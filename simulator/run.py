@@ -16,6 +16,7 @@ from replicator.errors import BadInput, ReplicatorError, SourceFenced
 from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
 from simulator.bounds import BoundsWatch
 from simulator.circumstances import CircumstanceFinder
+from simulator.exchange.store import StoreUnmountable
 from simulator.faults import FaultInjector
 from simulator.host import lose_everything, seeded_choice
 from simulator.judgement import SECOND_NS, Claim
@@ -85,7 +86,7 @@ class ScenarioRun:
         self.sampler = Sampler(built)
         self.restarts = Restarts(self.faults.marks)
         self._programs_done = False
-        self._circumstances = CircumstanceFinder(self.system, self.faults)
+        self._circumstances = CircumstanceFinder(self.system, self.faults, built.whole_bytes)
         self.oracle.rotten_end = self._circumstances.rotten_end
         self._promises = Promises(
             lambda: scenario.faults,
@@ -95,6 +96,8 @@ class ScenarioRun:
             self.faults,
             self._circumstances,
         )
+        self._store_is_torn = False
+        """The source's store does not mount by itself any more: there is nothing more to see."""
         self._bounds: BoundsWatch | None = None
         """None for a system that keeps neither spool nor journal in the places of ours."""
         if scenario.candidate is None:
@@ -284,6 +287,9 @@ class ScenarioRun:
                 self._fatal = failure
                 return
             machine.end(process)
+            if isinstance(failure, StoreUnmountable) and self._promises.store_is_torn(failure):
+                self._store_is_torn = True
+                continue
             if self._takeover is not None and isinstance(failure, SourceFenced):
                 continue  # its replica has taken over: as it is meant, and for good
             if process == REPLICA:
@@ -361,6 +367,8 @@ class ScenarioRun:
 
     def _over(self) -> bool:
         if self._promises.defects or self.restarts.given_up or self._fatal is not None:
+            return True
+        if self._store_is_torn and self._takeover is None:
             return True
         replica_lost, takeover = self.system.replica_machine.lost, self._takeover
         if takeover is not None:
@@ -448,7 +456,8 @@ class ScenarioRun:
         found += self.restarts.found
         if self._endless:
             found.append((Verdict.LIVENESS, self._endless))
-        stopped = self._promises.defects or self.restarts.given_up or self._endless
+        torn = self._store_is_torn and self._takeover is None
+        stopped = bool(self._promises.defects or self.restarts.given_up or self._endless or torn)
         if not stopped:
             self.faults.over()
         found += [(Verdict.INCONCLUSIVE, text) for text in self.faults.never_happened]

@@ -9,15 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from math import exp, log
-from statistics import NormalDist
 from typing import Final
 
 from replicator import units
 from replicator.toml_errors import Remark
 from replicator.toml_text import KeyPath, dotted
-from simulator.exchange.load import LoadConfig
-from simulator.exchange.small_pages import BODY_BYTES, EXTENT_PAGES, PAGE_BYTES
 from simulator.fault_checks import contradictions_of_one
 from simulator.link import DAY_NS, LinkModel
 from simulator.scenario_candidate import candidate_contradictions
@@ -32,11 +28,11 @@ from simulator.scenario_faults import (
     SlowProcessor,
 )
 from simulator.scenario_model import Link, Scenario, StoreStream
+from simulator.store_checks import mean_message_bytes, store_contradictions, store_doubts
 from simulator.traces import read_writes
 
 LARGEST_LOOK: Final = 500_000
 """So many writes of a trace are read to know its average rate."""
-MOST_MESSAGES_PER_SECOND: Final = 1_000_000
 _OF_A_HOST: Final = (Loss, Pause, PowerLoss, ProcessCrash, SlowProcessor, ReplicaRestored)
 """Faults that a host has to be up for, or that take it down."""
 
@@ -51,7 +47,7 @@ def contradictions(scenario: Scenario) -> Iterator[Remark]:
     yield from _protection_contradictions(scenario)
     yield from candidate_contradictions(scenario.candidate, scenario.faults)
     if isinstance(scenario.stream, StoreStream):
-        yield from _store_contradictions(scenario, scenario.stream)
+        yield from store_contradictions(scenario, scenario.stream)
 
 
 def _fault_contradictions(scenario: Scenario) -> Iterator[Remark]:
@@ -165,54 +161,6 @@ def _protection_contradictions(scenario: Scenario) -> Iterator[Remark]:
         )
 
 
-def _store_contradictions(scenario: Scenario, stream: StoreStream) -> Iterator[Remark]:
-    size, database = ("stream", "message_size"), ("stream", "database_size")
-    smallest_bytes = LoadConfig(messages_per_second=1).smallest_bytes
-    if stream.messages_per_second > MOST_MESSAGES_PER_SECOND:
-        yield Remark(
-            (("stream", "messages"),),
-            "more than a million messages a second is more than can be emulated",
-            f"Write at most {MOST_MESSAGES_PER_SECOND}/s.",
-        )
-    if stream.message_size_bytes < smallest_bytes:
-        yield Remark(
-            (size,),
-            f"{units.spell_size(stream.message_size_bytes)} is less than any message has",
-            f"Write {units.spell_size(smallest_bytes)} or more.",
-        )
-    # Half of the database is for messages that are kept, a quarter for what their pages leave
-    # empty; the rest is for the mailboxes, a page each.
-    capacity_bytes = stream.database_size_bytes
-    needed_bytes = max(
-        2 * stream.message_size_bytes,
-        4 * stream.mailboxes * PAGE_BYTES,
-        2 * EXTENT_PAGES * PAGE_BYTES,
-    )
-    if needed_bytes > capacity_bytes:
-        given = units.spell_size(capacity_bytes)
-        if needed_bytes == 2 * stream.message_size_bytes:
-            other, why = size, "a message of mean size does not fit into half of it"
-        elif needed_bytes == 4 * stream.mailboxes * PAGE_BYTES:
-            other, why = ("stream", "mailboxes"), "the mailboxes do not fit into a quarter of it"
-        else:
-            other, why = database, "there is no room for messages"
-        yield Remark(
-            tuple(dict.fromkeys((database, other))),
-            f"{given} is too small: {why}",
-            f"Set stream.database_size to at least {units.spell_size(needed_bytes)}"
-            + ("." if other == database else f", or lower {dotted(other)}."),
-        )
-    for host in ("source", "replica"):
-        disk_bytes = getattr(scenario, host).disk.size_bytes
-        if capacity_bytes > disk_bytes:
-            yield Remark(
-                (database, (host, "disk", "size")),
-                f"{units.spell_size(capacity_bytes)} does not fit on the {host}'s disk "
-                f"({units.spell_size(disk_bytes)})",
-                f"Set {host}.disk.size to more than stream.database_size.",
-            )
-
-
 # -- doubts ----------------------------------------------------------------------------
 
 
@@ -225,7 +173,7 @@ def doubts(scenario: Scenario) -> Iterator[Remark]:
     yield from _heartbeat_doubts(scenario)
     yield from _rate_doubts(scenario)
     if isinstance(scenario.stream, StoreStream):
-        yield from _room_doubts(scenario, scenario.stream)
+        yield from store_doubts(scenario, scenario.stream)
 
 
 def _fault_doubts(scenario: Scenario) -> Iterator[Remark]:
@@ -358,35 +306,6 @@ def stream_bytes_per_second(scenario: Scenario) -> float | None:
     if last_ns <= first_ns:
         return None
     return written_bytes / ((last_ns - first_ns) / units.NS_PER_SECOND) * stream.speed
-
-
-def mean_message_bytes(load: LoadConfig) -> float:
-    """The mean of the load's sizes: a log-normal around the median, cut off at both ends."""
-    median, spread, normal = load.message_size_bytes, load.size_spread, NormalDist()
-    low, high = log(load.smallest_bytes / median), log(load.largest_bytes / median)
-    if not spread:
-        return float(median)
-    low, high = low / spread, high / spread
-    middle = exp(spread**2 / 2) * (normal.cdf(high - spread) - normal.cdf(low - spread))
-    ends = load.smallest_bytes * normal.cdf(low) + load.largest_bytes * (1 - normal.cdf(high))
-    return median * middle + ends
-
-
-def _room_doubts(scenario: Scenario, stream: StoreStream) -> Iterator[Remark]:
-    """Messages fill whole pages: many small ones need more room than their bytes say."""
-    mean_bytes = mean_message_bytes(stream.load)
-    pages = max(1.0, mean_bytes / BODY_BYTES + 0.5)
-    arriving = stream.messages_per_second * scenario.duration_ns / units.NS_PER_SECOND
-    kept = min(arriving, stream.retention_bytes / mean_bytes)
-    needed_bytes = int(kept * pages + stream.mailboxes) * PAGE_BYTES
-    if needed_bytes > stream.database_size_bytes:
-        yield Remark(
-            (("stream", "database_size"), ("stream", "message_size"), ("stream", "messages")),
-            f"{units.format_bytes(stream.database_size_bytes)} will be full before the end: a "
-            f"message takes at least a page of {units.format_bytes(PAGE_BYTES)}, so those that "
-            f"are kept need about {units.format_bytes(needed_bytes)}",
-            "Give messages a larger message_size, or let fewer arrive.",
-        )
 
 
 __all__ = [

@@ -58,8 +58,10 @@ class Disk(Table):
         None, "Named set of figures.", DEFAULT_DISK
     )
     size_bytes: PositiveSize = by_profile("size", "Capacity of the volume.")
-    sector_bytes: Literal[512, 4096] = by_profile(
-        "sector", "Bytes that a power loss keeps or loses whole."
+    sector_bytes: Literal[512, 4096, 8192, 16384, 32768] = by_profile(
+        "sector",
+        "Bytes that a power loss keeps or loses whole; above 4096 for a controller that has power "
+        "of its own to end a write that it has begun.",
     )
     bytes_per_second: ByteRate = by_profile("sequential", "Sequential transfer rate.")
     positioning_ns: Duration = by_profile("positioning", "Average seek and half a turn.")

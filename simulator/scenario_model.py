@@ -29,8 +29,10 @@ from replicator.toml_keys import (
     Table,
     key,
 )
+from simulator.exchange.engine_config import DurabilityName, EngineStoreConfig
 from simulator.exchange.load import LoadConfig
 from simulator.exchange.small_store import SmallStoreConfig
+from simulator.exchange.stores import StoreConfig
 from simulator.link import LinkModel
 from simulator.scenario_candidate import Candidate
 from simulator.scenario_faults import Fault
@@ -41,9 +43,15 @@ from simulator.scenario_keys import DAY_NS, PositiveFrequency, SamplingInterval,
 
 
 class StoreStream(Table):
-    """A small transactional store that receives messages: logs, checkpoint, database."""
+    """A transactional store that receives messages: logs, checkpoint, databases."""
 
     kind: Literal["store"] = key(None, "The emulated store under message load.", REQUIRED)
+    format: Literal["small", "exchange 2003", "exchange 2007", "exchange 2010"] = key(
+        None,
+        "Format of its files: that of a version of Exchange, or a small one of its own, in which "
+        "runs are some times as fast.",
+        "small",
+    )
     messages_per_second: PositiveFrequency = key(
         "messages", "Mean rate of arriving messages.", "2/s"
     )
@@ -52,24 +60,63 @@ class StoreStream(Table):
     )
     compressible: Ratio = key(None, "Share of the payload bytes that compress away.", 0.5)
     mailboxes: int = key(None, "Number of mailboxes.", 50, ge=1, le=1_000_000)
+    databases: int = key(
+        None, "Databases of the storage group; the small store has one.", 1, ge=1, le=6
+    )
     log_size_bytes: SegmentSize = key(
-        "log_size", "Size at which a log generation is closed and renamed.", "1MiB"
+        "log_size",
+        "Size at which a log generation is closed and renamed; Exchange 2003 has 5 MiB.",
+        "1MiB",
     )
     checkpoint_depth_bytes: PositiveSize = key(
         "checkpoint_depth", "Log bytes that recovery may have to replay.", "8MiB"
     )
     database_size_bytes: PositiveSize = key(
-        "database_size", "Capacity of the database file.", "256MiB"
+        "database_size", "Capacity of each database file.", "256MiB"
+    )
+    circular: bool = key(
+        None,
+        "Delete logs that recovery does not need; without it they stay until the run ends.",
+        True,
+    )
+    durability: DurabilityName = key(
+        None,
+        "How a commit becomes durable: each log write by itself, as Exchange does, or one flush "
+        "behind them, which needs a disk that keeps the order of writes.",
+        "write-through",
     )
 
     @property
     def retention_bytes(self) -> int:
         """Messages beyond so much are deleted, the oldest first."""
-        return self.database_size_bytes // 2
+        if self.format == "small":
+            return self.database_size_bytes // 2
+        # Trees are full by half at worst, and rows have keys and indices beside their bytes.
+        return self.databases * self.database_size_bytes // 3
 
     @property
-    def store(self) -> SmallStoreConfig:
-        """The effective figures of the store."""
+    def largest_message_bytes(self) -> int:
+        """No message is larger."""
+        share = 4 if self.format == "small" else 12
+        return max(min(4 << 20, self.database_size_bytes // share), self.message_size_bytes)
+
+    @property
+    def store(self) -> StoreConfig:
+        """The effective figures of the store.
+
+        Raises ValueError for those that :mod:`simulator.scenario_checks` refuses.
+        """
+        if self.format != "small":
+            return EngineStoreConfig(
+                format=self.format,
+                log_size_bytes=self.log_size_bytes,
+                checkpoint_depth_bytes=self.checkpoint_depth_bytes,
+                database_size_bytes=self.database_size_bytes,
+                mailboxes=self.mailboxes,
+                databases=self.databases,
+                circular=self.circular,
+                durability=self.durability,
+            )
         return SmallStoreConfig(
             log_size_bytes=self.log_size_bytes,
             checkpoint_depth_bytes=self.checkpoint_depth_bytes,
@@ -80,14 +127,14 @@ class StoreStream(Table):
     @property
     def load(self) -> LoadConfig:
         """The effective figures of the load on it."""
-        largest = min(4 << 20, self.database_size_bytes // 4)
         return LoadConfig(
             messages_per_second=self.messages_per_second,
             mailboxes=self.mailboxes,
             message_size_bytes=self.message_size_bytes,
-            largest_bytes=max(largest, self.message_size_bytes),
+            largest_bytes=self.largest_message_bytes,
             compressible_share=self.compressible,
             retention_bytes=self.retention_bytes,
+            databases=self.databases,
         )
 
 

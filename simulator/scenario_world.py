@@ -7,6 +7,7 @@ from replicator.replica_options import ReplicaOptions
 from replicator.safeguards import Safeguards
 from replicator.source import SourceOptions
 from simulator.candidates.adapters import adapter_of
+from simulator.exchange.stores import whole_bytes
 from simulator.host import World
 from simulator.known import Known, KnownImages
 from simulator.link import Link
@@ -51,6 +52,9 @@ class ScenarioWorld:
         self._fit_disks()
         self.link = self._lay_link()
         self.workload = self._workload(None if known is None else known.images)
+        stream = scenario.stream
+        self.whole_bytes = whole_bytes(stream.store) if isinstance(stream, StoreStream) else 0
+        """What the source's programs need whole after a power loss of their disk."""
         self.system = self._system(safeguards, known)
         self.oracle = Oracle(
             self.system.truth, self.workload, self.system.recover, self.system.home

@@ -41,7 +41,7 @@ def power_loss(inode: Inode, choose: Choose, sector_bytes: int) -> None:
     if changes or lost is not None:
         cache = inode.fork()  # replays every change: what the cache held after each one
         sizes = [] if lost is None else lost.sizes
-        size, lost_cut = _surviving_size(inode.size, sizes, changes, choose)
+        size, lost_cut = _surviving_size(inode.size, sizes, changes, choose, sector_bytes)
         if lost is not None:
             for number in lost.pages:  # the fork must not see how these change below it
                 block = number * PAGE_BYTES // BLOCK_BYTES
@@ -76,7 +76,7 @@ def lost_by_failure(inode: Inode, up_to: int, sector_bytes: int) -> LostBytes:
 
 
 def _surviving_size(
-    base: int, earlier: list[int], changes: list[Change], choose: Choose
+    base: int, earlier: list[int], changes: list[Change], choose: Choose, sector_bytes: int
 ) -> tuple[int, int]:
     """The size, and the number of the first change that is a truncation and does not survive.
 
@@ -90,25 +90,33 @@ def _surviving_size(
     chosen = choose(len(sizes))
     size = sizes[chosen]
     if chosen + 1 < len(sizes) and size < sizes[chosen + 1]:
-        size = _part_of_growth(size, sizes[chosen + 1], changes, choose)
+        step = max(PAGE_BYTES, sector_bytes)
+        size = _part_of_growth(size, sizes[chosen + 1], changes, choose, step)
     for index in resizing[max(0, chosen - len(earlier)) :]:
         if changes[index][2] is None:
             return size, index
     return size, len(changes)
 
 
-def _part_of_growth(before: int, after: int, changes: list[Change], choose: Choose) -> int:
-    """A size within a growth that did not survive as a whole: ``before``, or part of it."""
-    pages = range(page_end(before + 1), after, PAGE_BYTES)
+def _part_of_growth(
+    before: int, after: int, changes: list[Change], choose: Choose, step: int
+) -> int:
+    """A size within a growth that did not survive as a whole: ``before``, or part of it.
+
+    Arguments
+    ---------
+    step: bytes of a page, or of a sector where that is larger.
+    """
+    pages = range(before // step * step + step, after, step)
     ends = {offset + length for offset, length, *_ in changes}
-    others = sorted(end for end in ends if before < end < after and end % PAGE_BYTES)
+    others = sorted(end for end in ends if before < end < after and end % step)
     if not pages and not others:
         return before
     number = choose(1 + len(pages) + len(others)) - 1
     if number < 0:
         return before
     # A growth may have millions of pages: the sizes are merged by their ranks alone.
-    ranks = [i + len(range(pages.start, end, PAGE_BYTES)) for i, end in enumerate(others)]
+    ranks = [i + len(range(pages.start, end, step)) for i, end in enumerate(others)]
     at = bisect_left(ranks, number)
     if at < len(ranks) and ranks[at] == number:
         return others[at]
@@ -118,10 +126,14 @@ def _part_of_growth(before: int, after: int, changes: list[Change], choose: Choo
 def _keep_old_sectors(inode: Inode, lost: LostBytes, choose: Choose, sector_bytes: int) -> None:
     """Of what a failed sync was to write, let any subset of the sectors be on the medium."""
     step = min(sector_bytes, PAGE_BYTES)
+    sector, survives = -1, True
     for number, held in sorted(lost.pages.items()):
         for at in range(0, PAGE_BYTES, step):
-            if choose(2) == 0:
-                inode.write(number * PAGE_BYTES + at, held[at : at + step].ljust(step, b"\0"))
+            offset = number * PAGE_BYTES + at
+            if offset // sector_bytes != sector:
+                sector, survives = offset // sector_bytes, choose(2) != 0
+            if not survives:
+                inode.write(offset, held[at : at + step].ljust(step, b"\0"))
 
 
 def _keep_changes(

@@ -121,7 +121,8 @@ class Takeover:
         if mounted is not None:
             wait_ns = self._built.scenario.failover.mount_per_log_ns
             root = recovered.root or system.home.root
-            await sleep_ns(wait_ns * self._logs_to_replay(host, root))
+            logs = mounted.replayed_logs
+            await sleep_ns(wait_ns * (self._logs(host, root) if logs is None else logs))
         oracle.note_mounted(mounted, FAILOVER, host.now_ns(), self._circumstances(claim))
         judge = self._one_source
         if judge is not None:
@@ -141,7 +142,7 @@ class Takeover:
                 host.emit("stalled", full.advice)
                 await sleep_ns(MOUNT_AGAIN_NS)
 
-    def _logs_to_replay(self, host: Host, root: str) -> int:
+    def _logs(self, host: Host, root: str) -> int:
         """Log generations in the image: the most that a mount has to replay."""
         names = host.volume(self._built.system.home.disk).list(root)
         return sum(1 for name in names if name.endswith(".log"))

@@ -13,8 +13,8 @@ from replicator.runtime import group
 from replicator.runtime.port import Runtime, Volume
 from simulator.exchange.ledger import Ledger, LedgerVerdict
 from simulator.exchange.load import LoadConfig, MailLoad
-from simulator.exchange.small_store import SmallStore, SmallStoreConfig
 from simulator.exchange.store import StoreUnmountable
+from simulator.exchange.stores import StoreConfig, make_store
 from simulator.known import ImageContents, KnownImages
 from simulator.traces import TracePlayer
 
@@ -64,7 +64,7 @@ class Workload(Protocol):
 
 
 class StoreWorkload:
-    """The small store under the mail load, and its ledger.
+    """A store under the mail load, and its ledger.
 
     Arguments
     ---------
@@ -78,7 +78,7 @@ class StoreWorkload:
 
     def __init__(
         self,
-        store: SmallStoreConfig,
+        store: StoreConfig,
         load: LoadConfig,
         runtime_random: object,
         ledger: Ledger | None = None,
@@ -106,9 +106,7 @@ class StoreWorkload:
         return self._ledger
 
     async def run(self, runtime: Runtime, volume: Volume, until_ns: int) -> None:
-        store = SmallStore(
-            volume, self._directory, now_ns=runtime.now_ns, config=self._store_config
-        )
+        store = make_store(self._store_config, runtime, volume, self._directory)
         report = await store.mount()
         if self._mounted_before:
             # The new process knows only what the disk has; the ledger follows it.
@@ -140,18 +138,21 @@ class StoreWorkload:
             found = await self._mounted(runtime, volume, root)
             if image_digest is not None:
                 self._known.note(image_digest, found)
-        return self._judged(found, stale, complete_before_ns)
+        verdict = self._judged(found, stale, complete_before_ns)
+        return replace(verdict, replayed_logs=found.replayed_logs)
 
     async def _mounted(self, runtime: Runtime, volume: Volume, root: str) -> ImageContents:
         """What is in an image; a function of its bytes and names alone."""
-        store = SmallStore(volume, root, now_ns=runtime.now_ns, config=self._store_config)
         if not volume.list(root):
             return ImageContents({}, never_made=True)
+        store = make_store(self._store_config, runtime, volume, root)
         try:
-            await store.mount()
+            report = await store.mount()
+            contents = await store.contents()
         except StoreUnmountable as refused:
-            return ImageContents({}, refusal=f"does not mount: {refused}")
-        return ImageContents(await store.contents())
+            number = refused.number
+            return ImageContents({}, refusal=f"does not mount: {refused}", error_number=number)
+        return ImageContents(contents, replayed_logs=report.replayed_logs)
 
     def _judged(self, found: ImageContents, stale: bool, complete_before_ns: int) -> LedgerVerdict:
         """Whether that is what must be in it now."""
@@ -161,7 +162,8 @@ class StoreWorkload:
             return ledger.judge(found.messages, floor)
 
         if found.refusal:
-            return LedgerVerdict(False, 0, 0, reason=found.refusal)
+            number = found.error_number
+            return LedgerVerdict(False, 0, 0, reason=found.refusal, error_number=number)
         verdict = judged(self._ledger)
         if stale and not found.never_made and not verdict.ok:
             for ledger in self._lost:

@@ -19,6 +19,7 @@ from simulator.device import DiskModel
 ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART = ROOT / "scenarios" / "quickstart.toml"
 TRACE = ROOT / "scenarios" / "production-trace.toml"
+EXCHANGE = ROOT / "scenarios/exchange_2007.toml"
 
 SMALL = """\
 name = "small"
@@ -461,7 +462,7 @@ def warnings_of(tmp_path: Path, text: str, *overrides: str) -> list[str]:
     return [str(warning) for warning in found]
 
 
-@pytest.mark.parametrize("path", [QUICKSTART, TRACE], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [QUICKSTART, TRACE, EXCHANGE], ids=lambda path: path.stem)
 def test_our_own_scenarios_raise_no_doubts(path: Path) -> None:
     assert sc.check_scenario(path)[1] == []
 
@@ -609,7 +610,7 @@ def paths_of(node: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | in
     return found
 
 
-@pytest.mark.parametrize("path", [QUICKSTART, TRACE], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [QUICKSTART, TRACE, EXCHANGE], ids=lambda path: path.stem)
 def test_the_locator_finds_exactly_the_parsed_paths(path: Path) -> None:
     text = path.read_text()
     lines = locate(text)
@@ -707,7 +708,7 @@ def schema_errors(node: dict[str, Any], value: Any, root: dict[str, Any]) -> lis
     return found
 
 
-@pytest.mark.parametrize("path", [QUICKSTART, TRACE], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [QUICKSTART, TRACE, EXCHANGE], ids=lambda path: path.stem)
 def test_the_schema_accepts_the_scenarios(path: Path) -> None:
     schema = sc.scenario_json_schema()
     assert schema_errors(schema, tomllib.loads(path.read_text()), schema) == []

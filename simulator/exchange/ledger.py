@@ -67,6 +67,10 @@ class LedgerVerdict:
     garbled: tuple[int, ...] = ()
     """Messages that are there with other bytes."""
     reason: str = ""
+    error_number: int | None = None
+    """The engine's own number, where the store did not mount and has such numbers."""
+    replayed_logs: int | None = None
+    """Generations that the mount's recovery went through; None where they are not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ class Loss:
     transactions: int
     """Acknowledged transactions after ``t``."""
     messages: int
+    mailboxes: int
+    """That lack one of these messages."""
     payload_bytes: int
     oldest_acknowledged_ns: int | None
     """When the oldest of them was acknowledged: the loss reaches back to this instant."""
@@ -175,20 +181,34 @@ class Ledger:
 
     def live(self) -> list[tuple[int, int]]:
         """Message id and size of all messages after the last transaction, oldest first."""
+        return [(message_id, size) for message_id, _mailbox, size in self.live_by_mailbox()]
+
+    def live_by_mailbox(self) -> list[tuple[int, int, int]]:
+        """As :meth:`live`, with the mailbox between the two."""
         return [
-            (message_id, entry.size_bytes)
+            (message_id, entry.mailbox, entry.size_bytes)
             for message_id, entry in self._entries.items()
             if entry.removed_by is None
         ]
 
-    def loss(self, transactions: int) -> Loss:
-        """What was acknowledged after transaction ``transactions``."""
-        lost = [t for t in self._transactions[transactions:] if t.acknowledged_ns is not None]
+    def loss(self, transactions: int, until_ns: int | None = None) -> Loss:
+        """What was acknowledged after transaction ``transactions``.
+
+        Arguments
+        ---------
+        until_ns: what was acknowledged later does not count.
+        """
+        lost = [
+            t
+            for t in self._transactions[transactions:]
+            if t.acknowledged_ns is not None and (until_ns is None or t.acknowledged_ns <= until_ns)
+        ]
         ids = [message_id for t in lost for message_id in t.message_ids]
         times = [t.acknowledged_ns for t in lost if t.acknowledged_ns is not None]
         return Loss(
             transactions=len(lost),
             messages=len(ids),
+            mailboxes=len({self._entries[message_id].mailbox for message_id in ids}),
             payload_bytes=sum(self._entries[message_id].size_bytes for message_id in ids),
             oldest_acknowledged_ns=min(times, default=None),
         )

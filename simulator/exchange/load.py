@@ -38,6 +38,8 @@ class LoadConfig:
     retention_bytes: payload kept in the store; the oldest messages beyond it are deleted.
         Give the store half as much again, since messages fill whole pages.
     deliveries_at_once: arrivals beyond so many deliveries wait.
+    databases: mailbox ``m`` is in database ``m % databases``, which keeps its share of the
+        retention: a transaction is about one database.
     """
 
     messages_per_second: float
@@ -49,13 +51,16 @@ class LoadConfig:
     compressible_share: float = 0.6
     retention_bytes: int = 128 << 20
     deliveries_at_once: int = 32
+    databases: int = 1
 
     def __post_init__(self) -> None:
         if self.messages_per_second <= 0 or self.mailboxes < 1 or self.deliveries_at_once < 1:
             raise ValueError("rate, mailboxes and deliveries at once must be positive")
         if not 0 <= self.smallest_bytes <= self.message_size_bytes <= self.largest_bytes:
             raise ValueError("the median size must lie between the smallest and the largest")
-        if self.retention_bytes < self.largest_bytes:
+        if not 1 <= self.databases <= self.mailboxes:
+            raise ValueError("each database must have a mailbox")
+        if self.retention_bytes // self.databases < self.largest_bytes:
             raise ValueError("the retention must hold the largest message")
 
 
@@ -86,8 +91,9 @@ class MailLoad:
         self._random = random
         self._pool = PayloadPool(config.compressible_share, seed)
         self._next_id = first_message_id
-        self._live: deque[tuple[int, int]] = deque()
-        self._live_bytes = 0
+        self._live: list[deque[tuple[int, int]]] = []
+        """Message id and size of what each database keeps, oldest first."""
+        self._live_bytes: list[int] = []
         self._underway = 0
 
     async def run(
@@ -99,8 +105,10 @@ class MailLoad:
         it again with the new store, once the ledger was told what that store has
         (:meth:`Ledger.continue_from`).
         """
-        self._live = deque(self.ledger.live())
-        self._live_bytes = sum(size for _id, size in self._live)
+        self._live = [deque() for _ in range(self.config.databases)]
+        for message_id, mailbox, size_bytes in self.ledger.live_by_mailbox():
+            self._live[mailbox % self.config.databases].append((message_id, size_bytes))
+        self._live_bytes = [sum(size for _id, size in live) for live in self._live]
         self._underway = 0
         room = Signal()
         due_ns = now_ns()
@@ -126,9 +134,10 @@ class MailLoad:
             self._pool.take(self._next_id, size_bytes),
         )
         self._next_id += 1
-        remove = self._make_place(size_bytes)
-        self._live.append((message.message_id, size_bytes))
-        self._live_bytes += size_bytes
+        database = message.mailbox % self.config.databases
+        remove = self._make_place(database, size_bytes)
+        self._live[database].append((message.message_id, size_bytes))
+        self._live_bytes[database] += size_bytes
         self.messages_begun += 1
         self.bytes_begun += size_bytes
         number = self.ledger.begin((message,), remove, now_ns())
@@ -139,12 +148,14 @@ class MailLoad:
             self._underway -= 1
             room.notify()
 
-    def _make_place(self, size_bytes: int) -> list[int]:
+    def _make_place(self, database: int, size_bytes: int) -> list[int]:
         """The oldest messages, to be deleted so that the new one fits the retention."""
         remove = []
-        while self._live and self._live_bytes + size_bytes > self.config.retention_bytes:
-            message_id, old_bytes = self._live.popleft()
-            self._live_bytes -= old_bytes
+        live = self._live[database]
+        most_bytes = self.config.retention_bytes // self.config.databases
+        while live and self._live_bytes[database] + size_bytes > most_bytes:
+            message_id, old_bytes = live.popleft()
+            self._live_bytes[database] -= old_bytes
             remove.append(message_id)
         return remove
 

@@ -3,7 +3,8 @@
 A store keeps messages in files of one directory and changes them in transactions.  It is
 plain ``async`` code over the storage port, so the same code runs on an emulated disk, under
 a capture layer, and on real files.  :class:`~simulator.exchange.small_store.SmallStore`
-implements the interface; the store with the true file format takes its place later.
+implements the interface in a small format of its own,
+:class:`~simulator.exchange.engine_store.EngineStore` in the format of Exchange.
 
 Rules of the interface
 ----------------------
@@ -38,9 +39,28 @@ class StoreError(ReplicatorError):
 
 
 class StoreUnmountable(StoreError):
-    """The files do not make up a store that recovery can bring to a consistent state."""
+    """The files do not make up a store that recovery can bring to a consistent state.
+
+    Arguments
+    ---------
+    message, path, offset: as of every error.
+    number: the engine's own number; None for a store that has none.
+    remedy: what to do, where the engine knows more than the default.
+    """
 
     default_remedy = "Mount another copy, or rewind the replica to an earlier point."
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | None = None,
+        offset: int | None = None,
+        number: int | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(message, path=path, offset=offset, remedy=remedy)
+        self.number = number
 
 
 class StoreFull(StoreError):
@@ -73,9 +93,12 @@ class MountReport:
     recovered: bool = False
     """The store had not been dismounted: its log was replayed."""
     transactions: int = 0
-    """Number of the last committed transaction that is there."""
+    """Number of the last committed transaction that is there; 0 where nothing numbers them."""
     messages: int = 0
+    """0 where a mount does not count them."""
     replayed_transactions: int = 0
+    replayed_logs: int | None = None
+    """Generations that recovery went through; None where they are not counted."""
     rewritten_pages: int = 0
     log_bytes_read: int = 0
     torn_tail_bytes: int = 0

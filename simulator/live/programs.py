@@ -27,7 +27,7 @@ from replicator.host.event_log import EventLog
 from replicator.host.world import HostRuntime, run_on_host
 from simulator.exchange.ledger import Ledger
 from simulator.exchange.load import LoadConfig
-from simulator.exchange.small_store import SmallStoreConfig
+from simulator.exchange.stores import store_config, store_figures
 from simulator.live.ledger_file import RecordedLedger
 from simulator.live.truth_volume import CountedLiveTruth, LiveTruth
 from simulator.scenario_model import StoreStream, TraceStream
@@ -63,7 +63,7 @@ class ProgramsSpecification:
 def stream_figures(stream: StoreStream | TraceStream) -> dict[str, Any]:
     """A scenario's stream as the specification has it."""
     if isinstance(stream, StoreStream):
-        return {"store": asdict(stream.store), "load": asdict(stream.load)}
+        return {"store": store_figures(stream.store), "load": asdict(stream.load)}
     return {
         "path": str(stream.path),
         "speed": stream.speed,
@@ -81,7 +81,7 @@ def store_workload(
 ) -> StoreWorkload:
     """The store of a specification and its load."""
     return StoreWorkload(
-        SmallStoreConfig(**figures["store"]),
+        store_config(figures["store"]),
         LoadConfig(**figures["load"]),
         next_random,
         ledger,

@@ -179,8 +179,9 @@ def _tiles(result: RunResult) -> list[Tile]:
 
 
 def _loss_note(worst: LossMeasure) -> str:
-    if worst.messages is not None:
-        return f"{count_of(worst.messages, 'message')}, {format_bytes(worst.bytes)}"
+    messages = words.messages_of(worst)
+    if messages:
+        return f"{messages}, {format_bytes(worst.bytes)}"
     return f"{count_of(worst.operations, 'operation')}, {format_bytes(worst.bytes)}"
 
 

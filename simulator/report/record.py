@@ -38,6 +38,9 @@ class LossRecord(_Part):
     bytes: SizeBytes
     operations: Count
     messages: Annotated[Count | None, Field(description="null: the stream has no messages")]
+    mailboxes: Annotated[
+        Count | None, Field(description="that lack one of them; null: they are not counted")
+    ]
 
 
 class RecoveryRecord(_Part):
@@ -66,6 +69,10 @@ class CheckRecord(_Part):
     holds: bool
     detail: str
     circumstances: list[str]
+    error_number: Annotated[
+        int | None,
+        Field(description="the store engine's own number, such as -1018, where it is why"),
+    ]
 
 
 class FaultRecord(_Part):

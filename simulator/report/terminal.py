@@ -169,8 +169,9 @@ def _recovery_point(result: RunResult) -> str:
         count_of(worst.operations, "operation"),
         format_bytes(worst.bytes),
     ]
-    if worst.messages is not None:
-        parts.append(count_of(worst.messages, "message"))
+    messages = words.messages_of(worst)
+    if messages:
+        parts.append(messages)
     when = f"{words.spoken(worst.failure)} after {format_duration(worst.at_seconds)}"
     return f"{', '.join(parts)} ({when})"
 

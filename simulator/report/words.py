@@ -134,12 +134,18 @@ def work_lost(loss: LossMeasure) -> str:
     """``3.2 s of work (14 messages, 612 KiB)``, or ``nothing``."""
     if not (loss.seconds or loss.bytes or loss.operations or loss.messages):
         return "nothing"
-    what = (
-        count_of(loss.operations, "write operation")
-        if loss.messages is None
-        else count_of(loss.messages, "message")
-    )
+    what = messages_of(loss) or count_of(loss.operations, "write operation")
     return f"{format_duration(loss.seconds)} of work ({what}, {format_bytes(loss.bytes)})"
+
+
+def messages_of(loss: LossMeasure) -> str:
+    """``14 messages``, ``14 messages in 9 mailboxes``; empty where there are no messages."""
+    if loss.messages is None:
+        return ""
+    what = count_of(loss.messages, "message")
+    if not loss.messages or not loss.mailboxes:
+        return what
+    return f"{what} in {count_of(loss.mailboxes, 'mailbox', 'mailboxes')}"
 
 
 def loss_sentence(result: RunResult) -> str:

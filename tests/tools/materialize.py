@@ -14,6 +14,8 @@ from replicator.replica_options import ReplicaOptions
 from replicator.source import SourceOptions
 from simulator.device import DiskModel
 from simulator.disk import Disk
+from simulator.exchange.load import LoadConfig
+from simulator.exchange.small_store import SmallStoreConfig
 from simulator.host import World
 from simulator.inode import Inode
 from simulator.link import Link, LinkModel
@@ -26,7 +28,7 @@ from simulator.systems.byte_level import (
     ByteLevelOptions,
     ByteLevelSystem,
 )
-from simulator.workload import LoadConfig, SmallStoreConfig, StoreWorkload
+from simulator.workload import StoreWorkload
 
 SECOND_NS = 1_000_000_000
 

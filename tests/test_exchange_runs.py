@@ -1,0 +1,270 @@
+"""Runs over a store in a format of Exchange: keys, verdicts, losses, and what its disk must do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from replicator.errors import BadInput
+from simulator.exchange.engine_config import EngineStoreConfig
+from simulator.exchange.ledger import Ledger
+from simulator.exchange.small_store import SmallStoreConfig
+from simulator.exchange.store import Message
+from simulator.exchange.stores import store_config, store_figures, whole_bytes
+from simulator.live.programs import stream_figures
+from simulator.measures import RunResult, Verdict
+from simulator.prepared import prepare
+from simulator.report.record import RunRecord, result_text
+from simulator.report.words import loss_sentence
+from simulator.run import ScenarioRun, run_scenario
+from simulator.scenario import (
+    Loss,
+    PowerLoss,
+    ProcessCrash,
+    Scenario,
+    StoreStream,
+    check_scenario,
+    load_scenario,
+    parse_scenario,
+)
+from tests.test_run import BASE
+
+ROOT = Path(__file__).resolve().parents[1]
+CAMPAIGN = ROOT / "scenarios/campaign_exchange.toml"
+MS_NS = 1_000_000
+VERSIONS = ("exchange 2003", "exchange 2007", "exchange 2010")
+SHORT = ("duration=2s",)
+
+
+def power_loss(at_ms: int) -> PowerLoss:
+    return PowerLoss.model_construct(
+        kind="power_loss",
+        at_ns=at_ms * MS_NS,
+        host="source",
+        survive="seeded",
+        when=None,
+        restart_ns=None,
+    )
+
+
+def crash(at_ms: int, host: str = "source") -> ProcessCrash:
+    return ProcessCrash.model_construct(kind="process_crash", at_ns=at_ms * MS_NS, host=host)
+
+
+LOST = Loss.model_construct(kind="loss", at_ns=1_500 * MS_NS, host="source")
+
+
+def scenario(*overrides: str, faults: tuple[Any, ...] = ()) -> Scenario:
+    loaded = load_scenario(CAMPAIGN, [*SHORT, *overrides])
+    return loaded.model_copy(update={"faults": faults})
+
+
+def fields(result: RunResult) -> dict[str, Any]:
+    return asdict(replace(result, wall_seconds=0.0))
+
+
+# -- keys ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_format_chooses_the_store_and_its_figures(version: str) -> None:
+    stream = parse_scenario(
+        BASE, [f"stream.format={version}", "stream.databases=3", "stream.durability=flush"]
+    ).stream
+    assert isinstance(stream, StoreStream)
+    store = stream.store
+    assert isinstance(store, EngineStoreConfig)
+    assert (store.format, store.databases, store.durability) == (version, 3, "flush")
+    assert store.instance().store_format.page_bytes == whole_bytes(store)
+    assert stream.load.databases == 3
+    assert stream.load.retention_bytes == 3 * store.database_size_bytes // 3
+    assert store.single_instance is (version != "exchange 2010")
+
+
+def test_without_a_format_it_is_the_small_store_as_ever() -> None:
+    stream = parse_scenario(BASE).stream
+    assert isinstance(stream, StoreStream)
+    assert isinstance(stream.store, SmallStoreConfig)
+    assert whole_bytes(stream.store) == 0
+    assert stream.load.retention_bytes == stream.database_size_bytes // 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["stream.databases=2"], "the small store does not know databases"),
+        (["stream.circular=false"], "the small store does not know circular"),
+        (["stream.durability=flush"], "the small store does not know durability"),
+        (["stream.format=exchange 2007", "stream.databases=6"], "6 databases have only 5"),
+        (["stream.format=exchange 2007", "stream.log_size=16KiB"], "is no size of a log"),
+        (["stream.format=exchange 2010", "stream.log_size=64KiB"], "is no size of a log"),
+        (["stream.format=exchange 2007", "stream.log_size=100001B"], "is no size of a log"),
+        (["stream.format=exchange 2010", "stream.database_size=4MiB"], "too small for a database"),
+        (["stream.format=exchange 2007", "stream.database_size=100MiB",
+          "stream.message_size=10MiB"], "too small for a database"),
+        (["stream.format=exchange 5.5"], "'exchange 5.5' is not known"),
+    ],
+)  # fmt: skip
+def test_figures_that_make_no_store_are_refused(overrides: list[str], says: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        parse_scenario(BASE, overrides)
+    assert says in str(refused.value)
+    assert refused.value.remedy
+
+
+TORN = '[[faults]]\nkind = "power_loss"\nhost = "source"\nat = "20s"\n'
+
+
+def test_a_disk_that_tears_pages_is_doubted_where_the_source_loses_power(tmp_path: Path) -> None:
+    path = tmp_path / "torn.toml"
+    path.write_text(BASE + TORN)
+
+    def doubts(*overrides: str) -> list[str]:
+        return [str(each) for each in check_scenario(path, overrides)[1]]
+
+    [doubt] = doubts("stream.format=exchange 2007")
+    assert "may tear pages of 8KiB" in doubt and "-1018" in doubt
+    assert not doubts("stream.format=exchange 2007", "source.disk.sector=8192")
+    assert not doubts("stream.format=exchange 2003")  # pages of 4 KiB, as the disk's sectors
+    assert not doubts()
+    [doubt] = doubts("stream.format=exchange 2003", "stream.durability=flush")
+    assert "in any order" in doubt and "-501" in doubt
+
+
+@pytest.mark.parametrize(
+    "config", [SmallStoreConfig(mailboxes=7), EngineStoreConfig(databases=2, circular=False)]
+)
+def test_figures_of_a_store_survive_a_document(config: Any) -> None:
+    assert store_config(json.loads(json.dumps(store_figures(config)))) == config
+
+
+def test_live_programs_are_told_of_the_format() -> None:
+    stream = parse_scenario(BASE, ["stream.format=exchange 2003"]).stream
+    figures = json.loads(json.dumps(stream_figures(stream)))
+    assert store_config(figures["store"]) == stream.store  # type: ignore[union-attr]
+
+
+# -- runs ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_crash_of_the_store_its_power_and_its_loss(version: str) -> None:
+    overrides = [f"stream.format={version}"]
+    if version == "exchange 2010":
+        overrides += ["stream.database_size=8MiB", "stream.log_size=128KiB"]
+        overrides += ["source.disk.sector=32768", "protection.spool_limit=2MiB"]
+    plan = (crash(500), power_loss(900), crash(1_200, "replica"), LOST)
+    result = ScenarioRun(scenario(*overrides, faults=plan)).run()
+    assert result.verdict is Verdict.PASS, result.reasons
+    mountable = [check for check in result.checks if check.invariant == "mountable"]
+    assert len(mountable) > 5
+    assert all(check.holds and check.error_number is None for check in mountable)
+
+
+def test_the_time_of_a_mount_follows_the_logs_that_recovery_went_through() -> None:
+    per_log = "failover.mount_per_log=700ms"
+    result = ScenarioRun(scenario(per_log, faults=(LOST,))).run()
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert result.recovery is not None
+    logs = result.recovery.mount / 0.7
+    # More than one log, and fewer than there are files: reserves and the next one do not count.
+    assert 1 <= round(logs) <= 4
+    assert logs == pytest.approx(round(logs), abs=0.3)
+
+
+def test_a_run_is_a_function_of_scenario_and_seed_and_a_campaign_takes_over_no_more() -> None:
+    plan = (crash(500), power_loss(1_100))
+    alone = ScenarioRun(scenario(faults=plan)).run()
+    again = ScenarioRun(scenario(faults=plan)).run()
+    assert alone.trace_hash == again.trace_hash
+    prepared = prepare(scenario())
+    assert fields(prepared.run(plan)) == fields(prepared.run(plan)) == fields(alone)
+    other = ScenarioRun(scenario(faults=plan), seed=2).run()
+    assert other.trace_hash != alone.trace_hash
+
+
+def test_losses_are_counted_in_messages_and_mailboxes() -> None:
+    text = BASE.replace('"60s"', '"12s"') + (
+        '[[faults]]\nkind = "link_outage"\nat = "4s"\nduration = "1m"\n'
+        '[[faults]]\nkind = "loss"\nhost = "source"\nat = "10s"\n'
+    )
+    result = run_scenario(parse_scenario(text))
+    worst = result.worst_loss
+    assert worst is not None and worst.messages is not None and worst.mailboxes is not None
+    assert 3 <= worst.mailboxes <= 5 < worst.messages
+    assert f"{worst.messages} messages in {worst.mailboxes} mailboxes" in loss_sentence(result)
+    document = json.loads(result_text(result))
+    RunRecord.model_validate(document)
+    assert document["losses"][-1]["mailboxes"] == worst.mailboxes
+
+
+def test_a_ledger_counts_mailboxes_up_to_an_instant() -> None:
+    ledger = Ledger()
+    for number, mailbox in enumerate((7, 7, 8, 9), 1):
+        ledger.begin((Message(number, mailbox, b"x"),), (), number)
+        if number < 4:
+            ledger.acknowledge(number, 10 * number)
+    assert (ledger.loss(0).messages, ledger.loss(0).mailboxes) == (3, 2)
+    assert ledger.loss(1).mailboxes == 2
+    early = ledger.loss(0, until_ns=20)
+    assert (early.messages, early.mailboxes) == (2, 1)
+    assert ledger.live_by_mailbox() == [(n, m, 1) for n, m in ((1, 7), (2, 7), (3, 8), (4, 9))]
+
+
+# -- pages that a disk tears -----------------------------------------------------------
+
+TORN_AT_MS, TORN_SEED = 2_370, 10
+"""A power loss that tears a page which recovery reads."""
+
+
+def torn(sector_bytes: int) -> RunResult:
+    loaded = load_scenario(CAMPAIGN, ["duration=3s", f"source.disk.sector={sector_bytes}"])
+    faults = (power_loss(TORN_AT_MS),)
+    return ScenarioRun(loaded.model_copy(update={"faults": faults, "fault_seed": TORN_SEED})).run()
+
+
+def test_a_torn_page_is_told_by_number_and_is_nobodys_lie() -> None:
+    result = torn(512)
+    assert result.verdict is Verdict.UNRECOVERABLE, result.reasons
+    numbers = {check.error_number for check in result.checks if not check.holds}
+    assert numbers == {-1018}
+    text = " ".join(result.reasons)
+    assert "cannot be kept under the power loss of the source" in text
+    assert "the source's store does not mount" in text and "its disk tore a page" in text
+    RunRecord.model_validate(json.loads(result_text(result)))
+
+
+def test_with_pages_that_are_written_whole_the_same_power_loss_does_no_harm() -> None:
+    assert torn(8192).verdict is Verdict.PASS
+
+
+# -- our scenarios ---------------------------------------------------------------------
+
+
+@pytest.mark.full
+def test_the_scenario_of_2007_passes() -> None:
+    result = run_scenario(load_scenario(ROOT / "scenarios/exchange_2007.toml"))
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert {mark.kind for mark in result.faults} == {
+        "link_outage",
+        "process_crash",
+        "power_loss",
+        "loss",
+    }
+    assert result.resynchronizations == 1
+    assert result.worst_loss is not None and result.worst_loss.mailboxes
+
+
+def test_the_scenario_of_2007_in_short() -> None:
+    """All that it sets is understood, and its store lives through a crash."""
+    loaded = load_scenario(ROOT / "scenarios/exchange_2007.toml", ["duration=20s", "faults=[]"])
+    stream = loaded.stream
+    assert isinstance(stream, StoreStream) and stream.databases == 2
+    assert loaded.source.disk.sector_bytes == whole_bytes(stream.store)
+    result = ScenarioRun(loaded.model_copy(update={"faults": (crash(9_000),)})).run()
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert result.messages is not None and result.messages > 20
