@@ -172,7 +172,10 @@ class LogV7Encoder:
         if self._full:
             return []
         writes: list[Write] = []
-        if len(self._buffer) >= self._sector_bytes:
+        # A checksum record at the very end of its sector cannot point to one right behind it:
+        # that would be a distance of 0, which means none.  It stays until there is news.
+        behind_record = self._byte + CHECKSUM_RECORD_BYTES
+        if len(self._buffer) >= self._sector_bytes and len(self._buffer) > behind_record:
             self._write_full(writes)
         if self._buffer:
             self._write_open(writes)

@@ -207,11 +207,6 @@ class EngineStore:
             await instance.close()
         except (EseError, LogBufferFull) as error:
             raise self._stopped(error) from error
-        except ValueError:
-            # The databases are shut down; only the last checkpoint was refused, since the sector
-            # that it names begins before the one on disk.  That one leads to the same end.
-            if instance.databases:
-                raise
         self._instance = None
         self._databases = []
 

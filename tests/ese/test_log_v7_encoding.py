@@ -338,6 +338,18 @@ def test_a_repair_may_be_torn_inside_its_first_sector() -> None:
         assert places(between)[:1] == log.places[:1]
 
 
+@pytest.mark.parametrize("left", [488, 489, 490, 491])
+def test_resuming_where_the_last_checksum_record_ends_with_its_sector(left: int) -> None:
+    """At 490: one right behind it would be at a distance of 0, which points to nothing."""
+    log = written([[record(5, 1)], [record(SECTOR + left - 27, 2)]])
+    assert log.encoder.tip == LogPosition(
+        GENERATION, *((FIRST + 1, left + 22) if left < 490 else (FIRST + 2, 22 * (left > 490)))
+    )
+    check_resumed(bytes(log.content), log.places)
+    log.flush([record(5, 3)])
+    assert places(log.content) == log.places
+
+
 def test_resuming_a_full_log_takes_no_record() -> None:
     log = written([[record(31 * SECTOR - 22)]])
     resumed = SMALL.resumed(BytesReader(log.content))

@@ -339,6 +339,32 @@ def test_a_refused_statement_leaves_nothing_and_stops_nothing() -> None:
     assert content_breach(life.volume.medium, life.ledger) == ""
 
 
+def test_the_last_checkpoint_never_goes_back() -> None:
+    """In version 7 Term begins no sector, so the checkpoint may stand in its sector before it."""
+    config = replace(PLAIN, log_version=7, log_file_bytes=80 * 512)
+    in_one_sector = 0
+    for size in range(10, 500, 70):
+
+        async def script(life: Life, size: int = size) -> None:
+            nonlocal in_one_sector
+            instance, box = await made(life)
+            session = instance.session(box.one)
+            session.begin()
+            await box.put(session, 1, body(1, size))
+            await box.commit(session)
+            await instance.write_old_pages()
+            await instance.move_checkpoint()
+            before = instance.checkpoint
+            await instance.close()
+            at = read_checkpoint(BytesReader(content(life, "E00.chk")))[0].position
+            assert at >= before
+            in_one_sector += at == before and at.byte > 0
+
+        life = lived(script, config)
+        assert header_of(life, NAMES[0]).state is State.CLEAN_SHUTDOWN
+    assert in_one_sector, "this means nothing"
+
+
 def test_settings_that_do_not_go_together_are_refused() -> None:
     with pytest.raises(ValueError, match="waypoint_latency"):
         InstanceConfig(durability=Durability.LAZY)

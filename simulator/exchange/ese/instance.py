@@ -385,6 +385,8 @@ class Instance:
             end_position = self.log.append(end.encode(), new_segment=True)
             await self.log.close()
             start = LogPosition(end_position.generation, end_position.sector, 0)
+            # In version 7 Term begins no sector: the checkpoint may stand in its own one already.
+            start = max(start, self.checkpoint)
             await self._checkpoint.write(new_checkpoint(start, self._set.signature))
             self._checkpoint.close()
 

@@ -278,11 +278,6 @@ class MailWork:
             await self._views.catch_up(self._databases[0].session, 0)
         for mdb in self._databases:
             await self._maintain(mdb)
-        await self._instance.log.flush()
-        tip, checkpoint = self._instance.log.tip, self._instance.checkpoint
-        if (tip.generation, tip.sector) == (checkpoint.generation, checkpoint.sector):
-            # The last checkpoint is the beginning of a sector, which must not lie before this one.
-            await self._instance.log.roll("end")
         await self._instance.close()
 
     async def die(self, events: Iterable[MailEvent]) -> None:
