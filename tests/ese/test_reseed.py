@@ -131,7 +131,7 @@ def prepared(name: str) -> Copies:
         instance = await life.open()
         one = await instance.attach(NAME)
         box = Mailbox(life, instance, one, NAME)
-        box.open()
+        await box.open()
         box.rows = there
         await work(life, box, range(200, 212), 600)
         await instance.write_old_pages()

@@ -382,7 +382,7 @@ def test_what_flushes_at_a_commit_is_needed_for_what_was_acknowledged() -> None:
     found: list[str] = []
 
     def judge(step: int) -> None:
-        if not step % 23:
+        if not step % 5:
             found.append(breach(bench, LOSSES["nothing unsynced survives"]))
 
     bench = Bench(STORES["2007"], EngineSafeguards(flush_at_commit=False), at_step=judge)

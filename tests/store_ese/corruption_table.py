@@ -325,19 +325,19 @@ def attached(files: Files, version: str, expected: Rows) -> str:
     async def script(life: Life) -> None:
         instance = await life.open()
         one = await instance.attach(DATABASE)
-        table = one.database.open_table(MAIL)
+        session = instance.session(one)
+        table = await one.open_table(MAIL)
         columns = {column.name: column for column in MAIL.layout.columns.values()}
         for row in expected:
-            record = table.get(table.key(row["Id"]))
+            record = await session.read(table.get, table.key(row["Id"]))
             if record is not None:
                 found = record.instances(columns["Body"], 0)
                 assert found
                 [body] = found
-                data = (
-                    table.long_value(int.from_bytes(body.data, "little"))
-                    if body.separated
-                    else body.data
-                )
+                data = body.data
+                if body.separated:
+                    number = int.from_bytes(body.data, "little")
+                    data = await session.read(table.long_value, number)
                 seen.append((row["Id"], data))
         instance.abandon()
 
