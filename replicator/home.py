@@ -3,7 +3,7 @@
 Applying is plain calls and may be repeated: after a crash the same operations are applied
 again from the last checkpoint on, over whatever part of them had reached the disk.  That
 is right for changes of content because each carries absolute bytes, and for names because
-a name changes only between two checkpoints (see :mod:`replicator.replica_store`).
+a name changes only between two checkpoints (see :mod:`replicator.replica_apply`).
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ class Replica:
             greeting.task.cancel()
         await self._end_session("the replica is being stopped")
         self.cause = "the replica is being stopped"
-        await self.store.settle()
+        await self.store.intake.settle()
         await self.store.drained()
 
     async def _end_session(self, cause: str) -> None:
@@ -181,7 +181,7 @@ class Replica:
         """
         self.store.promoted = True
         await self._end_session("the replica takes over")
-        await self.store.settle()
+        await self.store.intake.settle()
         await self.store.promote()
         await self.store.drained()
 
@@ -308,7 +308,7 @@ class Replica:
 
     async def _welcome(self, connection: Connection) -> None:
         store = self.store
-        await store.settle()
+        await store.intake.settle()
         resumable = store.stream_epoch == store.committed_epoch
         await connection.send_document(
             FrameType.WELCOME,

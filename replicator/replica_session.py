@@ -96,7 +96,7 @@ class ReplicaSession:
         if frame.type == FrameType.BATCH:
             payload = frame.payload
             batch = await self.replica.runtime.compute(
-                lambda: store.verify(payload, self._after, self._chain),
+                lambda: store.intake.verify(payload, self._after, self._chain),
                 len(payload) * VERIFY_COST_NS_PER_BYTE,
             )
             self._after, self._chain = batch.header.last, batch.header.chain_after
@@ -124,12 +124,12 @@ class ReplicaSession:
                 f"durable is operation {store.durable} of epoch {store.stream_epoch}"
             )
         self._after, self._chain = store.durable, store.stream_chain
-        store.source_has(completed)
+        store.intake.resume(completed)
 
     async def _journal(self) -> None:
         while True:
             batches = await self._received.get_batch(256)
-            await self.store.append(batches)
+            await self.store.intake.append(batches)
             self.replica.took_something()
 
     async def _send_acknowledgements(self) -> None:
@@ -180,9 +180,9 @@ class ReplicaSession:
             raise ProtocolViolation(f"SYNC_BEGIN cannot be understood: {error}") from None
         if epoch <= store.committed_epoch or epoch < store.promised_epoch:
             raise ProtocolViolation(f"epoch {epoch} is over")
-        store.begin_synchronization(epoch, history)
+        store.intake.begin_synchronization(epoch, history)
         self._after, self._chain = 0, store.stream_chain
-        self._staging = await store.staging_for(epoch, history, catalogue)
+        self._staging = await store.intake.staging_for(epoch, history, catalogue)
 
     async def _synchronize(self) -> None:
         """Answer questions about extents, stage the pages that come, commit at the end."""
@@ -261,7 +261,7 @@ class ReplicaSession:
             raise ProtocolViolation(f"SYNC_END cannot be understood: {error}") from None
         while store.durable < fence:
             await store.changed
-        await store.commit(staging, fence)
+        await store.intake.commit(staging, fence)
         self.replica.took_something()
         await self.connection.send_document(FrameType.RESUME, {"epoch": staging.epoch})
         while self._syncing:

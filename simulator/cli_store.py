@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -120,14 +120,12 @@ def store(
             )
         check_file_target(json, "--json")
     console = Console(stderr=json == STANDARD_OUTPUT, highlight=False)
-    with directory_for(directory, "DIR"):
-        try:
-            with progress_on(Console(stderr=True), "writing the store", "of mail") as report:
-                record = _write(directory, spec, report)
-            _open_to_readers(directory, record)
-        except BaseException:
-            _remove(directory, spec)
-            raise
+    with directory_for(directory, "DIR"), ExitStack() as unfinished:
+        unfinished.callback(_remove, directory, spec)
+        with progress_on(Console(stderr=True), "writing the store", "of mail") as report:
+            record = _write(directory, spec, report)
+        _open_to_readers(directory, record)
+        unfinished.pop_all()
     text = record.model_dump_json(indent=2) + "\n"
     if json == STANDARD_OUTPUT:
         print(text, end="", flush=True)

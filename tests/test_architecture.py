@@ -6,6 +6,7 @@
    socket, asyncio, time, random, threading, os.
 3. No bare ``except``, none of BaseException, and no suppressing of it, outside the kernel: it
    would swallow a cancellation or a crash.
+4. The table of layers in ``docs/architecture.md`` names each module, and none that is not there.
 
 Imports inside functions and under ``TYPE_CHECKING`` count, and so do ``importlib`` and
 ``__import__`` with a literal name.
@@ -14,6 +15,7 @@ Imports inside functions and under ``TYPE_CHECKING`` count, and so do ``importli
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -183,3 +185,62 @@ def test_what_is_allowed_is_not_reported(tmp_path: Path, name: str, code: str) -
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(code, encoding="utf-8")
     assert violations(tmp_path) == []
+
+
+# -- the table of layers -------------------------------------------------------------------
+
+PLACES = ("", "replicator/", "simulator/", "replicator/runtime/", "replicator/ese/")
+"""Where a name of the table may lie; ``replicator/ese`` is told without endings."""
+
+
+def alternatives(name: str) -> list[str]:
+    """``a{b,c}.py`` written out."""
+    braces = re.search(r"\{([^}]*)\}", name)
+    if braces is None:
+        return [name]
+    before, after = name[: braces.start()], name[braces.end() :]
+    return [each for part in braces[1].split(",") for each in alternatives(before + part + after)]
+
+
+def differences(root: Path, table: str) -> list[str]:
+    """What the table of layers says, and is not there; and modules that it does not name."""
+    rows = [line.split("|")[2] for line in table.splitlines() if line.startswith("| ")][1:]
+    names = [
+        each
+        for row in rows
+        for word in re.findall(r"`([^`]+)`", row)
+        for each in alternatives(word)
+    ]
+    named: set[Path] = set()
+    wrong = []
+    for name in names:
+        found = [
+            p for place in PLACES for end in ("", ".py") for p in root.glob(place + name + end)
+        ]
+        if not found:
+            wrong.append(f"{name}: there is no such module")
+        for path in found:
+            named |= set(path.rglob("*.py")) if path.is_dir() else {path}
+    for path in [*root.glob("replicator/**/*.py"), *root.glob("simulator/**/*.py")]:
+        if path not in named and not path.name.startswith("__"):
+            wrong.append(f"{path.relative_to(root).as_posix()}: the table does not name it")
+    return sorted(wrong)
+
+
+def test_the_table_of_layers_names_each_module_and_no_other() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    assert differences(ROOT, page.partition("## Layers")[2].partition("\n## ")[0]) == []
+
+
+def test_a_module_that_is_gone_or_not_named_is_found(tmp_path: Path) -> None:
+    for name in ("replicator/source.py", "simulator/link.py", "simulator/plans/draw.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    head = "| layer | modules |\n|---|---|\n"
+    whole = head + "| x | `source.py`, `simulator/{link}.py` |\n| y | `simulator/plans/` |\n"
+    assert differences(tmp_path, whole) == []
+    other = head + "| x | `sender.py` |\n| y | `simulator/plans/`, `simulator/link.py` |\n"
+    assert differences(tmp_path, other) == [
+        "replicator/source.py: the table does not name it",
+        "sender.py: there is no such module",
+    ]

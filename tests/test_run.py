@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from replicator.errors import BadInput, ReplicatorError, SyncFailed
+from replicator.replica_intake import ReplicaIntake
 from replicator.replica_store import ReplicaStore
 from replicator.runtime.port import EntryKind, Volume
 from replicator.safeguards import ALL_SAFEGUARDS
@@ -332,14 +333,14 @@ def test_an_image_that_is_said_to_be_younger_than_it_is_is_found(
 
 def gives_up(monkeypatch: pytest.MonkeyPatch, error: ReplicatorError, times: int) -> None:
     """From 20 s on the replica's process ends with an error, so many times."""
-    append, left = ReplicaStore.append, [error] * times
+    append, left = ReplicaIntake.append, [error] * times
 
-    async def failing(store: ReplicaStore, batches: list[Any]) -> None:
-        if store.runtime.now_ns() > 20 * 10**9 and left:
+    async def failing(intake: ReplicaIntake, batches: list[Any]) -> None:
+        if intake._runtime.now_ns() > 20 * 10**9 and left:
             raise left.pop()
-        await append(store, batches)
+        await append(intake, batches)
 
-    monkeypatch.setattr(ReplicaStore, "append", failing)
+    monkeypatch.setattr(ReplicaIntake, "append", failing)
 
 
 FAILED = SyncFailed("the sync of a journal failed", path="/replica/journal")

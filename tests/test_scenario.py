@@ -370,7 +370,7 @@ def test_what_is_accepted_can_be_set_up(overrides: list[str]) -> None:
 
     run = ScenarioRun(load(SMALL, *overrides))
     run.world.clock.run_until(10**9)
-    assert run._fatal is None, run._fatal
+    assert run.services.fatal is None, run.services.fatal
     run.world.close()
 
 

@@ -9,6 +9,7 @@ import replicator.service
 import replicator.source_session
 from replicator.checkpoints import Checkpoints
 from replicator.replica import Replica
+from replicator.replica_marks import ReplicaMarks
 from replicator.replica_store import ReplicaStore
 from replicator.runtime import sleep_ns
 from replicator.source_session import Refused
@@ -65,7 +66,7 @@ ONE_SOURCE_MUTANTS: Final = (
         "a replica that has taken over listens to the old source again",
         (
             (Replica, "_refuse_when_promoted", does_nothing),
-            (ReplicaStore, "_refuse_when_promoted", does_nothing),
+            (ReplicaMarks, "refuse_when_promoted", does_nothing),
         ),
     ),
     Mutant(

@@ -8,10 +8,13 @@ from typing import Any, Final
 from unittest.mock import patch
 
 import replicator.home
+import replicator.replica_recovery
 from replicator.block_frames import ExtentsWanted
 from replicator.home import HomeImage
 from replicator.image_receiver import ImageReceiver
 from replicator.journal import Position
+from replicator.replica_apply import ReplicaApply
+from replicator.replica_intake import ReplicaIntake
 from replicator.replica_journal import ReplicaJournal
 from replicator.replica_store import ReplicaStore
 from replicator.safeguards import ALL_SAFEGUARDS
@@ -63,26 +66,27 @@ def _finds_no_difference(original: Any) -> Any:
 
 
 def _no_redo(_original: Any) -> Any:
-    async def redo(self: ReplicaStore) -> None:
-        self._cursor = self.promises.durable_end
+    async def redo(store: ReplicaStore) -> None:
+        store.marks.cursor = store.promises.durable_end
 
     return redo
 
 
 def _commit_in_memory(_original: Any) -> Any:
-    async def settle(self: ReplicaStore) -> None:
+    async def settle(self: ReplicaIntake) -> None:
         if self._pending_commit:
-            await self.promises.make_durable(False)
-            self.committed_epoch = max(self.committed_epoch, self._pending_commit)
+            marks = self._marks
+            await self._journal.make_durable(False)
+            marks.committed_epoch = max(marks.committed_epoch, self._pending_commit)
             self._pending_commit = 0
-            self.tell()
+            marks.tell()
 
     return settle
 
 
 def _switch_without_checkpoint(original: Any) -> Any:
-    async def switch(self: ReplicaStore, record: Any) -> None:
-        with patch.object(self, "checkpoint", nothing(None)):
+    async def switch(self: ReplicaApply, record: Any) -> None:
+        with patch.object(self._checkpointer, "take", nothing(None)):
             await original(self, record)
 
     return switch
@@ -115,7 +119,7 @@ REPLICA_MUTANTS: Final = (
     Mutant(
         "redo_after_restart",
         "recovery does not apply what is in the journal",
-        ((ReplicaStore, "_redo", _no_redo),),
+        ((replicator.replica_recovery, "_redo", _no_redo),),
     ),
     Mutant(
         "all_differences_sent",
@@ -130,12 +134,12 @@ REPLICA_MUTANTS: Final = (
     Mutant(
         "commit_synced",
         "a resynchronization is said to be committed before its record is durable",
-        ((ReplicaStore, "settle", _commit_in_memory),),
+        ((ReplicaIntake, "settle", _commit_in_memory),),
     ),
     Mutant(
         "checkpoint_before_discard",
         "staged pages are removed before a checkpoint includes them",
-        ((ReplicaStore, "_switch_image", _switch_without_checkpoint),),
+        ((ReplicaApply, "_switch_image", _switch_without_checkpoint),),
     ),
     Mutant(
         "operations_held",

@@ -6,9 +6,9 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from replicator.errors import NoSpace, StorageError
+from replicator.full_volume import Patience
 from replicator.image import ReplicaImage
 from replicator.lag import LagMarks
-from replicator.replica_store import ReplicaStore
 from replicator.source import Source
 from simulator.mutants.mutant import Mutant, does_nothing
 
@@ -55,7 +55,7 @@ class _Runtime:
 
 
 def _gives_up(_original: Any) -> Any:
-    def stall(_self: ReplicaStore, cause: str) -> None:
+    def stall(_self: Patience, cause: str) -> None:
         if cause:
             raise NoSpace(cause)
 
@@ -86,6 +86,6 @@ TELLING_MUTANTS: Final = (
     Mutant(
         "waits_for_room",
         "a full volume ends the replica's process instead of holding it up",
-        ((ReplicaStore, "_stall", _gives_up),),
+        ((Patience, "_stall", _gives_up),),
     ),
 )

@@ -81,7 +81,7 @@ def test_who_waits_for_a_checkpoint_wakes_who_waits_for_it_too() -> None:
 
     def with_one_signal(store: ReplicaStore, *arguments: Any, **more: Any) -> None:
         begin(store, *arguments, **more)
-        store._asked = store.changed
+        store.marks.asked = store.marks.changed
 
     with mock.patch.object(ReplicaStore, "__init__", with_one_signal):
         result = run("two_wait_for_a_checkpoint")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from replicator.capture import SpoolPolicy
+from replicator.replica_intake import ReplicaIntake
 from replicator.replica_store import ReplicaStore
 from replicator.runtime import sleep_ns
 from replicator.runtime.port import Runtime, Volume
@@ -81,7 +82,7 @@ def test_a_commit_whose_session_was_cut_before_its_sync_is_settled_by_the_next()
     for instant in grid(*window):
         world = slow_journal()
         pending: list[int] = []
-        on_session_end(world, lambda store, into=pending: into.append(store._pending_commit))
+        on_session_end(world, lambda store, into=pending: into.append(store.intake._pending_commit))
         world.at(instant, world.link.reset)
         world.converge(5000, judge_every_ms=40)
         if any(pending):
@@ -109,14 +110,13 @@ def test_a_second_synchronization_may_begin_while_the_first_is_being_applied(
     power: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hits: Counter[str] = Counter()
-    begin = ReplicaStore.begin_synchronization
+    begin = ReplicaIntake.begin_synchronization
 
-    def note(store: ReplicaStore, epoch: int, history: bytes) -> None:
-        if store.committed_epoch != store.epoch:
-            hits["begun during a switch"] += 1
-        begin(store, epoch, history)
+    def note(intake: ReplicaIntake, epoch: int, history: bytes) -> None:
+        hits["begun during a switch"] += intake._marks.switching
+        begin(intake, epoch, history)
 
-    monkeypatch.setattr(ReplicaStore, "begin_synchronization", note)
+    monkeypatch.setattr(ReplicaIntake, "begin_synchronization", note)
     undisturbed = slow_switch(20)
     undisturbed.run_until(lambda: bool(undisturbed.said("synchronized")))
     begun = when(undisturbed, "synchronized")
@@ -164,7 +164,7 @@ def test_attempts_that_follow_leave_the_staged_blocks_of_a_committed_one_alone()
     for instant in grid(begun - 60, begun, 20):
         world = world_with_slow_switch()
         world.run_to(instant)
-        pending = world.system.replica is not None and world.store._pending_commit
+        pending = world.system.replica is not None and world.store.intake._pending_commit
         for _attempt in range(3):
             world.gap()
             world.link.reset()
@@ -274,7 +274,7 @@ def test_promotion_at_any_instant_of_a_synchronization() -> None:
         world = world_with_gap()
         world.run_to(instant)
         store = world.store
-        if store._pending_commit:
+        if store.intake._pending_commit:
             moment = "between"
         elif store.committed_epoch == 1:
             moment = "before"
@@ -315,7 +315,7 @@ def test_a_record_is_not_made_durable_by_a_sync_that_began_before_it() -> None:
         survivor.power_loss(lose_everything)
         is_there, promised = content(survivor, path), content(disk, path)[: end.offset]
         assert is_there[: end.offset] == promised, "what counts as durable would be lost"
-        pending.append(bool(world.store._pending_commit))
+        pending.append(bool(world.store.intake._pending_commit))
     assert any(pending), "the commit was never under way"
     world.converge()
     world.close()

@@ -49,13 +49,8 @@ def test_nothing_is_redone_over_the_clients_work(monkeypatch: pytest.MonkeyPatch
 def test_without_the_sync_at_the_promotion_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     async def promote(store: ReplicaStore) -> None:
         store.promoted = True
-        store.promised_epoch = store._epoch_after
-        store._state_version += 1
-        version = store._state_version
-        while store._durable_version < version:
-            store._checkpoint_wanted, store._room_wanted = True, False
-            store.tell()
-            await store.changed
+        store.marks.promised_epoch = store.marks.epoch_after
+        await store.checkpointer.demand()
 
     monkeypatch.setattr(ReplicaStore, "promote", promote)
     taken_over, after = operations_before_and_after_a_restart(monkeypatch)
