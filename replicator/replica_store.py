@@ -134,15 +134,26 @@ class ReplicaStore:
         return due
 
     async def drained(self) -> None:
-        """Wait until all that is durable of the image's history is applied and in a checkpoint.
+        """Wait until all that the journal has of the image's history is applied and checkpointed.
 
         Then home on disk is what block synchronization compares against: what does not differ
         is taken over with the commit, so it must survive a power loss, whoever wrote it.
         """
+        await self.adopt()
         while not self.apply.done or self.marks.switching:
             await self.changed
         await self.checkpointer.catch_up()
         await self.image.home.sync_all()
+
+    async def adopt(self) -> None:
+        """Make durable what a session that was cancelled has left in the journal.
+
+        The next sync would do so anyhow, and then it would reach home: in the middle of a
+        comparison, for one, behind its back.
+        """
+        if self.promises.durable_end < self.journal.end:
+            await self.promises.make_durable()
+            self.tell()
 
     async def promote(self) -> None:
         """End the source's epoch: durably, before the image is opened for clients.
@@ -151,7 +162,7 @@ class ReplicaStore:
         applied before clients come: a later start must find nothing to do over their work.
         The task in :meth:`run` takes the checkpoint, as it takes all others.
         """
-        await self.promises.make_durable()
+        await self.adopt()
         self.promoted = True
         self.marks.promised_epoch = self.marks.epoch_after
         await self.checkpointer.demand()

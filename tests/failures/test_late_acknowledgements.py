@@ -356,3 +356,74 @@ def test_a_pause_of_either_end_changes_nothing() -> None:
             hits += len(world.said("session_begin")) >= 2
             world.close()
     assert hits >= 15, "nobody lost patience"
+
+
+# -- a synchronization behind records that nobody waited for -----------------------------
+
+
+def cut_with_its_history(writes: int, last: int) -> FailureWorld:
+    """The history and the connection break off; then a page is written once more, uncaptured.
+
+    Arguments
+    ---------
+    writes: of that page before, one content after the other.
+    last: which of the two contents it has at last.
+    """
+
+    async def steps(world: FailureWorld, _runtime: Runtime, volume: Volume) -> None:
+        file = volume.open(f"{ROOT}/f0")
+        for number in range(writes):
+            await volume.admit(BLOCK)
+            file.write_at(0, payload(number % 2))
+            await sleep_ns(3 * MS)
+        world.gap()
+        world.link.reset()
+        file.write_at(0, payload(last))
+
+    return FailureWorld(
+        steps,
+        disks={f"{REPLICA}/journal": slow(25), f"{REPLICA}/data": slow(1)},
+        journal=(8 * MIB, 1 * MIB),
+        files=FILES,
+    ).start()
+
+
+def synchronized_behind_unsynced_records() -> tuple[int, list[str]]:
+    """Gives how often records were left unsynced, and what broke."""
+    hits, broken = 0, []
+    for writes in range(104, 120):
+        for last in (0, 1):
+            world = cut_with_its_history(writes, last)
+            unsynced: list[int] = []
+            on_session_end(
+                world,
+                lambda store, into=unsynced: into.append(
+                    store.journal.sequence - store.promises.durable_record
+                ),
+            )
+            try:
+                world.converge(5000, judge_every_ms=5)
+            except AssertionError as breach:
+                broken.append(f"{writes} writes, at last {last}: {breach}")
+            else:
+                assert world.source.resynchronizations == 2
+            hits += any(unsynced)
+            world.close()
+    return hits, broken
+
+
+def test_home_is_compared_when_nothing_is_left_that_may_still_reach_it() -> None:
+    hits, broken = synchronized_behind_unsynced_records()
+    assert hits >= 5, "no connection was cut during a sync"
+    assert not broken, broken[0]
+
+
+def test_without_that_the_image_is_none_that_the_source_ever_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def nobody(_store: ReplicaStore) -> None:
+        return None
+
+    monkeypatch.setattr(ReplicaStore, "adopt", nobody)
+    _hits, broken = synchronized_behind_unsynced_records()
+    assert any("nor after any other" in each for each in broken), "this means nothing"
