@@ -176,6 +176,7 @@ def test_the_time_of_a_mount_follows_the_logs_that_recovery_went_through() -> No
     assert logs == pytest.approx(round(logs), abs=0.3)
 
 
+@pytest.mark.full
 def test_a_run_is_a_function_of_scenario_and_seed_and_a_campaign_takes_over_no_more() -> None:
     plan = (crash(500), power_loss(1_100))
     alone = ScenarioRun(scenario(faults=plan)).run()

@@ -19,6 +19,7 @@ from tests.benchmarks.campaign_phases import PhaseSampler, shares
 from tests.benchmarks.campaign_pool import run_campaign
 
 
+@pytest.mark.full
 def test_a_whole_campaign_runs_its_plans_and_tells_of_its_workers() -> None:
     scenario = load_scenario(SCENARIO, ["duration=500ms"])
     got = run_campaign(scenario, plans=3, workers=2)

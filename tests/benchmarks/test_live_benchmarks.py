@@ -34,6 +34,7 @@ def test_durable(setting: Setting) -> None:
     assert not list(setting.directory.iterdir())
 
 
+@pytest.mark.full
 @pytest.mark.skipif(shutil.which("rsync") is None, reason="needs rsync")
 def test_synchronization(setting: Setting) -> None:
     table = synchronization.table(setting, synchronization.Scale(2 * MIB, 1, 0.0))

@@ -215,7 +215,9 @@ def children_of(pid: int) -> list[int]:
     ]
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "how", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.full)]
+)
 def test_workers_end_with_their_campaign_however_that_ends(tmp_path: Path, how: int) -> None:
     command = [sys.executable, "-m", "simulator.cli", "campaign", str(CAMPAIGN)]
     command += ["--plans", "100000", "--workers", "2", "--results", str(tmp_path / "r.db")]

@@ -123,14 +123,17 @@ def test_an_interrupted_campaign_keeps_what_was_done_and_goes_on(tmp_path: Path)
     path = tmp_path / "campaign.campaign.db"
     end = time.monotonic() + 60
     done = 0
-    while done < 10 and time.monotonic() < end and run.poll() is None:
-        time.sleep(0.1)
-        if path.exists() and path.stat().st_size:
-            results = Results(path)
-            done = len(results.numbers())
-            results.close()
-    run.send_signal(signal.SIGINT)
-    _out, errors = run.communicate(timeout=30)
+    try:
+        while done < 10 and time.monotonic() < end and run.poll() is None:
+            time.sleep(0.1)
+            if path.exists() and path.stat().st_size:
+                results = Results(path)
+                done = len(results.numbers())
+                results.close()
+        run.send_signal(signal.SIGINT)
+        _out, errors = run.communicate(timeout=30)
+    finally:
+        run.kill()
     assert run.returncode == 130, errors
     assert "--resume" in errors
     kept = Results(path)
@@ -144,6 +147,7 @@ def test_an_interrupted_campaign_keeps_what_was_done_and_goes_on(tmp_path: Path)
     kept.close()
 
 
+@pytest.mark.full
 def test_the_kill_matrix_says_who_lives(tmp_path: Path) -> None:
     target = tmp_path / "matrix.json"
     done = command(tmp_path, "killmatrix", SCENARIO, "--plans", 1, "--workers", 1, "--json", target)

@@ -205,6 +205,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return directory / "a.db", directory / "b.db"
 
 
+@pytest.mark.full
 def test_the_command_shows_draws_and_tells(
     pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

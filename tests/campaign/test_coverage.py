@@ -262,6 +262,7 @@ def test_coverage_is_shown_and_told(
         assert all(counts[gap] == 0 for gap in gaps)
 
 
+@pytest.mark.full
 def test_a_demanded_mark_that_is_never_reached_makes_a_campaign_inconclusive(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

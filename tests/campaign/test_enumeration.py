@@ -75,6 +75,7 @@ def test_every_plan_of_one_fault_passes(stride: int) -> None:
     assert {"resynchronized", "taken_over", "power_loss_in_apply", "apply_stood_still"} <= marks
 
 
+@pytest.mark.full
 def test_processes_enumerate_what_one_process_does_and_then_end(tmp_path: Path) -> None:
     space = Enumeration(SCENARIO.duration_ns, 1, instants=1)
     key = CampaignKey("tiny", toml_text(SCENARIO), 1, space)

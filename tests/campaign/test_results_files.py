@@ -136,6 +136,7 @@ def test_a_space_comes_back_from_its_file_with_the_order_of_its_weights() -> Non
         assert draw_plan(str(number), found) == draw_plan(str(number), space)
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a system without /dev/full")
 def test_a_full_or_closed_standard_output_is_told(tmp_path: Path) -> None:
     path = written(tmp_path / "r.db", [1.0, 2.0])

@@ -58,6 +58,7 @@ def test_the_count_of_runs_is_bounded() -> None:
     assert shrinker.runs == 7
 
 
+@pytest.mark.full
 def test_a_planted_defect_that_needs_two_faults_comes_down_to_them() -> None:
     """A sync of the replica fails, is taken for done, and then its power goes."""
     prepared = prepare(SCENARIO)

@@ -94,6 +94,7 @@ def test_processes_give_the_plans_of_one_process(tmp_path: Path) -> None:
     expected.close()
 
 
+@pytest.mark.full
 def test_an_interrupted_campaign_goes_on_with_the_same_plans(tmp_path: Path) -> None:
     whole, expected = campaign(tmp_path / "whole.db", Limits(plans=24), key=STEERED, batch_plans=2)
     whole.run()
@@ -132,6 +133,7 @@ def test_the_order_in_which_batches_end_changes_nothing(tmp_path: Path, seed: in
     assert rows(results) == rows(expected)
 
 
+@pytest.mark.full
 def test_a_cluster_gives_the_plans_of_one_process(tmp_path: Path) -> None:
     from distributed import LocalCluster
 

@@ -45,7 +45,13 @@ def serious(result: RunResult) -> bool:
     return result.verdict in (Verdict.SAFETY, Verdict.LIVENESS)
 
 
-@pytest.mark.parametrize("name", COPIERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.full] if name == "copy_command" else [])
+        for name in COPIERS
+    ],
+)
 def test_a_copier_loses_write_order_within_a_few_plans(name: str) -> None:
     needs(name)
     results = run_plans(name, PLANS)
@@ -204,6 +210,7 @@ def test_nothing_is_left_behind_by_a_command(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.full
 def test_reading_file_by_file_sees_more_than_one_instant() -> None:
     """Carried out in no time and read as one instant, a copy is never wrong; read slowly, it is."""
     quick = ["link.bandwidth=10Gbit/s", "link.rtt=0ms", "replica.disk.profile=instant"]

@@ -31,6 +31,7 @@ def test_a_copy_that_becomes_right_has_converged(tmp_path: Path) -> None:
     result_text(result)
 
 
+@pytest.mark.full
 def test_a_wrong_byte_is_a_breach_and_never_converges(tmp_path: Path) -> None:
     # The wrong byte comes first: at no instant is the copy right.
     wrong = '["sh", "-c", "(echo x; cat {source}/priv1.edb) > {replica}/priv1.edb"]'

@@ -152,7 +152,7 @@ def test_what_the_caller_changes_after_send_is_not_sent(streams: StreamWorld) ->
     exact=st.booleans(),
     pauses=st.integers(0, 3),
 )
-@settings(max_examples=12)
+@settings(max_examples=8)
 @pytest.mark.parametrize("kind", STREAM_WORLDS[:2], ids=lambda kind: kind.__name__)
 def test_any_sends_and_any_reads_give_the_same_bytes(
     kind: type[StreamWorld], sizes: list[int], read_bytes: int, exact: bool, pauses: int

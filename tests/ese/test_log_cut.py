@@ -22,6 +22,7 @@ from tests.ese.test_recovery import breach, header_of, prepared, recovered, rows
 from tests.ese.test_recovery_refusals import CLOSED, CURRENT, content, put, with_database_header
 from tests.store.harness import POWER_LOSSES
 from tests.store.memory_volume import Medium
+from tests.strides import strided
 
 LAST = 2
 """The generation that no database requires."""
@@ -130,7 +131,8 @@ def test_commits_before_the_cut_are_kept_and_those_behind_it_are_gone() -> None:
     assert rows(medium) == prepared().committed
 
 
-def test_a_crash_in_any_step_of_the_cut_is_made_good() -> None:
+@strided(5)
+def test_a_crash_in_any_step_of_the_cut_is_made_good(stride: int) -> None:
     data, _ = pieces()
 
     def store() -> Medium:
@@ -141,7 +143,7 @@ def test_a_crash_in_any_step_of_the_cut_is_made_good() -> None:
     steps = recovered(store(), allow_lost_logs=True).steps
     cutting = [at for at, step in enumerate(steps, 1) if "E00.log" in step]
     assert len(cutting) > 20
-    for step in cutting:
+    for step in cutting[::stride]:
         medium = store()
         assert run_recovery(medium, crash_at=step, allow_lost_logs=True).died
         for choices in (None, *POWER_LOSSES.values()):

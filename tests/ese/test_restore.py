@@ -226,7 +226,7 @@ def crash_states(stride: int, **request: Any) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("stride", [29, pytest.param(1, marks=pytest.mark.full)])
+@pytest.mark.parametrize("stride", [61, pytest.param(1, marks=pytest.mark.full)])
 def test_a_crash_in_any_step_is_made_good(stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.store.memory_volume.SECTOR", PAGE_BYTES)
     assert crash_states(stride) == []

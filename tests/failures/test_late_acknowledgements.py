@@ -37,6 +37,7 @@ from tests.failures.worlds import (
     payload,
     slow,
 )
+from tests.strides import strided
 
 INSTANTS = 60
 FILES = {f"/f{n}": payload(500 + n, 2 * BLOCK) for n in range(4)}
@@ -105,6 +106,7 @@ def slow_switch(seed_ms: float) -> FailureWorld:
     ).start()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("power", [False, True], ids=["alive", "power loss"])
 def test_a_second_synchronization_may_begin_while_the_first_is_being_applied(
     power: bool, monkeypatch: pytest.MonkeyPatch
@@ -388,10 +390,10 @@ def cut_with_its_history(writes: int, last: int) -> FailureWorld:
     ).start()
 
 
-def synchronized_behind_unsynced_records() -> tuple[int, list[str]]:
+def synchronized_behind_unsynced_records(stride: int = 3) -> tuple[int, list[str]]:
     """Gives how often records were left unsynced, and what broke."""
     hits, broken = 0, []
-    for writes in range(104, 120):
+    for writes in range(104, 120, stride):
         for last in (0, 1):
             world = cut_with_its_history(writes, last)
             unsynced: list[int] = []
@@ -412,8 +414,9 @@ def synchronized_behind_unsynced_records() -> tuple[int, list[str]]:
     return hits, broken
 
 
-def test_home_is_compared_when_nothing_is_left_that_may_still_reach_it() -> None:
-    hits, broken = synchronized_behind_unsynced_records()
+@strided(3)
+def test_home_is_compared_when_nothing_is_left_that_may_still_reach_it(stride: int) -> None:
+    hits, broken = synchronized_behind_unsynced_records(stride)
     assert hits >= 5, "no connection was cut during a sync"
     assert not broken, broken[0]
 

@@ -50,7 +50,8 @@ def test_a_replica_on_ext4_over_any_power_loss() -> None:
     assert verdict.torn > 5
 
 
-@pytest.mark.parametrize("kind", [pytest.param("xfs", marks=pytest.mark.full), "btrfs"])
+@pytest.mark.full
+@pytest.mark.parametrize("kind", ["xfs", "btrfs"])
 def test_a_replica_on_other_file_systems(kind: str) -> None:
     verdict = examined(kind, 50, seed=2, recoveries=1)
     assert not verdict.findings, verdict.told()
@@ -73,6 +74,7 @@ def test_switched_off_it_is_missed(safeguard: str) -> None:
     print(f"{safeguard}: found after {verdict.found_after} states\n{verdict.told()}")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("kind", "script"),
     [

@@ -99,7 +99,7 @@ def test_the_short_life_reaches_what_it_is_meant_to_reach() -> None:
     assert judge(medium, life.ledger).breach == ""
 
 
-@pytest.mark.parametrize("stride", [29, pytest.param(1, marks=pytest.mark.full)])
+@pytest.mark.parametrize("stride", [71, pytest.param(1, marks=pytest.mark.full)])
 def test_a_crash_in_any_step_loses_nothing_that_was_committed(stride: int) -> None:
     assert list(breaches(stride=stride)) == []
 
@@ -117,7 +117,7 @@ def test_the_logs_that_the_headers_require_suffice(stride: int) -> None:
         pytest.param(LATE, id="lazy, three logs late"),
     ],
 )
-@pytest.mark.parametrize("stride", [97, pytest.param(1, marks=pytest.mark.full)])
+@pytest.mark.parametrize("stride", [193, pytest.param(1, marks=pytest.mark.full)])
 def test_without_a_sync_for_each_segment_the_log_may_be_torn_but_nothing_is_wrong(
     config: InstanceConfig, stride: int
 ) -> None:
@@ -129,7 +129,7 @@ def test_without_a_sync_for_each_segment_the_log_may_be_torn_but_nothing_is_wron
         assert any(number in what for number in TORN_LOG), found
 
 
-@pytest.mark.parametrize("stride", [97, pytest.param(1, marks=pytest.mark.full)])
+@pytest.mark.parametrize("stride", [193, pytest.param(1, marks=pytest.mark.full)])
 def test_so_it_is_with_logs_of_version_7(stride: int) -> None:
     assert list(breaches(OLD, stride=stride)) == []
 
@@ -137,7 +137,7 @@ def test_so_it_is_with_logs_of_version_7(stride: int) -> None:
 @pytest.mark.parametrize(
     "config", [pytest.param(EX2007, id="2007"), pytest.param(EX2010, id="2010")]
 )
-@pytest.mark.parametrize("stride", [151, pytest.param(3, marks=pytest.mark.full)])
+@pytest.mark.parametrize("stride", [227, pytest.param(3, marks=pytest.mark.full)])
 def test_so_it_is_with_larger_pages(
     config: InstanceConfig, stride: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,7 +146,7 @@ def test_so_it_is_with_larger_pages(
 
 
 @pytest.mark.parametrize("config", SMALL_CACHES)
-@pytest.mark.parametrize("stride", [173, pytest.param(3, marks=pytest.mark.full)])
+@pytest.mark.parametrize("stride", [227, pytest.param(3, marks=pytest.mark.full)])
 def test_so_it_is_when_pages_go_from_memory_at_every_statement(
     config: InstanceConfig, stride: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,7 +172,7 @@ def second_crashes(medium: Medium, ledger: Ledger, stride: int) -> Iterator[str]
 
 
 @pytest.mark.parametrize(
-    ("stride", "second"), [(151, 9), pytest.param(9, 1, marks=pytest.mark.full)]
+    ("stride", "second"), [(227, 13), pytest.param(9, 1, marks=pytest.mark.full)]
 )
 def test_a_crash_in_recovery_is_made_good_by_the_next_one(stride: int, second: int) -> None:
     for where, medium, ledger in crash_states(losses=FEW[1:], stride=stride):
@@ -180,7 +180,7 @@ def test_a_crash_in_recovery_is_made_good_by_the_next_one(stride: int, second: i
         assert found is None, f"{where}; {found}"
 
 
-@pytest.mark.parametrize("stride", [37, pytest.param(3, marks=pytest.mark.full)])
+@pytest.mark.parametrize("stride", [97, pytest.param(3, marks=pytest.mark.full)])
 def test_a_recovered_store_goes_on(stride: int) -> None:
     """The engine opens what a crash left, attaches or makes each database, and is shut down."""
 

@@ -208,6 +208,7 @@ def test_a_store_that_is_shut_down_is_the_same_again_and_other_seeds_are_others(
     assert contents(tmp_path / "one")["priv1.edb"] != contents(tmp_path / "other")["priv1.edb"]
 
 
+@pytest.mark.full
 def test_circular_logging_keeps_what_recovery_needs(tmp_path) -> None:
     spec = StoreSpec(
         profile=select_profile("2007", "average"),

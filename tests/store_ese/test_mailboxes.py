@@ -181,7 +181,7 @@ def check_index(table: Any) -> None:
 
 
 @given(TRANSACTIONS, st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_whatever_is_done_the_rows_are_those_of_a_dictionary(transactions, single_instance) -> None:
     model = Model()
 
