@@ -220,6 +220,7 @@ class ReplicaSession:
 
     async def _begin_comparing(self, staging: Staging) -> ImageReceiver:
         store = self.store
+        await store.adopt()
         await store.drained()
         return ImageReceiver(
             self.replica.runtime,

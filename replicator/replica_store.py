@@ -134,12 +134,12 @@ class ReplicaStore:
         return due
 
     async def drained(self) -> None:
-        """Wait until all that the journal has of the image's history is applied and checkpointed.
+        """Wait until all that is durable of the image's history is applied and in a checkpoint.
 
-        Then home on disk is what block synchronization compares against: what does not differ
-        is taken over with the commit, so it must survive a power loss, whoever wrote it.
+        Then home on disk is what block synchronization compares against, once there is nothing
+        left to :meth:`adopt`: what does not differ is taken over with the commit, so it must
+        survive a power loss, whoever wrote it.
         """
-        await self.adopt()
         while not self.apply.done or self.marks.switching:
             await self.changed
         await self.checkpointer.catch_up()
@@ -149,7 +149,7 @@ class ReplicaStore:
         """Make durable what a session that was cancelled has left in the journal.
 
         The next sync would do so anyhow, and then it would reach home: in the middle of a
-        comparison, for one, behind its back.
+        comparison, for one, behind its back.  No mark of a stream rises by it: that stream is over.
         """
         if self.promises.durable_end < self.journal.end:
             await self.promises.make_durable()

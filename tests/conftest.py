@@ -9,7 +9,9 @@ differ in speed, and a slow example is no defect.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -27,3 +29,23 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+LONG_TESTS = Path(__file__).with_name("long_tests.txt")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave what takes long to `make test-full`, as if it were marked ``full`` where it stands.
+
+    The list is of measured times: each of these tests took about a second or more, and has
+    shorter ones beside it that go through the same code.  What a reader should find in the
+    ordinary run though it takes long is not on the list.
+    """
+    listed = set(LONG_TESTS.read_text(encoding="utf-8").split("\n"))
+    root = LONG_TESTS.parents[1]
+    for item in items:
+        name = item.nodeid.partition("::")[2]
+        if not item.path.is_relative_to(root):
+            continue
+        if f"{item.path.relative_to(root).as_posix()}::{name}" in listed:
+            item.add_marker(pytest.mark.full)

@@ -341,7 +341,7 @@ def breach(bench: Bench, choose: Choose | None) -> str:
     return bench.ledger.judge(contents).reason
 
 
-@pytest.mark.parametrize("stride", [151, pytest.param(1, marks=pytest.mark.full)])
+@pytest.mark.parametrize("stride", [83, pytest.param(1, marks=pytest.mark.full)])
 def test_a_crash_in_any_step_leaves_a_prefix_with_all_that_was_acknowledged(
     config: StoreConfig, stride: int
 ) -> None:

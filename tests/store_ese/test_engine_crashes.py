@@ -180,7 +180,7 @@ def test_a_crash_in_recovery_is_made_good_by_the_next_one(stride: int, second: i
         assert found is None, f"{where}; {found}"
 
 
-@pytest.mark.parametrize("stride", [97, pytest.param(3, marks=pytest.mark.full)])
+@pytest.mark.parametrize("stride", [71, pytest.param(3, marks=pytest.mark.full)])
 def test_a_recovered_store_goes_on(stride: int) -> None:
     """The engine opens what a crash left, attaches or makes each database, and is shut down."""
 
