@@ -59,6 +59,19 @@ def refused_target(path: Path, reason: str) -> BadInput:
     )
 
 
+def _is_json(path: Path) -> bool:
+    """Whether a file may be replaced by a document: it is one, or empty.
+
+    A database or a log is easily named twice on one command line.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError:
+        return True  # what cannot be read is told of when it is written
+    return not start or (start.lstrip()[:1] in (b"{", b"[") and b"\0" not in start)
+
+
 def check_target(json: Path | None, directory: Path | None = None) -> None:
     """Refuses, before the work, a target that could not be written or must not be."""
     if json is None or json == STANDARD_OUTPUT:
@@ -71,6 +84,8 @@ def check_target(json: Path | None, directory: Path | None = None) -> None:
         raise refused_target(json, "it lies in the directory that is only to be read")
     if not os.access(json if json.exists() else json.parent, os.W_OK):
         raise refused_target(json, "permission denied")
+    if json.is_file() and not _is_json(json):
+        raise refused_target(json, "what is there is no JSON, and would be replaced")
 
 
 @contextmanager

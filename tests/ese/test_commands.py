@@ -128,6 +128,22 @@ def test_a_pipe_is_refused_without_waiting_for_it(command, replicator, tmp_path,
     assert "it is not a regular file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["header", "verify"])
+def test_a_document_never_replaces_a_file_of_a_store(command, replicator, lay_out, capsys) -> None:
+    """Named twice by mistake, a database would become the document about itself."""
+    lay_out(a_edb="bits-16k-dirty/qmgr.db")
+    before = Path("a.edb").read_bytes()
+    assert replicator("ese", command, "a.edb", "--json", "a.edb") == ExitCode.USAGE
+    assert "is no JSON, and would be replaced" in capsys.readouterr().err
+    assert Path("a.edb").read_bytes() == before
+    Path("link.json").symlink_to("a.edb")
+    assert replicator("ese", command, "a.edb", "--json", "link.json") == ExitCode.USAGE
+    assert Path("a.edb").read_bytes() == before
+    for _again in range(2):
+        assert replicator("ese", command, "a.edb", "--json", "a.json") == ExitCode.PASS
+        assert isinstance(json.loads(Path("a.json").read_text()), dict)
+
+
 def test_a_log_is_shown_and_verified(replicator, lay_out, capsys) -> None:
     directory = lay_out(SRU_log="srum-server2022-later/SRU.log")
     assert replicator("ese", "header", "SRU.log") == ExitCode.PASS
