@@ -152,6 +152,7 @@ async def plan_recovery(
     if not mine:
         detail = "no database of this log set is there: nothing but the logs was looked at"
         notes.append(EseError(FILE_NOT_FOUND, detail, path=_directories(request)[0], events=()))
+    notes += _passed_over(logs, mine, request)
     cut: LogPosition | None = None
     if request.allow_lost_logs:
         usable, broken = await _as_far_as_readable(volume, usable, _needed(mine))
@@ -292,6 +293,25 @@ def _check_logs(
     if not (allowed and last >= max(required, 1)):
         found = [*chain, *found]
     return list({(each.number, each.detail, each.path): each for each in found}.values())
+
+
+def _passed_over(
+    logs: LogSet, databases: Sequence[FoundDatabase], request: RecoveryRequest
+) -> Iterator[EseError]:
+    """What has to be known of databases that are missing and may be.
+
+    Their open transactions end in the logs, and are not taken back in their files.
+    """
+    if request.ignore_missing_databases:
+        headers = {each.path: each.header for each in databases}
+        for each in check_recovery(logs, headers):
+            if each.number == ATTACHED_MISMATCH:
+                detail = (
+                    f"{each.detail}: it is passed over, and for good. These logs now end its "
+                    "transactions too, without taking back what was not committed: never recover "
+                    "it with them afterwards; restore it, or begin again from untouched logs"
+                )
+                yield EseError(ATTACHED_MISMATCH, detail, path=each.path, events=())
 
 
 def _chain_errors(logs: LogSet, start: int) -> Iterator[EseError]:
