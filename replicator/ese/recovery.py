@@ -206,8 +206,16 @@ class Recovery:
         for entry in header.attachments:
             for index, database in self._of(entry.database_signature):
                 self._check_listed(database, entry.attach_position)
+                if self._was_shut_down_before(database):
+                    self._seen.add(index)
+                    continue
                 self._enter(entry.dbid, index, database)
                 database.is_attached = True
+
+    def _was_shut_down_before(self, database: RecoveredDatabase) -> bool:
+        """Whether a log that lists it began between its ShutDown record and the last ones."""
+        clean = database.before.state is State.CLEAN_SHUTDOWN
+        return clean and database.consistent.generation < self._plan.first_generation
 
     def _check_listed(self, database: RecoveredDatabase, attached_at: LogPosition) -> None:
         """A database that was shut down, or attached last, before these logs begin is too old."""

@@ -201,13 +201,19 @@ def test_it_does_with_few_pages_in_memory() -> None:
     assert breach(medium, made.at_end) == ""
 
 
-def crash_states(stride: int, **request: Any) -> list[str]:
-    """Die in one step after the other, run it again or, once there is a current log, recover."""
+def crash_states(stride: int, last: int | None = None, **request: Any) -> list[str]:
+    """Die in one step after the other, run it again or, once there is a current log, recover.
+
+    Arguments
+    ---------
+    stride: of so many steps one.
+    last: only so many at the end.
+    """
     made = prepared()
     rows = made.later if request else made.at_end
     whole = restored(backup(), limit_pages=4, **request)
     found = []
-    for step in range(1, len(whole.steps) + 1, stride):
+    for step in range(1, len(whole.steps) + 1, stride)[-(last or 0) :]:
         medium = backup()
         run = restored(medium, crash_at=step, limit_pages=4, **request)
         assert run.died
@@ -224,6 +230,12 @@ def crash_states(stride: int, **request: Any) -> list[str]:
             elif wrong := breach(after, rows):
                 found.append(f"{where}: {wrong}")
     return found
+
+
+def test_a_log_that_began_between_the_shutdown_and_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its header lists the database, and no record of it takes that back."""
+    monkeypatch.setattr("tests.store.memory_volume.SECTOR", PAGE_BYTES)
+    assert crash_states(1, last=6, store_logs=DIRECTORY) == []
 
 
 @pytest.mark.parametrize("stride", [61, pytest.param(1, marks=pytest.mark.full)])
