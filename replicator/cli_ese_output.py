@@ -1,4 +1,4 @@
-"""What the commands of ``replicator ese`` print alike: tables, findings, one option."""
+"""What the commands of ``replicator ese`` print alike: tables, findings, options."""
 
 from __future__ import annotations
 
@@ -21,6 +21,16 @@ BaseOption = Annotated[
         metavar="NAME",
         help="The set's three characters, such as E00, where several lie there.",
         show_default=False,
+    ),
+]
+
+
+StopBeforeUndoOption = Annotated[
+    bool,
+    typer.Option(
+        "-u",
+        "--stop-before-undo",
+        help="Redo only: the databases stay dirty, and later logs can still be redone.",
     ),
 ]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from replicator.cli_ese_output import BaseOption, say_findings, say_table
+from replicator.cli_ese_output import BaseOption, StopBeforeUndoOption, say_findings, say_table
 from replicator.cli_ese_places import Places, check_writable, held, open_like_the_logs
 from replicator.cli_output import (
     JsonOption,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from replicator.ese.errors import EseError
     from replicator.ese.recovery_checks import RecoveryPlan, RecoveryRequest
     from replicator.ese.recovery_result import RecoveryResult, RecoverySettings
+    from replicator.ese.values import LogTime, Signature
     from replicator.host.machine_volumes import MachineVolumes
     from replicator.host.world import HostRuntime
     from replicator.runtime.port import Volume
@@ -86,14 +87,7 @@ def recover(
             help="Go on without committed logs that no database requires: what they hold is lost.",
         ),
     ] = False,
-    stop_before_undo: Annotated[
-        bool,
-        typer.Option(
-            "-u",
-            "--stop-before-undo",
-            help="Redo only: the databases stay dirty, and later logs can still be redone.",
-        ),
-    ] = False,
+    stop_before_undo: StopBeforeUndoOption = False,
     ignore_missing: Annotated[
         bool,
         typer.Option(
@@ -229,10 +223,8 @@ def stop_check(runtime: HostRuntime) -> Callable[[], None]:
 async def _recover(
     runtime: HostRuntime, places: Places, settings: RecoverySettings, copy: Path | None
 ) -> tuple[RecoveryResult | None, tuple[EseError, ...]]:
-    from replicator.ese.log_encoding import log_time_at
     from replicator.ese.recovery import recover
     from replicator.ese.recovery_checks import plan_recovery
-    from replicator.ese.values import LogTime, Signature
     from replicator.host.machine_volumes import MachineVolumes
 
     stopped = stop_check(runtime)
@@ -248,10 +240,7 @@ async def _recover(
     if plan is None:
         return None, errors
 
-    def now() -> LogTime:
-        return log_time_at(runtime.wall_ns())
-
-    draw = runtime.random("header flush signature")
+    now, signature = stamps(runtime)
     with byte_progress("recovering") as report:
 
         def progress(done_bytes: int, total_bytes: int) -> None:
@@ -263,10 +252,23 @@ async def _recover(
             plan,
             settings,
             now=now,
-            flush_signature=lambda: Signature(int(draw() * 2**32), now()),
+            flush_signature=signature,
             progress=progress,
         )
     return result, ()
+
+
+def stamps(runtime: HostRuntime) -> tuple[Callable[[], LogTime], Callable[[], Signature]]:
+    """This machine's time as logs and headers have it, and what draws a signature for a header."""
+    from replicator.ese.log_encoding import log_time_at
+    from replicator.ese.values import Signature
+
+    draw = runtime.random("header flush signature")
+
+    def now() -> LogTime:
+        return log_time_at(runtime.wall_ns())
+
+    return now, lambda: Signature(int(draw() * 2**32), now())
 
 
 def located(

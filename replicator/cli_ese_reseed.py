@@ -9,7 +9,7 @@ import typer
 
 from replicator.cli_ese_output import BaseOption, say_findings, say_table
 from replicator.cli_ese_places import Places, check_writable, held, open_like_the_logs
-from replicator.cli_ese_recover import bad_input_of, located, stop_check
+from replicator.cli_ese_recover import bad_input_of, located, stamps, stop_check
 from replicator.cli_output import (
     JsonOption,
     byte_progress,
@@ -105,10 +105,8 @@ def reseed_files(
 async def _reseed(
     runtime: HostRuntime, places: Places, active: Path
 ) -> tuple[ReseedResult | None, tuple[EseError, ...]]:
-    from replicator.ese.log_encoding import log_time_at
     from replicator.ese.reseed import reseed
     from replicator.ese.reseed_checks import ReseedRequest, plan_reseed
-    from replicator.ese.values import LogTime, Signature
     from replicator.host.machine_volumes import MachineVolumes
 
     stopped = stop_check(runtime)
@@ -121,10 +119,7 @@ async def _reseed(
         return None, errors
     page_bytes = max(each.found.header.page_size for each in plan.databases)
 
-    def now() -> LogTime:
-        return log_time_at(runtime.wall_ns())
-
-    draw = runtime.random("header flush signature")
+    now, signature = stamps(runtime)
     with byte_progress("reseeding") as report:
 
         def progress(done_pages: int, all_pages: int) -> None:
@@ -135,7 +130,7 @@ async def _reseed(
             volume,
             plan,
             now=now,
-            flush_signature=lambda: Signature(int(draw() * 2**32), now()),
+            flush_signature=signature,
             progress=progress,
         )
     return result, ()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from replicator.cli_ese_output import BaseOption
+from replicator.cli_ese_output import BaseOption, StopBeforeUndoOption
 from replicator.cli_ese_places import Places, check_writable, held, open_like_the_logs
 from replicator.cli_ese_recover import (
     CopyBeside,
@@ -18,6 +18,7 @@ from replicator.cli_ese_recover import (
     copy_files,
     located,
     say_recovery,
+    stamps,
     stop_check,
 )
 from replicator.cli_output import JsonOption, byte_progress, check_target
@@ -65,14 +66,7 @@ def restore(
             help="Go on up to the first of the store's logs that is missing or damaged.",
         ),
     ] = False,
-    stop_before_undo: Annotated[
-        bool,
-        typer.Option(
-            "-u",
-            "--stop-before-undo",
-            help="Redo only: the databases stay dirty, and later logs can still be redone.",
-        ),
-    ] = False,
+    stop_before_undo: StopBeforeUndoOption = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -161,9 +155,7 @@ async def _restore(
     settings: RecoverySettings,
     copy: Path | None,
 ) -> tuple[RecoveryResult | None, tuple[EseError, ...]]:
-    from replicator.ese.log_encoding import log_time_at
     from replicator.ese.restore import restore
-    from replicator.ese.values import LogTime, Signature
     from replicator.host.machine_volumes import MachineVolumes
 
     stopped = stop_check(runtime)
@@ -177,10 +169,7 @@ async def _restore(
     if plan is None:
         return None, errors
 
-    def now() -> LogTime:
-        return log_time_at(runtime.wall_ns())
-
-    draw = runtime.random("header flush signature")
+    now, signature = stamps(runtime)
     with byte_progress("restoring") as report:
 
         def progress(done_bytes: int, total_bytes: int) -> None:
@@ -192,7 +181,7 @@ async def _restore(
             plan,
             settings,
             now=now,
-            flush_signature=lambda: Signature(int(draw() * 2**32), now()),
+            flush_signature=signature,
             progress=progress,
         )
     return result, ()

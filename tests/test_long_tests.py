@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+
+import pytest
 
 from tests.conftest import LONG_TESTS
 
@@ -21,8 +25,18 @@ def functions(path: str) -> set[str]:
 def test_each_is_there_and_stands_there_once() -> None:
     listed = LONG_TESTS.read_text(encoding="utf-8").splitlines()
     assert listed == sorted(set(listed))
-    assert len(listed) > 100
     for line in listed:
         path, _, test = line.partition("::")
         name = test.partition("[")[0].partition("::")[0]
         assert name in functions(path), f"{LONG_TESTS.name} names {line}, which is not there"
+
+
+@pytest.mark.full
+def test_each_is_there_with_its_parameters() -> None:
+    """Else a test that was renamed would be back in the ordinary run, unseen."""
+    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-m", "full"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=True
+    )
+    listed = set(LONG_TESTS.read_text(encoding="utf-8").splitlines())
+    assert listed - set(done.stdout.splitlines()) == set()

@@ -77,6 +77,18 @@ def test_one_process_dies_at_each_instant_of_a_fine_grid(script: str, process: s
         assert_good(SCRIPTS[script](), {time_us: (process,)})
 
 
+def test_a_cut_synchronization_begins_another_epoch_and_no_other_cut_does() -> None:
+    """The first copy takes some tens of microseconds: both sides of it are looked at."""
+    found: dict[bool, set[int]] = {False: set(), True: set()}
+    for time_us in range(1990, 2120, 10):
+        cut: list[int] = []
+        outcome = run(Plan(odd_names(), meddle=killed({time_us: (SENDER,)}, cut=cut)))
+        assert outcome.good, (time_us, outcome)
+        found[bool(cut)].add(outcome.epochs)
+    assert found[False] == {1}
+    assert 2 in found[True] and found[True] <= {1, 2}
+
+
 @strided(3)
 def test_the_other_process_dies_while_the_first_is_down(stride: int) -> None:
     """The caretaker keeps the history of dead programs, and dies itself in the middle."""

@@ -14,9 +14,10 @@ from simulator.exchange.diurnal import DAY_NS, HOUR_NS
 from simulator.exchange.ese.instance import Instance
 from simulator.exchange.ese.instance_options import InstanceConfig
 from simulator.exchange.ese.mail_ledger import MailLedger, ledger_entry, read_entry
+from simulator.exchange.ese.mail_naming import CopyIds, StoreClock
 from simulator.exchange.ese.mail_schema import StoredMessage
 from simulator.exchange.ese.mail_views import MailViews, log_distance_bytes
-from simulator.exchange.ese.mail_work import CopyIds, GroupCommit, MailWork, StoreClock
+from simulator.exchange.ese.mail_work import GroupCommit, MailWork
 from simulator.exchange.ese.mailboxes import Mailboxes
 from simulator.exchange.ese.store_format import STORE_FORMATS
 from simulator.exchange.mail_events import (

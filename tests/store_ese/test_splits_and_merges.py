@@ -12,6 +12,7 @@ from replicator.ese.log_page_records import NO_DBTIME, Insert, Merge2, Record, S
 from replicator.ese.log_record_types import Kind
 from replicator.ese.log_records import decode_record
 from replicator.ese.page import PageFlag
+from replicator.ese.page_editor import PageEditor
 from replicator.ese.values import Signature
 from simulator.exchange.ese.database import Database
 from simulator.exchange.ese.growth import GrowthPolicy
@@ -249,6 +250,17 @@ def test_a_file_that_may_not_grow_refuses_rows_and_stays_whole(pages: int) -> No
     store.do(store.tree.insert, ((key, bytes(900)) for key in there[:20]))
     assert store.keys() == there[:20]
     store.check()
+
+
+def test_pages_that_lead_to_each_other_are_not_followed_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = filled(range(60))
+    monkeypatch.setattr(PageEditor, "child", lambda _page, _line: store.tree.top_pgno)
+    for look in (lambda: store.tree.seek(deep_key(30)), store.tree.last_leaf):
+        with pytest.raises(EseError, match="levels") as endless:
+            look()
+        assert endless.value.number == -338
 
 
 def test_a_node_that_fits_no_page_is_refused() -> None:

@@ -25,8 +25,9 @@ from simulator.exchange.diurnal import DAY_NS
 from simulator.exchange.ese.instance import Instance
 from simulator.exchange.ese.instance_options import InstanceConfig
 from simulator.exchange.ese.mail_ledger import MailLedger
+from simulator.exchange.ese.mail_naming import StoreClock
 from simulator.exchange.ese.mail_views import MailViews
-from simulator.exchange.ese.mail_work import MailWork, StoreClock
+from simulator.exchange.ese.mail_work import MailWork
 from simulator.exchange.ese.put_off_syncs import put_off_syncs, sync_everything
 from simulator.exchange.ese.store_format import STORE_FORMATS
 from simulator.exchange.mail_events import IdleTick, MailEvent, Maintenance

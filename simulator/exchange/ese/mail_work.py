@@ -29,12 +29,19 @@ from functools import partial
 from typing import Final
 
 from replicator.ese.errors import EseError
-from replicator.ese.log_encoding import log_time_at
 from replicator.ese.long_value_encoding import chunk_bytes
-from replicator.ese.values import LogPosition, LogTime
+from replicator.ese.values import LogPosition
 from simulator.exchange.ese.attached_database import AttachedDatabase
 from simulator.exchange.ese.instance import Instance
 from simulator.exchange.ese.mail_ledger import MailNotes, ledger_digest, ledger_entry
+from simulator.exchange.ese.mail_naming import (
+    CopyIds,
+    StoreClock,
+    folder_name,
+    sender_address,
+    subject_of,
+    user_name,
+)
 from simulator.exchange.ese.mail_schema import StoredMessage
 from simulator.exchange.ese.mail_views import MailViews, log_distance_bytes
 from simulator.exchange.ese.mailboxes import Mailboxes
@@ -67,54 +74,8 @@ _UNMARKED: Final = bytes(byte | 0x40 if 0x08 <= byte < 0x40 else byte for byte i
 """First bytes of chunks: readers take some for marks of compression, whatever the column says.
 libesedb 20260704 does so for 0x18, dissect.esedb 3.18 for the third and later chunks whose upper
 five bits are 1 to 7."""
-_LOOP_BIT: Final = 1 << 62
 _MAILBOXES_AT_ONCE: Final = 50
 _CLEANED_AT_ONCE: Final = 1000
-_TOPICS: Final = ("Figures", "Meeting", "Travel", "Contract", "Minutes", "Invoice", "Lunch", "Plan")
-
-
-class StoreClock:
-    """The time that logs, headers and messages carry: that of the stream.
-
-    Arguments
-    ---------
-    start_wall_ns: wall time at the stream's begin, nanoseconds since 1970.
-    """
-
-    def __init__(self, start_wall_ns: int) -> None:
-        self._start_ns = start_wall_ns
-        self.time_ns = 0
-
-    def wall_ns(self, time_ns: int) -> int:
-        """Wall time of an instant of the stream."""
-        return self._start_ns + time_ns
-
-    def now(self) -> LogTime:
-        """That of the event underway."""
-        return log_time_at(self.wall_ns(self.time_ns))
-
-
-class CopyIds:
-    """Numbers for copies of messages: the message's id and the mailbox in one.
-
-    Arguments
-    ---------
-    mailboxes: how many there are.
-    """
-
-    def __init__(self, mailboxes: int) -> None:
-        self._bits = max(1, (mailboxes - 1).bit_length())
-
-    def of(self, message_id: int, mailbox: int) -> int:
-        """Of a message's copy in a mailbox.
-
-        Raises ValueError when 63 bits do not hold it: after hundreds of years of mail.
-        """
-        loop, name = message_id & _LOOP_BIT, message_id & ~_LOOP_BIT
-        found = name << self._bits | mailbox
-        if found >= _LOOP_BIT:
-            raise ValueError(f"message {message_id} of mailbox {mailbox} has no number left")
-        return found | loop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -438,23 +399,3 @@ class MailWork:
         self._upkeep_at = tip
         await self._instance.write_old_pages(config.checkpoint_depth_bytes // 2)
         await self._instance.move_checkpoint()
-
-
-def user_name(mailbox: int) -> str:
-    """Of a mailbox."""
-    return f"user{mailbox}"
-
-
-def sender_address(mailbox: int) -> str:
-    """Of a mailbox; of somebody outside for -1."""
-    return "somebody@example.org" if mailbox < 0 else f"{user_name(mailbox)}@example.com"
-
-
-def folder_name(folder: int) -> str:
-    """Of a user's own folder."""
-    return f"Folder {folder - FIRST_FOLDER + 1}"
-
-
-def subject_of(message_id: int) -> str:
-    """Of a message, so that no two have the same."""
-    return f"{_TOPICS[message_id % len(_TOPICS)]} {message_id:x}"

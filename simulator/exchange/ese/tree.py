@@ -26,6 +26,7 @@ from replicator.ese.node import EditedNode, shared_prefix_bytes
 from replicator.ese.page import TAG_BYTES, PageFlag
 from replicator.ese.page_editor import PageEditor
 from replicator.ese.split_operations import INSERT
+from replicator.ese.undo import BAD_PAGE_LINK, TREE_LEVELS_MAX
 from replicator.ese.versions import Change
 from simulator.exchange.ese.change import SPACE, UNIQUE, ChangeContext
 from simulator.exchange.ese.preparation import PageNotInMemory
@@ -124,6 +125,8 @@ class Tree:
         ---------
         key: of the node.
         data: of the node too, in a tree that is not unique.
+
+        Raises EseError -338 for pages that lead to each other without end.
         """
         bookmark = key if self.unique else key + data
         get = self.context.page
@@ -132,6 +135,8 @@ class Tree:
         while not page.flags & _LEAF:
             line = page.lines_below(bookmark, page.line_count - 1, or_equal=True)
             path.append((page, line))
+            if len(path) == TREE_LEVELS_MAX:
+                raise self._endless(page)
             page = get(page.child(line))
         line, found = self._line_on(page, key, data)
         return Place(path, page, line, found)
@@ -153,9 +158,15 @@ class Tree:
     def last_leaf(self) -> PageEditor:
         """The page with the highest keys."""
         page = self.context.page(self.top_pgno)
-        while not page.flags & _LEAF:
+        for _level in range(TREE_LEVELS_MAX):
+            if page.flags & _LEAF:
+                return page
             page = self.context.page(page.child(page.line_count - 1))
-        return page
+        raise self._endless(page)
+
+    def _endless(self, page: PageEditor) -> EseError:
+        detail = f"tree {self.objid} has more than {TREE_LEVELS_MAX} levels"
+        return EseError(BAD_PAGE_LINK, detail, page=page.pgno)
 
     def get(self, key: bytes, data: bytes = b"") -> EditedNode | None:
         """A node that is not deleted; None when there is none."""
