@@ -35,7 +35,8 @@ Space = PlanSpace | Enumeration
 NEVER_HAPPENED: Final = ("never happened", "never were")
 """The words of a fault that had no occasion."""
 LONGEST_SECONDS: Final = 60.0
-"""So much longer than its scenario a run may take, in real time; it takes a small part of it."""
+"""So much longer than its scenario a run may take, in processor time: on a busy machine a run
+takes longer and is the same run.  It takes a small part of it."""
 SECOND_NS: Final = 1_000_000_000
 NOT_REPEATABLE: Final = "the same plan gave another trace"
 
@@ -179,21 +180,22 @@ class RunsTooLong(Exception):
 
 @contextmanager
 def _at_most(seconds: float) -> Iterator[None]:
-    """Raises RunsTooLong inside when it lasts longer; in the main thread only, as signals are."""
+    """Raises RunsTooLong inside when that much processor time is used up; in the main thread only,
+    as signals are."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def too_long(_number: int, _frame: object) -> NoReturn:
-        raise RunsTooLong(f"no end after {seconds:.0f} s of real time")
+        raise RunsTooLong(f"no end after {seconds:.0f} s of processor time")
 
-    before = signal.signal(signal.SIGALRM, too_long)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, too_long)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def _run(

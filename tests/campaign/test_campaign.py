@@ -286,7 +286,7 @@ def test_a_run_without_end_is_ended_and_named(
     [failure] = results.failures()
     assert (failure.number, failure.verdict) == (1, Verdict.INCONCLUSIVE)
     assert words in failure.reasons[0]
-    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGPROF) is signal.SIG_DFL
 
 
 def test_a_worker_has_a_share_of_the_memory_and_no_more(tmp_path: Path) -> None:
