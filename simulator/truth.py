@@ -67,7 +67,11 @@ class Truth:
     # -- epochs --------------------------------------------------------------------
 
     def begin_epoch(self, epoch: int) -> None:
-        """Capture says that the image as it is now is operation 0 of an epoch."""
+        """Capture says that the image as it is now is operation 0 of an epoch.
+
+        An epoch that begins a second time had not been durable, so nobody was told of it and its
+        operations are nobody's to claim; a replica that has one of them matches nothing here.
+        """
         self._survey()
         self.epochs[epoch] = self.instant
         self._digests[epoch] = bytearray(self.digest.to_bytes(DIGEST_BYTES, "little"))
