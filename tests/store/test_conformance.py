@@ -364,6 +364,28 @@ def test_a_crash_in_any_step_leaves_a_prefix_with_all_that_was_acknowledged(
     assert found == []
 
 
+class MadeEnough(Exception):
+    """The files are there; what follows is another test's."""
+
+
+def test_a_power_loss_while_the_files_are_made(config: StoreConfig) -> None:
+    """A name may survive that nobody made durable: of a database that no log speaks of, too."""
+    found: list[str] = []
+
+    def judge(step: int) -> None:
+        if step > 34:
+            raise MadeEnough
+        for names in ("some", "others") if step > 20 else ():
+            wrong = breach(bench, random.Random(f"{step} {names}").randrange)
+            if wrong:
+                found.append(f"step {step}, {names}: {wrong}")
+
+    bench = Bench(config, at_step=judge)
+    with pytest.raises(MadeEnough):
+        short_life(bench)
+    assert found == []
+
+
 @pytest.mark.parametrize("version", EXCHANGE)
 def test_the_short_life_of_an_exchange_store_reaches_what_it_is_meant_to(version: str) -> None:
     bench = Bench(EXCHANGE[version])

@@ -51,14 +51,14 @@ class AttachedDatabase:
         self,
         volume: Volume,
         path: str,
-        file: File,
+        file: File | None,
         log: LogStream,
         config: InstanceConfig,
         dbid: int,
         signature: Signature,
         fatal: Callable[[], AbstractContextManager[None]],
     ) -> None:
-        self.path, self.file, self.dbid, self.signature = path, file, dbid, signature
+        self.path, self.dbid, self.signature = path, dbid, signature
         self._volume, self._stream, self._config = volume, log, config
         self._fatal = fatal
         """What fails in there stops the instance."""
@@ -78,6 +78,17 @@ class AttachedDatabase:
         """From when it begins to be shut down on."""
 
     # -- parts ---------------------------------------------------------------------------
+
+    @property
+    def file(self) -> File:
+        """Its file; raises RuntimeError before that is created."""
+        if self.buffer.created_file is None:
+            raise RuntimeError(f"{self.path} is not created yet")
+        return self.buffer.created_file
+
+    @file.setter
+    def file(self, file: File) -> None:
+        self.buffer.created_file = file
 
     @property
     def database(self) -> Database:

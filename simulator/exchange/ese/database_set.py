@@ -18,6 +18,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from replicator.errors import AlreadyExists
 from replicator.ese.database_header import DatabaseHeader, State
 from replicator.ese.database_header_file import DatabaseHeaderFile
 from replicator.ese.database_state import attached, created, detached
@@ -95,13 +96,17 @@ class DatabaseSet:
         path = self._path(name)
         signature = self._draw()
         dbid = self._free_dbid()
-        file = self._volume.create(path)
-        one = self._unopened(path, file, dbid, signature)
+        if self._volume.exists(path):
+            raise AlreadyExists("a file of that name is there", path=path)
+        one = self._unopened(path, None, dbid, signature)
         database = self._database(one)
         await self.log.room(self._config.log_buffer_bytes // 2)
         one.attach_position = database.log_creation(session, path, signature)
         self.attached[path] = one
         await self.whole()
+        # Not before: a crash may keep a new name, and a file of nothing that no log speaks of
+        # cannot be told from a database that somebody has destroyed.
+        one.file = file = self._volume.create(path)
         await self._volume.sync_directory(self._directory)
         header = created(
             self._config.store_format.database,
@@ -158,7 +163,9 @@ class DatabaseSet:
         await one.statements.read(opening, one.check_attached)
         return one
 
-    def _unopened(self, path: str, file: File, dbid: int, signature: Signature) -> AttachedDatabase:
+    def _unopened(
+        self, path: str, file: File | None, dbid: int, signature: Signature
+    ) -> AttachedDatabase:
         return AttachedDatabase(
             self._volume, path, file, self.log, self._config, dbid, signature, self._fatal
         )

@@ -72,7 +72,7 @@ class PageBuffer:
 
     Arguments
     ---------
-    file: of the database; whoever opened it closes it.
+    file: of the database; whoever opened it closes it.  None while it is not yet created.
     store_format: its version.
     limit_pages: most that it may have.
     cache_pages: so many are kept in memory.
@@ -80,6 +80,7 @@ class PageBuffer:
 
     Attributes
     ----------
+    created_file: the file, from when there is one.
     dirty: pages that differ from the file, in the order of their first change.
     last_pgno: the file has to reach up to this page.
     is_whole: no page that was ever used is missing, so nothing has to be looked at before.
@@ -89,13 +90,13 @@ class PageBuffer:
 
     def __init__(
         self,
-        file: File,
+        file: File | None,
         store_format: StoreFormat,
         limit_pages: int,
         cache_pages: int = 1 << 14,
         write: Callable[[Sequence[int]], Awaitable[object]] | None = None,
     ) -> None:
-        self._file = file
+        self.created_file = file
         self._bytes = store_format.page_bytes
         self._flags = store_format.page_flags
         self._limit = limit_pages
@@ -119,6 +120,11 @@ class PageBuffer:
 
     def __contains__(self, pgno: int) -> bool:
         return pgno in self._pages
+
+    @property
+    def _file(self) -> File:
+        assert self.created_file is not None, "the database has no file yet"
+        return self.created_file
 
     @property
     def file_pages(self) -> int:
