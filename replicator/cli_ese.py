@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from replicator.cli_ese_logs import dump, logs
-from replicator.cli_ese_output import say_table
+from replicator.cli_ese_output import say_table, say_unfinished
 from replicator.cli_ese_recover import recover
 from replicator.cli_ese_reseed import reseed
 from replicator.cli_ese_restore import restore
@@ -121,6 +121,8 @@ def verify(
     console = console_for(json)
     if verdicts:
         _print_table(console, verdicts)
+    for directory in dict.fromkeys(file.parent for file in files):
+        say_unfinished(console, directory)
     for verdict in verdicts:
         _print_findings(console, verdict)
     if refused:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from replicator.cli_ese_output import BaseOption, say_findings, say_table
+from replicator.cli_ese_output import BaseOption, say_findings, say_table, say_unfinished
 from replicator.cli_output import (
     JsonOption,
     check_target,
@@ -55,6 +55,7 @@ def logs(
         TITLES,
         exit_code,
         logs_document,
+        preparation_lines,
         rows_of,
         survey,
     )
@@ -62,6 +63,9 @@ def logs(
     found, errors = survey(directory, base, database or [], contents=not headers_only)
     console = console_for(json)
     say_table(console, [TITLES, *rows_of(found)])
+    say_unfinished(console, directory)
+    for line in preparation_lines(found):
+        say(console, line)
     say_findings(console, errors, found.notes)
     if json is not None:
         with json_target(json) as stream:

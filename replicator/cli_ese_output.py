@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -51,6 +52,15 @@ def say_table(console: Console, rows: Sequence[Sequence[str]], numbers: range = 
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         say(console, "  ".join(cells).rstrip())
+
+
+def say_unfinished(console: Console, directory: Path) -> None:
+    """A line about a store that was never finished."""
+    from replicator.ese_files import unfinished_line
+
+    line = unfinished_line(directory)
+    if line is not None:
+        say(console, line)
 
 
 def say_findings(

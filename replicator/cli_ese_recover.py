@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from replicator.cli_ese_output import BaseOption, StopBeforeUndoOption, say_findings, say_table
+from replicator.cli_ese_copy import CopyBeside, as_kept, left_behind_lines
+from replicator.cli_ese_output import (
+    BaseOption,
+    StopBeforeUndoOption,
+    say_findings,
+    say_table,
+    say_unfinished,
+)
 from replicator.cli_ese_places import Places, check_writable, held, open_like_the_logs
 from replicator.cli_output import (
     JsonOption,
@@ -26,9 +31,7 @@ from replicator.cli_output import (
 from replicator.errors import (
     BadInput,
     ExitCode,
-    NoSpace,
     ReplicatorError,
-    StorageError,
 )
 
 if TYPE_CHECKING:
@@ -120,18 +123,25 @@ def recover(
     places = Places(
         directory, base, system, tuple(databases or ()), allow_lost_logs, ignore_missing
     )
-    result, errors = recover_files(places, undo=not stop_before_undo, output=output)
-    say_recovery(result, errors, str(output or directory), json)
+    told: list[str] = []
+    say_unfinished(console_for(json), directory)
+    result, errors = recover_files(places, undo=not stop_before_undo, output=output, told=told)
+    say_recovery(result, errors, str(output or directory), json, told)
 
 
 def say_recovery(
-    result: RecoveryResult | None, errors: tuple[EseError, ...], place: str, json: Path | None
+    result: RecoveryResult | None,
+    errors: tuple[EseError, ...],
+    place: str,
+    json: Path | None,
+    told: Sequence[str] = (),
 ) -> NoReturn:
     """Print what a recovery did, write it as JSON where asked, and end the command.
 
     Arguments
     ---------
     place: the directory that was recovered.
+    told: further lines, about a copy.
     """
     from replicator.ese_recovery_report import (
         TITLES,
@@ -145,7 +155,7 @@ def say_recovery(
     if result is not None:
         say_table(console, [TITLES, *rows_of(result)])
         say_findings(console, (), result.notes)
-        for line in lines_of(result):
+        for line in (*lines_of(result), *told):
             say(console, line)
     say_findings(console, errors)
     if json is not None:
@@ -155,7 +165,7 @@ def say_recovery(
 
 
 def recover_files(
-    places: Places, *, undo: bool, output: Path | None
+    places: Places, *, undo: bool, output: Path | None, told: list[str] | None = None
 ) -> tuple[RecoveryResult | None, tuple[EseError, ...]]:
     """Recover; the result, or None and what is wrong.
 
@@ -163,6 +173,7 @@ def recover_files(
     ---------
     undo: False to stop before it.
     output: a directory for a copy, which must not exist; None to recover in place.
+    told: is given lines about what was copied.
 
     Raises BadInput when there is nothing to recover, Locked while another recovery runs, and
     StorageError when a disk fails.
@@ -186,7 +197,7 @@ def recover_files(
         with held(places, shared=True), CopyBeside(output) as beside:
             try:
                 result, errors = run_on_host(
-                    lambda runtime: _recover(runtime, places, settings, beside.path)
+                    lambda runtime: _recover(runtime, places, settings, beside)
                 )
             except EseError as error:
                 beside.tell_of_original(error, places.logs)
@@ -197,6 +208,8 @@ def recover_files(
                 return None, errors
             open_like_the_logs(beside.path, (str(beside.path),))
             beside.keep()
+            if told is not None:
+                told.extend(left_behind_lines(places.logs, beside.copied))
             return as_kept(result, output), ()
     except EseError as error:
         if error.number in INPUT_ERRORS:
@@ -221,7 +234,7 @@ def stop_check(runtime: HostRuntime) -> Callable[[], None]:
 
 
 async def _recover(
-    runtime: HostRuntime, places: Places, settings: RecoverySettings, copy: Path | None
+    runtime: HostRuntime, places: Places, settings: RecoverySettings, copy: CopyBeside | None
 ) -> tuple[RecoveryResult | None, tuple[EseError, ...]]:
     from replicator.ese.recovery import recover
     from replicator.ese.recovery_checks import plan_recovery
@@ -232,9 +245,9 @@ async def _recover(
     volume, request, _ = located(machine, places)
     plan, errors = await plan_recovery(volume, request, stopped)
     if plan is not None and copy is not None:
-        copy_files(_files_of(plan), copy, stopped)
+        copy.take(_files_of(plan), stopped)
         volume, request, _ = located(
-            machine, replace(places, logs=copy, base=plan.base, system=None, databases=())
+            machine, replace(places, logs=copy.path, base=plan.base, system=None, databases=())
         )
         plan, errors = await plan_recovery(volume, request, stopped)
     if plan is None:
@@ -306,69 +319,3 @@ def _files_of(plan: RecoveryPlan) -> list[str]:
     if os.path.exists(checkpoint):
         paths.append(checkpoint)
     return paths
-
-
-def copy_files(paths: Sequence[str], target: Path, between: Callable[[], None]) -> None:
-    """Copy files into a directory; raises BadInput when two of them have the same name.
-
-    Arguments
-    ---------
-    between: called before each one; what it raises ends the copying.
-    """
-    names = [os.path.basename(path) for path in paths]
-    if len(set(names)) < len(names):
-        raise BadInput("two of the files have the same name", remedy="Copy them yourself.")
-    for path, name in zip(paths, names, strict=True):
-        between()
-        try:
-            shutil.copyfile(path, target / name)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise NoSpace(
-                    "the copy failed: the volume is full", path=str(target.parent)
-                ) from error
-            raise StorageError(f"the copy failed: {error.strerror}", path=path) from error
-
-
-class CopyBeside:
-    """A new directory that gets its name when all went well, and is gone otherwise."""
-
-    def __init__(self, output: Path) -> None:
-        self._output = output
-        self.path = output.with_name(f".{output.name}.{os.getpid()}.recovering")
-        self._kept = False
-
-    def __enter__(self) -> CopyBeside:
-        try:
-            self.path.mkdir()
-        except OSError as error:
-            reason = error.strerror or "it cannot be made"
-            raise BadInput(
-                f"--output: {reason}",
-                path=str(self._output),
-                remedy="Name a new directory in one that exists and may be written to.",
-            ) from error
-        return self
-
-    def tell_of_original(self, error: EseError, logs: Path) -> None:
-        """Have an error name the file that was given, for the copy goes away."""
-        copied = os.path.realpath(self.path)
-        error.path = error.path and error.path.replace(copied, str(logs))
-
-    def keep(self) -> None:
-        """All went well."""
-        self._kept = True
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if self._kept and kind is None:
-            self.path.rename(self._output)
-        else:
-            shutil.rmtree(self.path, ignore_errors=True)
-
-
-def as_kept(result: RecoveryResult, output: Path) -> RecoveryResult:
-    """The databases by the names that they have in the end."""
-    files = []
-    for each in result.databases:
-        files.append(replace(each, path=str(output / os.path.basename(each.path))))
-    return replace(result, databases=tuple(files))

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from replicator.cli_ese_copy import CopyBeside, as_kept, left_behind_lines
 from replicator.cli_ese_output import BaseOption, StopBeforeUndoOption
 from replicator.cli_ese_places import Places, check_writable, held, open_like_the_logs
 from replicator.cli_ese_recover import (
-    CopyBeside,
-    as_kept,
     bad_input_of,
-    copy_files,
     located,
     say_recovery,
     stamps,
@@ -92,12 +90,20 @@ def restore(
         reason = "this is no directory" if store_logs.exists() else "there is no such directory"
         raise BadInput(f"--then: {reason}", path=str(store_logs), remedy="Correct the path.")
     places = Places(directory, base, None, tuple(databases or ()), allow_lost_logs, True)
-    result, errors = restore_files(places, store_logs, undo=not stop_before_undo, output=output)
-    say_recovery(result, errors, str(output or directory), json)
+    told: list[str] = []
+    result, errors = restore_files(
+        places, store_logs, undo=not stop_before_undo, output=output, told=told
+    )
+    say_recovery(result, errors, str(output or directory), json, told)
 
 
 def restore_files(
-    places: Places, store_logs: Path | None, *, undo: bool, output: Path | None
+    places: Places,
+    store_logs: Path | None,
+    *,
+    undo: bool,
+    output: Path | None,
+    told: list[str] | None = None,
 ) -> tuple[RecoveryResult | None, tuple[EseError, ...]]:
     """Restore; the result, or None and what is wrong.
 
@@ -105,7 +111,7 @@ def restore_files(
     ---------
     places: of the backup's set.
     store_logs: a directory of logs that follow, or None.
-    undo, output: see :func:`replicator.cli_ese_recover.recover_files`.
+    undo, output, told: see :func:`replicator.cli_ese_recover.recover_files`.
 
     Raises as that does.
     """
@@ -130,7 +136,7 @@ def restore_files(
         with held(places, shared=True), CopyBeside(output) as beside:
             try:
                 result, errors = run_on_host(
-                    lambda runtime: _restore(runtime, places, store_logs, settings, beside.path)
+                    lambda runtime: _restore(runtime, places, store_logs, settings, beside)
                 )
             except EseError as error:
                 beside.tell_of_original(error, places.logs)
@@ -141,6 +147,8 @@ def restore_files(
                 return None, errors
             open_like_the_logs(beside.path, (str(beside.path),))
             beside.keep()
+            if told is not None:
+                told.extend(left_behind_lines(places.logs, beside.copied))
             return as_kept(result, output), ()
     except EseError as error:
         if error.number in INPUT_ERRORS:
@@ -153,7 +161,7 @@ async def _restore(
     places: Places,
     store_logs: Path | None,
     settings: RecoverySettings,
-    copy: Path | None,
+    copy: CopyBeside | None,
 ) -> tuple[RecoveryResult | None, tuple[EseError, ...]]:
     from replicator.ese.restore import restore
     from replicator.host.machine_volumes import MachineVolumes
@@ -163,8 +171,8 @@ async def _restore(
     plan, errors = await _planned(machine, places, store_logs, stopped)
     if plan is not None and copy is not None:
         paths = [log.path for log in plan.logs]
-        copy_files([*paths, *(each.found.path for each in plan.copies)], copy, stopped)
-        there = replace(places, logs=copy, base=plan.base, databases=())
+        copy.take([*paths, *(each.found.path for each in plan.copies)], stopped)
+        there = replace(places, logs=copy.path, base=plan.base, databases=())
         plan, errors = await _planned(machine, there, store_logs, stopped)
     if plan is None:
         return None, errors

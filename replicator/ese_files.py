@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from replicator.errors import BadInput
@@ -9,12 +10,25 @@ from replicator.ese.checksum import MAGIC
 from replicator.ese.database_header import FileType
 from replicator.ese.errors import EseError
 from replicator.ese.log_header import read_log_header
+from replicator.ese.log_names import UNFINISHED_NAME
+from replicator.ese.log_v7_checksum import fill_pattern
 from replicator.ese.reader import Reader
 
 READABLE: Final = (FileType.DATABASE, FileType.CHECKPOINT, FileType.FLUSH_MAP, FileType.LOG)
 
 _TYPE_AT: Final = 667
 _COPY_BYTES: Final = 4096
+
+
+def unfinished_line(directory: Path) -> str | None:
+    """What is told of a directory with the mark of a store that was never finished; else None."""
+    mark = directory / UNFINISHED_NAME
+    if not mark.is_file():
+        return None
+    return (
+        f"note: {mark}: the store here is still being made, or its making was killed: "
+        "what is missing or damaged in it says nothing"
+    )
 
 
 def identify(reader: Reader, path: str) -> FileType:
@@ -32,17 +46,29 @@ def identify(reader: Reader, path: str) -> FileType:
         number = int.from_bytes(start[at + _TYPE_AT : at + _TYPE_AT + 4], "little")
         if number in READABLE:
             return FileType(number)
-    if start and not any(start[:_COPY_BYTES]):
-        raise BadInput(
-            "the header is all zero: a log prepared or held in reserve (...tmp.log, .jrs), "
-            "or a file that was never written",
-            path=path,
-            remedy="Leave it out: there is nothing in it to look at.",
-        )
+    check_written(reader, path)
     raise BadInput(
         "this is no file of an ESE store",
         path=path,
         remedy="Give a database, a log, a checkpoint or a .jfm.",
+    )
+
+
+def check_written(reader: Reader, path: str) -> None:
+    """Raises BadInput for a log in preparation or in reserve: its header was never written.
+
+    Logs of version 7 are filled with a pattern beforehand, others with zeros; a crash, or the end
+    of a recovery, leaves the next one as long as it was by then.
+    """
+    start = bytes(reader.read_at(0, _COPY_BYTES))
+    if not start or start not in (bytes(len(start)), fill_pattern(0, len(start))):
+        return
+    held = "a fill pattern" if any(start) else "all zero"
+    raise BadInput(
+        f"the header is {held}: a log prepared or held in reserve (...tmp.log, .jrs, res1.log), "
+        "or a file that was never written",
+        path=path,
+        remedy="Leave it out: there is nothing in it to look at.",
     )
 
 

@@ -20,7 +20,7 @@ from replicator.ese.log_page_records import NewPage, NodeRecord, PageRecord
 from replicator.ese.log_record import LogRecord
 from replicator.ese.log_set import LogSet, LogSummary, open_log_directory
 from replicator.ese.reader import FileReader
-from replicator.ese_files import identify
+from replicator.ese_files import check_written, identify
 from replicator.ese_findings import INPUT_ERRORS, as_bad_input, finding_document
 
 LOGS_SCHEMA: Final = "replicator-ese-logs/1"
@@ -99,11 +99,22 @@ def _units(log: LogSummary) -> str:
 def rows_of(logs: LogSet) -> Iterator[tuple[str, ...]]:
     """The cells of one line a log, as in :data:`TITLES`."""
     for log in logs.logs:
-        generation = "-" if log.generation is None else f"{log.generation:X}"
+        generation = "-" if log.generation is None else f"0x{log.generation:X}"
         created, version = "-", "-"
         if log.header is not None:
             created, version = str(log.header.created), str(log.header.version)
         yield verdict_of(log), generation, created, version, _units(log), log.path
+
+
+def preparation_lines(logs: LogSet) -> Iterator[str]:
+    """A line about the log that is being prepared, where there is one: it is in no table."""
+    log = logs.temporary
+    if log is not None:
+        what = "it holds nothing yet" if log.header is None else "it has a header already"
+        yield (
+            f"note: {log.path}: prepared to be the next log ({log.size_bytes:,} bytes, {what}), "
+            "no part of the chain"
+        )
 
 
 def logs_document(logs: LogSet, errors: tuple[EseError, ...]) -> dict[str, Any]:
@@ -164,6 +175,8 @@ def open_log(reader: FileReader, path: Path) -> LogFile:
             path=str(path),
             remedy="Give a log; 'replicator ese header' shows what another file is.",
         )
+    if name is not None and name.role is LogRole.TEMPORARY:
+        check_written(reader, str(path))
     return LogFile(reader, closed=name is not None and name.role is LogRole.CLOSED)
 
 

@@ -52,7 +52,7 @@ def lines_of(result: RecoveryResult) -> list[str]:
     """What happened, a sentence a line."""
     first, last = result.first_generation, result.last_generation
     lines = [
-        f"{result.base}: generations {first:X} to {last:X}, "
+        f"{result.base}: generations 0x{first:X} to 0x{last:X}, "
         f"{result.redone_pages:,} page changes redone, {result.skipped_pages:,} found done",
     ]
     if result.stopped_before_undo:
@@ -64,7 +64,7 @@ def lines_of(result: RecoveryResult) -> list[str]:
             f"{result.transactions:,} transactions rolled back, {result.undone:,} changes undone"
         )
     if result.lost:
-        gone = ", ".join(f"{generation:X}" for generation in result.lost)
+        gone = ", ".join(f"0x{generation:X}" for generation in result.lost)
         lines.append(f"lost, as allowed: generations {gone}; what they held is gone")
     if result.cut_at is not None:
         lines.append(f"cut, as allowed, at {result.cut_at}: what was logged behind it is gone")

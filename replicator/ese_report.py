@@ -121,6 +121,8 @@ def _verify_database(
         notes.append("a temporary database: its pages carry no checksums")
     if check.has_trailer:
         notes.append("the last page is the trailer of a streaming backup")
+    if check.no_catalog is not None:
+        notes.append(f"no tree was followed, for the catalog cannot be read: {check.no_catalog}")
     if check.rest_bytes:
         notes.append(f"{check.rest_bytes:,} bytes stand behind the last whole page")
     if not check.header.is_clean:

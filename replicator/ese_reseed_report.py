@@ -32,12 +32,14 @@ def lines_of(result: ReseedResult) -> list[str]:
     """What happened, a sentence a line."""
 
     def listed(generations: tuple[int, ...]) -> str:
-        return ", ".join(f"{each:X}" for each in sorted(generations)) or "none"
+        return ", ".join(f"0x{each:X}" for each in sorted(generations)) or "none"
 
     if result.diverged is None:
         lines = [f"{result.base}: the copies have not diverged"]
     else:
-        lines = [f"{result.base}: the copies have diverged from generation {result.diverged:X} on"]
+        lines = [
+            f"{result.base}: the copies have diverged from generation 0x{result.diverged:X} on"
+        ]
     lines.append(f"logs removed: {listed(result.removed)}; copied: {listed(result.copied)}")
     lines.append("go on with 'replicator ese recover'; --stop-before-undo leaves it a copy")
     return lines

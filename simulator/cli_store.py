@@ -36,6 +36,12 @@ _PROFILES = {"2003": "average", "2007": "average", "2010": "50"}
 """Those of about fifty messages a day (2003: a hundred)."""
 
 
+_UNFINISHED = """\
+'simulator store' is writing a store into this directory, or was killed while it did.
+When it is whole this file goes away; until then nothing beside it is of any use.
+"""
+
+
 class Stopped(ReplicatorError):
     """Ctrl-C before the store was whole."""
 
@@ -96,10 +102,14 @@ def store(
     The ledger messages.jsonl has a line for each message. The same options give the same bytes.
     """
     from rich.console import Console
+    from rich.text import Text
 
+    from replicator.ese.log_names import UNFINISHED_NAME
+    from simulator.cli_store_estimate import estimate_line
     from simulator.report.output import (
         check_file_target,
         check_new_directory_target,
+        check_room,
         directory_for,
         write_atomically,
     )
@@ -110,6 +120,7 @@ def store(
         circular=circular,
         views=views,
     )
+    _refuse_unfinished(directory)
     check_new_directory_target(directory, "DIR")
     if json is not None and json != STANDARD_OUTPUT:
         if json.resolve().is_relative_to(directory.resolve()):
@@ -119,18 +130,31 @@ def store(
                 remedy="Give --json a path outside of it.",
             )
         check_file_target(json, "--json")
+        check_room(json)
     console = Console(stderr=json == STANDARD_OUTPUT, highlight=False)
+    line = estimate_line(spec, directory)
+    if line is not None:
+        Console(stderr=True, highlight=False).print(Text(printable(line)), soft_wrap=True)
     with directory_for(directory, "DIR"), ExitStack() as unfinished:
         unfinished.callback(_remove, directory, spec)
+        (directory / UNFINISHED_NAME).write_text(_UNFINISHED, encoding="utf-8")
         with progress_on(Console(stderr=True), "writing the store", "of mail") as report:
             record = _write(directory, spec, report)
         _open_to_readers(directory, record)
+        (directory / UNFINISHED_NAME).unlink()
         unfinished.pop_all()
     text = record.model_dump_json(indent=2) + "\n"
     if json == STANDARD_OUTPUT:
         print(text, end="", flush=True)
     elif json is not None:
-        write_atomically(json, text, "--json")
+        try:
+            write_atomically(json, text, "--json")
+        except BadInput as error:
+            error.remedy = (
+                f"The store in {directory} is whole; only the record of it is missing: write it "
+                "again into another directory with --json elsewhere, or do without."
+            )
+            raise
     _print(console, directory, record)
 
 
@@ -218,7 +242,7 @@ def _open_to_readers(directory: Path, record: StoreRecord) -> None:
 
 def _remove(directory: Path, spec: StoreSpec) -> None:
     """Take away what a store that did not become whole has left."""
-    from replicator.ese.log_names import parse_log_name
+    from replicator.ese.log_names import UNFINISHED_NAME, parse_log_name
     from simulator.exchange.ese.generated_store import LEDGER_NAME
 
     ours = {*spec.file_names, LEDGER_NAME}
@@ -226,6 +250,19 @@ def _remove(directory: Path, spec: StoreSpec) -> None:
         for each in directory.iterdir():
             if each.name in ours or parse_log_name(each.name) is not None:
                 each.unlink()
+        (directory / UNFINISHED_NAME).unlink()  # last, so that it stands beside whatever stays
+
+
+def _refuse_unfinished(directory: Path) -> None:
+    """Raises BadInput for a directory in which a store was begun and not finished."""
+    from replicator.ese.log_names import UNFINISHED_NAME
+
+    if (directory / UNFINISHED_NAME).is_file():
+        raise BadInput(
+            "here lies a store that is still being made, or whose making was killed",
+            path=str(directory),
+            remedy="If nothing writes there any more, remove the directory; or give another one.",
+        )
 
 
 def _print(console: Console, directory: Path, record: StoreRecord) -> None:
@@ -260,7 +297,7 @@ def _print(console: Console, directory: Path, record: StoreRecord) -> None:
         rows.insert(4, ("", f"{record.uncommitted_messages:,} that must not, uncommitted"))
     if record.required_generations is not None:
         low, high = record.required_generations
-        rows.append(("logs needed", f"{low:#x} to {high:#x}"))
+        rows.append(("logs needed", f"0x{low:X} to 0x{high:X}"))
     for title, value in rows:
         table.add_row(title, Text(printable(value)))
     console.print(table)
@@ -274,4 +311,4 @@ def _print(console: Console, directory: Path, record: StoreRecord) -> None:
 
 
 def _range(record: StoreRecord) -> str:
-    return f"{record.first_generation:#x} to {record.last_generation:#x}"
+    return f"0x{record.first_generation:X} to 0x{record.last_generation:X}"

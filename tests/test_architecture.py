@@ -38,6 +38,8 @@ STORE_WRITERS = {
         "recovery_checks",
         "recovery_database_checks",
         "recovery_files",
+        "recovery_left_open",
+        "owned_size",
         "recovery_log",
         "restore",
         "restore_checks",

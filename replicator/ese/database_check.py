@@ -1,7 +1,8 @@
 """Every page of a database judged, in one pass over the file and in bounded memory.
 
 What the engine's own tool calls a checksum run: no recovery, no change, and pages of zeros are
-no errors.  The order of the checks for a page is that of a read (E src/ese/cpage.cxx).
+no errors unless a tree leads to them (:mod:`replicator.ese.page_links`).  The order of the checks
+for a page is that of a read (E src/ese/cpage.cxx).
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from replicator.ese.database_header import (
 from replicator.ese.errors import EseError
 from replicator.ese.flush_map import FlushMap, LostFlush, lost_flushes
 from replicator.ese.page import CORRUPTED, Page, PageFlag
-from replicator.ese.page_source import HEADER_PAGES, page_offset
+from replicator.ese.page_links import SYSTEM_ROOTS, ZeroPages, check_links, check_size, roots_of
+from replicator.ese.page_source import HEADER_PAGES, PageSource, page_offset
 from replicator.ese.reader import Reader, name_of, read_exactly
 from replicator.ese.verification import Judgement, Verdict, judge_page, quick_verdicts
 
@@ -66,6 +68,7 @@ class DatabaseCheck:
     has_trailer: it is the copy of a streaming backup.
     rest_bytes: bytes behind the last whole page.
     highest_dbtime, highest_dbtime_pgno: of all good pages.
+    no_catalog: why the trees could not be followed to pages of zeros, where they could not.
     findings: the first of them, in order; ``finding_count`` counts all.
     """
 
@@ -81,6 +84,7 @@ class DatabaseCheck:
     rest_bytes: int = 0
     highest_dbtime: int = 0
     highest_dbtime_pgno: int = 0
+    no_catalog: EseError | None = None
     findings: list[EseError] = field(default_factory=list)
     finding_count: int = 0
 
@@ -117,6 +121,7 @@ class _Options:
     flush_map: FlushMap | None
     contents: bool
     path: str | None
+    zero: ZeroPages | None
 
 
 def check_database(
@@ -157,7 +162,8 @@ def check_database(
     if flush_map is not None and not flush_map.header.belongs_to(header):
         check.foreign_flush_map = True
         flush_map = None
-    options = _Options(flush_map, contents, path)
+    zero = ZeroPages(check.pages) if header.is_clean else None
+    options = _Options(flush_map, contents, path, zero)
 
     def judge(chunk: Chunk) -> Judged:
         return (*chunk, quick_verdicts(chunk[1], size, chunk[0]))
@@ -171,7 +177,23 @@ def check_database(
         )
         newer = EseError(DBTIME_CORRUPTED, detail, page=check.highest_dbtime_pgno)
         check.note(_at(newer, size), path)
+    if zero is not None:
+        _check_use(check, PageSource(reader, size), zero, path)
     return check
+
+
+def _check_use(check: DatabaseCheck, source: PageSource, zero: ZeroPages, path: str | None) -> None:
+    """Whether all pages that are in use are there."""
+    try:
+        roots = roots_of(source)
+    except EseError as error:
+        roots, check.no_catalog = dict(SYSTEM_ROOTS), error
+    short = list(check_size(source))
+    dead = check_links(source, zero, roots)
+    # What a file that was cut lacks need not be told page by page.
+    behind = () if short else (-1022,)
+    for found in (*short, *(each for each in dead if each.number in (-1019, *behind))):
+        check.note(_at(found, source.page_size), path)
 
 
 def _chunks(reader: Reader, pages: int, size: int) -> Iterator[Chunk]:
@@ -219,6 +241,8 @@ def _check_chunk(
             judgement = judge_page(page, pgno)
             verdict, page = judgement.verdict, judgement.mended or page
             check.verdicts[verdict] += 1
+            if verdict is Verdict.ZERO and options.zero is not None and pgno not in losses:
+                options.zero.add(pgno)
             _note_judgement(check, judgement, path)
         usable = verdict in (Verdict.GOOD, Verdict.MENDED)
         if pgno in losses and (usable or verdict is Verdict.ZERO):

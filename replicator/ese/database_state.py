@@ -194,7 +194,9 @@ def raised(
     }
     for name, value in changes.items():
         if value is not None and value < getattr(header, name):
-            raise ValueError(f"{name} does not fall from {getattr(header, name):X} to {value:X}")
+            raise ValueError(
+                f"{name} does not fall from 0x{getattr(header, name):X} to 0x{value:X}"
+            )
     given = {name: value for name, value in changes.items() if value is not None}
     if committed_created is not None:
         given["last_committed_created"] = committed_created  # type: ignore[assignment]
@@ -308,9 +310,9 @@ def without_last_log(
     if log_signature != header.log_signature:
         raise ValueError("the log belongs to another log set")
     if generation != committed:
-        raise ValueError(f"generation {generation:X} is not the last one, {committed:X}")
+        raise ValueError(f"generation 0x{generation:X} is not the last one, 0x{committed:X}")
     if generation <= required:
-        raise ValueError(f"generation {generation:X} is required")
+        raise ValueError(f"generation 0x{generation:X} is required")
     return replace(
         header,
         last_committed_generation=generation - 1,
@@ -395,7 +397,7 @@ def check_generations(header: DatabaseHeader) -> None:
         header.last_required_generation,
         header.last_committed_generation,
     )
-    shown = ", ".join(f"{field:X}" for field in fields)
+    shown = ", ".join(f"0x{field:X}" for field in fields)
     if header.state in NEEDING_LOGS or header.state is State.INCREMENTAL_RESEED_IN_PROGRESS:
         if not fields[0] or not header.generations_in_order:
             raise ValueError(f"generations are out of order: {shown}")

@@ -130,7 +130,8 @@ _ERRORS: Final = (
     (-612, "LogReadVerifyFailure", "a backup found a damaged log", (477,), _LOGS),
     (-614, "CheckpointDepthTooDeep", "updates are refused: too much log behind the checkpoint",
      (), _UPDATE),
-    (-615, "RestoreOfNonBackupDatabase", "the database is no copy from a backup", (), _FOREIGN),
+    (-615, "RestoreOfNonBackupDatabase", "the database is no copy from a backup", (),
+     "Recover it as a crashed store, or give the copy that the backup made."),
     (-616, "LogFileNotCopied", "logs were not truncated: not all of them are copied", (),
      "Wait until all copies have the log, or resume the copying."),
     (-625, "DbTimeBeyondMaxRequired", "a page is newer than the highest required log allows",
@@ -212,6 +213,7 @@ class EseError(Exception):
     offset: byte in the file, if one is meant.
     page: page number (the first data page is 1), if one is meant.
     events: the event ids of this very case; those of the number when not given.
+    remedy: what to do in this very case; that of the number when not given.
     """
 
     def __init__(
@@ -223,6 +225,7 @@ class EseError(Exception):
         offset: int | None = None,
         page: int | None = None,
         events: tuple[int, ...] | None = None,
+        remedy: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.kind = ERRORS[number]
@@ -231,6 +234,7 @@ class EseError(Exception):
         self.offset = offset
         self.page = page
         self.events = self.kind.events if events is None else events
+        self.remedy = self.kind.remedy if remedy is None else remedy
 
     @property
     def number(self) -> int:
@@ -243,10 +247,6 @@ class EseError(Exception):
     @property
     def meaning(self) -> str:
         return self.kind.meaning
-
-    @property
-    def remedy(self) -> str:
-        return self.kind.remedy
 
     @property
     def place(self) -> str:
@@ -264,5 +264,6 @@ class EseError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Errors cross process borders with their place."""
-        state = {"path": self.path, "offset": self.offset, "page": self.page}
-        return EseError, (self.number, self.detail), {**state, "events": self.events}
+        state: dict[str, object] = {"path": self.path, "offset": self.offset, "page": self.page}
+        state |= {"events": self.events, "remedy": self.remedy}
+        return EseError, (self.number, self.detail), state

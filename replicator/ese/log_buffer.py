@@ -103,7 +103,7 @@ class LogBuffer:
     def new_encoder(self, generation: int) -> LogFileEncoder:
         """For the file of a generation; raises EseError -519 when there are no numbers left."""
         if generation > GENERATION_MAX:
-            raise EseError(SEQUENCE_END, f"{generation:X} is no generation")
+            raise EseError(SEQUENCE_END, f"0x{generation:X} is no generation")
         header = replace(self._format.header(generation, LogTime()), log_signature=self.signature)
         return self._format.encoder(header)
 

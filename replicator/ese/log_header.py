@@ -17,7 +17,7 @@ from replicator.ese.attachments import (
     encode_attachments,
 )
 from replicator.ese.checksum import header_checksum
-from replicator.ese.errors import EseError
+from replicator.ese.errors import ERRORS, EseError
 from replicator.ese.layout import (
     Structure,
     i32,
@@ -194,7 +194,7 @@ class LogHeader(Structure, size_bytes=ATTACHMENTS_AT):
             raise EseError(LOG_CORRUPT, detail, offset=4, events=HEADER_EVENTS)
         if self.file_bytes != size_bytes:
             detail = f"the header names {self.file_bytes:,} bytes, the file has {size_bytes:,}"
-            raise EseError(SIZE_MISMATCH, detail, offset=12)
+            raise EseError(SIZE_MISMATCH, detail, offset=12, remedy=ERRORS[LOG_CORRUPT].remedy)
 
 
 def sealed_log_header(header: LogHeader) -> bytes:

@@ -12,6 +12,8 @@ from enum import Enum
 from typing import Final
 
 BASE_CHARACTERS: Final = 3
+UNFINISHED_NAME: Final = "UNFINISHED-STORE.txt"
+"""Beside the files of a store that is being made, or whose making was killed."""
 
 _CLOSED: Final = re.compile(r"(.{3})([0-9A-F]{8}|[0-9A-F]{5})\.(?:LOG|JTX)", re.DOTALL)
 _CURRENT: Final = re.compile(r"(.{3})\.(?:LOG|JTX)", re.DOTALL)

@@ -48,7 +48,7 @@ def absent(logs: LogSet, first: int, last: int) -> tuple[range, ...]:
 
 def _listed(gaps: tuple[range, ...]) -> str:
     return ", ".join(
-        f"{gap[0]:X}" if len(gap) == 1 else f"{gap[0]:X} to {gap[-1]:X}" for gap in gaps
+        f"0x{gap[0]:X}" if len(gap) == 1 else f"0x{gap[0]:X} to 0x{gap[-1]:X}" for gap in gaps
     )
 
 
@@ -67,13 +67,13 @@ def check_checkpoint(logs: LogSet) -> Iterator[EseError]:
         return
     start = checkpoint.position.generation
     if start < found[0]:
-        detail = f"redo begins at generation {start:X}, the first one there is {found[0]:X}"
+        detail = f"redo begins at generation 0x{start:X}, the first one there is 0x{found[0]:X}"
         yield EseError(MISSING_PREVIOUS, detail, path=f"{logs.base}.chk")
     elif start > found[-1]:
-        detail = f"redo begins at generation {start:X}, the last one there is {found[-1]:X}"
+        detail = f"redo begins at generation 0x{start:X}, the last one there is 0x{found[-1]:X}"
         yield EseError(MISSING_LOG, detail, path=f"{logs.base}.chk", events=CURRENT_MISSING_EVENTS)
     elif logs.log(start) is None:
-        detail = f"redo begins at generation {start:X}, which is missing"
+        detail = f"redo begins at generation 0x{start:X}, which is missing"
         yield EseError(MISSING_LOG, detail, path=f"{logs.base}.chk", events=GAP_EVENTS)
 
 
@@ -103,23 +103,23 @@ def check_database(
     if gaps:
         there = logs.generations
         too_high = bool(there) and first >= there[0]
-        detail = f"it requires generations {first:X} to {last:X}; missing: {_listed(gaps)}"
+        detail = f"it requires generations 0x{first:X} to 0x{last:X}; missing: {_listed(gaps)}"
         events = TOO_HIGH_EVENTS if too_high else TOO_LOW_EVENTS
         yield EseError(REQUIRED_MISSING, detail, path=path, events=events)
     lost = absent(logs, last + 1, committed)
     if lost:
-        detail = f"generations up to {committed:X} were committed; missing: {_listed(lost)}"
+        detail = f"generations up to 0x{committed:X} were committed; missing: {_listed(lost)}"
         yield EseError(COMMITTED_MISSING, detail, path=path)
     for log in logs.logs:
         if log.error is not None and last < (log.generation or 0) <= committed:
-            detail = f"generation {log.generation:X} was committed and is damaged: {log.error}"
+            detail = f"generation 0x{log.generation:X} was committed and is damaged: {log.error}"
             yield EseError(COMMITTED_CORRUPT, detail, path=path)
     newest = logs.log(committed)
     expected = header.last_committed_created
     if newest is not None and newest.header is not None and not expected.is_zero:
         found = newest.header.created
         if found != expected:
-            detail = f"generation {committed:X} was created {expected} by its header, not {found}"
+            detail = f"generation 0x{committed:X} was created {expected} by its header, not {found}"
             yield EseError(REQUIRED_MISSING, detail, path=path, events=OTHER_TIME_EVENTS)
     yield from _check_attachment(logs, header, path)
 

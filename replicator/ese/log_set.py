@@ -110,7 +110,7 @@ def summarise(name: LogName, reader: Reader, path: str, *, contents: bool = True
         attachments = whole.attachments
         header = dataclasses.replace(whole, raw=b"")
         if name.generation is not None and header.generation != name.generation:
-            detail = f"the header has generation {header.generation:X}, the name says otherwise"
+            detail = f"the header has generation 0x{header.generation:X}, the name says otherwise"
             raise EseError(GENERATION_MISMATCH, detail, offset=4)
         try:
             whole.check_geometry(size)
@@ -150,14 +150,14 @@ def _check_pair(before: LogSummary, log: LogSummary) -> Iterator[EseError]:
         return EseError(number, detail, path=log.path, events=events)
 
     if log.generation <= before.generation:
-        detail = f"generation {log.generation:X} is there already, as {before.path}"
+        detail = f"generation 0x{log.generation:X} is there already, as {before.path}"
         if log.generation < before.generation:
-            detail = f"generation {log.generation:X} cannot follow {before.path}"
+            detail = f"generation 0x{log.generation:X} cannot follow {before.path}"
         yield differs(GENERATION_MISMATCH, detail)
         return
     if log.generation > before.generation + 1:
         first, last = before.generation + 1, log.generation - 1
-        which = f"{first:X}" if first == last else f"{first:X} to {last:X}"
+        which = f"0x{first:X}" if first == last else f"0x{first:X} to 0x{last:X}"
         yield differs(MISSING_LOG, f"generation {which} is missing before it", events=GAP_EVENTS)
         neighbours = False
     else:

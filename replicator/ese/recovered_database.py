@@ -28,12 +28,13 @@ from replicator.ese.database_state import (
     recovering,
 )
 from replicator.ese.errors import EseError
+from replicator.ese.owned_size import last_owned
 from replicator.ese.page_cache import CACHED_PAGES, PageCache
+from replicator.ese.page_editor import PageEditor
 from replicator.ese.page_source import HEADER_PAGES
 from replicator.ese.recovery_files import READ_BYTES, FoundDatabase
 from replicator.ese.redo import RedoDatabase
-from replicator.ese.space import MULTIPLE_EXTENT, SYSTEM_ROOT, SpaceHeader
-from replicator.ese.undo import BAD_PAGE_LINK, TREE_LEVELS_MAX
+from replicator.ese.space import too_short
 from replicator.ese.values import LogPosition, LogTime, Signature
 from replicator.runtime.port import Volume
 
@@ -258,8 +259,9 @@ class RecoveredDatabase:
         """Give the file the size that the tree of owned extents says.
 
         What is cut off was never written: where anything lies behind, the file stays as it is.
+        Raises EseError -1206 for one that is shorter.
         """
-        last = await self._last_owned()
+        last = await self.check_whole()
         if last is None:
             return
         size, now = (last + HEADER_PAGES) * self.cache.page_bytes, self.file.size_bytes
@@ -269,26 +271,17 @@ class RecoveredDatabase:
         if size < now:
             self.file.truncate(size)
 
-    async def _last_owned(self) -> int | None:
-        """The last page of the file that belongs to anything; None when page 1 does not say."""
-        await self.cache.load([SYSTEM_ROOT])
-        root = self.cache.page(SYSTEM_ROOT)
-        if root.is_zero or len(root.external_header) != SpaceHeader.SIZE:
-            return None
-        space = SpaceHeader.decode(root.external_header)
-        pgno = space.owned_root_or_map
-        if not space.flags & MULTIPLE_EXTENT:
-            return None
-        for _level in range(TREE_LEVELS_MAX):
-            await self.cache.load([pgno])
-            page = self.cache.page(pgno)
-            if not page.line_count:
-                return None
-            if page.is_leaf:
-                return int.from_bytes(page.key(page.line_count - 1)[-4:], "big")
-            pgno = page.child(page.line_count - 1)
-        detail = f"the tree of owned extents has more than {TREE_LEVELS_MAX} levels"
-        raise EseError(BAD_PAGE_LINK, detail, path=self.path, page=pgno)
+    async def check_whole(self) -> int | None:
+        """The last page that belongs to anything; raises EseError -1206 when it is not there."""
+        last = await last_owned(self._loaded, self.path)
+        there = self.file.size_bytes // self.cache.page_bytes - HEADER_PAGES
+        if last is not None and last > there:
+            raise too_short(there, last, self.path)
+        return last
+
+    async def _loaded(self, pgno: int) -> PageEditor:
+        await self.cache.load([pgno])
+        return self.cache.page(pgno)
 
     # -- the end ---------------------------------------------------------------------------
 

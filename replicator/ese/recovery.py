@@ -155,7 +155,9 @@ class Recovery:
         """A database that needs logs and that these do not name cannot be brought to rest."""
         for index, database in enumerate(self.databases):
             if database.is_dirty and index not in self._seen:
-                detail = f"the logs from generation {self._plan.first_generation:X} do not name it"
+                detail = (
+                    f"the logs from generation 0x{self._plan.first_generation:X} do not name it"
+                )
                 raise EseError(NOT_ATTACHED, detail, path=database.path)
 
     # -- redo ------------------------------------------------------------------------------
@@ -227,7 +229,7 @@ class Recovery:
         else:
             return
         detail = (
-            f"{what}, and redo begins in generation {self._plan.first_generation:X} with it "
+            f"{what}, and redo begins in generation 0x{self._plan.first_generation:X} with it "
             f"attached at {attached_at}: older logs have to be redone first (without the "
             "checkpoint file redo begins with the oldest)"
         )
@@ -296,6 +298,7 @@ class Recovery:
         for database in self.databases:
             await database.write_out()
             if database.is_dirty:
+                await database.check_whole()
                 await database.shut_down(database.consistent, self._now())
         await self._move_checkpoint(self._last_position)
 

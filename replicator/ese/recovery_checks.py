@@ -31,6 +31,7 @@ from replicator.ese.log_set import (
     LogSummary,
     check_chain,
 )
+from replicator.ese.owned_size import check_whole
 from replicator.ese.recovery_database_checks import (
     check_attached,
     check_empty,
@@ -45,6 +46,7 @@ from replicator.ese.recovery_files import (
     read_file,
     read_header,
 )
+from replicator.ese.recovery_left_open import check_left_open
 from replicator.ese.values import LogPosition, Signature
 from replicator.runtime.port import Volume
 
@@ -135,6 +137,7 @@ async def plan_recovery(
     mine = [each for each in databases if named or _belongs(each, logs)]
     errors += check_states(mine)
     errors += check_twice(mine)
+    errors += await check_whole(volume, mine)
     if not errors:
         errors += await check_attached(volume, logs, mine)
     if not named:
@@ -163,6 +166,9 @@ async def plan_recovery(
             cut = position if usable[-1].generation == position.generation else None
             notes.append(error)
         last = start + len(usable) - 1
+    left_open = await check_left_open(volume, logs, usable, mine)
+    if left_open:
+        return None, tuple(left_open)
     dropped = tuple(log for log in logs.logs if (log.generation or 0) > last)
     committed = max((each.header.last_committed_generation for each in mine), default=0)
     lost = tuple(range(last + 1, max(committed, *(log.generation or 0 for log in logs.logs)) + 1))
@@ -300,16 +306,18 @@ def _passed_over(
 ) -> Iterator[EseError]:
     """What has to be known of databases that are missing and may be.
 
-    Their open transactions end in the logs, and are not taken back in their files.
+    Their open transactions end in the logs, and are not taken back in their files
+    (:mod:`replicator.ese.recovery_left_open`).
     """
     if request.ignore_missing_databases:
         headers = {each.path: each.header for each in databases}
         for each in check_recovery(logs, headers):
             if each.number == ATTACHED_MISMATCH:
                 detail = (
-                    f"{each.detail}: it is passed over, and for good. These logs now end its "
-                    "transactions too, without taking back what was not committed: never recover "
-                    "it with them afterwards; restore it, or begin again from untouched logs"
+                    f"{each.detail}: it is passed over. Once these logs are recovered they end "
+                    "its transactions too, without taking back in it what was not committed; "
+                    "where anything was, it is not recovered with them any more (-1216), but "
+                    "with untouched ones or from a backup"
                 )
                 yield EseError(ATTACHED_MISMATCH, detail, path=each.path, events=())
 
@@ -318,7 +326,7 @@ def _chain_errors(logs: LogSet, start: int) -> Iterator[EseError]:
     """Errors of the logs from a generation on, in their order; then of the set as a whole."""
     mine = [log for log in logs.logs if log.generation is None or log.generation >= start]
     if not mine:
-        detail = f"generation {start:X} and all later ones are missing"
+        detail = f"generation 0x{start:X} and all later ones are missing"
         yield EseError(MISSING_LOG, detail, events=GAP_EVENTS)
     yield from check_chain(mine)
     paths = {log.path for log in logs.logs}

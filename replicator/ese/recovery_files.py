@@ -12,7 +12,7 @@ from typing import Final
 from replicator.ese.checkpoint import Checkpoint, read_checkpoint
 from replicator.ese.checksum import MAGIC, PAGE_SIZES
 from replicator.ese.database_header import DatabaseHeader, FileType, read_database_header
-from replicator.ese.errors import EseError
+from replicator.ese.errors import ERRORS, EseError
 from replicator.ese.log_file import LogFile
 from replicator.ese.log_names import LogName, LogRole, log_bases, parse_log_name
 from replicator.ese.log_set import (
@@ -53,7 +53,8 @@ async def read_file(volume: Volume, path: str, most_bytes: int = LOG_MOST_BYTES)
     try:
         size = file.size_bytes
         if size > most_bytes:
-            raise EseError(-541, f"the file has {size:,} bytes, no log has so many", path=path)
+            detail = f"the file has {size:,} bytes, no log has so many"
+            raise EseError(-541, detail, path=path, remedy=ERRORS[-501].remedy)
         parts = [
             await file.read_at(at, min(READ_BYTES, size - at)) for at in range(0, size, READ_BYTES)
         ]

@@ -254,7 +254,7 @@ async def remove_last_log(
         raise EseError(-1206, "no header to change", path=database)
     generation = last.generation or 0
     if generation <= header.last_required_generation:
-        detail = f"generation {generation:X} is required: the copy has to be reseeded"
+        detail = f"generation 0x{generation:X} is required: the copy has to be reseeded"
         raise EseError(-543, detail, path=database)
     before = logs[-2].header if len(logs) > 1 else None
     file = volume.open(database)

@@ -256,7 +256,7 @@ async def _database(
             last,
         )
     if header.state not in RESEEDABLE:
-        detail = f"its state is {header.state_title}, and it has changes of generation {last:X}"
+        detail = f"its state is {header.state_title}, and it has changes of generation 0x{last:X}"
         raise EseError(INVALID_RESEED, detail, path=path)
     pages = PageSet()
     if diverged is not None:
@@ -265,7 +265,7 @@ async def _database(
     attached, consistent = _attachment(header, path, active, first, diverged)
     up_to = max(_needs_up_to(twin.header), first)
     if up_to > active.generations[-1]:
-        detail = f"the active copy requires generation {up_to:X}, which is not there"
+        detail = f"the active copy requires generation 0x{up_to:X}, which is not there"
         raise EseError(REQUIRED_MISSING, detail, path=twin.path, events=(453,))
     return ReseedDatabase(found, twin, pages, True, first, attached, consistent, up_to)
 
@@ -309,7 +309,7 @@ async def _collect(
             return
         if log is None or log.error is not None:
             why = "missing" if log is None else f"damaged ({log.error})"
-            detail = f"generation {generation:X}, which has diverged, is {why}: seed it anew"
+            detail = f"generation 0x{generation:X}, which has diverged, is {why}: seed it anew"
             raise EseError(FAILED_RESEED, detail, path=found.path)
         numbers |= {each.dbid for each in log.attachments if each.database_signature == signature}
         closed = log.name.role is LogRole.CLOSED
@@ -329,15 +329,15 @@ def _attachment(
     """Where the database is attached for redo from ``first`` on; raises EseError -1228, -1229."""
     log = active.log(first)
     if log is None:
-        detail = f"redo has to begin with generation {first:X}, which the active copy has not"
+        detail = f"redo has to begin with generation 0x{first:X}, which the active copy has not"
         raise EseError(REQUIRED_MISSING, detail, path=path, events=(452,))
     for entry in log.attachments:
         if entry.database_signature == header.database_signature:
             if diverged is not None and entry.attach_position.generation >= diverged:
-                detail = f"generation {first:X} lies behind the divergence at {diverged:X}"
+                detail = f"generation 0x{first:X} lies behind the divergence at 0x{diverged:X}"
                 raise EseError(FAILED_RESEED, detail, path=path)
             return entry.attach_position, entry.consistent_position
     if first <= header.attach_position.generation < (diverged or 1 << 31):
         return header.attach_position, header.consistent_position
-    detail = f"generation {first:X}, where redo has to begin, does not name it"
+    detail = f"generation 0x{first:X}, where redo has to begin, does not name it"
     raise EseError(NO_ATTACHMENT, detail, path=path)

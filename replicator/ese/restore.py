@@ -96,7 +96,7 @@ async def _admit(
         if copy.trailer is not None:
             created = plan.created.get(copy.last)
             if created is None:
-                raise EseError(-557, f"generation {copy.last:X} is missing", path=copy.found.path)
+                raise EseError(-557, f"generation 0x{copy.last:X} is missing", path=copy.found.path)
             header_file = await DatabaseHeaderFile.open(volume, file, flush_signature)
             header = restored(
                 header_file.header, first=copy.first, last=copy.last, last_created=created

@@ -264,13 +264,13 @@ async def _last_page(volume: Volume, found: FoundDatabase) -> tuple[int, bytes]:
 def _check_range(logs: LogSet, first: int, last: int) -> list[EseError]:
     """Whether the logs cover the backup's range; gaps within it are told by the chain."""
     there, where = logs.generations, logs.base
-    needed = f"the backup needs generations {first:X} to {last:X}"
+    needed = f"the backup needs generations 0x{first:X} to 0x{last:X}"
     errors = []
     if there[0] > first:
-        detail = f"{needed}; the first one there is {there[0]:X}"
+        detail = f"{needed}; the first one there is 0x{there[0]:X}"
         errors.append(EseError(BEGINS_TOO_HIGH, detail, path=where))
     if there[-1] < last:
-        detail = f"{needed}; the last one there is {there[-1]:X}"
+        detail = f"{needed}; the last one there is 0x{there[-1]:X}"
         errors.append(EseError(ENDS_TOO_LOW, detail, path=where))
     return errors
 

@@ -104,6 +104,22 @@ def available_extents(source: PageSource, root_pgno: int) -> list[Extent]:
     return [Extent(number, number) for number in numbers]
 
 
+def too_short(there: int, last: int, path: str | None = None) -> EseError:
+    """What is told of a file that ends before the last page that belongs to it.
+
+    Arguments
+    ---------
+    there: pages in the file.
+    last: the last page that the tree of owned extents of page 1 counts, or a page of that tree.
+    path: the file.
+    """
+    detail = (
+        f"the file ends with page {there:,}, and page {last:,} belongs to it (tree of owned "
+        "extents): it was cut short"
+    )
+    return EseError(-1206, detail, path=path, page=max(1, there))
+
+
 def extents(source: PageSource, root_pgno: int) -> Iterator[Extent]:
     """The entries of one space tree.
 

@@ -203,5 +203,5 @@ class BackupInfo:
     def __str__(self) -> str:
         if self.is_zero:
             return "-"
-        logs = f"{self.first_generation:X}-{self.last_generation:X}"
+        logs = f"0x{self.first_generation:X}-0x{self.last_generation:X}"
         return f"{self.position} {self.taken} logs {logs}"

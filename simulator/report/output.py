@@ -64,6 +64,20 @@ def check_file_target(path: Path, option: str) -> None:
         raise _refused(path, option, cause) from cause
 
 
+def check_room(path: Path) -> None:
+    """Raises BadInput for a device that takes no byte, as /dev/full; files need no such trial.
+
+    A pipe is not tried: its reader would get what is no part of the document.
+    """
+    if not path.is_char_device():
+        return
+    try:
+        with path.open("wb", buffering=0) as device:
+            device.write(b"\n")
+    except OSError as cause:
+        raise _refused(path, "--json", cause) from cause
+
+
 def _remove_empty(directories: list[Path]) -> None:
     """Takes away directories, given from the innermost on, as far as they are empty."""
     for each in directories:

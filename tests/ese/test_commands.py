@@ -13,6 +13,7 @@ from replicator.cli_ese import all_cores
 from replicator.errors import ExitCode
 from replicator.ese.checksum import header_checksum
 from replicator.ese.database_check import check_database
+from replicator.ese.log_v7_checksum import fill_pattern
 from replicator.ese.reader import BytesReader
 from replicator.ese_header_report import HEADER_SCHEMA
 from replicator.ese_report import VERIFY_SCHEMA
@@ -86,7 +87,9 @@ def test_a_header_with_one_good_copy(replicator, lay_out, capsys) -> None:
         ("letter.txt", b"Dear reader", "no file of an ESE store"),
         ("empty.edb", b"", "no file of an ESE store"),
         (".", None, "it is a directory"),
-        ("E00tmp.log", bytes(65536), "a log prepared or held in reserve"),
+        ("E00tmp.log", bytes(65536), "all zero: a log prepared or held in reserve"),
+        ("E00tmp.log", fill_pattern(0, 393216), "a fill pattern: a log prepared or held in"),
+        ("res1.log", fill_pattern(0, 1024), "a fill pattern: a log prepared or held in"),
     ],
 )
 def test_what_is_no_file_of_a_store(
@@ -209,8 +212,11 @@ def test_a_lost_write_is_told_with_its_number(replicator, lay_out, capsys) -> No
     (directory / "a.edb").write_bytes(data)
     assert replicator("ese", "verify", "a.edb") == ExitCode.BROKEN
     assert "page 7, byte 32768: -1119 JET_errReadLostFlushVerifyFailure" in capsys.readouterr().out
-    (directory / "a.jfm").unlink()  # without the map nobody can know
-    assert replicator("ese", "verify", "a.edb") == ExitCode.PASS
+    (directory / "a.jfm").unlink()  # without the map all that is known is that it is in use
+    assert replicator("ese", "verify", "a.edb") == ExitCode.BROKEN
+    out = capsys.readouterr().out
+    assert "page 7, byte 32768: -1019 JET_errPageNotInitialized: the page is all zero, and" in out
+    assert "-1119" not in out
 
 
 def test_notes_and_mendable_bits(replicator, lay_out, capsys) -> None:

@@ -11,6 +11,7 @@ import typer
 from replicator.cli_ese_logs import dump, logs
 from replicator.command_line import finish
 from replicator.errors import ExitCode
+from replicator.ese.log_v7_checksum import fill_pattern
 from replicator.ese_log_report import LOGS_SCHEMA
 from tests.ese.logs import CLOSED, CURRENT, LATER, flipped, with_header
 from tests.ese.samples import load
@@ -41,7 +42,7 @@ def test_a_whole_chain(directory: Path, capsys: pytest.CaptureFixture[str]) -> N
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["verdict", "generation", "created", "version", "segments", "file"]
     assert lines[1].startswith(
-        "ok       4           2023-10-18 03:30:25.493Z  8.4000.90.200  14 data"
+        "ok       0x4         2023-10-18 03:30:25.493Z  8.4000.90.200  14 data"
     )
     assert lines[2].endswith(str(directory / "SRU.log"))
     assert len(lines) == 3
@@ -144,6 +145,8 @@ def test_of_several_sets_one_has_to_be_named(
         ("passwd", b"root:x:0:0:root:/root:/bin/sh\n" * 200, "this is no file of an ESE store"),
         ("empty", b"", "this is no file of an ESE store"),
         ("SRUres00001.jrs", bytes(65536), "the header is all zero"),
+        ("E00tmp.log", fill_pattern(0, 393216), "the header is a fill pattern: a log prepared"),
+        ("E00tmp.log", bytes(65536), "the header is all zero: a log prepared"),
         ("SRU.chk", load(f"{LATER}/SRU.chk"), "this is a checkpoint, no log"),
         ("SRUDB.dat", load(f"{LATER}/SRUDB.dat"), "this is a database, no log"),
     ],
@@ -160,6 +163,17 @@ def test_what_is_no_log_is_bad_input(
     assert error.count(f"{path}: {told}") == 2
     assert "what to do: " in error
     assert out == ""
+
+
+def test_the_log_in_preparation_is_named(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("logs", directory) == ExitCode.PASS
+    assert "prepared to be" not in capsys.readouterr().out
+    (directory / "SRUtmp.log").write_bytes(bytes(16384))
+    assert run("logs", directory) == ExitCode.PASS
+    told = capsys.readouterr().out
+    assert "SRUtmp.log: prepared to be the next log (16,384 bytes, it holds nothing yet)" in told
 
 
 def test_a_log_by_its_name_or_by_its_content_is_damaged_not_foreign(

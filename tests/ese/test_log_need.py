@@ -76,7 +76,7 @@ def test_required_logs_are_missing() -> None:
     assert findings(logs(), database(4, 6)) == [(-543, (453,))]
     assert findings(logs(4), database(4, 5)) == [(-543, (453,))]
     error = next(check_database(logs(), database(1, 7)))
-    assert "missing: 1 to 3, 6 to 7" in error.detail
+    assert "missing: 0x1 to 0x3, 0x6 to 0x7" in error.detail
 
 
 def test_only_committed_logs_are_missing() -> None:

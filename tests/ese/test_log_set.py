@@ -190,7 +190,7 @@ def test_a_gap() -> None:
     found = log_set(pair(generation=8, **changes))
     error = only(found)
     assert (error.number, error.events) == (-528, (450, 518, 519))
-    assert "generation 5 to 7 is missing" in error.detail
+    assert "generation 0x5 to 0x7 is missing" in error.detail
     assert found.missing == (range(5, 8),)
 
 

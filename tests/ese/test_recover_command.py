@@ -56,7 +56,7 @@ def test_in_place(store: Path, replicator: Command, capsys: pytest.CaptureFixtur
     assert replicator("ese", "recover", store) == 0
     out = capsys.readouterr().out
     assert "DirtyShutdown  CleanShutdown" in out
-    assert "E00: generations 1 to 2" in out
+    assert "E00: generations 0x1 to 0x2" in out
     assert "2 transactions rolled back, 9 changes undone" in out
     assert "note: " in out  # there was no checkpoint
     assert "-542" in out
@@ -89,6 +89,36 @@ def test_a_copy(store: Path, tmp_path: Path, replicator: Command) -> None:
     assert database["written_pages"] == 3
     assert [note["number"] for note in document["notes"]] == [-542]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "report.json", "store"]
+
+
+def test_a_copy_says_what_was_left_behind(
+    store: Path, tmp_path: Path, replicator: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert replicator("ese", "recover", store) == 0  # redo begins with the second log from now on
+    for number in range(7):
+        (store / f"notes{number}.txt").write_text("mine")
+    copy = tmp_path / "copy"
+    capsys.readouterr()
+    assert replicator("ese", "recover", store, "--output", copy) == 0
+    out = capsys.readouterr().out
+    assert "copied: 1 database, 1 log, 1 checkpoint\n" in out
+    assert "not copied: 1 log that redo does not need, E0000000001.log\n" in out
+    assert "E00tmp.log, notes0.txt, notes1.txt and 5 more: no part of what is recovered" in out
+    assert sorted(path.name for path in copy.iterdir()) == ["E00.chk", "E00.log", "mail.edb"]
+
+
+def test_advice_for_a_log_that_was_cut_and_for_a_store_that_is_no_backup(
+    store: Path, replicator: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert replicator("ese", "restore", store) == 1
+    told = capsys.readouterr().out
+    assert "-615" in told and "what to do: Recover it as a crashed store, or give the copy" in told
+    os.truncate(store / "E0000000001.log", 20_000)
+    for verb in (("verify", store / "E0000000001.log"), ("recover", store)):
+        assert replicator("ese", *verb) == 1
+        told = capsys.readouterr().out
+        assert "-541" in told and "Bring back the missing or intact log file" in told
+        assert "files of one set" not in told
 
 
 def test_what_is_refused_leaves_all_as_it_was(
@@ -142,7 +172,7 @@ def test_committed_logs_lost(
     assert "-582" in capsys.readouterr().out
     assert replicator("ese", "recover", store, "--allow-lost-logs") == 0
     out = capsys.readouterr().out
-    assert "lost, as allowed: generations 2" in out
+    assert "lost, as allowed: generations 0x2" in out
     assert "585 JET_wrnCommittedLogFilesLost" in out
 
 
@@ -226,7 +256,7 @@ def test_a_log_with_a_name_behind_the_current_one(
 ) -> None:
     (store / "E0000000005.log").write_bytes((store / "E0000000001.log").read_bytes())
     assert replicator("ese", "recover", store) == 1
-    assert "E00.log: -513 JET_errLogGenerationMismatch: generation 2 cannot follow " in (
+    assert "E00.log: -513 JET_errLogGenerationMismatch: generation 0x2 cannot follow " in (
         capsys.readouterr().out
     )
 
@@ -334,7 +364,7 @@ def test_a_full_disk_ends_a_copy_with_what_to_do(
     def full(*_paths: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("replicator.cli_ese_recover.shutil.copyfile", full)
+    monkeypatch.setattr("replicator.cli_ese_copy.shutil.copyfile", full)
     assert replicator("ese", "recover", store, "-o", tmp_path / "copy") == 1
     assert "Free space on the volume" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["store"]

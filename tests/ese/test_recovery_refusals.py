@@ -344,7 +344,7 @@ def test_a_missing_database_may_be_passed_over() -> None:
     assert result is not None
     assert result.databases == ()
     told = [note.detail for note in result.notes if note.number == -1216]
-    assert len(told) == 1 and "never recover it with them afterwards" in told[0]
+    assert len(told) == 1 and "not recovered with them any more (-1216)" in told[0]
 
 
 def test_a_file_that_is_not_the_one_attached() -> None:

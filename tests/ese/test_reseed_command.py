@@ -38,7 +38,7 @@ def test_it_follows_the_active_copy_again(
     out = capsys.readouterr().out
     truth = prepared("version 8")
     assert "DirtyShutdown  DirtyAndPatchedShutdown" in out
-    assert f"E00: the copies have diverged from generation {truth.common + 1:X} on" in out
+    assert f"E00: the copies have diverged from generation 0x{truth.common + 1:X} on" in out
     document = json.loads(report.read_text())
     DOCUMENTS.validate_python(document)
     assert document["first_diverged_generation"] == truth.common + 1

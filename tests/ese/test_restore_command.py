@@ -76,7 +76,7 @@ def test_in_place(backup: Path, replicator: Command, capsys: pytest.CaptureFixtu
     out = capsys.readouterr().out
     made = prepared()
     assert "DirtyShutdown  CleanShutdown" in out
-    assert f"E00: generations {made.first:X} to {made.last:X}" in out
+    assert f"E00: generations 0x{made.first:X} to 0x{made.last:X}" in out
     database = backup / "priv1.edb"
     assert rows_of(database.read_bytes()) == made.at_end
     assert rows_by_libesedb(database) == made.at_end

@@ -17,9 +17,10 @@ from typing import Final, Literal
 from pydantic import BaseModel
 
 from replicator.ese.database_header import State
-from replicator.ese.log_names import LogRole, parse_log_name
+from replicator.ese.log_names import UNFINISHED_NAME, LogRole, parse_log_name
 from replicator.ese.recovery_files import find_databases, joined
 from replicator.ese.values import Signature
+from replicator.runtime import yield_now
 from replicator.runtime.port import EntryKind, File, Volume, write_all
 from simulator.exchange.diurnal import DAY_NS
 from simulator.exchange.ese.instance import Instance
@@ -50,6 +51,7 @@ _PAGES_AT_LEAST: Final = 1 << 16
 _PAGE_BYTES_PER_MAIL_BYTE: Final = 4
 """Room for pages that are half full, with as much again."""
 _LEDGER_CHUNK_BYTES: Final = 1 << 20
+_EVENTS_A_TURN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +203,19 @@ async def generate_store(
         )
         views = MailViews(instance, plan) if spec.views else None
         work = MailWork(instance, plan, clock, ledger, views=views)
-        await work.create(spec.file_names)
         until_ns = plan.duration_ns if spec.crash_at_ns is None else spec.crash_at_ns
+
+        def between() -> None:
+            if progress is not None:
+                progress(0, until_ns)
+
+        await work.create(spec.file_names, between)
         stream = MailStream(plan)
-        for event in stream.events(until_ns=until_ns):
+        for count, event in enumerate(stream.events(until_ns=until_ns)):
             await work.carry_out(event)
             if progress is not None:
+                if count % _EVENTS_A_TURN == 0:
+                    await yield_now()  # whoever wants it to end can say so
                 progress(event.time_ns, until_ns)
         if spec.crash_at_ns is None:
             clock.time_ns = plan.duration_ns
@@ -262,7 +271,7 @@ async def _record(
     files = []
     for name in volume.list(directory):
         stat = volume.stat(joined(directory, name))
-        if stat.kind is EntryKind.FILE:
+        if stat.kind is EntryKind.FILE and name != UNFINISHED_NAME:
             files.append(StoreFile(name=name, kind=_kind(name), size_bytes=stat.size_bytes))
     headers = [each.header for each in await find_databases(volume, (directory,))]
     required = [

@@ -31,6 +31,7 @@ from typing import Final
 from replicator.ese.errors import EseError
 from replicator.ese.long_value_encoding import chunk_bytes
 from replicator.ese.values import LogPosition
+from replicator.runtime import yield_now
 from simulator.exchange.ese.attached_database import AttachedDatabase
 from simulator.exchange.ese.instance import Instance
 from simulator.exchange.ese.mail_ledger import MailNotes, ledger_digest, ledger_entry
@@ -153,12 +154,13 @@ class MailWork:
 
     # -- the beginning -------------------------------------------------------------------
 
-    async def create(self, names: Sequence[str]) -> None:
+    async def create(self, names: Sequence[str], between: Callable[[], None] | None = None) -> None:
         """Make the databases, their tables, and all mailboxes with their first folders.
 
         Arguments
         ---------
         names: of the files; as many as the plan has databases.
+        between: called after each few mailboxes; what it raises ends the work.
 
         Raises what :meth:`Instance.create_database` does.
         """
@@ -178,6 +180,9 @@ class MailWork:
                     for folder in range(FIRST_FOLDER, FIRST_FOLDER + first_folders):
                         await mdb.mailboxes.add_folder(mailbox, folder, folder_name(folder))
                 await mdb.session.commit()
+                if between is not None:
+                    await yield_now()  # whoever wants it to end can say so
+                    between()
         if self._views is not None:
             self._views.begin()
 
