@@ -95,6 +95,14 @@ def store(
             help="Log what views and the like add, so that a mailbox fills its profile's logs.",
         ),
     ] = True,
+    io: Annotated[
+        bool,
+        typer.Option(
+            "--io",
+            help="Read and write pages of older mail too, so that a mailbox makes its profile's "
+            "operations a second.",
+        ),
+    ] = False,
     json: JsonOption = None,
 ) -> None:
     """Write a mail store into DIR: databases, logs, checkpoint, and what must be in them.
@@ -106,6 +114,7 @@ def store(
 
     from replicator.ese.log_names import UNFINISHED_NAME
     from simulator.cli_store_estimate import estimate_line
+    from simulator.exchange.mail_io import DEFAULT_IO
     from simulator.report.output import (
         check_file_target,
         check_new_directory_target,
@@ -119,6 +128,7 @@ def store(
         _spec(version, mailboxes, days, profile, databases, seed, crash, crash_at),
         circular=circular,
         views=views,
+        io=DEFAULT_IO if io else None,
     )
     _refuse_unfinished(directory)
     check_new_directory_target(directory, "DIR")
@@ -298,6 +308,8 @@ def _print(console: Console, directory: Path, record: StoreRecord) -> None:
     if record.required_generations is not None:
         low, high = record.required_generations
         rows.append(("logs needed", f"0x{low:X} to 0x{high:X}"))
+    if record.older_pages and record.hours:
+        rows.append(("operations", _operations(record)))
     for title, value in rows:
         table.add_row(title, Text(printable(value)))
     console.print(table)
@@ -308,6 +320,18 @@ def _print(console: Console, directory: Path, record: StoreRecord) -> None:
         else ["replicator", "ese", "recover", place, "--output", f"{place.rstrip('/')}-recovered"]
     )
     console.print(Text(printable(f"try: {shlex.join(command)}")), soft_wrap=True)
+
+
+def _operations(record: StoreRecord) -> str:
+    """What was read and written in the busiest hour, and how much of it stands for users' work."""
+    hour = max(record.hours, key=lambda each: each.database_reads + each.database_writes)
+    reads, writes = hour.database_reads, hour.database_writes
+    stand_ins = min(reads + writes, hour.stand_in_reads + hour.stand_in_writes)
+    return (
+        f"{(reads + writes) / 3600 / record.mailboxes:.3f} a second and mailbox in hour "
+        f"{hour.hour}, {reads / max(1, writes):.2f} reads to a write; "
+        f"{stand_ins / max(1, reads + writes):.0%} on pages of older mail"
+    )
 
 
 def _range(record: StoreRecord) -> str:

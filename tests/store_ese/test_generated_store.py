@@ -34,6 +34,7 @@ from simulator.exchange.ese.generated_store import (
 from simulator.exchange.ese.mail_ledger import LedgerEntry, read_entry
 from simulator.exchange.ese.mail_work import MailWork
 from simulator.exchange.mail_events import MailEvent, SoftDelete
+from simulator.exchange.mail_io import IoModel
 from simulator.exchange.mail_stream import MailStream
 from simulator.exchange.profiles import select_profile
 from tests.store_ese.engine_harness import Life, new_medium, run
@@ -46,8 +47,9 @@ PAGE_BYTES = {"2003": 4096, "2007": 8192, "2010": 32768}
 
 def spec_of(version: str, **more: object) -> StoreSpec:
     size = {"mailboxes": 4, "databases": 2} if version == "2007" else {"mailboxes": 2}
-    given = {**size, "days": 1, "views": False, **more}
-    return StoreSpec(profile=select_profile(version, PROFILES[version]), **given)  # type: ignore[arg-type]
+    profile = select_profile(version, PROFILES[version])
+    given = {"profile": profile, **size, "days": 1, "views": False, **more}
+    return StoreSpec(**given)  # type: ignore[arg-type]
 
 
 def write(directory: Path, spec: StoreSpec) -> StoreRecord:
@@ -208,6 +210,26 @@ def test_a_store_that_is_shut_down_is_the_same_again_and_other_seeds_are_others(
     assert contents(tmp_path / "one")["priv1.edb"] != contents(tmp_path / "other")["priv1.edb"]
 
 
+def test_a_store_with_its_profiles_operations_is_the_same_again_and_whole_after_a_crash(
+    tmp_path,
+) -> None:
+    profile = select_profile("2007", "light", iops=0.02)
+    spec = spec_of("2007", io=IoModel(cache_share=0.05), profile=profile, views=True)
+    spec = replace(spec, mailboxes=2, crash_at_ns=8 * HOUR_NS + 1)
+    record = write(tmp_path / "one", spec)
+    write(tmp_path / "two", spec)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert record.older_pages > 64
+    assert [each.hour for each in record.hours] == list(range(8))
+    reads = sum(each.database_reads for each in record.hours)
+    # 12 % of the day's traffic; an hour of the peak has 10 %.
+    assert reads == pytest.approx(0.01 * 3600 * 2 * 1.2, rel=0.05)
+    assert 0 < sum(each.view_bytes for each in record.hours) <= record.view_bytes
+    output, result = recovered(tmp_path / "one", tmp_path / "out")
+    assert result.redone_pages > 0
+    check_readers(output, ledger_of(tmp_path / "one"), spec.file_names)
+
+
 @pytest.mark.full
 def test_circular_logging_keeps_what_recovery_needs(tmp_path) -> None:
     spec = StoreSpec(
@@ -320,6 +342,18 @@ def test_json_on_standard_output_stands_alone(tmp_path, capfd) -> None:
     shown = capfd.readouterr()
     assert json.loads(shown.out)["state"] == "clean shutdown"
     assert "replicator ese verify" in shown.err
+
+
+def test_the_command_tells_the_operations_of_the_busiest_hour(tmp_path, capfd) -> None:
+    options = ("--mailboxes", 1, "--profile", "light", "--io", "--crash-at", "1h", "--json")
+    assert command(tmp_path / "store", *options, tmp_path / "out.json") == 0
+    told = json.loads((tmp_path / "out.json").read_text())
+    (hour,) = told["hours"]
+    operations = hour["database_reads"] + hour["database_writes"]
+    shown = " ".join(capfd.readouterr().out.split())
+    assert f"operations {operations / 3600:.3f} a second and mailbox in hour 0, " in shown
+    assert "on pages of older mail" in shown
+    assert told["older_pages"] > 0
 
 
 def test_a_store_that_is_stopped_leaves_nothing(tmp_path, capfd, monkeypatch) -> None:

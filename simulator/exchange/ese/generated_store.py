@@ -23,15 +23,19 @@ from replicator.ese.values import Signature
 from replicator.runtime import yield_now
 from replicator.runtime.port import EntryKind, File, Volume, write_all
 from simulator.exchange.diurnal import DAY_NS
+from simulator.exchange.ese.counted_volume import IoCounts, counted_volume
 from simulator.exchange.ese.instance import Instance
 from simulator.exchange.ese.instance_options import InstanceConfig
 from simulator.exchange.ese.mail_ledger import MailLedger
 from simulator.exchange.ese.mail_naming import StoreClock
 from simulator.exchange.ese.mail_views import MailViews
 from simulator.exchange.ese.mail_work import MailWork
+from simulator.exchange.ese.older_mail import OlderMail
 from simulator.exchange.ese.put_off_syncs import put_off_syncs, sync_everything
 from simulator.exchange.ese.store_format import STORE_FORMATS
+from simulator.exchange.ese.store_hours import StoreHour, StoreHours
 from simulator.exchange.mail_events import IdleTick, MailEvent, Maintenance
+from simulator.exchange.mail_io import IoModel, cache_pages, older_pages
 from simulator.exchange.mail_plan import MailPlan
 from simulator.exchange.mail_stream import MailStream
 from simulator.exchange.profiles import ProfileFigures
@@ -83,6 +87,8 @@ class StoreSpec:
     crash_at_ns: kill the store at this instant of the stream; None to shut it down.
     circular: circular logging: only logs that are still needed are kept.
     views: log what views and the like add, so that the profile's logs come out.
+    io: read and write as many pages as the profile's mailboxes, with a cache of their size; None
+        for what the messages need alone, all in memory.
 
     Raises ValueError for what cannot be.
     """
@@ -95,6 +101,7 @@ class StoreSpec:
     crash_at_ns: int | None = None
     circular: bool = False
     views: bool = True
+    io: IoModel | None = None
 
     def __post_init__(self) -> None:
         if self.profile.version not in _VERSIONS:
@@ -126,15 +133,21 @@ class StoreSpec:
         """How its engine runs."""
         store_format = STORE_FORMATS[_VERSIONS[self.profile.version].store_format]
         mail_bytes = self.profile.mail_bytes_per_day * self.mailboxes * self.days
-        pages = _PAGE_BYTES_PER_MAIL_BYTE * mail_bytes / store_format.page_bytes
-        return InstanceConfig(
+        page_bytes = store_format.page_bytes
+        pages = int(_PAGE_BYTES_PER_MAIL_BYTE * mail_bytes / page_bytes)
+        if self.io is not None:
+            pages += self.mailboxes * older_pages(self.plan, self.io, page_bytes)
+        config = InstanceConfig(
             store_format=store_format,
             log_version=7,
             log_file_bytes=round(self.profile.log_file_bytes.value),
             base=BASE,
             circular=self.circular,
-            limit_pages=_PAGES_AT_LEAST + int(pages),
+            limit_pages=_PAGES_AT_LEAST + pages,
         )
+        if self.io is None:
+            return config
+        return replace(config, cache_pages=cache_pages(self.plan, self.io, page_bytes))
 
 
 class StoreFile(BaseModel):
@@ -170,6 +183,10 @@ class StoreRecord(BaseModel):
     log_bytes: int
     view_bytes: int = 0
     """Logged for views and the like, which this store does not model."""
+    older_pages: int = 0
+    """That each mailbox had before its first day, to be read and changed."""
+    hours: list[StoreHour] = []
+    """Each whole hour of the store's life."""
     events: dict[str, int]
     """Of the stream, by kind."""
     files: list[StoreFile]
@@ -197,26 +214,34 @@ async def generate_store(
     def draw() -> Signature:
         return Signature(numbers.getrandbits(32), clock.now())
 
+    config, counts = spec.config(), IoCounts()
     with MailLedger() as ledger:
         instance = await Instance.open(
-            put_off_syncs(volume), directory, spec.config(), now=clock.now, draw=draw
+            put_off_syncs(counted_volume(volume, spec.file_names, counts)),
+            directory,
+            config,
+            now=clock.now,
+            draw=draw,
         )
         views = MailViews(instance, plan) if spec.views else None
-        work = MailWork(instance, plan, clock, ledger, views=views)
+        older = None if spec.io is None else OlderMail(instance, plan, counts, spec.io)
+        work = MailWork(instance, plan, clock, ledger, views=views, older=older)
         until_ns = plan.duration_ns if spec.crash_at_ns is None else spec.crash_at_ns
 
         def between() -> None:
             if progress is not None:
                 progress(0, until_ns)
 
-        await work.create(spec.file_names, between)
+        await work.create(spec.file_names, between=between)
+        hours = StoreHours(work, instance, counts, views, older)
         stream = MailStream(plan)
         for count, event in enumerate(stream.events(until_ns=until_ns)):
-            await work.carry_out(event)
+            await hours.carry_out(event)
             if progress is not None:
                 if count % _EVENTS_A_TURN == 0:
                     await yield_now()  # whoever wants it to end can say so
                 progress(event.time_ns, until_ns)
+        await hours.until(until_ns)
         if spec.crash_at_ns is None:
             clock.time_ns = plan.duration_ns
             await work.end()
@@ -227,7 +252,12 @@ async def generate_store(
         last = instance.log.generation
         first = min(instance.log.generations, default=last)
         record = await _record(volume, directory, spec, ledger, dict(work.counts), (first, last))
-        return record.model_copy(update={"view_bytes": views.view_bytes if views else 0})
+        more = {
+            "view_bytes": views.view_bytes if views else 0,
+            "older_pages": older.pages_of_a_mailbox if older else 0,
+            "hours": hours.hours,
+        }
+        return record.model_copy(update=more)
 
 
 def _underway(plan: MailPlan, from_ns: int) -> Iterator[MailEvent]:

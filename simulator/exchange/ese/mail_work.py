@@ -16,7 +16,8 @@ bytes, on a disk of any speed.  Pages are written and the checkpoint moves behin
 the log has grown by a part of the checkpoint depth.
 
 Left out: what Outbox, transport, views and search folders add
-(:mod:`simulator.exchange.ese.mail_views` stands for their logs); pages that online
+(:mod:`simulator.exchange.ese.mail_views` stands for their logs,
+:mod:`simulator.exchange.ese.older_mail` for their reads and writes); pages that online
 defragmentation rewrites, beyond cleaning up what was deleted; reads of the background scan.
 """
 
@@ -46,6 +47,7 @@ from simulator.exchange.ese.mail_naming import (
 from simulator.exchange.ese.mail_schema import StoredMessage
 from simulator.exchange.ese.mail_views import MailViews, log_distance_bytes
 from simulator.exchange.ese.mailboxes import Mailboxes
+from simulator.exchange.ese.older_mail import OlderMail
 from simulator.exchange.ese.store_session import StoreSession
 from simulator.exchange.mail_events import (
     FIRST_FOLDER,
@@ -119,11 +121,13 @@ class MailWork:
     payload: makes the bytes.
     group: see there.
     views: what is logged besides; None for nothing.
+    older: what is read and written besides; None for nothing.
 
     Attributes
     ----------
     counts: events carried out, by kind; ``missing`` for what concerns messages that are not there,
         ``idle logs`` for logs that were closed before they were full.
+    idle_log_bytes: what these had left.
     """
 
     def __init__(
@@ -136,11 +140,12 @@ class MailWork:
         payload: PayloadMaker | None = None,
         group: GroupCommit | None = None,
         views: MailViews | None = None,
+        older: OlderMail | None = None,
     ) -> None:
         self._instance, self._plan, self._clock, self._notes = instance, plan, clock, notes
         self._payload = payload or PayloadMaker(seed=plan.seed)
         self._group = group or GroupCommit()
-        self._views = views
+        self._views, self._older = views, older
         self._ids = CopyIds(plan.mailboxes)
         self._chunk_bytes = chunk_bytes(instance.config.store_format.page_bytes)
         self._databases: list[_Mdb] = []
@@ -151,15 +156,22 @@ class MailWork:
         self._upkeep_at = LogPosition()
         self._tick_tip = self._rolled_tip = LogPosition()
         self.counts: Counter[str] = Counter()
+        self.idle_log_bytes = 0
 
     # -- the beginning -------------------------------------------------------------------
 
-    async def create(self, names: Sequence[str], between: Callable[[], None] | None = None) -> None:
+    async def create(
+        self,
+        names: Sequence[str],
+        begin_ns: int = 0,
+        between: Callable[[], None] | None = None,
+    ) -> None:
         """Make the databases, their tables, and all mailboxes with their first folders.
 
         Arguments
         ---------
         names: of the files; as many as the plan has databases.
+        begin_ns: instant of the stream from which on its events come.
         between: called after each few mailboxes; what it raises ends the work.
 
         Raises what :meth:`Instance.create_database` does.
@@ -183,6 +195,12 @@ class MailWork:
                 if between is not None:
                     await yield_now()  # whoever wants it to end can say so
                     between()
+            if self._older is not None:
+                await self._older.add_mailboxes(mdb.session, every)
+        if self._older is not None:
+            # What was there before is on the disk, not waiting to be written there.
+            await self._instance.write_old_pages()
+            self._older.begin(begin_ns)
         if self._views is not None:
             self._views.begin()
 
@@ -192,6 +210,8 @@ class MailWork:
         mailboxes = await Mailboxes.create(session, single_instance=single)
         if self._views is not None:
             await self._views.create(session)
+        if self._older is not None:
+            await self._older.create(session)
         self._databases.append(_Mdb(name, one, session, mailboxes))
 
     # -- events --------------------------------------------------------------------------
@@ -201,6 +221,7 @@ class MailWork:
         late = event.time_ns - self._group_began_ns > self._group.within_ns
         if self._commits and (late or isinstance(event, Maintenance | IdleTick)):
             await self.settle()
+        await self._follow(event.time_ns)
         self._clock.time_ns = max(self._clock.time_ns, event.time_ns)
         self.counts[type(event).__name__] += 1
         if isinstance(event, Maintenance):
@@ -224,6 +245,16 @@ class MailWork:
             self._waiting += notes
             if self._commits >= self._group.most_transactions:
                 await self.settle()
+
+    async def wait_until(self, time_ns: int) -> None:
+        """Do what is due by an instant at which nothing happens, log what is missing by then."""
+        if self._views is not None:
+            await self._views.catch_up(self._databases[0].session, 0)
+        await self._follow(time_ns)
+
+    async def _follow(self, time_ns: int) -> None:
+        if self._older is not None:
+            await self._older.follow(time_ns, [each.session for each in self._databases])
 
     async def settle(self) -> None:
         """Make the group underway durable, tell the ledger, and write pages that are old."""
@@ -390,6 +421,7 @@ class MailWork:
         if tip == self._tick_tip != self._rolled_tip:
             await self._instance.log.roll("idle")
             self._rolled_tip = self._instance.log.tip
+            self.idle_log_bytes += log_distance_bytes(self._instance, tip, self._rolled_tip)
             self.counts["idle logs"] += 1
             if self._views is not None:
                 self._views.pass_over()
