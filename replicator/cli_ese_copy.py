@@ -18,10 +18,20 @@ from replicator.errors import BadInput, NoSpace, StorageError
 
 if TYPE_CHECKING:
     from replicator.ese.errors import EseError
+    from replicator.ese.recovery_files import FoundDatabase
     from replicator.ese.recovery_result import RecoveryResult
 
 SHOWN_NAMES = 5
 """Of files that were left where they are; more are counted."""
+
+
+def with_streaming_files(databases: Sequence[FoundDatabase]) -> list[str]:
+    """The paths of databases, and of the streaming files that belong to them."""
+    from replicator.ese.streaming_file import streaming_path
+
+    paths = [each.path for each in databases]
+    streamed = [each for each in databases if not each.header.streaming_signature.is_zero]
+    return [*paths, *(streaming_path(each.path) for each in streamed)]
 
 
 def copy_files(paths: Sequence[str], target: Path, between: Callable[[], None]) -> None:
@@ -127,11 +137,14 @@ def left_behind_lines(directory: Path, copied: Iterable[str]) -> Iterator[str]:
 
 def _counted(names: Iterable[str]) -> str:
     from replicator.ese.log_names import LogRole, parse_log_name
+    from replicator.ese.streaming_file import SUFFIX
 
-    kinds = {"database": 0, "log": 0, "checkpoint": 0}
+    kinds = {"database": 0, "streaming file": 0, "log": 0, "checkpoint": 0}
     for name in names:
         found = parse_log_name(name)
-        if found is None:
+        if name.lower().endswith(SUFFIX):
+            kinds["streaming file"] += 1
+        elif found is None:
             kinds["database"] += 1
         else:
             kinds["checkpoint" if found.role is LogRole.CHECKPOINT else "log"] += 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from replicator.cli_ese_copy import CopyBeside, as_kept, left_behind_lines
+from replicator.cli_ese_copy import CopyBeside, as_kept, left_behind_lines, with_streaming_files
 from replicator.cli_ese_output import (
     BaseOption,
     StopBeforeUndoOption,
@@ -314,7 +314,7 @@ def located(
 def _files_of(plan: RecoveryPlan) -> list[str]:
     """All that a plan names."""
     paths = [log.path for log in (*plan.logs, *plan.dropped)]
-    paths += [database.path for database in plan.databases]
+    paths += with_streaming_files(plan.databases)
     checkpoint = f"{plan.system_directory}/{plan.checkpoint_name}"
     if os.path.exists(checkpoint):
         paths.append(checkpoint)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from replicator.cli_ese_copy import CopyBeside, as_kept, left_behind_lines
+from replicator.cli_ese_copy import CopyBeside, as_kept, left_behind_lines, with_streaming_files
 from replicator.cli_ese_output import BaseOption, StopBeforeUndoOption
 from replicator.cli_ese_places import Places, check_writable, held, open_like_the_logs
 from replicator.cli_ese_recover import (
@@ -171,7 +171,8 @@ async def _restore(
     plan, errors = await _planned(machine, places, store_logs, stopped)
     if plan is not None and copy is not None:
         paths = [log.path for log in plan.logs]
-        copy.take([*paths, *(each.found.path for each in plan.copies)], stopped)
+        copies = with_streaming_files([each.found for each in plan.copies])
+        copy.take([*paths, *copies], stopped)
         there = replace(places, logs=copy.path, base=plan.base, databases=())
         plan, errors = await _planned(machine, there, store_logs, stopped)
     if plan is None:

@@ -13,9 +13,11 @@ from replicator.ese.log_header import read_log_header
 from replicator.ese.log_names import UNFINISHED_NAME
 from replicator.ese.log_v7_checksum import fill_pattern
 from replicator.ese.reader import Reader
+from replicator.ese.streaming_file import ATTRIBUTE as STREAMING_ATTRIBUTE
 
 READABLE: Final = (FileType.DATABASE, FileType.CHECKPOINT, FileType.FLUSH_MAP, FileType.LOG)
 
+_ATTRIBUTE_AT: Final = 12
 _TYPE_AT: Final = 667
 _COPY_BYTES: Final = 4096
 
@@ -39,7 +41,9 @@ def identify(reader: Reader, path: str) -> FileType:
     start = bytes(reader.read_at(0, 2 * _COPY_BYTES))
     for at in (0, 2048, _COPY_BYTES, 8192, 16384, 32768):  # the copies, for each page size
         if bytes(reader.read_at(at + 4, 4)) == MAGIC.to_bytes(4, "little"):
-            return FileType.DATABASE
+            attribute = int.from_bytes(reader.read_at(at + _ATTRIBUTE_AT, 4), "little")
+            streaming = attribute == STREAMING_ATTRIBUTE
+            return FileType.STREAMING_FILE if streaming else FileType.DATABASE
     if _is_log(reader):
         return FileType.LOG
     for at in (0, _COPY_BYTES):

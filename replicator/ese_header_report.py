@@ -94,9 +94,10 @@ def read_header(path: Path) -> HeaderReport:
     """
     with FileReader(path) as reader:
         kind = identify(reader, str(path))
-        if kind is FileType.DATABASE:
+        if kind in (FileType.DATABASE, FileType.STREAMING_FILE):
             database, reading = read_database_header(reader)
-            found = {"trailer": read_backup_trailer(reader, database)}
+            is_database = kind is FileType.DATABASE
+            found = {"trailer": read_backup_trailer(reader, database) if is_database else None}
             return HeaderReport(str(path), kind, database, reading, found)
         if kind is FileType.CHECKPOINT:
             checkpoint, reading = read_checkpoint(reader)

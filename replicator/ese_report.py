@@ -14,19 +14,25 @@ from typing import Any, Final
 
 from replicator.errors import ExitCode
 from replicator.ese.checkpoint import read_checkpoint
+from replicator.ese.database import Database
 from replicator.ese.database_check import Ahead, DatabaseCheck, Progress, check_database
-from replicator.ese.database_header import FileType
+from replicator.ese.database_header import FileType, read_database_header
 from replicator.ese.errors import EseError
 from replicator.ese.flush_map import FlushMap
 from replicator.ese.log_file import LogFile
 from replicator.ese.log_names import LogRole, parse_log_name
 from replicator.ese.reader import FileReader
+from replicator.ese.streaming_file import PAGE_BYTES as STREAM_PAGE_BYTES
+from replicator.ese.streaming_file import check_page, check_pair, page_at, stream_places
 from replicator.ese.verification import Verdict
 from replicator.ese_files import identify
 from replicator.ese_findings import as_replicator_error, finding_document
 
 VERIFY_SCHEMA: Final = "replicator-ese-verify/1"
 FLUSH_MAP_SUFFIX: Final = ".jfm"
+DATABASE_SUFFIX: Final = ".edb"
+FINDINGS_MOST: Final = 1000
+"""More than so many of one file are only counted."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class FileVerdict:
     finding_count: how many there are in all.
     check: the pages of a database.
     notes: what is no fault but good to know.
+    unchecked: there is nothing that its pages could be held against.
     """
 
     path: str
@@ -49,11 +56,13 @@ class FileVerdict:
     finding_count: int
     check: DatabaseCheck | None = None
     notes: tuple[str, ...] = ()
+    unchecked: bool = False
 
     @property
     def verdict(self) -> str:
         """``sound``, ``mendable``, ``damaged`` or ``nothing to verify``."""
-        if self.check is not None and self.check.unchecked and not self.finding_count:
+        unchecked = self.unchecked or (self.check is not None and self.check.unchecked)
+        if unchecked and not self.finding_count:
             return "nothing to verify"
         if not self.finding_count:
             return "sound"
@@ -90,6 +99,8 @@ def verify_file(
                         check_database, contents=contents, progress=progress, ahead=ahead
                     )
                     return _verify_database(path, reader, check)
+                if kind is FileType.STREAMING_FILE:
+                    return _verify_stream(path, reader, progress)
                 if kind is FileType.LOG:
                     return _verify_log(path, reader)
                 return _verify_small(path, kind, reader)
@@ -135,6 +146,60 @@ def _verify_database(
         check,
         tuple(notes),
     )
+
+
+def _verify_stream(path: Path, reader: FileReader, progress: Progress) -> FileVerdict:
+    """A streaming file: its pages are held against the checksums that its database has of them."""
+    _, reading = read_database_header(reader)
+    findings: list[EseError] = []
+    if reading.events:
+        detail = "one copy of the header is damaged or differs; the other one counts"
+        findings.append(EseError(-1018, detail, path=str(path), events=reading.events))
+    beside = path.with_suffix(DATABASE_SUFFIX)
+    notes = []
+    unchecked = True
+    if not beside.is_file():
+        notes.append(f"its pages are not verified: {beside.name} with their checksums is not there")
+    else:
+        with FileReader(beside) as database_reader:
+            database_header, _ = read_database_header(database_reader)
+            check_pair(database_header, reader, str(path))
+            if database_header.is_clean:
+                found, pages = _bad_stream_pages(Database(database_reader), reader, progress)
+                findings += found
+                notes.append(f"{pages:,} pages that {beside.name} names were read")
+                unchecked = False
+            else:
+                notes.append(
+                    f"its pages are not verified: {beside.name} is in state "
+                    f"{database_header.state_title}: recover it first"
+                )
+    return FileVerdict(
+        str(path),
+        FileType.STREAMING_FILE,
+        findings[:FINDINGS_MOST],
+        len(findings),
+        notes=tuple(notes),
+        unchecked=unchecked,
+    )
+
+
+def _bad_stream_pages(
+    database: Database, reader: FileReader, progress: Progress
+) -> tuple[list[EseError], int]:
+    """Errors of the pages that a database names, and how many these are."""
+    found: list[EseError] = []
+    pages = 0
+    for _, place in stream_places(database):
+        for number, expected in zip(place.pages(), place.checksums, strict=True):
+            try:
+                page = bytes(reader.read_at(page_at(number), STREAM_PAGE_BYTES))
+                check_page(page, number, expected, reader.path)
+            except EseError as error:
+                found.append(error)
+            pages += 1
+        progress(min(pages * STREAM_PAGE_BYTES, reader.size_bytes), reader.size_bytes)
+    return found, pages
 
 
 def _verify_log(path: Path, reader: FileReader) -> FileVerdict:

@@ -94,18 +94,19 @@ _ATTACHMENT: Final = _fields(Attachment, names=list[str])
 _PARAMETERS: Final = _fields(EngineParameters)
 
 
-def _header(kind: str, layout: type[Structure], **more: Any) -> Any:
-    """The record of ``replicator ese header`` of one kind of file."""
+def _header(kinds: str | tuple[str, ...], layout: type[Structure], **more: Any) -> Any:
+    """The record of ``replicator ese header`` of the kinds of files that have one layout."""
     keys = {
         "schema_": Annotated[Literal[HEADER_SCHEMA], Field(alias="schema")],
         "path": str,
-        "type": Literal[kind],
+        "type": Literal[kinds],
         "copies": str,
         "exit_code": Passed,
         "expected_checksum": Count,
         "fields_": Annotated[_fields(layout), Field(alias="fields")],
         **more,
     }
+    kind = kinds if isinstance(kinds, str) else kinds[0]
     name = "".join(word.capitalize() for word in kind.split("_")) + "HeaderRecord"
     arguments = {key: (type_, ...) for key, type_ in keys.items()}
     return create_model(name, __base__=_Part, **cast("Any", arguments))
@@ -113,7 +114,7 @@ def _header(kind: str, layout: type[Structure], **more: Any) -> Any:
 
 HEADERS: Final = (
     _header(
-        "database",
+        ("database", "streaming_file"),
         DatabaseHeader,
         state=str,
         page_size=SizeBytes,
@@ -175,7 +176,7 @@ class FileRecord(_Part):
     """One file that was verified."""
 
     path: str
-    type: Literal["database", "log", "checkpoint", "flush_map"]
+    type: Literal["database", "streaming_file", "log", "checkpoint", "flush_map"]
     verdict: Literal["sound", "mendable", "damaged", "nothing to verify"]
     pages: Annotated[PagesRecord | None, Field(description="null: no database, or unreadable")]
     notes: list[str]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from enum import StrEnum
@@ -85,6 +86,23 @@ def store(
             show_default=False,
         ),
     ] = None,
+    backup: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BACKUPDIR",
+            help="Take a streaming backup into this directory, empty or not there yet, while the "
+            "store works (to 2007).",
+            show_default=False,
+        ),
+    ] = None,
+    backup_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Begin the backup at this time after the store's begin; by default in the middle.",
+            show_default=False,
+        ),
+    ] = None,
     circular: Annotated[
         bool, typer.Option("--circular", help="Keep only logs that are still needed.")
     ] = False,
@@ -131,27 +149,38 @@ def store(
         io=DEFAULT_IO if io else None,
     )
     _refuse_unfinished(directory)
+    backup_at_ns = _backup_at_ns(version, spec, backup, backup_at)
     check_new_directory_target(directory, "DIR")
+    if backup is not None:
+        _check_apart(directory, backup)
+        check_new_directory_target(backup, "--backup")
     if json is not None and json != STANDARD_OUTPUT:
-        if json.resolve().is_relative_to(directory.resolve()):
-            raise BadInput(
-                "--json would write into DIR",
-                path=str(json),
-                remedy="Give --json a path outside of it.",
-            )
+        for place, name in ((directory, "DIR"), (backup, "BACKUPDIR")):
+            if place is not None and json.resolve().is_relative_to(place.resolve()):
+                raise BadInput(
+                    f"--json would write into {name}",
+                    path=str(json),
+                    remedy="Give --json a path outside of it.",
+                )
         check_file_target(json, "--json")
         check_room(json)
     console = Console(stderr=json == STANDARD_OUTPUT, highlight=False)
     line = estimate_line(spec, directory)
     if line is not None:
         Console(stderr=True, highlight=False).print(Text(printable(line)), soft_wrap=True)
-    with directory_for(directory, "DIR"), ExitStack() as unfinished:
-        unfinished.callback(_remove, directory, spec)
-        (directory / UNFINISHED_NAME).write_text(_UNFINISHED, encoding="utf-8")
+    places = [(directory, "DIR")] + ([(backup, "--backup")] if backup is not None else [])
+    with ExitStack() as made, ExitStack() as unfinished:
+        for place, name in places:
+            made.enter_context(directory_for(place, name))
+            unfinished.callback(_remove, place, spec)
+            (place / UNFINISHED_NAME).write_text(_UNFINISHED, encoding="utf-8")
         with progress_on(Console(stderr=True), "writing the store", "of mail") as report:
-            record = _write(directory, spec, report)
-        _open_to_readers(directory, record)
-        (directory / UNFINISHED_NAME).unlink()
+            record = _write(directory, spec, report, backup, backup_at_ns)
+        _open_to_readers(directory, [each.name for each in record.files])
+        if backup is not None and record.backup is not None:
+            _open_to_readers(backup, record.backup.files)
+        for place, _name in places:
+            (place / UNFINISHED_NAME).unlink()
         unfinished.pop_all()
     text = record.model_dump_json(indent=2) + "\n"
     if json == STANDARD_OUTPUT:
@@ -165,7 +194,49 @@ def store(
                 "again into another directory with --json elsewhere, or do without."
             )
             raise
-    _print(console, directory, record)
+    _print(console, directory, record, backup)
+
+
+def _backup_at_ns(
+    version: str, spec: StoreSpec, backup: Path | None, backup_at: str | None
+) -> int | None:
+    """When the backup begins; None without one.  Raises BadInput for what cannot be."""
+    from replicator.units import UnitError, format_ns, parse_duration_ns
+    from simulator.exchange.diurnal import DAY_NS
+
+    if backup is None:
+        if backup_at is not None:
+            raise BadInput("--backup-at without --backup", remedy="Say where: --backup BACKUPDIR.")
+        return None
+    if version == StoreVersionName.E2010:
+        raise BadInput(
+            "Exchange 2010 has no streaming backup",
+            remedy="Give --version 2003 or 2007.",
+        )
+    life_ns = spec.days * DAY_NS if spec.crash_at_ns is None else spec.crash_at_ns
+    if backup_at is None:
+        return life_ns // 2
+    try:
+        at_ns = parse_duration_ns(backup_at)
+    except UnitError as error:
+        raise BadInput(f"--backup-at: {error}", remedy="Write it as in 9h30m.") from error
+    if at_ns > life_ns:
+        raise BadInput(
+            f"--backup-at lies behind the {format_ns(life_ns)} that the store lives",
+            remedy="Give an earlier time, or a later --crash-at.",
+        )
+    return at_ns
+
+
+def _check_apart(directory: Path, backup: Path) -> None:
+    """Raises BadInput when one lies in the other."""
+    one, other = directory.resolve(), backup.resolve()
+    if one.is_relative_to(other) or other.is_relative_to(one):
+        raise BadInput(
+            "--backup and DIR lie in one another",
+            path=str(backup),
+            remedy="Give --backup a directory of its own.",
+        )
 
 
 def _spec(
@@ -210,12 +281,21 @@ def _spec(
     )
 
 
-def _write(directory: Path, spec: StoreSpec, report: Report) -> StoreRecord:
+def _write(
+    directory: Path,
+    spec: StoreSpec,
+    report: Report,
+    backup: Path | None = None,
+    backup_at_ns: int | None = None,
+) -> StoreRecord:
     """Run the store on the real directory; errors name its real files."""
     from replicator.errors import DamagedStore, StorageError
     from replicator.ese.errors import EseError
     from replicator.host.world import run_on_host
     from simulator.exchange.ese.generated_store import generate_store
+    from simulator.exchange.ese.store_backup import BackupOrder
+
+    backup_path = None if backup is None else str(backup.resolve())
 
     async def main(runtime: HostRuntime) -> StoreRecord:
         # The directory is the whole volume: the paths in logs and headers are the same anywhere.
@@ -226,15 +306,24 @@ def _write(directory: Path, spec: StoreSpec, report: Report) -> StoreRecord:
                 raise Stopped("stopped before the store was whole", path=str(directory))
             report(done_ns / 1e9, all_ns / 1e9, "writing the store")
 
-        return await generate_store(volume, "/", spec, progress)
+        order = None
+        if backup_path is not None and backup_at_ns is not None:
+            # Its paths are in no file; seen like this, errors name them as they are.
+            target = runtime.volume("backup", backup_path, seen_at=backup_path)
+            order = BackupOrder(target, backup_path, backup_at_ns)
+        return await generate_store(volume, "/", spec, progress, order)
+
+    def real(path: str) -> str:
+        in_backup = backup_path is not None and path.startswith(backup_path)
+        return path if in_backup else f"{directory}{path}"
 
     try:
         return run_on_host(main)
     except StorageError as error:
-        error.path = None if error.path is None else f"{directory}{error.path}"
+        error.path = None if error.path is None else real(error.path)
         raise
     except EseError as error:
-        path = str(directory) if error.path is None else f"{directory}{error.path}"
+        path = str(directory) if error.path is None else real(error.path)
         raise DamagedStore(
             f"the store could not be written: {error}",
             path=path,
@@ -242,12 +331,12 @@ def _write(directory: Path, spec: StoreSpec, report: Report) -> StoreRecord:
         ) from error
 
 
-def _open_to_readers(directory: Path, record: StoreRecord) -> None:
+def _open_to_readers(directory: Path, names: Sequence[str]) -> None:
     """Give the files the permissions of any new file; the volume makes them for the owner alone."""
     mask = os.umask(0)
     os.umask(mask)
-    for each in record.files:
-        (directory / each.name).chmod(0o666 & ~mask)
+    for name in names:
+        (directory / name).chmod(0o666 & ~mask)
 
 
 def _remove(directory: Path, spec: StoreSpec) -> None:
@@ -255,7 +344,7 @@ def _remove(directory: Path, spec: StoreSpec) -> None:
     from replicator.ese.log_names import UNFINISHED_NAME, parse_log_name
     from simulator.exchange.ese.generated_store import LEDGER_NAME
 
-    ours = {*spec.file_names, LEDGER_NAME}
+    ours = {*spec.file_names, *spec.stream_names, LEDGER_NAME}
     with suppress(OSError):
         for each in directory.iterdir():
             if each.name in ours or parse_log_name(each.name) is not None:
@@ -275,7 +364,9 @@ def _refuse_unfinished(directory: Path) -> None:
         )
 
 
-def _print(console: Console, directory: Path, record: StoreRecord) -> None:
+def _print(
+    console: Console, directory: Path, record: StoreRecord, backup: Path | None = None
+) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -300,6 +391,7 @@ def _print(console: Console, directory: Path, record: StoreRecord) -> None:
         ("mailboxes", f"{record.mailboxes:,}, {record.mailboxes_with_messages:,} have messages"),
         ("messages", f"{record.messages:,} that must be there"),
         ("databases", files("database")),
+        *([("streaming", files("streaming file"))] if record.streaming_file_bytes else []),
         ("logs", f"{files('log')}, generations {_range(record)}"),
         ("ledger", files("ledger")),
     ]
@@ -310,6 +402,15 @@ def _print(console: Console, directory: Path, record: StoreRecord) -> None:
         rows.append(("logs needed", f"0x{low:X} to 0x{high:X}"))
     if record.older_pages and record.hours:
         rows.append(("operations", _operations(record)))
+    if record.backup is not None:
+        low, high = record.backup.first_generation, record.backup.last_generation
+        rows.append(
+            (
+                "backup",
+                f"{record.backup.messages:,} messages, {record.backup.pages:,} pages, "
+                f"generations 0x{low:X} to 0x{high:X}",
+            )
+        )
     for title, value in rows:
         table.add_row(title, Text(printable(value)))
     console.print(table)
@@ -319,7 +420,12 @@ def _print(console: Console, directory: Path, record: StoreRecord) -> None:
         if record.required_generations is None
         else ["replicator", "ese", "recover", place, "--output", f"{place.rstrip('/')}-recovered"]
     )
-    console.print(Text(printable(f"try: {shlex.join(command)}")), soft_wrap=True)
+    commands = [command]
+    if backup is not None:
+        output = f"{str(backup).rstrip('/')}-restored"
+        commands.append(["replicator", "ese", "restore", str(backup), "--output", output])
+    for each in commands:
+        console.print(Text(printable(f"try: {shlex.join(each)}")), soft_wrap=True)
 
 
 def _operations(record: StoreRecord) -> str:

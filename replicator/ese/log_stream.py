@@ -207,6 +207,10 @@ class LogStream:
         """Closed logs that are kept, oldest first."""
         return list(self._files.generations)
 
+    def closed_path(self, generation: int) -> str:
+        """Where a closed log lies."""
+        return self._files.path(self._files.names.closed(generation))
+
     @property
     def must_shut_down(self) -> bool:
         """The volume is full and a reserve log is in use: detach everything and end."""

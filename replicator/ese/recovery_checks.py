@@ -40,6 +40,7 @@ from replicator.ese.recovery_database_checks import (
 )
 from replicator.ese.recovery_files import (
     FoundDatabase,
+    check_streaming_files,
     contiguous,
     find_databases,
     find_logs,
@@ -138,6 +139,7 @@ async def plan_recovery(
     errors += check_states(mine)
     errors += check_twice(mine)
     errors += await check_whole(volume, mine)
+    errors += await check_streaming_files(volume, mine)
     if not errors:
         errors += await check_attached(volume, logs, mine)
     if not named:

@@ -11,7 +11,7 @@ from typing import Final
 
 from replicator.ese.checkpoint import Checkpoint, read_checkpoint
 from replicator.ese.checksum import MAGIC, PAGE_SIZES
-from replicator.ese.database_header import DatabaseHeader, FileType, read_database_header
+from replicator.ese.database_header import DatabaseHeader, read_database_header
 from replicator.ese.errors import ERRORS, EseError
 from replicator.ese.log_file import LogFile
 from replicator.ese.log_names import LogName, LogRole, log_bases, parse_log_name
@@ -28,6 +28,13 @@ from replicator.ese.log_set import (
     summarise,
 )
 from replicator.ese.reader import BytesReader
+from replicator.ese.streaming_file import (
+    HEADER_BYTES,
+    MISMATCH,
+    check_pair,
+    is_streaming,
+    streaming_path,
+)
 from replicator.runtime.port import EntryKind, Volume
 
 READ_BYTES: Final = 4 << 20
@@ -185,8 +192,32 @@ async def read_header(volume: Volume, path: str) -> DatabaseHeader | None:
     if not any(start[at + 4 : at + 8] == magic for at in (0, *PAGE_SIZES)):
         return None
     header, _reading = read_database_header(BytesReader(start, path))
-    streaming = header.attribute == 1 or header.file_type is FileType.STREAMING_FILE
-    return None if header.is_temporary or streaming else header
+    return None if header.is_temporary or is_streaming(header) else header
+
+
+async def check_streaming_files(
+    volume: Volume, databases: Collection[FoundDatabase]
+) -> list[EseError]:
+    """What is wrong with the streaming files of some databases, those that have one."""
+    errors = []
+    for each in databases:
+        if each.header.streaming_signature.is_zero:
+            continue
+        path = streaming_path(each.path)
+        if not volume.exists(path):
+            detail = f"{each.path} has a streaming file, and it is not there"
+            errors.append(EseError(MISMATCH, detail, path=path))
+            continue
+        file = volume.open(path)
+        try:
+            start = await file.read_at(0, HEADER_BYTES)
+            check_pair(each.header, BytesReader(start, path), path)
+        except EseError as error:
+            error.path = error.path or path
+            errors.append(error)
+        finally:
+            file.close()
+    return errors
 
 
 def contiguous(

@@ -9,7 +9,7 @@ E src/ese/_log/logutil.cxx; ese-format.md 8.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -33,6 +33,7 @@ from replicator.ese.log_set import (
 from replicator.ese.page_source import HEADER_PAGES
 from replicator.ese.recovery_files import (
     FoundDatabase,
+    check_streaming_files,
     contiguous,
     find_databases,
     find_logs,
@@ -46,6 +47,7 @@ FOREIGN_TRAILER: Final = -552
 ENDS_TOO_LOW: Final = -553
 BEGINS_TOO_HIGH: Final = -554
 NO_BACKUP: Final = -615
+NOT_LOGGED: Final = -549
 
 _LINKS: Final = {BAD_SIGNATURE: -555, WRONG_SEQUENCE: -556, CHECKSUM_MISMATCH: -556}
 
@@ -143,6 +145,7 @@ async def plan_restore(
             copies.append(await _copy(volume, each, logs, found))
         except EseError as error:
             errors.append(error)
+    errors += await check_streaming_files(volume, found)
     if not found and not errors:
         detail = "no database of this log set is there"
         errors.append(EseError(NO_BACKUP, detail, path=request.directory))
@@ -153,6 +156,8 @@ async def plan_restore(
     mine = [log for log in logs.logs if (log.generation or 0) >= first]
     errors += await _translated(volume, check_chain(mine), mine, _OF_BACKUP)
     errors += _check_signatures(copies, logs)
+    if request.store_logs is not None or logs.generations[-1] > last:
+        errors += _check_content(copies)
     store_logs: list[LogSummary] = []
     if request.store_logs is not None and not errors:
         store_logs, wrong = await _store_logs(volume, request, logs, mine, between)
@@ -284,6 +289,17 @@ def _check_signatures(copies: Iterable[BackupCopy], logs: LogSet) -> list[EseErr
             detail = f"the logs are of {logs.signature}, {each.found.path} belongs to {signature}"
             errors.append(EseError(_LINKS[BAD_SIGNATURE], detail, path=logs.logs[-1].path))
     return errors
+
+
+def _check_content(copies: Iterable[BackupCopy]) -> Iterator[EseError]:
+    """Copies that later logs cannot bring on, for these have no content of the streaming file."""
+    for each in copies:
+        if not each.found.header.streaming_signature.is_zero:
+            detail = (
+                "the content of its streaming file is in no log, so what came after the backup "
+                "cannot be brought back; restore it with the logs of the backup alone"
+            )
+            yield EseError(NOT_LOGGED, detail, path=each.found.path)
 
 
 async def _translated(

@@ -13,6 +13,7 @@ from dissect.esedb.esedb import EseDB
 from replicator.ese.database import Database
 from replicator.ese.page import NodeFlag
 from replicator.ese.reader import BytesReader
+from replicator.ese.streaming_file import read_content, stream_places, streaming_path
 from simulator.exchange.ese.mail_ledger import LedgerEntry
 from simulator.exchange.ese.mail_schema import ATTACHMENT, BODY, MESSAGES
 
@@ -88,6 +89,9 @@ def _messages(rows: Rows, path: Path) -> dict[int, LedgerEntry]:
         parts = contents[row["ContentId"]]
         assert row["Number"] == len(parts) - 1
         parts.append(_bytes(row))
+    for content_id, streamed in streamed_contents(path):
+        assert content_id not in contents
+        contents[content_id] = streamed
     found, used = {}, set()
     for row in rows("Msg"):
         body, *attachments = contents[row["ContentId"]]
@@ -112,6 +116,16 @@ def _messages(rows: Rows, path: Path) -> dict[int, LedgerEntry]:
         found[entry.message_id] = entry
     assert used == set(contents)
     return found
+
+
+def streamed_contents(path: Path) -> Iterator[tuple[int, list[bytes]]]:
+    """The contents in the streaming file, by our own reader: the others know nothing of such."""
+    database = Database(BytesReader(path.read_bytes(), str(path)))
+    beside = Path(streaming_path(str(path)))
+    if beside.exists():
+        stream = BytesReader(beside.read_bytes(), str(beside))
+        for content_id, place in stream_places(database):
+            yield content_id, place.parts(read_content(stream, place))
 
 
 def _bytes(row: dict[str, Any]) -> bytes:

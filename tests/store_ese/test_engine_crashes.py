@@ -217,6 +217,8 @@ WHERE: dict[str, tuple[int, bool]] = {
     "log_before_eviction": (160, False),
 }
 """From which step on a safeguard is needed, to be quick; whether only required logs are left."""
+STREAMING = {"stream_before_commit", "keep_deleted_clusters"}
+"""Those of the streaming file, see ``test_streaming_file.py``."""
 
 
 def test_what_goes_from_memory_unwritten_is_missed_at_once() -> None:
@@ -225,7 +227,8 @@ def test_what_goes_from_memory_unwritten_is_missed_at_once() -> None:
 
 
 def test_no_safeguard_is_left_out() -> None:
-    assert {field.name for field in fields(EngineSafeguards)} == {*WHERE, "write_before_eviction"}
+    others = {"write_before_eviction", *STREAMING}
+    assert {field.name for field in fields(EngineSafeguards)} == {*WHERE, *others}
 
 
 @pytest.mark.parametrize("name", WHERE)

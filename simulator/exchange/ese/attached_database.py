@@ -29,6 +29,7 @@ from simulator.exchange.ese.instance_options import InstanceConfig
 from simulator.exchange.ese.page_buffer import PageBuffer
 from simulator.exchange.ese.session import Session
 from simulator.exchange.ese.statements import Statements
+from simulator.exchange.ese.streaming_file import StreamingFile
 from simulator.exchange.ese.table import Table
 from simulator.exchange.ese.turn import Turn
 
@@ -45,6 +46,7 @@ class AttachedDatabase:
     sessions: those that work on it.
     buffer: its pages in memory.
     statements: how looks and statements are carried out on it.
+    streaming: its streaming file; None without one.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class AttachedDatabase:
         self.statements = Statements(
             self.buffer, log, config.log_buffer_bytes // 2, lambda: self.database.transactions
         )
+        self.streaming: StreamingFile | None = None
         self.header_file: DatabaseHeaderFile | None = None
         self.attach_position = LogPosition()
         self.sessions: list[Session] = []
@@ -127,6 +130,7 @@ class AttachedDatabase:
         opened = self._opened
         return attachment(
             self.path,
+            stream_path=None if self.streaming is None else self.streaming.path,
             dbid=self.dbid,
             dbtime=0 if opened is None else opened.context.dbtime,
             last_objid=0 if opened is None else opened.last_objid,
@@ -134,6 +138,22 @@ class AttachedDatabase:
             consistent_position=LogPosition() if header is None else header.consistent_position,
             database_signature=self.signature,
         )
+
+    def stream_to(self, file: File) -> None:
+        """It has a streaming file, which is open."""
+        self.streaming = StreamingFile(
+            self._volume,
+            file,
+            self._stream,
+            lambda: self._last_position,
+            self._config.safeguards,
+        )
+
+    def close(self) -> None:
+        """Give its files back."""
+        self.file.close()
+        if self.streaming is not None:
+            self.streaming.close()
 
     # -- header --------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ from simulator.exchange.ese.attached_database import AttachedDatabase
 from simulator.exchange.ese.database import LAST_SYSTEM_OBJID, Database
 from simulator.exchange.ese.instance_options import InstanceConfig
 from simulator.exchange.ese.session import Session
+from simulator.exchange.ese.streaming_file import StreamingFile
 
 NOT_ATTACHED: Final = -550
 ATTACHED_ALREADY: Final = -1201
@@ -100,6 +101,11 @@ class DatabaseSet:
             raise AlreadyExists("a file of that name is there", path=path)
         one = self._unopened(path, None, dbid, signature)
         database = self._database(one)
+        streaming = Signature()
+        if self._config.streaming_file:
+            streaming, revision = self._draw(), self._config.store_format.revision
+            made = StreamingFile.create(self._volume, path, streaming, self.signature, revision)
+            one.stream_to(await made)
         await self.log.room(self._config.log_buffer_bytes // 2)
         one.attach_position = database.log_creation(session, path, signature)
         self.attached[path] = one
@@ -114,6 +120,7 @@ class DatabaseSet:
             dbid=dbid,
             log_signature=self.signature,
         )
+        header = replace(header, streaming_signature=streaming)
         one.header_file = await DatabaseHeaderFile.create(self._volume, file, header, self._draw)
         await self._attached(one)
         await self.log.room(self._config.log_buffer_bytes // 2)
@@ -130,6 +137,8 @@ class DatabaseSet:
         with ExitStack() as refused:
             refused.callback(file.close)
             one = await self._opened(path, file)
+            if not one.header.streaming_signature.is_zero:
+                one.stream_to(await StreamingFile.open(self._volume, path, one.header))
             refused.pop_all()
         header = one.header
         text = (path + "\0").encode("utf-16-le")
@@ -284,4 +293,4 @@ class DatabaseSet:
 
         await one.change_header(change)
         del self.attached[one.path]
-        one.file.close()
+        one.close()

@@ -19,6 +19,8 @@ from pydantic import BaseModel
 from replicator.ese.database_header import State
 from replicator.ese.log_names import UNFINISHED_NAME, LogRole, parse_log_name
 from replicator.ese.recovery_files import find_databases, joined
+from replicator.ese.streaming_file import SUFFIX as STREAM_SUFFIX
+from replicator.ese.streaming_file import streaming_path
 from replicator.ese.values import Signature
 from replicator.runtime import yield_now
 from replicator.runtime.port import EntryKind, File, Volume, write_all
@@ -32,6 +34,7 @@ from simulator.exchange.ese.mail_views import MailViews
 from simulator.exchange.ese.mail_work import MailWork
 from simulator.exchange.ese.older_mail import OlderMail
 from simulator.exchange.ese.put_off_syncs import put_off_syncs, sync_everything
+from simulator.exchange.ese.store_backup import BackupOrder, BackupRecord, StoreBackup
 from simulator.exchange.ese.store_format import STORE_FORMATS
 from simulator.exchange.ese.store_hours import StoreHour, StoreHours
 from simulator.exchange.mail_events import IdleTick, MailEvent, Maintenance
@@ -41,11 +44,14 @@ from simulator.exchange.mail_stream import MailStream
 from simulator.exchange.profiles import ProfileFigures
 
 StoreVersion = Literal["2003", "2007", "2010"]
+FileKind = Literal["database", "streaming file", "log", "reserve log", "checkpoint", "ledger"]
 Progress = Callable[[int, int], None]
 """Called with nanoseconds of the stream that are done, and those in all."""
 
 LEDGER_NAME: Final = "messages.jsonl"
 BASE: Final = "E00"
+STREAMING_VERSIONS: Final = ("2003",)
+"""Those with a streaming file beside each database."""
 MOST_DATABASES: Final = 5
 """Of a storage group, besides the one for recovery."""
 
@@ -89,6 +95,7 @@ class StoreSpec:
     views: log what views and the like add, so that the profile's logs come out.
     io: read and write as many pages as the profile's mailboxes, with a cache of their size; None
         for what the messages need alone, all in memory.
+    mime_share: of the messages came from the Internet [A]; to 2003 they lie in streaming files.
 
     Raises ValueError for what cannot be.
     """
@@ -102,12 +109,15 @@ class StoreSpec:
     circular: bool = False
     views: bool = True
     io: IoModel | None = None
+    mime_share: float = 0.5
 
     def __post_init__(self) -> None:
         if self.profile.version not in _VERSIONS:
             raise ValueError(f"there is no store of version {self.profile.version} yet")
         if not 1 <= self.databases <= MOST_DATABASES:
             raise ValueError(f"a storage group has 1 to {MOST_DATABASES} databases")
+        if not 0 <= self.mime_share <= 1:
+            raise ValueError("mime_share is a share, 0 to 1")
         if self.days < 1:
             raise ValueError("a store lives for a day at least")
         if self.crash_at_ns is not None and not 0 <= self.crash_at_ns <= self.days * DAY_NS:
@@ -129,6 +139,12 @@ class StoreSpec:
         """Of the databases."""
         return tuple(f"priv{number + 1}.edb" for number in range(self.databases))
 
+    @property
+    def stream_names(self) -> tuple[str, ...]:
+        """Of the streaming files; none from 2007 on."""
+        has_streams = self.profile.version in STREAMING_VERSIONS
+        return tuple(streaming_path(name) for name in self.file_names) if has_streams else ()
+
     def config(self) -> InstanceConfig:
         """How its engine runs."""
         store_format = STORE_FORMATS[_VERSIONS[self.profile.version].store_format]
@@ -143,6 +159,7 @@ class StoreSpec:
             log_file_bytes=round(self.profile.log_file_bytes.value),
             base=BASE,
             circular=self.circular,
+            streaming_file=bool(self.stream_names),
             limit_pages=_PAGES_AT_LEAST + pages,
         )
         if self.io is None:
@@ -154,7 +171,7 @@ class StoreFile(BaseModel):
     """One file that was written."""
 
     name: str
-    kind: Literal["database", "log", "reserve log", "checkpoint", "ledger"]
+    kind: FileKind
     size_bytes: int
 
 
@@ -180,6 +197,7 @@ class StoreRecord(BaseModel):
     required_generations: tuple[int, int] | None
     """Logs that the databases need; None when they need none."""
     database_bytes: int
+    streaming_file_bytes: int = 0
     log_bytes: int
     view_bytes: int = 0
     """Logged for views and the like, which this store does not model."""
@@ -187,13 +205,19 @@ class StoreRecord(BaseModel):
     """That each mailbox had before its first day, to be read and changed."""
     hours: list[StoreHour] = []
     """Each whole hour of the store's life."""
+    backup: BackupRecord | None = None
+    """The set that was taken in the midst of it."""
     events: dict[str, int]
     """Of the stream, by kind."""
     files: list[StoreFile]
 
 
 async def generate_store(
-    volume: Volume, directory: str, spec: StoreSpec, progress: Progress | None = None
+    volume: Volume,
+    directory: str,
+    spec: StoreSpec,
+    progress: Progress | None = None,
+    order: BackupOrder | None = None,
 ) -> StoreRecord:
     """Write a store, and its ledger, into a directory.
 
@@ -202,6 +226,7 @@ async def generate_store(
     volume, directory: where; the directory is there and empty.
     spec: what.
     progress: told now and then how far it is.
+    order: of a streaming backup in the midst of it; None for none.
 
     Raises ValueError for a spec that cannot be, EseError and StorageError when the volume fails;
     what was written by then stays.
@@ -225,7 +250,8 @@ async def generate_store(
         )
         views = MailViews(instance, plan) if spec.views else None
         older = None if spec.io is None else OlderMail(instance, plan, counts, spec.io)
-        work = MailWork(instance, plan, clock, ledger, views=views, older=older)
+        share = spec.mime_share
+        work = MailWork(instance, plan, clock, ledger, views=views, older=older, mime_share=share)
         until_ns = plan.duration_ns if spec.crash_at_ns is None else spec.crash_at_ns
 
         def between() -> None:
@@ -234,14 +260,30 @@ async def generate_store(
 
         await work.create(spec.file_names, between=between)
         hours = StoreHours(work, instance, counts, views, older)
+        backup = (
+            None
+            if order is None
+            else StoreBackup(
+                order,
+                instance,
+                work,
+                ledger,
+                now=clock.now,
+                write_ledger=(_write_ledger, LEDGER_NAME),
+            )
+        )
         stream = MailStream(plan)
         for count, event in enumerate(stream.events(until_ns=until_ns)):
+            if backup is not None:
+                await backup.before(event.time_ns)
             await hours.carry_out(event)
             if progress is not None:
                 if count % _EVENTS_A_TURN == 0:
                     await yield_now()  # whoever wants it to end can say so
                 progress(event.time_ns, until_ns)
         await hours.until(until_ns)
+        if backup is not None:
+            await backup.end(until_ns)
         if spec.crash_at_ns is None:
             clock.time_ns = plan.duration_ns
             await work.end()
@@ -256,6 +298,7 @@ async def generate_store(
             "view_bytes": views.view_bytes if views else 0,
             "older_pages": older.pages_of_a_mailbox if older else 0,
             "hours": hours.hours,
+            "backup": backup.record if backup else None,
         }
         return record.model_copy(update=more)
 
@@ -330,6 +373,9 @@ async def _record(
             else None
         ),
         database_bytes=sum(each.size_bytes for each in files if each.kind == "database"),
+        streaming_file_bytes=sum(
+            each.size_bytes for each in files if each.kind == "streaming file"
+        ),
         log_bytes=sum(each.size_bytes for each in files if each.kind == "log"),
         events=dict(sorted(counts.items())),
         files=files,
@@ -338,9 +384,11 @@ async def _record(
 
 def _kind(
     name: str,
-) -> Literal["database", "log", "reserve log", "checkpoint", "ledger"]:
+) -> FileKind:
     parsed = parse_log_name(name)
     if parsed is None:
+        if name.endswith(STREAM_SUFFIX):
+            return "streaming file"
         return "ledger" if name == LEDGER_NAME else "database"
     if parsed.role is LogRole.CHECKPOINT:
         return "checkpoint"

@@ -57,8 +57,10 @@ class Instance:
 
     Attributes
     ----------
-    config: as given.
+    volume, config: as given.
     log: its log.
+    held_generation: a backup needs the logs from this one on; None without one.
+    turn: of attach, detach, creation, checkpoint and page writes.
     recovery: what recovery did when it was opened; None for a new log set.
     """
 
@@ -70,7 +72,7 @@ class Instance:
         now: Callable[[], LogTime],
         draw: Callable[[], Signature],
     ) -> None:
-        self._volume, self.directory, self.config = volume, directory, config
+        self.volume, self.directory, self.config = volume, directory, config
         self._now, self._draw = now, draw
         self._set = DatabaseSet(
             volume,
@@ -82,11 +84,12 @@ class Instance:
             fatal=self.fatal,
         )
         self.recovery: RecoveryResult | None = None
+        self.held_generation: int | None = None
         self.log: LogStream
         self._checkpoint: CheckpointFile
         self._created: dict[int, LogTime] = {}
         """Creation times of the log underway and the one before."""
-        self._turn = Turn()
+        self.turn = Turn()
         self._wake = Signal()
         self._failure: Exception | None = None
         self._closing = False
@@ -179,7 +182,7 @@ class Instance:
     async def _created_at(self, generation: int) -> LogTime:
         """When a log began; of one that this run found there, from its header."""
         if generation not in self._created:
-            logs = await find_logs(self._volume, self.directory, self.config.base)
+            logs = await find_logs(self.volume, self.directory, self.config.base)
             found = logs.log(generation)
             assert found is not None
             assert found.header is not None
@@ -255,7 +258,7 @@ class Instance:
 
     @asynccontextmanager
     async def _turn_taken(self) -> AsyncIterator[None]:
-        async with self._turn.taken():
+        async with self.turn.taken():
             self.check()
             try:
                 yield
@@ -345,6 +348,8 @@ class Instance:
                 await self._checkpoint.write(new_checkpoint(checkpoint, self._set.signature))
             if self.config.circular:
                 needed = [each.header.first_required_generation for each in there]
+                if self.held_generation is not None:
+                    needed.append(self.held_generation)
                 self.log.delete_below(min([self.checkpoint.generation, *needed]))
 
     async def _raise_first(self, one: AttachedDatabase, generation: int) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from replicator.ese.log_options import Durability
+from replicator.ese.streaming_file import PAGE_BYTES as STREAM_PAGE_BYTES
 from simulator.exchange.ese.growth import DEFAULT_GROWTH, GrowthPolicy
 from simulator.exchange.ese.store_format import STORE_FORMATS, StoreFormat
 
@@ -34,6 +35,10 @@ class EngineSafeguards:
     """A changed page goes from memory only after it was written."""
     log_before_eviction: bool = True
     """Before a page is written to make room, too, the log is durable up to its last change."""
+    stream_before_commit: bool = True
+    """Content in the streaming file is durable before the commit of its row."""
+    keep_deleted_clusters: bool = True
+    """What was deleted keeps its clusters until that is durable."""
 
 
 ALL_SAFEGUARDS: Final = EngineSafeguards()
@@ -57,6 +62,7 @@ class InstanceConfig:
     batch_pages: most pages that the lazy writer writes at a time.
     cache_pages: of each database, in memory; see :mod:`simulator.exchange.ese.page_buffer` for
         what comes on top.
+    streaming_file: new databases get a streaming file (Exchange 2000 and 2003).
     limit_pages: most that each database may have.
     log_buffer_bytes: records that wait in memory; one statement may log half of it.
     policy: how trees grow.
@@ -75,6 +81,7 @@ class InstanceConfig:
     checkpoint_depth_bytes: int = 20 << 20
     batch_pages: int = 64
     cache_pages: int = 1 << 14
+    streaming_file: bool = False
     limit_pages: int = DEFAULT_GROWTH.largest_file_pages
     log_buffer_bytes: int = 32 << 20
     policy: GrowthPolicy = DEFAULT_GROWTH
@@ -83,6 +90,8 @@ class InstanceConfig:
     def __post_init__(self) -> None:
         if self.log_version not in (7, 8):
             raise ValueError(f"there are logs of version 7 and 8, not {self.log_version}")
+        if self.streaming_file and self.store_format.page_bytes != STREAM_PAGE_BYTES:
+            raise ValueError("a streaming file goes with pages of 4 KiB")
         if self.durability is Durability.LAZY and self.waypoint_latency < 1:
             raise ValueError("the lazy mode needs a waypoint_latency of 1 at least")
         for name in ("batch_pages", "cache_pages", "limit_pages", "checkpoint_depth_bytes"):

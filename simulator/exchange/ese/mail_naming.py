@@ -74,3 +74,15 @@ def folder_name(folder: int) -> str:
 def subject_of(message_id: int) -> str:
     """Of a message, so that no two have the same."""
     return f"{_TOPICS[message_id % len(_TOPICS)]} {message_id:x}"
+
+
+def is_mime(message_id: int, share: float) -> bool:
+    """Whether a message came from the Internet, so that its content is kept as MIME [A].
+
+    Arguments
+    ---------
+    message_id: of the stream; the same one is always told the same.
+    share: so many of all, 0 to 1.
+    """
+    spread = message_id * 0x9E3779B1 & 0xFFFFFFFF  # neighbours lie far apart (Knuth, 6.4)
+    return spread < share * 2**32

@@ -8,10 +8,12 @@
     Content     ContentId, Copies, Digest                      only with single-instance storage
     Body        ContentId, Data (long value)
     Attachment  ContentId, Number, Data (long value)
+    Stream      ContentId, where it lies                       only with a streaming file
 
 A row of ``Msg`` is one message in one mailbox.  What it says stands in the tables below under
-its content's number: with single-instance storage (to 2007) once for all mailboxes of the
-database that got it, and ``Content`` counts them; later once for each, under the message's id.
+its content's number, or in the streaming file: with single-instance storage (to 2007) once for
+all mailboxes of the database that got it, and ``Content`` counts them; later once for each, under
+the message's id.
 
 Modelled after the stores of Exchange 2003 and 2007, which have ``Mailbox``, ``Folders`` and
 ``Msg`` in each database [M].  Left out: a table for each folder, and from 2010 on for each

@@ -40,6 +40,7 @@ from simulator.exchange.ese.mail_naming import (
     CopyIds,
     StoreClock,
     folder_name,
+    is_mime,
     sender_address,
     subject_of,
     user_name,
@@ -122,6 +123,7 @@ class MailWork:
     group: see there.
     views: what is logged besides; None for nothing.
     older: what is read and written besides; None for nothing.
+    mime_share: of the messages came from the Internet, 0 to 1; they go into a streaming file.
 
     Attributes
     ----------
@@ -141,11 +143,13 @@ class MailWork:
         group: GroupCommit | None = None,
         views: MailViews | None = None,
         older: OlderMail | None = None,
+        mime_share: float = 0.0,
     ) -> None:
         self._instance, self._plan, self._clock, self._notes = instance, plan, clock, notes
         self._payload = payload or PayloadMaker(seed=plan.seed)
         self._group = group or GroupCommit()
         self._views, self._older = views, older
+        self._mime_share = mime_share
         self._ids = CopyIds(plan.mailboxes)
         self._chunk_bytes = chunk_bytes(instance.config.store_format.page_bytes)
         self._databases: list[_Mdb] = []
@@ -390,7 +394,8 @@ class MailWork:
                 attachments,
             )
             digest = digest or ledger_digest(message)
-            await mdb.mailboxes.deliver(message, shared_as=name)
+            mime = is_mime(name, self._mime_share)
+            await mdb.mailboxes.deliver(message, shared_as=name, is_mime=mime)
             entry = ledger_entry(message, mdb.name, digest=digest, committed=committed)
             notes.append(partial(self._notes.delivered, entry))
         return notes

@@ -27,6 +27,7 @@ from typing import Any, Final
 from replicator.ese.columns import Value
 from replicator.ese.errors import EseError
 from replicator.ese.schema import TableDefinition
+from replicator.ese.streaming_file import STREAM
 from simulator.exchange.ese.database import Database
 from simulator.exchange.ese.mail_schema import (
     ATTACHMENT,
@@ -42,6 +43,7 @@ from simulator.exchange.ese.mail_schema import (
 )
 from simulator.exchange.ese.session import Session
 from simulator.exchange.ese.store_session import StoreSession
+from simulator.exchange.ese.streamed_contents import StreamedContents
 from simulator.exchange.ese.table import Table
 from simulator.exchange.mail_events import INBOX, RECOVERABLE, SENT_ITEMS
 
@@ -73,6 +75,7 @@ class Mailboxes:
         self._bodies = _table(session.database, BODY)
         self._attachments = _table(session.database, ATTACHMENT)
         self._contents = _table_or_none(session.database, CONTENT)
+        self._streams = None if session.streaming is None else StreamedContents(session)
         self.single_instance = self._contents is not None
 
     @classmethod
@@ -89,7 +92,9 @@ class Mailboxes:
         made: list[str] = []
         session.begin()
         try:
-            for each in (*MAIL_TABLES, *((CONTENT,) if single_instance else ())):
+            more = (CONTENT,) if single_instance else ()
+            streams = () if session.streaming is None else (STREAM,)
+            for each in (*MAIL_TABLES, *more, *streams):
                 await session.do(session.database.create_table, each)
                 made.append(each.name)
         except Exception:
@@ -134,7 +139,13 @@ class Mailboxes:
 
     # -- messages ------------------------------------------------------------------------
 
-    async def deliver(self, message: StoredMessage, *, shared_as: int | None = None) -> None:
+    async def deliver(
+        self,
+        message: StoredMessage,
+        *,
+        shared_as: int | None = None,
+        is_mime: bool = False,
+    ) -> None:
         """Put a message into its folder.
 
         Arguments
@@ -142,6 +153,8 @@ class Mailboxes:
         message: its id is new to the database.
         shared_as: number of its content.  Copies with the same number share body and attachments
             where the store keeps them once; by default the message's id, shared with nobody.
+        is_mime: it came from the Internet: its content goes into the streaming file, if there is
+            one.
 
         Raises EseError: -1605 when there is a message of this id, -1601 when there is no such
         folder, -1102 while another session delivers or deletes a copy, -1808 when the file may
@@ -153,6 +166,9 @@ class Mailboxes:
         async with self._whole():
             await self._session.do(self._insert_message, message, content_id)
             if await self._session.do(self._count_copy, message, content_id):
+                return
+            if is_mime and self._streams is not None:
+                await self._streams.put(content_id, (message.body, *message.attachments))
                 return
             body: dict[str, Any] = {"ContentId": content_id, "Data": message.body}
             await self._session.do(self._bodies.insert, body)
@@ -181,6 +197,8 @@ class Mailboxes:
         async with self._whole():
             await self._session.do(self._messages.delete, self._messages.key(message_id))
             if not await self._session.do(self._forget_copy, content_id):
+                return True
+            if self._streams is not None and await self._streams.delete(content_id):
                 return True
             await self._session.do(self._bodies.delete, self._bodies.key(content_id))
             for number in range(attachments):
@@ -311,6 +329,10 @@ class Mailboxes:
     async def _message(self, row: dict[str, Any]) -> StoredMessage | None:
         """A row with its content; None when that has been deleted meanwhile."""
         content_id = row["ContentId"]
+        if self._streams is not None:
+            streamed = await self._streams.get(content_id)
+            if streamed is not None:
+                return message_from_row(row, streamed[0], tuple(streamed[1:]))
         keys = [(self._bodies, self._bodies.key(content_id))]
         for number in range(row["Attachments"]):
             keys.append((self._attachments, self._attachments.key(content_id, number)))

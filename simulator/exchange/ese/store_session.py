@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from simulator.exchange.ese.attached_database import AttachedDatabase
     from simulator.exchange.ese.database import Database
     from simulator.exchange.ese.instance import Instance
+    from simulator.exchange.ese.streaming_file import StreamingFile
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,6 +39,11 @@ class StoreSession:
     def database(self) -> Database:
         """What it works on."""
         return self._one.database
+
+    @property
+    def streaming(self) -> StreamingFile | None:
+        """The streaming file of its database; None without one."""
+        return self._one.streaming
 
     def begin(self) -> None:
         """Begin a transaction, in the one that is open or as the outermost one.
