@@ -10,6 +10,7 @@ E src/ese/logdiff.cxx; S: no real log at hand holds one.
 
 from __future__ import annotations
 
+import re
 from difflib import SequenceMatcher
 from typing import Final
 
@@ -113,19 +114,18 @@ def _changes(old: bytes, new: bytes) -> list[tuple[int, int, bytes]]:
 
 def _runs(old: bytes, new: bytes) -> list[tuple[int, int, bytes]]:
     """The same for values of one length: the runs that differ, near ones joined."""
-    found: list[tuple[int, int]] = []
-    for at, (one, two) in enumerate(zip(old, new, strict=True)):
-        if one == two:
-            continue
-        if found and at - found[-1][1] <= _HEAD_BYTES:
-            found[-1] = found[-1][0], at + 1
-        else:
-            found.append((at, at + 1))
-    return [(start, end - start, new[start:end]) for start, end in found]
+    word = int.from_bytes(old, "little") ^ int.from_bytes(new, "little")
+    differs = word.to_bytes(len(old), "little")
+    return [
+        (each.start(), each.end() - each.start(), new[each.start() : each.end()])
+        for each in _DIFFERENT.finditer(differs)
+    ]
 
 
 _HEAD_BYTES: Final = 4
 """About what a piece takes besides its bytes: a shorter gap is not worth another one."""
+_DIFFERENT: Final = re.compile(rb"[^\0]+(?:\0{1,%d}[^\0]+)*" % _HEAD_BYTES)
+"""Runs of bytes that are not zero, and gaps that are no longer than that."""
 
 
 def _bad(detail: str) -> EseError:

@@ -66,7 +66,7 @@ class LogBuffer:
 
     def append(self, record: bytes, *, new_segment: bool = False) -> LogPosition:
         """Take one record; raises LogBufferFull, ValueError for what is no record."""
-        if self.buffered + len(record) > self._limit_bytes and self.buffered:
+        if self.buffered and self.buffered + len(record) > self._limit_bytes:
             raise self._full()
         return self._append(record, new_segment)
 

@@ -66,13 +66,13 @@ def xor_bytes(data: bytes | bytearray | memoryview) -> int:
     return int(np.bitwise_xor.reduce(words, initial=0)) ^ int.from_bytes(data[whole:], "little")
 
 
-def _links(record: ChecksumRecord, generation: int) -> int:
+def _links(record: ChecksumRecord, generation: int, short_flag: int | None = None) -> int:
     """What of a checksum record and its file goes into both sums."""
     return (
         record.backward_bytes
         ^ record.forward_bytes
         ^ record.next_bytes
-        ^ record.short_flag
+        ^ (record.short_flag if short_flag is None else short_flag)
         ^ generation & _MASK
     )
 
@@ -121,14 +121,14 @@ def sealed(
     """
     start = byte + CHECKSUM_RECORD_BYTES
     end = start + record.forward_bytes
-    long = end > sector_bytes
-    record = replace(record, short_flag=SHORT_ON if long else SHORT_OFF, short_checksum=0)
-    if long:
-        short = short_checksum(record, data[:sector_bytes], byte, generation)
-        record = replace(record, short_checksum=short)
+    flag = SHORT_ON if end > sector_bytes else SHORT_OFF
+    links = _links(record, generation, flag)
     backward = xor_bytes(data[byte - record.backward_bytes : byte])
-    checksum = range_checksum(record, backward, xor_bytes(data[start:end]), generation)
-    return replace(record, checksum=checksum)
+    short = 0
+    if flag == SHORT_ON:
+        short = SHORT_SEED ^ backward ^ xor_bytes(data[start:sector_bytes]) ^ links
+    checksum = RANGE_SEED ^ backward ^ xor_bytes(memoryview(data)[start:end]) ^ links
+    return replace(record, short_flag=flag, short_checksum=short, checksum=checksum)
 
 
 def fill_pattern(offset: int, size: int) -> bytes:

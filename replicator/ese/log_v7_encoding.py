@@ -56,6 +56,8 @@ EXCHANGE_2000: Final = LogVersion(7, 3704, 4, 0)
 EXCHANGE_2003: Final = LogVersion(7, 3704, 5, 0)
 """Their first versions (E src/ese/sysver.cxx)."""
 
+_CHECKSUM: Final = int(Kind.CHECKSUM)
+
 Filling = Callable[[int, int], bytes]
 """What a partly filled sector holds behind its data: offset in the file, bytes."""
 
@@ -140,14 +142,16 @@ class LogV7Encoder:
 
     def append(self, record: bytes, *, new_segment: bool = False) -> LogPosition:
         """As the protocol says; ``new_segment`` means nothing here, there are no segments."""
-        if not 0 < len(record) <= RECORD_BYTES_MAX or record[0] == Kind.CHECKSUM:
-            raise ValueError(f"{len(record):,} bytes are no record to be appended")
-        if not self.fits(len(record)):
-            raise ValueError(f"a record of {len(record)} bytes does not fit behind {self.tip}")
-        position = self.tip
+        size, sector_bytes = len(record), self._sector_bytes
+        if not 0 < size <= RECORD_BYTES_MAX or record[0] == _CHECKSUM:
+            raise ValueError(f"{size:,} bytes are no record to be appended")
+        begin = len(self._buffer)
+        if self._full or self._sector * sector_bytes + begin + size > self._limit * sector_bytes:
+            raise ValueError(f"a record of {size} bytes does not fit behind {self.tip}")
         self._buffer += record
         self._news = True
-        return position
+        more, byte = divmod(begin, sector_bytes)
+        return LogPosition(self._generation, self._sector + more, byte)
 
     def finish(self) -> None:
         """A partly filled last sector stays as it is; a file without records gets its first one.

@@ -210,23 +210,21 @@ class LongValueSeparator:
         new_identifier: Callable[[], int],
         out: dict[int, bytes],
     ) -> None:
+        def moved(value: Any, encode: Callable[[Any], bytes]) -> Any:
+            if not isinstance(value, (str, bytes)):
+                return value
+            data = encode(value)
+            if len(data) <= limit:
+                return data
+            identifier = new_identifier()
+            out[identifier] = data
+            return LongValueReference(identifier, self._identifier_bytes)
+
         for place, encode in self._long:
-
-            def moved(value: Any, encode: Callable[[Any], bytes] = encode) -> Any:
-                if isinstance(value, (Instance, LongValueReference)):
-                    return value
-                if not isinstance(value, (str, bytes)):
-                    return value
-                data = encode(value)
-                if len(data) <= limit:
-                    return data
-                identifier = new_identifier()
-                out[identifier] = data
-                return LongValueReference(identifier, self._identifier_bytes)
-
             value = values[place]
-            stored = isinstance(value, (Instance, LongValueReference))
-            if isinstance(value, (tuple, list)) and not stored:
-                values[place] = tuple(map(moved, value))
-            else:
-                values[place] = moved(value)
+            if isinstance(value, (str, bytes)):
+                values[place] = moved(value, encode)
+            elif isinstance(value, (tuple, list)) and not isinstance(
+                value, (Instance, LongValueReference)
+            ):
+                values[place] = tuple(moved(each, encode) for each in value)

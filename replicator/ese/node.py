@@ -45,6 +45,8 @@ class EditedNode(NamedTuple):
 
 def shared_prefix_bytes(prefix: bytes, key: bytes) -> int:
     """How much of a key a page's prefix stands for; 0 when it is not worth it."""
+    if prefix[:SHORTEST_PREFIX_BYTES] != key[:SHORTEST_PREFIX_BYTES]:
+        return 0
     limit = min(len(prefix), len(key))
     one, other = prefix[:limit], key[:limit]
     if one == other:

@@ -43,6 +43,7 @@ from replicator.ese.page import PageFlag
 from replicator.ese.page_editor import PageEditor
 
 INVALID_OPERATION: Final = -500
+_REPLACE_D: Final = int(Kind.REPLACE_D)
 
 Wanted = Callable[[int], bool]
 """Whether a page, by its number, is to be changed; asked for each page of a record."""
@@ -132,10 +133,13 @@ def change_node(
     line, versioned = record.line, VERSIONED if record.versioned else 0
     match record:
         case Insert():
-            prefix = record.prefix_bytes
-            if record.key[:prefix] != page.prefix[:prefix] or len(page.prefix) < prefix:
-                raise misfit(record, "the key does not begin with the page's prefix")
-            page.insert(line, record.key, record.data, prefix, versioned)
+            shared = record.prefix_bytes
+            key, data = record.tail(shared + record.suffix_bytes, record.data_bytes)
+            if shared:
+                prefix = page.prefix
+                if len(prefix) < shared or not key.startswith(prefix[:shared]):
+                    raise misfit(record, "the key does not begin with the page's prefix")
+            page.insert(line, key, data, shared, versioned)
         case FlagInsertAndReplaceData():
             replace_data(page, record, record.data, largest_data_bytes, clear_flags=DELETED)
         case FlagInsert():
@@ -156,12 +160,13 @@ def change_node(
 
 def replaced_data(record: Replace, page: PageEditor) -> bytes:
     """The data that a replacement leaves, of the data that is there now."""
-    old = page.node(record.line).data
-    if len(old) != record.old_data_bytes:
-        detail = f"line {record.line} holds {len(old)} bytes, not {record.old_data_bytes}"
+    old_bytes = page.data_bytes(record.line)
+    if old_bytes != record.old_data_bytes:
+        detail = f"line {record.line} holds {old_bytes} bytes, not {record.old_data_bytes}"
         raise misfit(record, detail)
     new = record.data
-    if record.number == Kind.REPLACE_D:
+    if record.number == _REPLACE_D:
+        old = page.node(record.line).data
         new = apply_difference(new, old, wide=record.wide_difference)
     if len(new) != record.new_data_bytes:
         raise misfit(record, f"it makes {len(new)} bytes, not {record.new_data_bytes}")
@@ -177,7 +182,7 @@ def replace_data(
     clear_flags: int = 0,
 ) -> None:
     """Give a node other data; what a versioned one gives up stays reserved for its undo."""
-    old = len(page.node(record.line).data)
+    old = page.data_bytes(record.line)
     versioned = VERSIONED if record.versioned else 0
     page.replace_data(record.line, data, versioned, clear_flags)
     if versioned:
@@ -224,7 +229,7 @@ def _scrub(record: Scrub, pages: Pages, wanted: Wanted) -> None:
         for line, what in enumerate(record.operations[: record.operation_count]):
             if what:
                 fill = bytes((SCRUB_DATA if what == 1 else SCRUB_LONG_VALUE,))
-                page.replace_data(line, fill * len(page.node(line).data), 0, VERSIONED)
+                page.replace_data(line, fill * page.data_bytes(line), 0, VERSIONED)
         page.overwrite_free_space(SCRUB_FREE)
     page.dbtime = record.dbtime
     page.flags |= int(PageFlag.SCRUBBED)

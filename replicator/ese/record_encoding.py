@@ -44,7 +44,8 @@ _SEPARATED_INSTANCE: Final = 0x8000
 _HEADER: Final = struct.Struct("<BBH")
 _TAG: Final = struct.Struct("<HH")
 _WORD: Final = struct.Struct("<H")
-
+_NULL_FIELD: Final = int(FieldFlag.NULL)
+_BYTES: Final = tuple(bytes((byte,)) for byte in range(256))
 
 Single: TypeAlias = Value | LongValueReference | Instance
 RowInput: TypeAlias = Single | tuple[Single, ...] | list[Single]
@@ -325,36 +326,39 @@ class RecordEncoder:
 
     def _tagged(self, values: list[Any]) -> bytes:
         fields: list[tuple[int, int, bytes]] = []
+        add = fields.append
         for place, number, encode, required, flags in self._tagged_plan:
             value = values[place]
             if value.__class__ in _PLAIN:
-                fields.append((number, flags, encode(value)))
+                add((number, flags, encode(value)))
             elif value is None:
                 if required:
                     raise self._no_null(self.columns[place])
             elif value is not _UNSET:
-                fields.append((number, *self._field(place, flags, value)))
+                add((number, *self._field(place, flags, value)))
         if not fields:
             return b""
-        at = _TAG.size * len(fields)
-        tags: list[bytes] = []
-        bodies: list[bytes] = []
+        large, most, at = self._large, self.page_size, _TAG.size * len(fields)
+        words: list[int] = []
+        bodies: list[bytes] = [b""]  # the tags, once they are known
         for number, flags, body in fields:
-            if at + len(body) > self.page_size:
-                raise EseError(-1026, f"tagged columns of {at + len(body):,} bytes and more")
-            if self._large:
-                tags.append(_TAG.pack(number, at))
-            elif flags & FieldFlag.NULL:
-                tags.append(_TAG.pack(number, at | _SMALL_NULL))
+            size = len(body)
+            if at + size > most:
+                raise EseError(-1026, f"tagged columns of {at + size:,} bytes and more")
+            if large:
+                words += (number, at)
+            elif flags & _NULL_FIELD:
+                words += (number, at | _SMALL_NULL)
                 continue
             else:
-                tags.append(_TAG.pack(number, at | (_SMALL_HAS_INFO if flags else 0)))
-            if self._large or flags:
-                bodies.append(bytes((flags,)))
+                words += (number, at | _SMALL_HAS_INFO if flags else at)
+            if large or flags:
+                bodies.append(_BYTES[flags])
                 at += 1
             bodies.append(body)
-            at += len(body)
-        return b"".join(chain(tags, bodies))
+            at += size
+        bodies[0] = struct.pack(f"<{len(words)}H", *words)
+        return b"".join(bodies)
 
     def _field(self, place: int, flags: int, value: Any) -> tuple[int, bytes]:
         """Info byte and bytes of a tagged column whose values are not just one plain value."""
@@ -362,7 +366,7 @@ class RecordEncoder:
             if not value:
                 if self.columns[place].flags & ColumnFlag.NOT_NULL:
                     raise self._no_null(self.columns[place])
-                return flags | FieldFlag.NULL, b""
+                return flags | _NULL_FIELD, b""
             if len(value) > 1:
                 return self._several(flags, [self._instance(place, each) for each in value])
             value = value[0]

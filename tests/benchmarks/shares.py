@@ -12,6 +12,7 @@ from __future__ import annotations
 import linecache
 import signal
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -59,11 +60,31 @@ _ZSTD, _XXHASH, _OTHER = "zstd", "xxhash", "everything else"
 _XXHASH_CALLS = ("_digest(", "_h(", "xxh3_")
 
 
-class Sampler:
-    """Counts samples by layer while it is on."""
+def layer_of(frame: FrameType) -> str:
+    path = frame.f_code.co_filename
+    line = linecache.getline(path, frame.f_lineno or 0)
+    if ".compress(" in line or ".decompress(" in line:
+        return _ZSTD
+    if "def " not in line and any(call in line for call in _XXHASH_CALLS):
+        return _XXHASH
+    name = path.removeprefix(f"{ROOT}/")
+    for layer, beginnings in _LAYERS.items():
+        if any(name.startswith(start) or f"/{start}" in name for start in beginnings):
+            return layer
+    return _OTHER
 
-    def __init__(self) -> None:
+
+class Sampler:
+    """Counts samples by layer while it is on.
+
+    Arguments
+    ---------
+    charge: names the layer that a frame belongs to.
+    """
+
+    def __init__(self, charge: Callable[[FrameType], str] = layer_of) -> None:
         self.counts: Counter[str] = Counter()
+        self._charge = charge
 
     def __enter__(self) -> Sampler:
         self._before = signal.signal(signal.SIGPROF, self._sample)
@@ -77,21 +98,7 @@ class Sampler:
     def _sample(self, _number: int, frame: FrameType | None) -> None:
         while frame is not None and frame.f_code.co_filename.startswith("<"):
             frame = frame.f_back  # a generated constructor: charged to who calls it
-        self.counts[_layer(frame) if frame is not None else _OTHER] += 1
-
-
-def _layer(frame: FrameType) -> str:
-    path = frame.f_code.co_filename
-    line = linecache.getline(path, frame.f_lineno or 0)
-    if ".compress(" in line or ".decompress(" in line:
-        return _ZSTD
-    if "def " not in line and any(call in line for call in _XXHASH_CALLS):
-        return _XXHASH
-    name = path.removeprefix(f"{ROOT}/")
-    for layer, beginnings in _LAYERS.items():
-        if any(name.startswith(start) or f"/{start}" in name for start in beginnings):
-            return layer
-    return _OTHER
+        self.counts[self._charge(frame) if frame is not None else _OTHER] += 1
 
 
 def table(quick: bool) -> Table:

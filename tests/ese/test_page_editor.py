@@ -170,3 +170,48 @@ def test_a_page_never_used_is_all_zero() -> None:
     assert editor.free_bytes == 4056
     with pytest.raises(EseError, match="without tags"):
         editor.set_external_header(b"x")
+
+
+BRANCH_STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("insert"), KEYS),
+        st.tuples(st.just("insert at the end"), st.binary(min_size=1, max_size=3)),
+        st.tuples(st.just("delete"), st.integers(0, 40)),
+        st.tuples(st.just("replace"), st.integers(0, 40)),
+        st.tuples(st.just("store with another prefix"), st.integers(0, 40)),
+        st.tuples(st.just("begin anew")),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps=BRANCH_STEPS, probes=st.lists(KEYS, min_size=1, max_size=5))
+def test_the_way_down_is_found_on_a_branch_page_however_it_was_changed(
+    steps: list[tuple[str, bytes] | tuple[str, int] | tuple[str]], probes: list[bytes]
+) -> None:
+    prefix = b"common prefix"
+    editor = PageEditor(5, 8192)
+    editor.start(1, 1, 0, prefix)
+    for what, *more in steps:
+        count = editor.line_count
+        line = more[0] % count if more and count and isinstance(more[0], int) else 0
+        key = more[0] if more and isinstance(more[0], bytes) else b""
+        if what == "insert":
+            line = editor.lines_below(key, count, or_equal=True)
+            editor.insert(line, key, b"page", shared_prefix_bytes(prefix, key))
+        elif what == "insert at the end":
+            last = editor.key(count - 1) if count else b""
+            editor.insert(count, last + key, b"page", shared_prefix_bytes(prefix, last + key))
+        elif what == "begin anew":
+            editor.start(1, 1, 0, prefix)
+        elif count and what == "delete":
+            editor.delete(line)
+        elif count and what == "replace":
+            editor.replace_data(line, b"PAGE")
+        elif count:
+            key = editor.key(line)
+            editor.set_key_prefix(line, key, min(len(key), 4) if key[:4] == prefix[:4] else 0)
+        above = [editor.key(at) for at in range(editor.line_count)][:-1]
+        for probe in probes:
+            assert editor.child_line(probe) == sum(key <= probe for key in above)

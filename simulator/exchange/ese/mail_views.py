@@ -24,7 +24,6 @@ from replicator.ese.log_header import SECTOR_BYTES, SEGMENT_BYTES
 from replicator.ese.schema import ColumnDefinition, IndexDefinition, TableDefinition
 from replicator.ese.values import LogPosition
 from simulator.exchange.ese.instance import Instance
-from simulator.exchange.ese.session import Session
 from simulator.exchange.ese.store_session import StoreSession
 from simulator.exchange.mail_events import MailEvent, log_bytes_of
 from simulator.exchange.mail_plan import MailPlan
@@ -84,6 +83,7 @@ class MailViews:
         page_bytes = instance.config.store_format.page_bytes
         self._values = view_values(page_bytes)
         self._row_bytes = self._values * _VALUE_BYTES
+        self._places = [(f"Data{value}", value * _VALUE_BYTES) for value in range(self._values)]
         self._definition = view_table(page_bytes)
         self._payload = PayloadMaker(body_ratio=VIEW_RATIO, seed=plan.seed)
         self._owed_bytes = 0
@@ -137,17 +137,17 @@ class MailViews:
             self._turn += 1
             # Another length than the row before: rows of one length are logged as differences.
             data = self._payload.body(self._turn, self._row_bytes - self._turn % 7)
-            await session.do(self._replace, session, mailbox, data)
+            await self._replace(session, mailbox, data)
             self.view_bytes += len(data)
         self._owed_bytes -= self._grown_bytes()
 
-    def _replace(self, own: Session, session: StoreSession, mailbox: int, data: bytes) -> None:
+    async def _replace(self, session: StoreSession, mailbox: int, data: bytes) -> None:
         table = session.database.tables[self._definition.name]
         number = self._turn % VIEWS_OF_A_MAILBOX
         row: dict[str, Any] = {"Mailbox": mailbox, "Number": number}
-        for value in range(self._values):
-            row[f"Data{value}"] = data[value * _VALUE_BYTES : (value + 1) * _VALUE_BYTES]
-        table.update(own, table.key(mailbox, number), row)
+        for name, value in self._places:
+            row[name] = data[value : value + _VALUE_BYTES]
+        await session.do(table.update, table.key(mailbox, number), row)
 
     def _grown_bytes(self) -> int:
         """Bytes of log files since it was asked last."""

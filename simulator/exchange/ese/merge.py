@@ -23,7 +23,8 @@ from simulator.exchange.ese.session import Session
 
 if TYPE_CHECKING:
     from simulator.exchange.ese.split import Path
-    from simulator.exchange.ese.tree import Place, Tree
+    from simulator.exchange.ese.tree import Tree
+    from simulator.exchange.ese.tree_search import Place
 
 MERGED_BELOW: Final = 0.25
 """A leaf with less of its room in use goes to its right neighbour, where that has room."""

@@ -179,8 +179,10 @@ class PageBuffer:
             if found is None:
                 self.dirty[pgno] = DirtyPage(position, began)
             else:
-                found.position = max(found.position, position)
-                found.began = min(found.began, began)
+                if found.position < position:
+                    found.position = position
+                if found.began is not began and began < found.began:
+                    found.began = began
 
     def depends_on(self, pgno: int, position: LogPosition) -> None:
         """A record that does not change the page has to be durable before it all the same."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, Final, TypeVar
 
 from replicator.ese.layout import places
@@ -16,6 +17,8 @@ from replicator.ese.log_page_records import Record
 R = TypeVar("R", bound=Record)
 
 _UNSIGNED: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_SEVERAL: Final = 2
+"""So many fields at least: of one alone an itemgetter gives no tuple."""
 _SIGNED: Final = {1: "b", 2: "h", 4: "i", 8: "q"}
 
 
@@ -30,18 +33,21 @@ def build(kind: type[R], fields: dict[str, Any], tail: bytes = b"") -> R:
 
     Raises struct.error for a number that its field cannot hold.
     """
-    names, pack = _COMPILED.get(kind) or _compiled(kind)
+    names, values, pack = _COMPILED.get(kind) or _compiled(kind)
     if len(fields) != len(names):
         for name in names:
             fields.setdefault(name, 0)
-    fields["raw"] = pack(*[fields[name] for name in names]) + tail
-    record = kind.__new__(kind)
+    fields["raw"] = pack(*values(fields)) + tail
+    record = _new(kind)
     # The classes are frozen; this is what their own __init__ does, field by field.
-    object.__setattr__(record, "__dict__", fields)
+    _set(record, "__dict__", fields)
     return record
 
 
-_Compiled = tuple[tuple[str, ...], Callable[..., bytes]]
+_new, _set = object.__new__, object.__setattr__
+_Compiled = tuple[
+    tuple[str, ...], Callable[[dict[str, Any]], tuple[int, ...]], Callable[..., bytes]
+]
 _COMPILED: Final[dict[type[Record], _Compiled]] = {}
 
 
@@ -58,5 +64,8 @@ def _compiled(kind: type[Record]) -> _Compiled:
     if end != kind.SIZE:
         raise TypeError(f"{kind.__name__} has {kind.SIZE} bytes, its fields end at {end}")
     pack = struct.Struct(f"<{''.join(codes)}").pack
-    _COMPILED[kind] = tuple(name for name, _ in found), pack
+    names = tuple(name for name, _ in found)
+    if len(names) < _SEVERAL:
+        raise TypeError(f"{kind.__name__} has no fields besides its number")
+    _COMPILED[kind] = names, itemgetter(*names), pack
     return _COMPILED[kind]

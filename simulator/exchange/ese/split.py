@@ -38,6 +38,12 @@ REPLACE: Final = 2
 FLAG_INSERT_AND_REPLACE: Final = 3
 CHILD_BYTES: Final = 4
 
+# As plain numbers: an operation on an enumeration takes ten times as long.
+_ROOT: Final = int(PageFlag.ROOT)
+_LEAF: Final = int(PageFlag.LEAF)
+_PARENT_OF_LEAF: Final = int(PageFlag.PARENT_OF_LEAF)
+_SCRUBBED: Final = int(PageFlag.SCRUBBED)
+
 Path = list[tuple[PageEditor, int]]
 """Branch pages from the root down, each with the line that leads on."""
 
@@ -295,12 +301,12 @@ class Splitter:
         self, level: _Level, new_pgno: int, dbtime: int, parent: PageEditor | None
     ) -> Split2:
         page, split = level.page, level.split
-        flags = page.flags & ~PageFlag.SCRUBBED
-        new_flags = flags & ~PageFlag.ROOT
+        flags = page.flags & ~_SCRUBBED
+        new_flags = flags & ~_ROOT
         if level.kind == VERTICAL:
-            below = 0 if flags & PageFlag.PARENT_OF_LEAF else PageFlag.LEAF & flags
-            flags &= ~(PageFlag.LEAF | PageFlag.PARENT_OF_LEAF)
-            flags |= PageFlag.PARENT_OF_LEAF if below else 0
+            below = 0 if flags & _PARENT_OF_LEAF else _LEAF & flags
+            flags &= ~(_LEAF | _PARENT_OF_LEAF)
+            flags |= _PARENT_OF_LEAF if below else 0
         old_prefix = page.prefix
         fields = self._head(page, dbtime)
         fields |= {
@@ -311,8 +317,8 @@ class Splitter:
             "operation_line": level.operation_line,
             "split_line": split.line,
             "lines": level.lines,
-            "new_page_flags": int(new_flags),
-            "old_page_flags": int(flags),
+            "new_page_flags": new_flags,
+            "old_page_flags": flags,
             "old_uncommitted_free_field": split.left.reserved_bytes,
             "new_uncommitted_free_field": split.right.reserved_bytes,
             "old_prefix_line": split.left.prefix_line,

@@ -107,8 +107,9 @@ class Statements:
         then the instance has to stop; EseError -510, StorageError.
         """
         buffer, stream = self._buffer, self._stream
-        await stream.room(self._log_bytes)
-        check()
+        if stream.stopped or not stream.has_room(self._log_bytes):
+            await stream.room(self._log_bytes)
+            check()
         steps = steps_of(statement)
         try:
             if buffer.is_full:
@@ -155,8 +156,9 @@ class Statements:
         The pages that undo would have needed wait for the commit to be durable.
         """
         buffer, transactions = self._buffer, self._transactions()
-        await self._stream.room(self._log_bytes)
-        check()
+        if self._stream.stopped or not self._stream.has_room(self._log_bytes):
+            await self._stream.room(self._log_bytes)
+            check()
         owing: list[int] = []
 
         def look() -> None:

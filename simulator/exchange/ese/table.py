@@ -8,13 +8,12 @@ are written anew when they differ.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
 from replicator.ese.columns import Column, ColumnFlag, Value
 from replicator.ese.errors import EseError
-from replicator.ese.keys import KeyEncoder, sequential_key
+from replicator.ese.keys import sequential_key
 from replicator.ese.long_value_encoding import (
     LongValueEncoder,
     LongValueSeparator,
@@ -23,7 +22,7 @@ from replicator.ese.long_value_encoding import (
 from replicator.ese.node import EditedNode
 from replicator.ese.record_encoding import Row
 from replicator.ese.records import Instance, Record, parse_record
-from replicator.ese.schema import IndexDefinition, TableDefinition
+from replicator.ese.schema import TableDefinition
 from simulator.exchange.ese.preparation import (
     NODE_OVERHEAD_BYTES,
     Steps,
@@ -31,6 +30,7 @@ from simulator.exchange.ese.preparation import (
     look_at,
     prepared,
 )
+from simulator.exchange.ese.row_keys import StoredRow, TableIndex
 from simulator.exchange.ese.session import Session
 from simulator.exchange.ese.store_format import StoreFormat
 from simulator.exchange.ese.transactions import Transactions
@@ -38,19 +38,6 @@ from simulator.exchange.ese.tree import Tree
 
 NOT_FOUND: Final = -1601
 LONG_VALUE_CORRUPTED: Final = -1526
-
-
-class _Index:
-    """What makes the entries of one index."""
-
-    def __init__(self, definition: TableDefinition, index: IndexDefinition) -> None:
-        self.name = index.name
-        self.encoder: KeyEncoder = definition.key_encoder(index.name)
-        self.keys = definition.index_keys(index.name)
-        columns = definition.layout.columns
-        self.columns: list[Column] = [columns[number] for number in self.keys.column_numbers()]
-        self.takes_one = not any(each.flags & ColumnFlag.MULTI_VALUED for each in self.columns)
-        """No column of it has several values, so a row without nulls has one entry."""
 
 
 class Table:
@@ -85,9 +72,9 @@ class Table:
         )
         self._chunks = LongValueEncoder(store_format.page_bytes)
         primary = definition.primary
-        self._primary = None if primary is None else _Index(definition, primary)
+        self._primary = None if primary is None else TableIndex(definition, primary)
         self._secondary = [
-            (_Index(definition, index), self.indices[index.name])
+            (TableIndex(definition, index), self.indices[index.name])
             for index in definition.indices
             if not index.primary
         ]
@@ -153,10 +140,10 @@ class Table:
         is there, and whatever encoding a row or changing a tree raises; nothing is changed then.
         """
         new = self._separator.encode(self._numbered(row), self._next_long_value)
-        record = parse_record(new.record, self._large)
+        record = StoredRow(new.record, self._large)
         key = self._row_key(record)
         yield lambda: look_at(self._inserted(key, new, record))
-        with self._statement(session):
+        with self._transactions.statement(session):
             self.rows.insert(session, key, new.record)
             for identifier, value in new.long_values.items():
                 self._insert_long_value(session, identifier, value)
@@ -188,23 +175,28 @@ class Table:
         yield partial(self._existing, key)
         old = self._existing(key)
         separated = self._separator.encode(row, self._next_long_value)
-        record = parse_record(separated.record, self._large)
-        if self._primary is not None and self._row_key(record) != key:
+        record = StoredRow(separated.record, self._large)
+        if self._primary is not None and not self._has_key_of(record, old, key):
             raise ValueError("an update cannot change the primary key")
         while (yield partial(self._look_at_update, key, old, separated, record)):
             old = self._existing(key)  # others may have changed it meanwhile
-        with self._statement(session):
+        with self._transactions.statement(session):
             self._update(session, key, old, separated, record)
 
     def _update(
-        self, session: Session, key: bytes, old: Record, separated: SeparatedRow, record: Record
+        self,
+        session: Session,
+        key: bytes,
+        old: StoredRow,
+        separated: SeparatedRow,
+        record: StoredRow,
     ) -> None:
         self.rows.replace(session, key, separated.record)
         for identifier, value in separated.long_values.items():
             self._insert_long_value(session, identifier, value)
         for index, tree in self._secondary:
-            before = list(self._entries(index, old, {}))
-            after = list(self._entries(index, record, separated.long_values))
+            before = self._entries(index, old, {})
+            after = self._entries(index, record, separated.long_values)
             for entry in before:
                 if entry not in after:
                     tree.flag_delete(session, entry, key)
@@ -220,21 +212,10 @@ class Table:
         old = self._existing(key)
         while (yield partial(self._look_at_deletion, key, old)):
             old = self._existing(key)
-        with self._statement(session):
+        with self._transactions.statement(session):
             self._delete(session, key, old)
 
-    @contextmanager
-    def _statement(self, session: Session) -> Iterator[None]:
-        """A transaction within the caller's, so that a change is made whole or not at all."""
-        self._transactions.begin(session)
-        try:
-            yield
-        except Exception:
-            self._transactions.rollback(session)
-            raise
-        self._transactions.commit(session)
-
-    def _delete(self, session: Session, key: bytes, old: Record) -> None:
+    def _delete(self, session: Session, key: bytes, old: StoredRow) -> None:
         for index, tree in self._secondary:
             for entry in self._entries(index, old, {}):
                 tree.flag_delete(session, entry, key)
@@ -243,7 +224,7 @@ class Table:
 
     # -- what a statement will touch ----------------------------------------------------
 
-    def _inserted(self, key: bytes, new: SeparatedRow, record: Record) -> Iterator[Touch]:
+    def _inserted(self, key: bytes, new: SeparatedRow, record: StoredRow) -> Iterator[Touch]:
         more = NODE_OVERHEAD_BYTES + len(key)
         yield Touch(self.rows, key, b"", more + len(new.record))
         yield from self._inserted_values(new)
@@ -257,7 +238,9 @@ class Table:
                 added = NODE_OVERHEAD_BYTES + len(node.key) + len(node.data)
                 yield Touch(self._long_tree(), node.key, b"", added)
 
-    def _look_at_update(self, key: bytes, old: Record, new: SeparatedRow, record: Record) -> None:
+    def _look_at_update(
+        self, key: bytes, old: StoredRow, new: SeparatedRow, record: StoredRow
+    ) -> None:
         touches = [Touch(self.rows, key, b"", len(new.record)), *self._inserted_values(new)]
         for index, tree in self._secondary:
             before = set(self._entries(index, old, {}))
@@ -267,17 +250,17 @@ class Table:
             touches += [Touch(tree, entry, key, added + len(entry)) for entry in after - before]
         look_at([*touches, *self._deleted_values(old)])
 
-    def _look_at_deletion(self, key: bytes, old: Record) -> None:
+    def _look_at_deletion(self, key: bytes, old: StoredRow) -> None:
         look_at(self._deleted(key, old))
 
-    def _deleted(self, key: bytes, old: Record) -> Iterator[Touch]:
+    def _deleted(self, key: bytes, old: StoredRow) -> Iterator[Touch]:
         yield Touch(self.rows, key)
         for index, tree in self._secondary:
             for entry in self._entries(index, old, {}):
                 yield Touch(tree, entry, key)
         yield from self._deleted_values(old)
 
-    def _deleted_values(self, old: Record) -> Iterator[Touch]:
+    def _deleted_values(self, old: StoredRow) -> Iterator[Touch]:
         for identifier in self._long_value_ids(old):
             for node in self._long_nodes(self._long_key(identifier)):
                 yield Touch(self._long_tree(), node.key)
@@ -290,21 +273,37 @@ class Table:
             raise ValueError(f"table {self.definition.name!r} has no primary index")
         return self._primary.encoder.encode_values(*values).data
 
-    def _row_key(self, record: Record) -> bytes:
+    def _row_key(self, record: StoredRow) -> bytes:
         if self._primary is None:
             self._last_row += 1
             return sequential_key(self._last_row)
-        return next(self._entries(self._primary, record, {}))
+        return next(iter(self._entries(self._primary, record, {})))
+
+    def _has_key_of(self, row: StoredRow, old: StoredRow, key: bytes) -> bool:
+        """Whether a row has the key of another one, which is given."""
+        assert self._primary is not None
+        values = self._primary.fixed_values(row.data)
+        if values is not None and values == self._primary.fixed_values(old.data):
+            return True
+        return self._row_key(row) == key
 
     def _entries(
-        self, index: _Index, record: Record, fresh: Mapping[int, bytes]
-    ) -> Iterator[bytes]:
+        self, index: TableIndex, row: StoredRow, fresh: Mapping[int, bytes]
+    ) -> Sequence[bytes]:
         """The keys under which a row stands in an index.
 
         Arguments
         ---------
         fresh: long values that are not in their tree yet.
         """
+        key = index.fixed_key(row.data)
+        if key is not None:
+            return (key,)
+        return [*self._entries_of(index, row.record, fresh)]
+
+    def _entries_of(
+        self, index: TableIndex, record: Record, fresh: Mapping[int, bytes]
+    ) -> Iterator[bytes]:
         if index.keys.conditions and not index.keys.holds(
             lambda number: not self._stored(self.definition.layout.columns[number], record)
         ):
@@ -323,7 +322,7 @@ class Table:
         return found
 
     def _values(
-        self, index: _Index, record: Record, fresh: Mapping[int, bytes]
+        self, index: TableIndex, record: Record, fresh: Mapping[int, bytes]
     ) -> list[list[bytes]]:
         return [
             [self._whole(each, fresh) for each in self._stored(column, record)]
@@ -378,22 +377,23 @@ class Table:
         for node in self._chunks.nodes(identifier, value):
             tree.insert(session, node.key, node.data)
 
-    def _delete_long_values(self, session: Session, record: Record) -> None:
+    def _delete_long_values(self, session: Session, record: StoredRow) -> None:
         """Delete the long values that a record referred to."""
         for identifier in self._long_value_ids(record):
             keys = [each.key for each in self._long_nodes(self._long_key(identifier))]
             for key in keys:
                 self._long_tree().flag_delete(session, key)
 
-    @staticmethod
-    def _long_value_ids(record: Record) -> Iterator[int]:
-        for field in record.tagged.values():
+    def _long_value_ids(self, row: StoredRow) -> Iterator[int]:
+        if not self._last_long_value:
+            return  # the table has none, and never had
+        for field in row.record.tagged.values():
             for instance in field.instances():
                 if instance.separated:
                     yield int.from_bytes(instance.data, "little")
 
-    def _existing(self, key: bytes) -> Record:
-        record = self.get(key)
-        if record is None:
+    def _existing(self, key: bytes) -> StoredRow:
+        node = self.rows.get(key)
+        if node is None:
             raise EseError(NOT_FOUND, f"table {self.definition.name!r} has no row {key.hex()}")
-        return record
+        return StoredRow(node.data, self._large)

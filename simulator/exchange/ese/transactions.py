@@ -29,6 +29,27 @@ _UNDONE_TOGETHER: Final = 16
 """So many changes are looked at together before they are undone."""
 
 
+class Statement:
+    """A transaction for one block of code; made by :meth:`Transactions.statement`.
+
+    A class of its own, since every change of a row goes through it: a generator takes longer.
+    """
+
+    __slots__ = ("_session", "_transactions")
+
+    def __init__(self, transactions: Transactions, session: Session) -> None:
+        self._transactions, self._session = transactions, session
+
+    def __enter__(self) -> None:
+        self._transactions.begin(self._session)
+
+    def __exit__(self, kind: type[BaseException] | None, *_failure: object) -> None:
+        if kind is None:
+            self._transactions.commit(self._session)
+        elif issubclass(kind, Exception):
+            self._transactions.rollback(self._session)
+
+
 class Transactions:
     """The transactions of one database.
 
@@ -45,6 +66,10 @@ class Transactions:
     def begin(self, session: Session) -> None:
         """Begin a transaction; it is logged with its first change."""
         self.versions.begin(session)
+
+    def statement(self, session: Session) -> Statement:
+        """For ``with``: a transaction within the caller's, so that all is done or nothing."""
+        return Statement(self, session)
 
     def commit(self, session: Session) -> LogPosition | None:
         """Commit the innermost transaction.

@@ -1,15 +1,11 @@
-"""One tree: search, and changes of single nodes; a page without room is split on the way.
+"""One tree: changes of single nodes; a page without room is split on the way.
 
-Keys of a unique tree are all different.  In the others key and data together are, as in the
-entries of a secondary index; there no key may begin another one, which normalized keys of
-one index never do, since separators compare key and data as one string.
+What finds a node is in :mod:`simulator.exchange.ese.tree_search`.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from replicator.ese.difference import make_difference
 from replicator.ese.errors import EseError
@@ -23,13 +19,11 @@ from replicator.ese.log_page_records import (
 )
 from replicator.ese.log_record_types import Kind
 from replicator.ese.node import EditedNode, shared_prefix_bytes
-from replicator.ese.page import TAG_BYTES, PageFlag
+from replicator.ese.page import TAG_BYTES
 from replicator.ese.page_editor import PageEditor
 from replicator.ese.split_operations import INSERT
-from replicator.ese.undo import BAD_PAGE_LINK, TREE_LEVELS_MAX
 from replicator.ese.versions import Change
 from simulator.exchange.ese.change import SPACE, UNIQUE, ChangeContext
-from simulator.exchange.ese.preparation import PageNotInMemory
 from simulator.exchange.ese.session import Session
 from simulator.exchange.ese.split import (
     FLAG_INSERT_AND_REPLACE,
@@ -39,35 +33,18 @@ from simulator.exchange.ese.split import (
     Path,
     Splitter,
 )
+from simulator.exchange.ese.tree_search import Place, TreeSearch
 from simulator.exchange.ese.versions import VersionStore
 
 DUPLICATE: Final = -1605
 NOT_FOUND: Final = -1601
 TOO_BIG: Final = -1026
-_LEAF: Final = int(PageFlag.LEAF)
-_SPACE_TREE: Final = int(PageFlag.SPACE_TREE)
 _WIDE: Final = 0x8000
 _DIFFERENCE_FROM_BYTES: Final = 64
 """A shorter value is logged whole."""
 
 
-class Place(NamedTuple):
-    """Where a node is, or would be.
-
-    Arguments
-    ---------
-    path: the branch pages above.
-    page, line: of the leaf.
-    found: whether the node is there, flag-deleted or not.
-    """
-
-    path: Path
-    page: PageEditor
-    line: int
-    found: bool
-
-
-class Tree:
+class Tree(TreeSearch):
     """A tree that is changed through log records.
 
     Arguments
@@ -84,13 +61,9 @@ class Tree:
     __slots__ = (
         "_last_insert",
         "_most_bytes",
-        "context",
-        "objid",
         "record_flags",
         "root_pgno",
         "supply",
-        "top_pgno",
-        "unique",
         "versions",
     )
 
@@ -105,155 +78,13 @@ class Tree:
         owner_pgno: int = 0,
         unique: bool = True,
     ) -> None:
-        self.context = context
+        super().__init__(context, objid, top_pgno, unique=unique)
         self.versions = versions
         self.supply = supply
-        self.objid = objid
-        self.top_pgno = top_pgno
         self.root_pgno = owner_pgno or top_pgno
-        self.unique = unique
         self.record_flags = (UNIQUE if unique else 0) | (SPACE if owner_pgno else 0)
         self._last_insert = (0, 0)
         self._most_bytes = context.format.data_bytes - 2 * TAG_BYTES - 2
-
-    # -- search -------------------------------------------------------------------------
-
-    def seek(self, key: bytes, data: bytes = b"") -> Place:
-        """Find a node.
-
-        Arguments
-        ---------
-        key: of the node.
-        data: of the node too, in a tree that is not unique.
-
-        Raises EseError -338 for pages that lead to each other without end.
-        """
-        bookmark = key if self.unique else key + data
-        get = self.context.page
-        page = get(self.top_pgno)
-        path: Path = []
-        while not page.flags & _LEAF:
-            line = page.lines_below(bookmark, page.line_count - 1, or_equal=True)
-            path.append((page, line))
-            if len(path) == TREE_LEVELS_MAX:
-                raise self._endless(page)
-            page = get(page.child(line))
-        line, found = self._line_on(page, key, data)
-        return Place(path, page, line, found)
-
-    def _line_on(self, page: PageEditor, key: bytes, data: bytes) -> tuple[int, bool]:
-        """Where on a leaf a node is or would be, and whether it is there."""
-        count = page.line_count
-        line = page.lines_below(key, count)
-        if self.unique:
-            return line, line < count and page.key(line) == key
-        end = page.lines_below(key, count, or_equal=True)
-
-        def data_of(at: int) -> bytes:
-            return page.node(at).data
-
-        line = bisect_left(range(end), data, lo=line, key=data_of)
-        return line, line < end and page.node(line).data == data
-
-    def last_leaf(self) -> PageEditor:
-        """The page with the highest keys."""
-        page = self.context.page(self.top_pgno)
-        for _level in range(TREE_LEVELS_MAX):
-            if page.flags & _LEAF:
-                return page
-            page = self.context.page(page.child(page.line_count - 1))
-        raise self._endless(page)
-
-    def _endless(self, page: PageEditor) -> EseError:
-        detail = f"tree {self.objid} has more than {TREE_LEVELS_MAX} levels"
-        return EseError(BAD_PAGE_LINK, detail, page=page.pgno)
-
-    def get(self, key: bytes, data: bytes = b"") -> EditedNode | None:
-        """A node that is not deleted; None when there is none."""
-        place = self.seek(key, data)
-        if not place.found:
-            return None
-        node = place.page.node(place.line)
-        return None if node.is_deleted else node
-
-    def from_key(self, key: bytes = b"", *, deleted: bool = False) -> Iterator[EditedNode]:
-        """The nodes in order, from the first whose key is not below; for one look, not for a walk
-        during which the tree changes."""
-        place = self.seek(key)
-        page, line, passed = place.page, place.line, 0
-        while True:
-            for number in range(line, page.line_count):
-                node = page.node(number)
-                if deleted or not node.is_deleted:
-                    yield node
-            if not page.next_pgno:
-                return
-            # The longer it has gone on, the further it will go.
-            page, line = self._next_leaf(page, place.path, passed, passed), 0
-            passed += 1
-
-    def leaf_from(
-        self, key: bytes, data: bytes = b"", *, after: bool = False, ahead: int = 0
-    ) -> tuple[list[EditedNode], bool]:
-        """The nodes of one leaf, deleted ones too, and whether there is a further leaf.
-
-        Arguments
-        ---------
-        key, data: the first whose key, or key and data, is not below.
-        after: leave this one itself out.
-        ahead: so many leaves will be looked at soon.
-        """
-        path, page, line, found = self.seek(key, data)
-        if found and after:
-            line += 1
-        passed = 0
-        while line >= page.line_count and page.next_pgno:
-            page, line = self._next_leaf(page, path, passed, ahead), 0
-            passed += 1
-        nodes = [page.node(number) for number in range(line, page.line_count)]
-        return nodes, bool(page.next_pgno)
-
-    def _next_leaf(self, page: PageEditor, path: Path, passed: int, ahead: int) -> PageEditor:
-        """The page on the right; if it is missing, those behind it are worth a read as well.
-
-        Arguments
-        ---------
-        path, passed: the way to a leaf, and how many leaves this page lies behind it.
-        ahead: how many leaves are worth it.
-        """
-        try:
-            return self.context.page(page.next_pgno)
-        except PageNotInMemory as missing:
-            if not path:
-                raise
-            parent, line = path[-1]
-            lines = range(line + passed + 2, min(line + passed + 2 + ahead, parent.line_count))
-            raise PageNotInMemory(missing.pgnos, map(parent.child, lines)) from None
-
-    def look_at_all_pages(self) -> None:
-        """Visit every page, level by level; raises PageNotInMemory for what a level lacks."""
-        level = [self.top_pgno]
-        while level:
-            below: list[int] = []
-            missing: set[int] = set()
-            for pgno in level:
-                try:
-                    page = self.context.page(pgno)
-                except PageNotInMemory as found:
-                    missing |= found.pgnos
-                    continue
-                if not page.flags & _LEAF:
-                    below += [page.child(line) for line in range(page.line_count)]
-            if missing:
-                raise PageNotInMemory(missing)
-            level = below
-
-    def is_on(self, page: PageEditor, key: bytes, data: bytes) -> bool:
-        """Whether a leaf of this tree has a node; the pages above are not needed for that."""
-        count = page.line_count
-        if not count or not page.flags & _LEAF or page.flags & _SPACE_TREE:
-            return False
-        return self._line_on(page, key, data)[1]
 
     # -- changes ------------------------------------------------------------------------
 
