@@ -173,14 +173,14 @@ def store(
         for place, name in places:
             made.enter_context(directory_for(place, name))
             unfinished.callback(_remove, place, spec)
-            (place / UNFINISHED_NAME).write_text(_UNFINISHED, encoding="utf-8")
+        # A set that is not whole is refused by itself.
+        (directory / UNFINISHED_NAME).write_text(_UNFINISHED, encoding="utf-8")
         with progress_on(Console(stderr=True), "writing the store", "of mail") as report:
             record = _write(directory, spec, report, backup, backup_at_ns)
         _open_to_readers(directory, [each.name for each in record.files])
         if backup is not None and record.backup is not None:
             _open_to_readers(backup, record.backup.files)
-        for place, _name in places:
-            (place / UNFINISHED_NAME).unlink()
+        (directory / UNFINISHED_NAME).unlink()
         unfinished.pop_all()
     text = record.model_dump_json(indent=2) + "\n"
     if json == STANDARD_OUTPUT:
