@@ -1,6 +1,6 @@
 """What earlier runs of one scenario found out and later ones may take from them.
 
-A campaign runs one scenario under thousands of fault plans.  Three things come out the same in
+A campaign runs one scenario under thousands of fault plans.  Four things come out the same in
 each of them, and are found once:
 
 * **What a store's mount finds in an image.**  It is a function of the image's bytes and names,
@@ -10,22 +10,26 @@ each of them, and are found once:
   are one and the same run, event by event.
 * **What zstd makes of a batch.**  As long as the source is not hit it captures the same records
   at the same times, and most of them go in the same batches.
+* **What reading a store's files makes of pages and logs** in a format of Exchange, in the many
+  images that are not quite the same (:mod:`replicator.ese.recall`).
 
 All tables are bounded; what was not used for longest goes first.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import xxhash
 
 from replicator.compression import contexts
+from replicator.ese.page_editor import PageEditor
+from replicator.ese.recall import Key, KnownLog, Recall
 from replicator.safeguards import Safeguards
+from simulator.remembered import Remembered
 
 if TYPE_CHECKING:
     from simulator.oracle import ImageVerdict
@@ -34,52 +38,9 @@ LIMIT_MESSAGES: Final = 100_000
 """So many messages of mounted images are remembered, each of some 200 bytes."""
 LIMIT_VERDICTS: Final = 4096
 LIMIT_PACKED_BYTES: Final = 16 << 20
-
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
-
-
-class Remembered(Generic[K, V]):
-    """A table that forgets what was not used for longest.
-
-    Arguments
-    ---------
-    limit: of the sum of the weights; an entry heavier than that is not kept, and drives no other
-        out.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.weight = 0
-        self.hits = 0
-        self.misses = 0
-        self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def get(self, key: K) -> V | None:
-        """What is remembered under a key; None for nothing."""
-        entry = self._entries.get(key)
-        if entry is None:
-            self.misses += 1
-            return None
-        self.hits += 1
-        self._entries.move_to_end(key)
-        return entry[0]
-
-    def keep(self, key: K, value: V, weight: int = 1) -> None:
-        """Remember a value, in place of one under the same key."""
-        old = self._entries.pop(key, None)
-        if old is not None:
-            self.weight -= old[1]
-        if weight > self.limit:
-            return
-        self._entries[key] = value, weight
-        self.weight += weight
-        while self.weight > self.limit:
-            _key, (_value, gone) = self._entries.popitem(last=False)
-            self.weight -= gone
+LIMIT_PAGES_BYTES: Final = 24 << 20
+LIMIT_LOGS_BYTES: Final = 32 << 20
+"""Of pages and logs of stores in memory; most mounts of a small store find theirs in less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +100,6 @@ class Known:
             LIMIT_VERDICTS
         )
         """Before the first fault: by seed, safeguards, occasion and instant."""
+        self.pages: Remembered[Key, PageEditor] = Remembered(LIMIT_PAGES_BYTES)
+        self.logs: Remembered[Key, KnownLog] = Remembered(LIMIT_LOGS_BYTES)
+        self.recall = Recall(self.pages, self.logs)

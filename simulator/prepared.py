@@ -16,6 +16,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 
+from replicator.ese.recall import recalling
 from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
 from simulator.known import Known
 from simulator.measures import RunResult
@@ -64,7 +65,8 @@ class PreparedScenario:
             run = ScenarioRun(scenario, seed, safeguards, self.known)
             if at_start is not None:
                 at_start(run)
-            result = run.run()
+            with recalling(self.known.recall):
+                result = run.run()
             del run
             return result
         finally:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from replicator.errors import BadInput
+from replicator.ese import page_io
+from simulator.campaign.job import plan_number
 from simulator.exchange.engine_config import EngineStoreConfig
 from simulator.exchange.ledger import Ledger
 from simulator.exchange.small_store import SmallStoreConfig
@@ -17,6 +19,8 @@ from simulator.exchange.store import Message
 from simulator.exchange.stores import store_config, store_figures, whole_bytes
 from simulator.live.programs import stream_figures
 from simulator.measures import RunResult, Verdict
+from simulator.plans.draw import space_of
+from simulator.plans.plan import FaultPlan
 from simulator.prepared import prepare
 from simulator.report.record import RunRecord, result_text
 from simulator.report.words import loss_sentence
@@ -186,6 +190,36 @@ def test_a_run_is_a_function_of_scenario_and_seed_and_a_campaign_takes_over_no_m
     assert fields(prepared.run(plan)) == fields(prepared.run(plan)) == fields(alone)
     other = ScenarioRun(scenario(faults=plan), seed=2).run()
     assert other.trace_hash != alone.trace_hash
+
+
+def drawn(*numbers: int) -> list[FaultPlan]:
+    """Plans of a campaign over the scenario, by number."""
+    space = space_of(scenario())
+    return [plan_number(1, number, space) for number in numbers]
+
+
+@pytest.mark.parametrize("number", [3, 4, 10])
+def test_a_plan_of_a_campaign_ends_alike_cold_and_warm(number: int) -> None:
+    """What a campaign takes over from other plans changes nothing, not one event."""
+    other, plan = drawn(5, number)
+    prepared = prepare(scenario())
+    prepared.run(other.faults, fault_seed=other.seed)
+    warm = [fields(prepared.run(plan.faults, fault_seed=plan.seed)) for _time in range(2)]
+    faults = {"faults": plan.faults, "fault_seed": plan.seed}
+    alone = ScenarioRun(scenario().model_copy(update=faults)).run()
+    assert warm[0] == warm[1] == fields(alone)
+    known = prepared.known
+    assert known.pages.hits > known.pages.misses > 0
+    assert known.logs.hits > known.logs.misses > 0
+    assert known.images.hits > 0
+
+
+def test_pages_that_were_taken_for_others_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known by their number alone, pages of earlier images spoil the later ones."""
+    prepared = prepare(scenario())
+    assert prepared.run(()).verdict is Verdict.PASS
+    monkeypatch.setattr(page_io, "key_of", lambda _data, pgno: (b"", pgno))
+    assert prepare(scenario()).run((crash(1_000),)).verdict is not Verdict.PASS
 
 
 def test_losses_are_counted_in_messages_and_mailboxes() -> None:

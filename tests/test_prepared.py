@@ -21,11 +21,12 @@ from simulator.disk import Disk
 from simulator.exchange.small_store import SmallStore
 from simulator.fault_marks import Fault
 from simulator.host import Host
-from simulator.known import ImageContents, KnownImages, KnownPacks, Remembered
+from simulator.known import ImageContents, KnownImages, KnownPacks
 from simulator.measures import RunResult, Verdict
 from simulator.oracle import Oracle
 from simulator.payload import PayloadPool
 from simulator.prepared import PreparedScenario, prepare
+from simulator.remembered import Remembered
 from simulator.run import ScenarioRun
 from simulator.scenario import (
     LinkBandwidth,

@@ -34,6 +34,7 @@ from replicator.ese.log_segments import (
 from replicator.ese.log_v7 import scan_sectors
 from replicator.ese.log_v7_records import SectorRecords
 from replicator.ese.reader import Reader, name_of
+from replicator.ese.recall import KnownLog, key_of, recall
 from replicator.ese.values import LogPosition
 
 __all__ = ["LogFile", "LogRecord"]
@@ -41,6 +42,8 @@ __all__ = ["LogFile", "LogRecord"]
 _FRAGMENT_BEGIN: Final = struct.Struct("<xIH")
 _FRAGMENT_BEGIN_BYTES: Final = _FRAGMENT_BEGIN.size
 _FRAGMENT_BYTES: Final = 3
+_KNOWN_WEIGHT: Final = 8
+"""Bytes in memory of a log's records and what they say, for each byte of the file."""
 
 
 class LogFile:
@@ -61,14 +64,25 @@ class LogFile:
         self._reader = reader
         self.path = name_of(reader)
         self.closed = closed
-        self.header: LogHeader = read_log_header(reader)
+        tables, key = recall(), None
+        known: KnownLog | None = None
+        if tables is not None:
+            key = key_of(memoryview(reader.read_at(0, reader.size_bytes)), int(closed))
+            known = tables.logs.get(key)
+        self.header: LogHeader = read_log_header(reader) if known is None else known.header
         try:
             self.header.check_geometry(reader.size_bytes)
         except EseError as error:
             error.path = self.path
             raise
-        content = _Segments if self.header.is_segmented else _Sectors
-        self._content: _Content = content(reader, self.header, closed)
+        if self.header.is_segmented:
+            self._content: _Content = _Segments(reader, self.header, closed)
+        else:
+            if known is None:
+                known = KnownLog(self.header, scan_sectors(reader, self.header))
+                if tables is not None and key is not None:
+                    tables.logs.keep(key, known, _KNOWN_WEIGHT * reader.size_bytes)
+            self._content = _Sectors(reader, known, closed, keep_records=tables is not None)
         self.scan: LogScan = self._content.scan
         damage = self.scan.damage(self.path, closed=closed)
         if damage is not None:
@@ -111,14 +125,29 @@ class _Content(Protocol):
 class _Sectors:
     """Of version 7."""
 
-    def __init__(self, reader: Reader, header: LogHeader, closed: bool) -> None:
-        self._arguments = reader, header
+    def __init__(
+        self, reader: Reader, known: KnownLog, closed: bool, *, keep_records: bool
+    ) -> None:
+        self._reader, self._known = reader, known
         self._closed = closed
+        self._keep_records = keep_records
         self.reached: LogPosition | None = None
-        self.scan = scan_sectors(reader, header)
+        self.scan: LogScan = known.scan
 
     def records(self) -> Iterator[LogRecord]:
-        return iter(SectorRecords(*self._arguments, self.scan, closed=self._closed))
+        known = self._known
+        if known.records is not None:
+            return iter(known.records)
+        found = iter(SectorRecords(self._reader, known.header, known.scan, closed=self._closed))
+        return self._kept(found) if self._keep_records else found
+
+    def _kept(self, records: Iterator[LogRecord]) -> Iterator[LogRecord]:
+        """The records, kept when they were walked to the end."""
+        walked: list[LogRecord] = []
+        for record in records:
+            walked.append(record)
+            yield record
+        self._known.records = tuple(walked)
 
 
 class _Segments:

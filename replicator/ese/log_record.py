@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from replicator.ese.log_page_records import Record
 from replicator.ese.log_record_types import title_of
@@ -22,6 +22,7 @@ class LogRecord:
 
     position: LogPosition
     data: bytes
+    _content: Record | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def number(self) -> int:
@@ -34,5 +35,8 @@ class LogRecord:
 
     @property
     def content(self) -> Record:
-        """What it says, decoded anew at each call."""
-        return decode_record(self.data)
+        """What it says; decoded when it is first asked for."""
+        if self._content is None:
+            object.__setattr__(self, "_content", decode_record(self.data))
+        assert self._content is not None
+        return self._content

@@ -9,6 +9,7 @@ from replicator.ese.errors import EseError
 from replicator.ese.page import PageFlag
 from replicator.ese.page_editor import PageEditor
 from replicator.ese.page_source import page_offset
+from replicator.ese.recall import key_of, recall
 from replicator.ese.verification import judge_page
 
 RUN_BYTES: Final = 1 << 20
@@ -23,14 +24,22 @@ def judged_page(data: bytes, pgno: int, path: str) -> PageEditor:
 
     Raises EseError with path and offset for one that cannot be believed.
     """
+    tables = recall()
+    if tables is not None:
+        known = tables.pages.get(key_of(data, pgno))
+        if known is not None:
+            return known.copy()
     try:
         judgement = judge_page(data, pgno)
         if judgement.error is not None:
             raise judgement.error
-        return PageEditor.load(judgement.mended or data, pgno)
+        page = PageEditor.load(judgement.mended or data, pgno)
     except EseError as error:
         error.path, error.offset = path, page_offset(pgno, len(data))
         raise
+    if tables is not None:
+        tables.pages.keep(key_of(data, pgno), page.copy(), 2 * len(data))
+    return page
 
 
 def page_to_write(page: PageEditor, flags: int) -> bytes:

@@ -26,6 +26,7 @@ NAME = "campaign"
 SCENARIO = Path(__file__).resolve().parents[2] / "scenarios/campaign.toml"
 AIM_MS = 20
 """A hundred plans a second on two cores."""
+EXCHANGE = SCENARIO.with_name("campaign_exchange.toml")
 NO_FAULTS = FaultPlan(format=1, seed=1, faults=())
 _ALONE = 20
 """Runs that are not prepared, and rounds of the bare work, for comparison."""
@@ -127,6 +128,10 @@ def table(quick: bool) -> Table:
     for duration in ("2s", "4s", "8s"):
         scenario = _scenario(duration)
         row.alone(f"drawn plans, {duration}", prepare(scenario), _drawn(0, rounds, scenario))
+    exchange = load_scenario(EXCHANGE)
+    prepared_exchange = prepare(exchange)
+    row.alone("no faults, Exchange 2007", prepared_exchange, [NO_FAULTS] * rounds)
+    row.alone("drawn plans, Exchange 2007", prepared_exchange, _drawn(0, rounds, exchange))
     first = 1_000
     for count in (50, 100, 200) if quick else (250, 500, 1_000):
         row.alone("drawn plans, more of them", prepared, _drawn(first, count, usual))
@@ -145,7 +150,8 @@ def table(quick: bool) -> Table:
         f"Parts of it: {shares(sampler.counts, each_ms)}.",
         f"Limit: to hash and compress what a run without faults writes takes "
         f"{_limit_ms(unfaulted):.2f} ms.",
-        f"A run that is not prepared takes {_alone_ms(usual):.0f} ms.",
+        f"A run that is not prepared takes {_alone_ms(usual):.0f} ms, {_alone_ms(exchange):.0f} ms "
+        "with Exchange 2007.",
         f"Remembered: {len(known.images):,} images with {known.images.weight:,} messages, "
         f"{known.packs.weight / 1e6:.1f} MB of packed batches, {len(known.verdicts):,} verdicts.",
     ]

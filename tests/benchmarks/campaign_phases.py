@@ -18,6 +18,7 @@ _PARTS = {
         "simulator/workload.py",
         "exchange/load.py",
         "exchange/small_store.py",
+        "exchange/engine_store.py",
     ),
     "sender": ("replicator/source.py", "replicator/source_session.py"),
     "replica": ("replicator/replica.py", "replicator/replica_store.py", "replica_session.py"),

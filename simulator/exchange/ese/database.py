@@ -8,10 +8,11 @@ Page numbers and objects of the catalog's trees are the engine's own (ese-format
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Final
 
-from replicator.ese.catalog import Catalog
+from replicator.ese.catalog import TableDefinition as CatalogTable
 from replicator.ese.catalog_encoding import (
     CATALOG,
     CATALOG_NAMES,
@@ -19,7 +20,6 @@ from replicator.ese.catalog_encoding import (
     CATALOG_ROOT_OBJECTS,
     ROOT_OBJECTS_INDEX,
     SHADOW,
-    CatalogEncoder,
     CatalogEntry,
     TablePlaces,
 )
@@ -32,10 +32,18 @@ from replicator.ese.page import Page, PageFlag
 from replicator.ese.page_source import PageSource
 from replicator.ese.reader import BytesReader
 from replicator.ese.schema import TableDefinition
+from replicator.ese.space import SpaceHeader
 from replicator.ese.values import LogPosition, Signature
 from simulator.exchange.ese.change import ChangeContext, Log, Pages
 from simulator.exchange.ese.growth import DEFAULT_GROWTH, GrowthPolicy
-from simulator.exchange.ese.preparation import Steps, prepared
+from simulator.exchange.ese.known_catalogs import (
+    CatalogTables,
+    catalog_encoder,
+    catalog_rows,
+    own_rows,
+    tables_of,
+)
+from simulator.exchange.ese.preparation import Steps, have_pages, prepared
 from simulator.exchange.ese.record_building import build
 from simulator.exchange.ese.session import Session
 from simulator.exchange.ese.space import Space, open_system_space
@@ -52,6 +60,20 @@ INDEX_PAGES: Final = 3
 SYSTEM_OBJID: Final = 1
 TABLE_DUPLICATE: Final = -1303
 LAST_SYSTEM_OBJID: Final = 5
+IN_USE: Final = "the database in use"
+"""How errors call it."""
+_SYSTEM_PAGES: Final = tuple(
+    root + at
+    for root in (
+        SYSTEM_OBJID,
+        CATALOG.root_pgno,
+        CATALOG_NAMES.root_pgno,
+        CATALOG_ROOT_OBJECTS.root_pgno,
+        SHADOW.root_pgno,
+    )
+    for at in (0, 1, 2)
+)
+"""The roots of the trees that every database has, each with those that keep its space."""
 LAST_SYSTEM_PAGE: Final = SHADOW.root_pgno + SHADOW_PAGES - 1
 
 
@@ -85,12 +107,13 @@ class Database:
         self.versions = VersionStore()
         self.transactions = Transactions(self.context, self.versions)
         self.last_objid = last_objid
-        self.catalog = CatalogEncoder(store_format.revision, store_format.page_bytes)
+        self.catalog = catalog_encoder(store_format.revision, store_format.page_bytes)
         self.tables: dict[str, Table] = {}
         if not pages.page(SYSTEM_OBJID).is_zero:
             self._open()
 
     def _open(self) -> None:
+        have_pages(self.context.page, _SYSTEM_PAGES)
         self.system = open_system_space(self.context, self.versions, self.policy)
         objects = self._space(CATALOG, self.system)
         self._objects = self.tree(CATALOG, objects)
@@ -153,7 +176,7 @@ class Database:
         self._open()
         transactions = self.transactions
         transactions.begin(session)
-        for entry in self.catalog.own_entries(SHADOW_PAGES):
+        for entry in own_rows(self.catalog, SHADOW_PAGES):
             self._add_to_catalog(session, entry)
         transactions.commit(session)
         version = {
@@ -266,7 +289,7 @@ class Database:
             {name: _place(space) for name, space in indices.items()},
             _place(long_values) if long_values is not None else None,
         )
-        for entry in self.catalog.entries(definition, places):
+        for entry in catalog_rows(self.catalog, definition, places):
             self._add_to_catalog(session, entry)
         return self._table(definition, rows, indices, long_values)
 
@@ -280,9 +303,9 @@ class Database:
         Raises EseError -1601 when the catalog has no such table, or one without an index that the
         definition has.
         """
-        found = Catalog(EditedPages(self.context.pages, self.format.page_bytes)).table(
-            definition.name
-        )
+        found = self._tables_in_catalog().get(definition.name)
+        if found is None:
+            raise EseError(-1601, f"there is no table {definition.name!r}", path=IN_USE)
         rows = self._space(TreePlace(found.objid, found.root_pgno), self.system)
         indices = {}
         for index in definition.indices:
@@ -300,6 +323,28 @@ class Database:
         table = self._table(definition, rows, indices, long_values)
         self.tables[definition.name] = table
         return table
+
+    def _tables_in_catalog(self) -> CatalogTables:
+        pages = EditedPages(self.context.pages, self.format.page_bytes)
+        root = self.context.page(CATALOG.root_pgno)
+        return tables_of(pages, root.plain_bytes() if root.is_root and root.is_leaf else None)
+
+    def look_at_tables(self, names: Iterable[str]) -> None:
+        """Visit the roots that :meth:`open_table` will need, so that they are read together.
+
+        Arguments
+        ---------
+        names: of the tables; one that is not there is left out.
+
+        Raises PageNotInMemory, and what reading the catalog raises.
+        """
+        tables = self._tables_in_catalog()
+        roots = [root for name in names if name in tables for root in _roots(tables[name])]
+        have_pages(self.context.page, roots)
+        headers = [self.context.page(root).external_header for root in roots]
+        spaces = [SpaceHeader.decode(each) for each in headers if len(each) == SpaceHeader.SIZE]
+        firsts = [each.owned_root_or_map for each in spaces if each.is_multiple]
+        have_pages(self.context.page, [first + at for first in firsts for at in (0, 1)])
 
     def _new_tree(
         self,
@@ -345,7 +390,7 @@ class EditedPages(PageSource):
     """
 
     def __init__(self, pages: Pages, page_size: int) -> None:
-        super().__init__(BytesReader(b"", "the database in use"), page_size)
+        super().__init__(BytesReader(b"", IN_USE), page_size)
         self._pages = pages
 
     def __contains__(self, pgno: int) -> bool:
@@ -354,6 +399,14 @@ class EditedPages(PageSource):
     def page(self, pgno: int) -> Page:
         """A page as it is now; raises EseError -1206 for its tags."""
         return Page(self._pages.page(pgno).plain_bytes(), pgno)
+
+
+def _roots(table: CatalogTable) -> list[int]:
+    """Where the trees of a table begin."""
+    roots = [table.root_pgno, *(index.root_pgno for index in table.indices)]
+    if table.long_value_root is not None:
+        roots.append(table.long_value_root)
+    return list(dict.fromkeys(roots))
 
 
 def _place(space: Space) -> TreePlace:

@@ -108,7 +108,13 @@ class Mailboxes:
     @classmethod
     async def open(cls, session: StoreSession) -> Mailboxes:
         """The tables that are there; raises EseError -1601 when they are not."""
-        return await session.do(lambda _: cls(session))
+        database, tables = session.database, (*MAIL_TABLES, CONTENT)
+        await session.read(database.look_at_tables, [each.name for each in tables])
+        for each in MAIL_TABLES:
+            # One by one: what is missing of one does not begin the others anew.
+            await session.read(_table, database, each)
+        await session.read(_table_or_none, database, CONTENT)
+        return cls(session)
 
     # -- mailboxes and folders -----------------------------------------------------------
 

@@ -130,6 +130,26 @@ def look_at(touches: Iterable[Touch]) -> None:
         raise PageNotInMemory(missing, ahead)
 
 
+def have_pages(page: Callable[[int], object], pgnos: Iterable[int]) -> None:
+    """Visit pages that will all be needed; what is missing of them is read together.
+
+    Arguments
+    ---------
+    page: gives one.
+
+    Raises PageNotInMemory: the first that is missing is needed, the others are read ahead.
+    """
+    missing: dict[int, None] = {}
+    for pgno in pgnos:
+        try:
+            page(pgno)
+        except PageNotInMemory as found:
+            missing |= dict.fromkeys(found.pgnos)
+    if missing:
+        first, *others = missing
+        raise PageNotInMemory((first,), others)
+
+
 def _visit(touch: Touch, filled: dict[int, int]) -> None:
     page = touch.tree.seek(touch.key, touch.data).page
     if touch.added_bytes and page.next_pgno:

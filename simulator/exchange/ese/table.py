@@ -8,7 +8,7 @@ are written anew when they differ.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from replicator.ese.columns import Column, ColumnFlag, Value
@@ -16,13 +16,13 @@ from replicator.ese.errors import EseError
 from replicator.ese.keys import sequential_key
 from replicator.ese.long_value_encoding import (
     LongValueEncoder,
-    LongValueSeparator,
     SeparatedRow,
 )
 from replicator.ese.node import EditedNode
 from replicator.ese.record_encoding import Row
 from replicator.ese.records import Instance, Record, parse_record
-from replicator.ese.schema import TableDefinition
+from replicator.ese.schema import IndexDefinition, TableDefinition
+from simulator.exchange.ese.known_catalogs import separator_of
 from simulator.exchange.ese.preparation import (
     NODE_OVERHEAD_BYTES,
     Steps,
@@ -38,6 +38,12 @@ from simulator.exchange.ese.tree import Tree
 
 NOT_FOUND: Final = -1601
 LONG_VALUE_CORRUPTED: Final = -1526
+
+
+@lru_cache(maxsize=64)
+def _index(definition: TableDefinition, index: IndexDefinition) -> TableIndex:
+    """It keeps nothing of what it encodes, so all tables of a definition share it."""
+    return TableIndex(definition, index)
 
 
 class Table:
@@ -67,14 +73,12 @@ class Table:
         self.indices = dict(indices)
         self.long_values = long_values
         self._large = store_format.large_pages
-        self._separator = LongValueSeparator(
-            definition.record_encoder(store_format.page_bytes), definition.intrinsic_most_bytes
-        )
+        self._separator = separator_of(definition, store_format.page_bytes)
         self._chunks = LongValueEncoder(store_format.page_bytes)
         primary = definition.primary
-        self._primary = None if primary is None else TableIndex(definition, primary)
+        self._primary = None if primary is None else _index(definition, primary)
         self._secondary = [
-            (TableIndex(definition, index), self.indices[index.name])
+            (_index(definition, index), self.indices[index.name])
             for index in definition.indices
             if not index.primary
         ]
