@@ -2,10 +2,8 @@
 
 ::
 
-    Submit      a message in Sent Items          Move, SoftDelete   another folder
-    Deliver     one in each recipient's inbox    HardDelete         the row goes, with its content
-    Read, Flag  a property of the row            CreateFolder       a row of Folders
-    Maintenance, IdleTick                        the store's own work
+    what users do           changes of rows: simulator.exchange.ese.mail_changes
+    Maintenance, IdleTick   the store's own work
 
 Each event is one transaction.  Some are committed together by one flush (group commit), as they
 are where many clients wait at a time: so many at most, within so short a time.  What a flush has
@@ -26,7 +24,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from replicator.ese.errors import EseError
@@ -35,49 +32,29 @@ from replicator.ese.values import LogPosition
 from replicator.runtime import yield_now
 from simulator.exchange.ese.attached_database import AttachedDatabase
 from simulator.exchange.ese.instance import Instance
-from simulator.exchange.ese.mail_ledger import MailNotes, ledger_digest, ledger_entry
+from simulator.exchange.ese.mail_changes import MailChanges, Note
+from simulator.exchange.ese.mail_ledger import MailNotes
 from simulator.exchange.ese.mail_naming import (
-    CopyIds,
     StoreClock,
     folder_name,
-    is_mime,
-    sender_address,
-    subject_of,
     user_name,
 )
-from simulator.exchange.ese.mail_schema import StoredMessage
 from simulator.exchange.ese.mail_views import MailViews, log_distance_bytes
 from simulator.exchange.ese.mailboxes import Mailboxes
 from simulator.exchange.ese.older_mail import OlderMail
 from simulator.exchange.ese.store_session import StoreSession
 from simulator.exchange.mail_events import (
     FIRST_FOLDER,
-    INBOX,
-    RECOVERABLE,
-    SENT_ITEMS,
-    CreateFolder,
     Deliver,
-    Flag,
-    HardDelete,
     IdleTick,
     MailEvent,
     Maintenance,
-    Move,
-    Read,
-    SoftDelete,
-    Submit,
 )
 from simulator.exchange.mail_plan import MailPlan
 from simulator.exchange.message_payload import PayloadMaker
 
-Note = Callable[[], None]
-
 WRITE_CONFLICT: Final = -1102
 
-_UNMARKED: Final = bytes(byte | 0x40 if 0x08 <= byte < 0x40 else byte for byte in range(256))
-"""First bytes of chunks: readers take some for marks of compression, whatever the column says.
-libesedb 20260704 does so for 0x18, dissect.esedb 3.18 for the third and later chunks whose upper
-five bits are 1 to 7."""
 _MAILBOXES_AT_ONCE: Final = 50
 _CLEANED_AT_ONCE: Final = 1000
 
@@ -146,12 +123,16 @@ class MailWork:
         mime_share: float = 0.0,
     ) -> None:
         self._instance, self._plan, self._clock, self._notes = instance, plan, clock, notes
-        self._payload = payload or PayloadMaker(seed=plan.seed)
+        self._changes = MailChanges(
+            plan,
+            clock,
+            notes,
+            payload or PayloadMaker(seed=plan.seed),
+            chunk_bytes=chunk_bytes(instance.config.store_format.page_bytes),
+            mime_share=mime_share,
+        )
         self._group = group or GroupCommit()
         self._views, self._older = views, older
-        self._mime_share = mime_share
-        self._ids = CopyIds(plan.mailboxes)
-        self._chunk_bytes = chunk_bytes(instance.config.store_format.page_bytes)
         self._databases: list[_Mdb] = []
         self._waiting: list[Note] = []
         self._commits = 0
@@ -323,92 +304,9 @@ class MailWork:
         return self._databases[event.mailbox % self._plan.databases]
 
     async def _apply(self, mdb: _Mdb, event: MailEvent, *, committed: bool) -> list[Note]:
-        """Carry out what an event says; returns what the ledger is told of it.
-
-        Arguments
-        ---------
-        committed: False in a transaction that never will be: of those the ledger hears only which
-            messages must not be there.
-        """
-        boxes, notes = mdb.mailboxes, self._notes
-        done = True
-        told: list[Note] = []
-        match event:
-            case Submit():
-                to = [(event.mailbox, SENT_ITEMS)]
-                return await self._deliver(mdb, event, event.mailbox, to, committed=committed)
-            case Deliver():
-                to = [(mailbox, INBOX) for mailbox in event.recipients]
-                return await self._deliver(mdb, event, event.sender, to, committed=committed)
-            case CreateFolder():
-                name = folder_name(event.folder)
-                await boxes.add_folder(event.mailbox, event.folder, name)
-            case Read():
-                copy = self._ids.of(event.message_id, event.mailbox)
-                done = await boxes.mark_read(copy)
-                told = [partial(notes.marked_read, copy)]
-            case Flag():
-                copy = self._ids.of(event.message_id, event.mailbox)
-                done = await boxes.mark_flagged(copy)
-                told = [partial(notes.marked_flagged, copy)]
-            case Move() | SoftDelete():
-                copy = self._ids.of(event.message_id, event.mailbox)
-                folder = event.folder if isinstance(event, Move) else RECOVERABLE
-                done = await boxes.move(copy, folder)
-                told = [partial(notes.moved, copy, folder)]
-            case HardDelete():
-                copy = self._ids.of(event.message_id, event.mailbox)
-                done = await boxes.delete(copy)
-                told = [partial(notes.deleted, copy)]
-        self.counts["missing"] += not done
-        return told if done and committed else []
-
-    async def _deliver(
-        self,
-        mdb: _Mdb,
-        event: Submit | Deliver,
-        sender: int,
-        to: Sequence[tuple[int, int]],
-        *,
-        committed: bool,
-    ) -> list[Note]:
-        """Put a message into folders of some mailboxes of one database."""
-        name = event.message_id
-        body_bytes = event.size_bytes - sum(event.attachments)
-        body = self._readable(self._payload.body(name, body_bytes))
-        attachments = tuple(
-            self._readable(self._payload.attachment(name, number, size))
-            for number, size in enumerate(event.attachments)
-        )
-        digest = None
-        notes: list[Note] = []
-        for mailbox, folder in to:
-            message = StoredMessage(
-                self._ids.of(name, mailbox),
-                mailbox,
-                folder,
-                self._clock.wall_ns(event.time_ns),
-                sender_address(sender),
-                subject_of(name),
-                body,
-                attachments,
-            )
-            digest = digest or ledger_digest(message)
-            mime = is_mime(name, self._mime_share)
-            await mdb.mailboxes.deliver(message, shared_as=name, is_mime=mime)
-            entry = ledger_entry(message, mdb.name, digest=digest, committed=committed)
-            notes.append(partial(self._notes.delivered, entry))
-        return notes
-
-    def _readable(self, data: bytes) -> bytes:
-        """The bytes, so that other readers give them back; see ``_UNMARKED``."""
-        marks = data[:: self._chunk_bytes]
-        unmarked = marks.translate(_UNMARKED)
-        if unmarked == marks:
-            return data
-        changed = bytearray(data)
-        changed[:: self._chunk_bytes] = unmarked
-        return bytes(changed)
+        told = await self._changes.apply(mdb.mailboxes, mdb.name, event, committed=committed)
+        self.counts["missing"] = self._changes.missing_count
+        return told
 
     # -- the store's own work ------------------------------------------------------------
 
