@@ -108,9 +108,11 @@ class Mailboxes:
     @classmethod
     async def open(cls, session: StoreSession) -> Mailboxes:
         """The tables that are there; raises EseError -1601 when they are not."""
-        database, tables = session.database, (*MAIL_TABLES, CONTENT)
-        await session.read(database.look_at_tables, [each.name for each in tables])
-        for each in MAIL_TABLES:
+        database, needed = session.database, list(MAIL_TABLES)
+        if session.streaming is not None:
+            needed.append(STREAM)
+        await session.read(database.look_at_tables, [each.name for each in (*needed, CONTENT)])
+        for each in needed:
             # One by one: what is missing of one does not begin the others anew.
             await session.read(_table, database, each)
         await session.read(_table_or_none, database, CONTENT)
