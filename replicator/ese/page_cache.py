@@ -27,6 +27,8 @@ from replicator.runtime.port import File, Volume, write_all
 
 CACHED_PAGES: Final = 4096
 
+DISK_FULL: Final = -1808
+
 
 class PageCache:
     """See the module; implements :class:`replicator.ese.page_operations.Pages`.
@@ -141,12 +143,24 @@ class PageCache:
         if not pgnos:
             return
         await self._ready()
+        self.check_room(pgnos[-1])
         for run in neighbours(pgnos, self.page_bytes):
             data = [page_to_write(self._pages[pgno], self._flags) for pgno in run]
             await self._volume.admit(len(run) * self.page_bytes)
             write_all(self.file, page_offset(run[0], self.page_bytes), b"".join(data))
             self._dirty.difference_update(run)
             self.written_count += len(run)
+
+    def check_room(self, last_pgno: int) -> int:
+        """How many bytes the file lacks up to a page; raises EseError -1808 without room for them.
+
+        A record may name any page, and a file with a hole would hide that the volume is too small.
+        """
+        more = page_offset(last_pgno + 1, self.page_bytes) - self.file.size_bytes
+        if more > self._volume.free_bytes():
+            detail = f"the logs make the file {more:,} bytes longer, and there is no room"
+            raise EseError(DISK_FULL, detail, path=self.file.path)
+        return more
 
     async def settle(self) -> None:
         """Write everything and make it durable; raises ValueError while a page is held."""

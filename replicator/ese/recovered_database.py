@@ -38,7 +38,6 @@ from replicator.ese.space import too_short
 from replicator.ese.values import LogPosition, LogTime, Signature
 from replicator.runtime.port import Volume
 
-DISK_FULL: Final = -1808
 ECC_SINCE: Final = 0xB
 """The format revision from which pages carry ECC checksums."""
 
@@ -207,13 +206,9 @@ class RecoveredDatabase:
 
     async def _grow(self, last_pgno: int) -> None:
         """Make the file as long as a record says."""
-        size = (last_pgno + HEADER_PAGES) * self.cache.page_bytes
-        more = size - self.file.size_bytes
-        if more > self._volume.free_bytes():
-            detail = f"the logs make the file {more:,} bytes longer, and there is no room"
-            raise EseError(DISK_FULL, detail, path=self.path)
+        more = self.cache.check_room(last_pgno)
         if more > 0:
-            self.file.truncate(size)
+            self.file.truncate(self.file.size_bytes + more)
 
     async def _ready(self) -> None:
         """What must be on disk before pages are; see the module."""

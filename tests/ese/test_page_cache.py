@@ -163,3 +163,20 @@ def test_pages_get_the_checksum_of_the_format(new: bool) -> None:
     data = world.on_disk(1)
     assert bool(PageEditor.load(data, 1).flags & PageFlag.NEW_CHECKSUM) is new
     assert judge_page(data, 1).verdict is Verdict.GOOD
+
+
+def test_a_page_for_which_the_volume_has_no_room_is_not_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A record may name any page; a hole in the file would hide that the volume is too small."""
+    monkeypatch.setattr(MemoryVolume, "free_bytes", lambda _volume: 100 * SIZE)
+    world = World()
+    world.run(world.fill(3))
+    world.run(world.change(200))
+    with pytest.raises(EseError, match="there is no room") as told:
+        world.run(world.cache.write_out())
+    assert told.value.number == -1808
+    assert not any(step.startswith("write") for step in world.volume.steps)
+    monkeypatch.setattr(MemoryVolume, "free_bytes", lambda _volume: 202 * SIZE)
+    world.run(world.cache.settle())
+    assert any(world.on_disk(200))

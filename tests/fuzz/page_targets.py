@@ -233,6 +233,8 @@ def fuzz_database(data: bytes) -> None:
     with refusals():
         database = Database(reader, allow_dirty=True)
         tables = database.tables()
+        if not tables:
+            return
         table = tables[-1 - which % min(4, len(tables))]
         for _row, row in zip(range(MOST_ROWS), table.rows(), strict=False):
             for column in table.columns:
