@@ -18,6 +18,15 @@ def killmatrix(
             metavar="SCENARIO", help="The scenario of the campaign.", show_default=False
         ),
     ],
+    mutant: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only these, e.g. 'engine_*'; repeatable. All that the scenario can run by "
+            "default.",
+            show_default=False,
+        ),
+    ] = None,
     plans: Annotated[int, typer.Option(min=1, max=1_000_000, help="For each mutant.")] = 2_000,
     seed: PlanSeedOption = 1,
     workers: WorkersOption = None,
@@ -32,7 +41,7 @@ def killmatrix(
     from replicator.toml_writer import toml_text
     from simulator.campaign.executors import process_pool, processors
     from simulator.campaign.killmatrix import Fate, kill_matrix, kill_matrix_document
-    from simulator.mutants import MUTANTS
+    from simulator.mutants import chosen_mutants
     from simulator.plans.draw import space_of
     from simulator.report.campaign import print_kill_matrix
     from simulator.report.output import check_file_target, write_atomically
@@ -42,6 +51,7 @@ def killmatrix(
     loaded = load_scenario(scenario).model_copy(update={"faults": ()})
     if json is not None and json != STANDARD_OUTPUT:
         check_file_target(json, "--json")
+    mutants = chosen_mutants(loaded.stream, mutant or ())
     with (
         Console(stderr=True).status("trying mutants") as status,
         process_pool(workers or processors()) as pool,
@@ -50,9 +60,10 @@ def killmatrix(
 
         def tell(fate: Fate) -> None:
             done.append(fate)
-            status.update(f"{len(done)} of {len(MUTANTS)} mutants, the last: {fate.name}")
+            status.update(f"{len(done)} of {len(mutants)} mutants, the last: {fate.name}")
 
-        fates = kill_matrix(pool, toml_text(loaded), seed, space_of(loaded), plans, on_fate=tell)
+        space = space_of(loaded)
+        fates = kill_matrix(pool, toml_text(loaded), seed, space, plans, mutants, on_fate=tell)
     print_kill_matrix(Console(stderr=json == STANDARD_OUTPUT, highlight=False), fates)
     if json is not None:
         text = schema_text(kill_matrix_document(fates, loaded.name, seed, plans))

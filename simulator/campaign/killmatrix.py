@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from simulator.campaign.failures import shrink_failure
 from simulator.campaign.job import FAILING, BatchJob, PlanOutcome, run_batch
-from simulator.mutants import MUTANTS, Mutant, mutant_named
+from simulator.mutants import Mutant, mutant_named, mutants_for
 from simulator.plans.draw import PlanSpace
 from simulator.scenario import parse_scenario
 
@@ -80,10 +80,17 @@ def kill_matrix(
     seed: int,
     space: PlanSpace,
     most_plans: int,
-    mutants: Sequence[Mutant] = MUTANTS,
+    mutants: Sequence[Mutant] | None = None,
     on_fate: Callable[[Fate], None] = lambda _fate: None,
 ) -> list[Fate]:
-    """Try all mutants; returns their fates in the order of the mutants."""
+    """Try mutants; returns their fates in the order of the mutants.
+
+    Arguments
+    ---------
+    mutants: those to try; None for all whose rules the scenario's store and replicator have.
+    """
+    if mutants is None:
+        mutants = mutants_for(parse_scenario(scenario_text).stream)
     underway: list[Future[Fate]] = [
         pool.submit(try_mutant, Trial(scenario_text, seed, space, mutant.name, most_plans))
         for mutant in mutants

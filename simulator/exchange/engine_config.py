@@ -1,7 +1,8 @@
 """The figures of a store in the format of Exchange, as a scenario has them.
 
 What follows from the version stands here: the layout of its logs, page size, and whether a message
-that several mailboxes get is kept once.  How trees grow is the engine's own matter; a database
+that several mailboxes get is kept once, and whether contents that came from the Internet lie in a
+streaming file (2003).  How trees grow is the engine's own matter; a database
 that is small on purpose, for campaigns, grows in small steps, or a few tables would fill it.
 """
 
@@ -19,7 +20,7 @@ from simulator.exchange.ese.instance_options import (
     EngineSafeguards,
     InstanceConfig,
 )
-from simulator.exchange.ese.mail_schema import SINGLE_INSTANCE_VERSIONS
+from simulator.exchange.ese.mail_schema import SINGLE_INSTANCE_VERSIONS, STREAMING_VERSIONS
 from simulator.exchange.ese.store_format import STORE_FORMATS, StoreFormat
 
 EngineFormat = Literal["exchange 2003", "exchange 2007", "exchange 2010"]
@@ -51,6 +52,8 @@ class EngineStoreConfig:
     circular: whether logs that recovery does not need are deleted.
     durability: how commits become durable.
     log_buffer_bytes: log records that wait in memory.
+    mime_share: of the messages came from the Internet, 0 to 1 [A]: where the version has a
+        streaming file, their content lies in it.
 
     Raises ValueError for figures that no store can have.
     """
@@ -64,6 +67,7 @@ class EngineStoreConfig:
     circular: bool = True
     durability: DurabilityName = "write-through"
     log_buffer_bytes: int = 32 << 20
+    mime_share: float = 0.5
 
     def __post_init__(self) -> None:
         if self.format not in STORE_FORMATS:
@@ -72,6 +76,8 @@ class EngineStoreConfig:
             raise ValueError(f"{self.durability!r} is no durability")
         if not 1 <= self.databases <= 6 or self.mailboxes < self.databases:
             raise ValueError("a storage group has 1 to 6 databases, each with a mailbox")
+        if not 0 <= self.mime_share <= 1:
+            raise ValueError(f"mime_share is a share, 0 to 1, not {self.mime_share}")
         least = least_log_bytes(self.format)
         if self.log_size_bytes % LOG_SECTOR_BYTES or self.log_size_bytes < least:
             raise ValueError(f"a log of {self.format} has whole sectors and {least} bytes or more")
@@ -93,6 +99,11 @@ class EngineStoreConfig:
     def single_instance(self) -> bool:
         """Whether a body is kept once for all mailboxes of a database."""
         return self.format.removeprefix("exchange ") in SINGLE_INSTANCE_VERSIONS
+
+    @property
+    def streaming_file(self) -> bool:
+        """Whether each database has a streaming file beside it."""
+        return self.format.removeprefix("exchange ") in STREAMING_VERSIONS
 
     @property
     def database_names(self) -> tuple[str, ...]:
@@ -122,6 +133,7 @@ class EngineStoreConfig:
             durability=Durability(self.durability),
             circular=self.circular,
             checkpoint_depth_bytes=self.checkpoint_depth_bytes,
+            streaming_file=self.streaming_file,
             limit_pages=self.limit_pages,
             log_buffer_bytes=self.log_buffer_bytes,
             policy=_growth(self.limit_pages),

@@ -1,10 +1,12 @@
 """A mail store of Exchange: the engine of :mod:`simulator.exchange.ese`, as the bench sees it.
 
 Models: a storage group whose databases, logs and checkpoint have the real format; each message is
-rows and long values in its mailbox's database; soft recovery at the mount, with the engine's own
+rows and long values in its mailbox's database, where 2003 has a streaming file also contents in
+that; soft recovery at the mount, with the engine's own
 error numbers; group commit; pages and checkpoint written behind; logs deleted (circular logging)
 or kept.  Leaves out: transactions that overlap (one is carried out after the other; what they share
-is the flush), those over several databases, reads by clients, online defragmentation.
+is the flush), those over several databases, reads by clients, online defragmentation; a limit of
+the streaming file: it grows as its volume lets it, but no content is larger than a database [A].
 
 How a transaction goes::
 
@@ -41,6 +43,7 @@ from simulator.exchange.engine_config import EngineStoreConfig
 from simulator.exchange.ese.attached_database import AttachedDatabase
 from simulator.exchange.ese.instance import Instance
 from simulator.exchange.ese.instance_options import ALL_SAFEGUARDS, EngineSafeguards
+from simulator.exchange.ese.mail_naming import is_mime
 from simulator.exchange.ese.mail_schema import StoredMessage
 from simulator.exchange.ese.mailboxes import Mailboxes
 from simulator.exchange.ese.opening import has_logs
@@ -317,7 +320,11 @@ class EngineStore:
             if not await mailboxes.delete(message_id):
                 raise ValueError(f"message {message_id} to delete is not in the database")
         for message in waiting.messages:
-            await mailboxes.deliver(_stored(message, self._wall_ns()))
+            mime = is_mime(message.message_id, self._config.mime_share)
+            if mime and len(message.payload) >= self._config.database_size_bytes:
+                detail = f"message {message.message_id} is larger than a database may be"
+                raise EseError(_DISK_FULL, detail, path=self._directory)
+            await mailboxes.deliver(_stored(message, self._wall_ns()), is_mime=mime)
 
     def _not_done(self, error: EseError | ValueError) -> Exception:
         if isinstance(error, ValueError):

@@ -3,46 +3,97 @@
 A bench that finds nothing may be blind.  Each mutant here breaks one rule that the promises
 rest on, as a careless change would; a campaign has to notice (``simulator killmatrix``).  The
 rules that the replicator can switch off itself (:mod:`replicator.safeguards`) are mutants by
-name; the others replace one function while a plan runs, in this process only.
+name; the others replace one function while a plan runs, in this process only.  Of a store's rules
+those are taken away that the scenario's store has: the small one's, or those of Exchange's engine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from fnmatch import fnmatchcase
 from typing import Final
 from unittest.mock import patch
 
 from replicator.errors import BadInput
 from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
-from simulator.mutants.mutant import Mutant
+from simulator.exchange.engine_config import EngineStoreConfig
+from simulator.mutants.mutant import Enumerated, Mutant
 from simulator.mutants.of_one_source import ONE_SOURCE_MUTANTS
+from simulator.mutants.of_the_engine import (
+    ENGINE_ENUMERATED,
+    ENGINE_MUTANTS,
+    STREAMING_MUTANTS,
+)
 from simulator.mutants.of_the_log import LOG_MUTANTS
 from simulator.mutants.of_the_replica import REPLICA_MUTANTS
 from simulator.mutants.of_the_source import SOURCE_MUTANTS
 from simulator.mutants.of_the_store import STORE_MUTANTS
 from simulator.mutants.of_the_telling import TELLING_MUTANTS
+from simulator.scenario_model import StoreStream, Stream
 
-MUTANTS: Final[tuple[Mutant, ...]] = (
+REPLICATOR_MUTANTS: Final[tuple[Mutant, ...]] = (
     *REPLICA_MUTANTS,
     *LOG_MUTANTS,
     *SOURCE_MUTANTS,
     *TELLING_MUTANTS,
-    *STORE_MUTANTS,
 )
-"""Each is found by plans that are drawn: the kill matrix is of these."""
+MUTANTS: Final[tuple[Mutant, ...]] = (*REPLICATOR_MUTANTS, *STORE_MUTANTS)
+"""Each is found by plans that are drawn: the kill matrix of the small store is of these."""
 BY_PLAN: Final[tuple[Mutant, ...]] = ONE_SOURCE_MUTANTS
 """Found by plans of one's own: what they need is not drawn (``tests/test_one_source.py``)."""
+ALL_MUTANTS: Final[tuple[Mutant, ...]] = (
+    *MUTANTS,
+    *BY_PLAN,
+    *ENGINE_MUTANTS,
+    *(each.mutant for each in ENGINE_ENUMERATED),
+)
 
 
 def mutant_named(name: str) -> Mutant:
     """The mutant of this name; raises BadInput."""
-    for mutant in (*MUTANTS, *BY_PLAN):
+    for mutant in ALL_MUTANTS:
         if mutant.name == name:
             return mutant
     raise BadInput(
         f"there is no mutant {name!r}",
-        remedy=f"Name one of: {', '.join(each.name for each in (*MUTANTS, *BY_PLAN))}.",
+        remedy=f"Name one of: {', '.join(each.name for each in ALL_MUTANTS)}.",
+    )
+
+
+def mutants_for(stream: Stream) -> tuple[Mutant, ...]:
+    """Those that drawn plans find and whose rules a scenario of this stream has.
+
+    Of a store's rules only those of the store that it runs: where another one writes, the mutant
+    would be the program as it is, and live for ever.
+    """
+    if not isinstance(stream, StoreStream):
+        return REPLICATOR_MUTANTS
+    if stream.format == "small":
+        return MUTANTS
+    store = stream.store
+    streaming = isinstance(store, EngineStoreConfig) and store.streaming_file
+    return (*REPLICATOR_MUTANTS, *ENGINE_MUTANTS, *(STREAMING_MUTANTS if streaming else ()))
+
+
+def chosen_mutants(stream: Stream, names: Sequence[str]) -> tuple[Mutant, ...]:
+    """Some of those of a stream, in their order; all when none is named.
+
+    Arguments
+    ---------
+    names: in full, or patterns with ``*``.
+
+    Raises BadInput for one that none of them has.
+    """
+    there = mutants_for(stream)
+    for name in names:
+        if not any(fnmatchcase(each.name, name) for each in there):
+            raise BadInput(
+                f"no mutant that plans of this scenario find is called {name!r}",
+                remedy=f"Name some of: {', '.join(each.name for each in there)}.",
+            )
+    return tuple(
+        each for each in there if not names or any(fnmatchcase(each.name, n) for n in names)
     )
 
 
@@ -62,4 +113,17 @@ def mutated(name: str) -> Iterator[Safeguards]:
         yield mutant.safeguards
 
 
-__all__ = ["BY_PLAN", "MUTANTS", "Mutant", "mutant_named", "mutated"]
+__all__ = [
+    "ALL_MUTANTS",
+    "BY_PLAN",
+    "ENGINE_ENUMERATED",
+    "ENGINE_MUTANTS",
+    "MUTANTS",
+    "STREAMING_MUTANTS",
+    "Enumerated",
+    "Mutant",
+    "chosen_mutants",
+    "mutant_named",
+    "mutants_for",
+    "mutated",
+]

@@ -32,6 +32,22 @@ class Mutant:
     safeguards: Safeguards = ALL_SAFEGUARDS
 
 
+@dataclass(frozen=True)
+class Enumerated:
+    """A mutant that drawn plans of a campaign hardly find, and what finds it instead.
+
+    Arguments
+    ---------
+    mutant: the rule taken away.
+    why: drawn plans hardly meet what it is for, in a sentence.
+    test: file and function, of a test that makes the instant and finds the breach.
+    """
+
+    mutant: Mutant
+    why: str
+    test: str
+
+
 def nothing(_original: Any) -> Any:
     """A coroutine that does nothing."""
 

@@ -1,31 +1,42 @@
-"""The page of the kill matrix, from the record of ``simulator killmatrix --json``.
+"""The page of a kill matrix, from the records of ``simulator killmatrix --json``.
 
 ::
 
     .venv/bin/simulator killmatrix scenarios/campaign.toml --json out/kill-matrix.json
     .venv/bin/python -m simulator.report.kill_matrix out/kill-matrix.json > docs/kill-matrix.md
+
+A matrix that was made in pieces (``--mutant``) comes from several records; they are of one
+campaign.  Where the store is one of Exchange, the page also names what finds the rules of its
+engine that drawn plans hardly meet (:data:`simulator.mutants.ENGINE_ENUMERATED`).
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, StrictUndefined
 
-_PAGE = """\
-# Kill matrix
+from replicator.command_line import print_error
+from replicator.errors import BadInput
+from simulator.campaign.killmatrix import KILL_MATRIX_SCHEMA
+from simulator.mutants import ENGINE_ENUMERATED, ENGINE_MUTANTS, Enumerated
 
-Is the bench blind? Each line takes one rule away from the replicator or from the emulated store
+_PAGE = """\
+# Kill matrix{{ ' of the engine of Exchange' if enumerated }}
+
+Is the bench blind? Each line takes one rule away from {{ 'the engine of the emulated store' if \
+enumerated else 'the replicator or from the emulated store' }}
 (`simulator/mutants/`), and runs the plans of one campaign, in their order, until one breaks a
 promise. That plan is shrunk: the marks say which kinds of faults are left in it, so which it takes
 to notice. A rule that is missed under *no fault* is broken in plain sight.
 
 {{ killed }} of {{ mutants | length }} mutants were found; the slowest took \
 {{ slowest.plans }} plans (`{{ slowest.name }}`).
-Made from the record of `simulator killmatrix {{ file }}` \
+Made from the record of `simulator killmatrix {{ file }}{{ only }}` \
 (seed {{ seed }}, default weights, at most {{ most }} plans each).
 
 | rule taken away | plans | \
@@ -36,25 +47,69 @@ Made from the record of `simulator killmatrix {{ file }}` \
 {% for kind in kinds %}{{ 'x' if kind in marks[mutant.name] else '' }} | {% endfor %}\
 {{ mutant.verdict if mutant.killed else '**alive**' }} |
 {% endfor %}
+{%- if enumerated %}
+## Rules that drawn plans hardly meet
+
+Each is taken away in a test that makes the instant, and that fails when nothing is found.
+
+| rule taken away | why a plan hardly finds it | test that does |
+|---|---|---|
+{% for each in enumerated -%}
+| `{{ each.mutant.name }}`: {{ each.mutant.meaning }} | {{ each.why }} | \
+`{{ each.test | replace('::', '` `') }}` |
+{% endfor %}
+{%- endif %}
 To renew this page:
 
 ```sh
-.venv/bin/simulator killmatrix {{ file }} --json out/kill-matrix.json
-.venv/bin/python -m simulator.report.kill_matrix out/kill-matrix.json > docs/kill-matrix.md
+.venv/bin/simulator killmatrix {{ file }}{{ only }} --json out/{{ page }}.json
+.venv/bin/python -m simulator.report.kill_matrix out/{{ page }}.json > docs/{{ page }}.md
 ```
 """
 
 NO_FAULT = "no fault"
+_OF_ENGINE: Final = "engine_"
 
 
-def kill_matrix_page(document: dict[str, Any]) -> str:
+def merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One record of several, each with some of the mutants.
+
+    Raises BadInput when they are of different campaigns, or one mutant is in two of them.
+    """
+    first, *others = documents
+    for each in others:
+        for key in ("schema", "scenario", "seed", "most_plans"):
+            if each[key] != first[key]:
+                raise BadInput(
+                    f"the records differ in {key}: {first[key]} and {each[key]}",
+                    remedy="Give records of one campaign.",
+                )
+    mutants = [mutant for each in documents for mutant in each["mutants"]]
+    names = [mutant["name"] for mutant in mutants]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadInput(
+                f"mutant {name} is in two of the records",
+                remedy="Give records that share no mutant.",
+            )
+    order = {mutant.name: place for place, mutant in enumerate(ENGINE_MUTANTS)}
+    return first | {"mutants": sorted(mutants, key=lambda mutant: order.get(mutant["name"], -1))}
+
+
+def kill_matrix_page(
+    document: dict[str, Any], enumerated: Sequence[Enumerated] = ENGINE_ENUMERATED
+) -> str:
     """The page, as Markdown.
 
     Arguments
     ---------
     document: as ``simulator killmatrix --json`` writes it.
+    enumerated: what finds the other rules of the engine; shown where the record has such.
     """
     mutants = document["mutants"]
+    names = [mutant["name"] for mutant in mutants]
+    of_engine = any(name.startswith(_OF_ENGINE) for name in names)
+    only = " --mutant 'engine_*'" if all(name.startswith(_OF_ENGINE) for name in names) else ""
     marks = {m["name"]: m["kinds"] or ([NO_FAULT] if m["killed"] else []) for m in mutants}
     kinds = sorted({kind for each in marks.values() for kind in each} - {NO_FAULT})
     environment = Environment(
@@ -62,15 +117,43 @@ def kill_matrix_page(document: dict[str, Any]) -> str:
     )
     return environment.from_string(_PAGE).render(
         mutants=mutants,
+        enumerated=[each for each in enumerated if of_engine and each.mutant.name not in names],
         marks=marks,
         kinds=[NO_FAULT, *kinds],
         killed=sum(mutant["killed"] for mutant in mutants),
         slowest=max(mutants, key=lambda mutant: mutant["plans"]),
-        file=f"scenarios/{document['scenario']}.toml",
+        file=f"scenarios/{document['scenario'].replace(' ', '_')}.toml",
+        only=only,
+        page="kill-matrix-exchange" if of_engine else "kill-matrix",
         seed=document["seed"],
         most=document["most_plans"],
     )
 
 
+def main(paths: Sequence[str]) -> int:
+    """Print the page of some records; returns the exit code."""
+    try:
+        if not paths:
+            raise BadInput("no record is named", remedy="Name what killmatrix --json has written.")
+        page = kill_matrix_page(merged([_record(Path(each)) for each in paths]))
+    except BadInput as error:
+        print_error(error)
+        return error.exit_code
+    sys.stdout.write(page)
+    return 0
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """One record; raises BadInput for a file that is none."""
+    remedy = "Name what simulator killmatrix --json has written."
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"it cannot be read: {error}", path=str(path), remedy=remedy) from error
+    if not isinstance(found, dict) or found.get("schema") != KILL_MATRIX_SCHEMA:
+        raise BadInput("it is no record of a kill matrix", path=str(path), remedy=remedy)
+    return found
+
+
 if __name__ == "__main__":
-    sys.stdout.write(kill_matrix_page(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))
+    sys.exit(main(sys.argv[1:]))

@@ -1,15 +1,46 @@
-"""The kill matrix: its page is of the mutants that there are, and none of them is alive."""
+"""The kill matrices: their pages are of the mutants that there are, and none of them is alive."""
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
-from simulator.campaign.killmatrix import Fate, kill_matrix_document
-from simulator.mutants import MUTANTS
-from simulator.report.kill_matrix import kill_matrix_page
+import pytest
+
+from replicator.errors import BadInput
+from replicator.ese.header_copies import HeaderSafeguards
+from replicator.ese.log_directory import LogSafeguards
+from replicator.ese.log_options import LogStreamOptions
+from replicator.ese.recovered_database import RecoverySafeguards
+from replicator.toml_writer import toml_text
+from simulator.campaign.killmatrix import Fate, Trial, kill_matrix_document, try_mutant
+from simulator.exchange.ese.instance_options import EngineSafeguards
+from simulator.mutants import (
+    ALL_MUTANTS,
+    ENGINE_ENUMERATED,
+    ENGINE_MUTANTS,
+    MUTANTS,
+    STREAMING_MUTANTS,
+    Mutant,
+    chosen_mutants,
+    mutant_named,
+    mutants_for,
+)
+from simulator.plans.draw import space_of
+from simulator.report.kill_matrix import kill_matrix_page, main, merged
+from simulator.scenario import load_scenario
 
 ROOT = Path(__file__).resolve().parents[2]
+EXCHANGE = ROOT / "scenarios/campaign_exchange.toml"
+SWITCHES: dict[str, Any] = {
+    "engine_": EngineSafeguards(),
+    "engine_log_": LogSafeguards(),
+    "engine_header_": HeaderSafeguards(),
+    "engine_recovery_": RecoverySafeguards(),
+}
 FATES = [
     Fate("one", "a rule", True, 3, "safety", "broken", ("power_loss", "sync_failure")),
     Fate("two", "in plain sight", True, 1, "safety", "broken", ()),
@@ -38,3 +69,142 @@ def test_the_documented_matrix_is_of_all_mutants_and_none_is_alive() -> None:
     assert "alive" not in page.partition("|")[2]
     plans = [int(n) for n in re.findall(r"^\| `\w+`[^|]*\| (\d+) \|", page, re.MULTILINE)]
     assert len(plans) == len(names) and max(plans) <= 2_000
+
+
+# -- which mutants a scenario has ------------------------------------------------------
+
+
+def stores_of(mutants: tuple[Mutant, ...]) -> set[str]:
+    """Of which stores there are rules among some mutants."""
+    kinds = (each.name.partition("_")[0] for each in mutants)
+    return {kind for kind in kinds if kind in ("store", "engine")}
+
+
+@pytest.mark.parametrize(
+    ("scenario", "stores"),
+    [("campaign", {"store"}), ("campaign_exchange", {"engine"}), ("production-trace", set())],
+)
+def test_only_rules_of_the_store_that_runs_are_taken_away(scenario: str, stores: set[str]) -> None:
+    mutants = mutants_for(load_scenario(ROOT / f"scenarios/{scenario}.toml").stream)
+    assert stores_of(mutants) == stores
+    assert mutant_named("sequence_check") in mutants
+
+
+def test_the_streaming_file_has_rules_where_there_is_one() -> None:
+    assert not set(STREAMING_MUTANTS) & set(mutants_for(load_scenario(EXCHANGE).stream))
+    of_2003 = load_scenario(EXCHANGE, ["stream.format=exchange 2003"]).stream
+    assert set(STREAMING_MUTANTS) < set(mutants_for(of_2003))
+
+
+def test_some_can_be_chosen_and_no_other_is_tried() -> None:
+    stream = load_scenario(EXCHANGE).stream
+    assert chosen_mutants(stream, ["engine_*"]) == ENGINE_MUTANTS
+    two = chosen_mutants(stream, ["engine_waypoint", "engine_flush_at_commit"])
+    assert [each.name for each in two] == ["engine_flush_at_commit", "engine_waypoint"]
+    assert chosen_mutants(stream, []) == mutants_for(stream)
+    for name in ("store_page_checksums", "engine_before_images", "nonsense"):
+        with pytest.raises(BadInput, match=name):
+            chosen_mutants(stream, ["engine_*", name])
+
+
+def test_every_switch_of_the_engine_is_a_mutant_once() -> None:
+    found = [each.name for each in ENGINE_MUTANTS]
+    found += [each.mutant.name for each in ENGINE_ENUMERATED]
+    switches = [prefix + each.name for prefix, of in SWITCHES.items() for each in fields(of)]
+    assert set(switches) < set(found)
+    assert len(found) == len(set(found))
+    assert set(found) <= {each.name for each in ALL_MUTANTS}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "name"),
+    [(prefix, each.name) for prefix, of in SWITCHES.items() for each in fields(of)],
+)
+def test_a_mutant_switches_off_what_it_is_called_after(prefix: str, name: str) -> None:
+    """And nothing else."""
+    [(_owner, _function, other)] = mutant_named(prefix + name).patches
+    given: list[tuple[Any, ...]] = []
+    init = other(lambda _self, *arguments, **named: given.append((*arguments, *named.values())))
+    arguments = {
+        "engine_": (None, "/store"),
+        "engine_log_": (None, "/store", None, None, None, None, LogStreamOptions()),
+        "engine_header_": (None, None),
+        "engine_recovery_": (None, None),
+    }[prefix]
+    init(object(), *arguments)
+    last = given[0][-1]
+    switched = last.safeguards if isinstance(last, LogStreamOptions) else last
+    assert switched == replace(SWITCHES[prefix], **{name: False})
+
+
+def test_the_first_plan_of_a_campaign_finds_a_rule_of_the_engine() -> None:
+    scenario = load_scenario(EXCHANGE)
+    trial = Trial(toml_text(scenario), 1, space_of(scenario), "engine_flush_at_commit", 1)
+    fate = try_mutant(trial)
+    assert fate.killed and fate.plans == 1 and not fate.kinds
+    assert "must be" in fate.reason
+
+
+# -- the page of the engine --------------------------------------------------------------
+
+
+def test_the_documented_matrix_of_the_engine_is_of_its_mutants_and_none_is_alive() -> None:
+    page = (ROOT / "docs/kill-matrix-exchange.md").read_text(encoding="utf-8")
+    drawn, _, enumerated = page.partition("## Rules that drawn plans hardly meet")
+    names = r"^\| `(\w+)`"
+    assert re.findall(names, drawn, re.MULTILINE) == [each.name for each in ENGINE_MUTANTS]
+    assert "alive" not in drawn.partition("|")[2]
+    plans = [int(n) for n in re.findall(r"^\| `\w+`[^|]*\| (\d+) \|", drawn, re.MULTILINE)]
+    assert len(plans) == len(ENGINE_MUTANTS) and max(plans) <= 2_000
+    made = kill_matrix_page(kill_matrix_document([engine_fate()], "campaign exchange", 1, 2_000))
+    assert made.partition("## Rules that drawn plans hardly meet")[2] == enumerated
+
+
+def engine_fate(name: str = "engine_waypoint") -> Fate:
+    return Fate(name, "a rule", True, 3, "safety", "broken", ("power_loss",))
+
+
+@pytest.mark.parametrize("test", sorted({each.test for each in ENGINE_ENUMERATED}))
+def test_what_finds_the_others_is_there(test: str) -> None:
+    path, _, function = test.partition("::")
+    assert f"\ndef {function}(" in (ROOT / path).read_text(encoding="utf-8")
+    assert all(each.why for each in ENGINE_ENUMERATED)
+
+
+def test_the_page_of_pieces_is_that_of_the_whole() -> None:
+    fates = [engine_fate(each.name) for each in ENGINE_MUTANTS]
+    whole, one, two = (
+        kill_matrix_document(part, "campaign exchange", 1, 2_000)
+        for part in (fates, fates[1::2], fates[::2])
+    )
+    assert kill_matrix_page(merged([one, two])) == kill_matrix_page(whole)
+    assert "killmatrix scenarios/campaign_exchange.toml --mutant 'engine_*'" in kill_matrix_page(
+        whole
+    )
+    with pytest.raises(BadInput, match="is in two of the records"):
+        merged([whole, two])
+    with pytest.raises(BadInput, match="differ in seed: 1 and 7"):
+        merged([one, two | {"seed": 7}])
+
+
+@pytest.mark.parametrize("content", ['["no record"]', "no JSON", None])
+def test_what_is_no_record_is_refused(
+    content: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = tmp_path / "wrong.json"
+    if content is not None:
+        wrong.write_text(content, encoding="utf-8")
+    assert main([str(wrong)]) == main([]) == 64
+    told = capsys.readouterr()
+    assert not told.out
+    assert told.err.count("error: ") == told.err.count("what to do: ") == 2
+
+
+def test_the_page_of_a_record_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = kill_matrix_document([engine_fate()], "campaign exchange", 1, 2_000)
+    record = tmp_path / "record.json"
+    record.write_text(json.dumps(document), encoding="utf-8")
+    assert main([str(record)]) == 0
+    assert capsys.readouterr().out == kill_matrix_page(document)

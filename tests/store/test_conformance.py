@@ -16,12 +16,15 @@ import pytest
 from replicator.errors import NoSpace
 from replicator.ese.database import Database as ReadDatabase
 from replicator.ese.reader import BytesReader
+from replicator.ese.streaming_file import PAGE_BYTES as STREAM_PAGE_BYTES
+from replicator.ese.streaming_file import page_at
 from replicator.runtime import Kernel, Task, group, sleep_ns
 from simulator.device import INSTANT
 from simulator.disk import Disk
 from simulator.exchange.engine_config import EngineStoreConfig
 from simulator.exchange.engine_store import BODY_MOST_BYTES, EngineStore
 from simulator.exchange.ese.instance_options import ALL_SAFEGUARDS, EngineSafeguards
+from simulator.exchange.ese.mail_naming import is_mime
 from simulator.exchange.ledger import Ledger, LedgerVerdict
 from simulator.exchange.load import LoadConfig, MailLoad
 from simulator.exchange.small_store import SmallStoreConfig
@@ -37,6 +40,7 @@ from simulator.exchange.store import (
 from simulator.exchange.stores import StoreConfig, make_store, whole_bytes
 from simulator.host import Host, World, run_offline
 from simulator.inode import Choose, Inode
+from simulator.mutants import mutated
 from simulator.volume import SimVolume
 from tests.store.harness import payload
 
@@ -458,6 +462,23 @@ def test_a_page_that_does_not_verify_is_refused_by_number_and_place(version: str
     assert "priv1.edb, page 4" in str(refused)
 
 
+def test_a_page_is_taken_as_it_is_without_its_checksum() -> None:
+    """Else damage that leaves the page's lines readable would be somebody's message."""
+    bench = Bench(STORES["2007"])
+
+    async def body(store: Store) -> None:
+        await bench.deliver(store, bench.message(3_000, mailbox=0))
+
+    bench.at_work(body)
+    inode = bench.inode(f"{DIRECTORY}/priv1.edb")
+    found = inode.read(0, inode.size).find(payload(1, 3_000)[:64])
+    assert found > 0
+    inode.write(found, bytes(64))  # more than the checksum could mend
+    assert bench.refusal().number == -1018
+    with mutated("engine_page_checksums"):
+        assert not bench.ledger.judge(bench.mounted()[0]).ok
+
+
 def test_a_clean_store_without_one_of_its_databases_is_refused_not_begun_anew() -> None:
     bench = Bench(STORES["two databases"])
 
@@ -503,6 +524,84 @@ def test_messages_stand_in_the_tables_of_their_own_database() -> None:
     assert found == [[1], [2, 3]]
 
 
+# -- the streaming file of 2003 -----------------------------------------------------------
+
+STREAM_PATH = f"{DIRECTORY}/priv1.stm"
+
+
+def with_all_mail_of_the_internet() -> Bench:
+    """A clean store, all of whose contents lie in the streaming file."""
+    bench = Bench(of_exchange("2003", 2, mime_share=1.0))
+
+    async def body(store: Store) -> None:
+        await bench.deliver(store, bench.message(5_000))
+
+    bench.at_work(body)
+    return bench
+
+
+def test_what_came_from_the_internet_lies_in_the_streaming_file() -> None:
+    bench = Bench(STORES["2003"])
+
+    async def body(store: Store) -> None:
+        for _ in range(6):
+            await bench.deliver(store, bench.message(20_000))
+
+    bench.at_work(body)
+    inode = bench.inode(f"{DIRECTORY}/priv1.edb")
+    database = ReadDatabase(BytesReader(inode.read(0, inode.size)))
+    streamed = [row["ContentId"] for row in database.table("Stream").rows()]
+    assert streamed == [number for number in range(1, 7) if is_mime(number, 0.5)]
+    assert 0 < len(streamed) < 6
+    kept = [row["ContentId"] for row in database.table("Body").rows()]
+    assert sorted(kept + streamed) == list(range(1, 7))
+    first = bench.inode(STREAM_PATH).read(page_at(1), 20_000)
+    assert first == payload(streamed[0], 20_000)
+    assert bench.ledger.judge(bench.mounted()[0]).ok
+
+
+@pytest.mark.parametrize("version", EXCHANGE)
+def test_only_2003_has_one(version: str) -> None:
+    bench = killed(EXCHANGE[version])
+    assert ("priv1.stm" in names_of(bench)) is (version == "2003")
+
+
+def test_a_store_without_its_streaming_file_is_refused_by_number() -> None:
+    bench = with_all_mail_of_the_internet()
+    volume_of(bench).unlink(STREAM_PATH)
+    refused = bench.refusal()
+    assert refused.number == -540
+    assert "priv1.stm" in str(refused)
+
+
+def test_a_page_of_the_streaming_file_that_does_not_verify_is_refused_by_number() -> None:
+    bench = with_all_mail_of_the_internet()
+    inode = bench.inode(STREAM_PATH)
+    inode.write(page_at(2) + STREAM_PAGE_BYTES // 8, b"\xff\x00\xee")
+    refused = bench.refusal()
+    assert refused.number == -1018
+    assert "priv1.stm" in str(refused)
+
+
+def test_a_content_that_is_not_durable_before_its_row_is_missed() -> None:
+    """Without the rule the same steps leave rows without their content."""
+    found: list[str] = []
+
+    def judge(step: int) -> None:
+        if not step % 3 and "-1018" not in "".join(found):
+            found.append(breach(bench, LOSSES["nothing unsynced survives"]))
+
+    config = of_exchange("2003", 2, mime_share=1.0)
+    bench = Bench(config, EngineSafeguards(stream_before_commit=False), at_step=judge)
+
+    async def body(store: Store) -> None:
+        for _ in range(3):
+            await bench.deliver(store, bench.message(9_000))
+
+    bench.at_work(body)
+    assert any("-1018" in each for each in found), found
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -513,6 +612,7 @@ def test_messages_stand_in_the_tables_of_their_own_database() -> None:
         ({"log_size_bytes": 32 << 10}, "or more"),
         ({"database_size_bytes": 1 << 20}, "or more"),
         ({"durability": "never"}, "no durability"),
+        ({"mime_share": 1.5}, "is a share"),
     ],
 )
 def test_figures_that_no_store_has_are_refused(wrong: dict[str, object], words: str) -> None:

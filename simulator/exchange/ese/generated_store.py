@@ -30,6 +30,7 @@ from simulator.exchange.ese.instance import Instance
 from simulator.exchange.ese.instance_options import InstanceConfig
 from simulator.exchange.ese.mail_ledger import MailLedger
 from simulator.exchange.ese.mail_naming import StoreClock
+from simulator.exchange.ese.mail_schema import STREAMING_VERSIONS
 from simulator.exchange.ese.mail_views import MailViews
 from simulator.exchange.ese.mail_work import MailWork
 from simulator.exchange.ese.older_mail import OlderMail
@@ -50,8 +51,6 @@ Progress = Callable[[int, int], None]
 
 LEDGER_NAME: Final = "messages.jsonl"
 BASE: Final = "E00"
-STREAMING_VERSIONS: Final = ("2003",)
-"""Those with a streaming file beside each database."""
 MOST_DATABASES: Final = 5
 """Of a storage group, besides the one for recovery."""
 

@@ -39,6 +39,8 @@ from simulator.exchange.ese.table import Table
 
 SINGLE_INSTANCE_VERSIONS: Final = ("2003", "2007")
 """Those that keep a message once for all its recipients in a database [S]; gone in 2010 [M]."""
+STREAMING_VERSIONS: Final = ("2003",)
+"""Those with a streaming file beside each database."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,11 +108,10 @@ class Mailboxes:
     @classmethod
     async def open(cls, session: StoreSession) -> Mailboxes:
         """The tables that are there; raises EseError -1601 when they are not."""
-        database, needed = session.database, list(MAIL_TABLES)
-        if session.streaming is not None:
-            needed.append(STREAM)
-        await session.read(database.look_at_tables, [each.name for each in (*needed, CONTENT)])
-        for each in needed:
+        streams = () if session.streaming is None else (STREAM,)
+        database, tables = session.database, (*MAIL_TABLES, *streams)
+        await session.read(database.look_at_tables, [each.name for each in (*tables, CONTENT)])
+        for each in tables:
             # One by one: what is missing of one does not begin the others anew.
             await session.read(_table, database, each)
         await session.read(_table_or_none, database, CONTENT)
