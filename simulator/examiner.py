@@ -1,12 +1,14 @@
 """The replica's image, examined at instants of a run as if its power failed just then.
 
 An examination changes nothing: it takes a copy of the disks, robs it of what a power loss may take,
-and lets the replica recover on that.  Three rules make the verdict one of the run and of nothing
+and lets the replica recover on that.  Four rules make the verdict one of the run and of nothing
 else:
 
 * What is lost is drawn from the seed, the occasion and the instant: the same run is robbed of the
   same writes, whatever was examined before.
 * What the source knows to be durable is noted first, so that it is held against it.
+* What an image's pages say is not read twice in a run, as far as they are those of an image before
+  (:mod:`simulator.exchange.ese.known_messages`).
 * Until its first fault a run is the same as any other of its seed.  What was found there once
   need not be found again (:mod:`simulator.known`).
 """
@@ -17,6 +19,7 @@ from functools import partial
 
 from replicator.safeguards import Safeguards
 from simulator.circumstances import CircumstanceFinder
+from simulator.exchange.ese.known_messages import KnownMessages, knowing_messages
 from simulator.host import lose_everything, seeded_choice
 from simulator.judgement import Claim
 from simulator.known import Known
@@ -60,6 +63,7 @@ class Examiner:
         self._sampler = sampler
         self._circumstances = circumstances
         self._one_source = one_source
+        self._messages = KnownMessages() if known is None else known.messages
         self.prefix = (0, 0)
         """Epoch and operation of the image that was examined last."""
 
@@ -101,13 +105,14 @@ class Examiner:
             choose = seeded_choice(f"{seed}/{occasion}/{now_ns}")
         so = partial(self._circumstances.found, final=final)
         oracle, known = self._oracle, self._known
-        if known is None or any(fault.at_ns <= now_ns for fault in faults):
-            verdict = oracle.judge(replica.disks, choose, occasion, now_ns, circumstances=so)
-        else:
-            key = (self._built.seed, self._safeguards, occasion, now_ns)
-            found = known.verdicts.get(key)
-            verdict = oracle.judge(replica.disks, choose, occasion, now_ns, found)
-            known.verdicts.keep(key, verdict)
+        with knowing_messages(self._messages):
+            if known is None or any(fault.at_ns <= now_ns for fault in faults):
+                verdict = oracle.judge(replica.disks, choose, occasion, now_ns, circumstances=so)
+            else:
+                key = (self._built.seed, self._safeguards, occasion, now_ns)
+                found = known.verdicts.get(key)
+                verdict = oracle.judge(replica.disks, choose, occasion, now_ns, found)
+                known.verdicts.keep(key, verdict)
         if self._one_source is not None:
             self._one_source.image(verdict.claim, occasion)
         return verdict

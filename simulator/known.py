@@ -11,7 +11,8 @@ each of them, and are found once:
 * **What zstd makes of a batch.**  As long as the source is not hit it captures the same records
   at the same times, and most of them go in the same batches.
 * **What reading a store's files makes of pages and logs** in a format of Exchange, in the many
-  images that are not quite the same (:mod:`replicator.ese.recall`).
+  images that are not quite the same (:mod:`replicator.ese.recall`,
+  :mod:`simulator.exchange.ese.known_messages`).
 
 All tables are bounded; what was not used for longest goes first.
 """
@@ -29,6 +30,7 @@ from replicator.compression import contexts
 from replicator.ese.page_editor import PageEditor
 from replicator.ese.recall import Key, KnownLog, Recall
 from replicator.safeguards import Safeguards
+from simulator.exchange.ese.known_messages import KnownMessages
 from simulator.remembered import Remembered
 
 if TYPE_CHECKING:
@@ -103,3 +105,4 @@ class Known:
         self.pages: Remembered[Key, PageEditor] = Remembered(LIMIT_PAGES_BYTES)
         self.logs: Remembered[Key, KnownLog] = Remembered(LIMIT_LOGS_BYTES)
         self.recall = Recall(self.pages, self.logs)
+        self.messages = KnownMessages()

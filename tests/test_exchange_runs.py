@@ -12,7 +12,9 @@ import pytest
 from replicator.errors import BadInput
 from replicator.ese import page_io
 from simulator.campaign.job import plan_number
+from simulator.exchange import engine_store
 from simulator.exchange.engine_config import EngineStoreConfig
+from simulator.exchange.ese import known_pages
 from simulator.exchange.ledger import Ledger
 from simulator.exchange.small_store import SmallStoreConfig
 from simulator.exchange.store import Message
@@ -220,6 +222,35 @@ def test_pages_that_were_taken_for_others_would_be_found(monkeypatch: pytest.Mon
     assert prepared.run(()).verdict is Verdict.PASS
     monkeypatch.setattr(page_io, "key_of", lambda _data, pgno: (b"", pgno))
     assert prepare(scenario()).run((crash(1_000),)).verdict is not Verdict.PASS
+
+
+async def nothing_known(_session: object, _mailboxes: object) -> None:
+    """In place of what examinations know of pages."""
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_run_alone_ends_alike_with_and_without_what_it_knows_of_pages(
+    version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = (f"stream.format={version}", "stream.database_size=16MiB", "stream.log_size=128KiB")
+    faults = (power_loss(500), crash(900), crash(1_300, "replica"), LOST)
+    short = scenario(*overrides, faults=faults)
+    run = ScenarioRun(short)
+    with_it = fields(run.run())
+    known = run._examiner._messages
+    assert known.facts.hits > 0 and known.digests.hits > 0
+    with monkeypatch.context() as patch:
+        patch.setattr(engine_store, "known_digests", nothing_known)
+        assert fields(ScenarioRun(short).run()) == with_it
+
+
+def test_pages_that_examinations_took_for_others_would_be_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Known by their number alone, pages of earlier images spoil the verdict on the later ones."""
+    assert ScenarioRun(scenario()).run().verdict is Verdict.PASS
+    monkeypatch.setattr(known_pages, "_key", lambda _page, pgno, role: (pgno, role))
+    assert ScenarioRun(scenario()).run().verdict is not Verdict.PASS
 
 
 def test_losses_are_counted_in_messages_and_mailboxes() -> None:

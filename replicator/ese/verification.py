@@ -23,6 +23,7 @@ from replicator.ese.checksum import (
     block_sums,
     checksum_offsets,
     page_checksums,
+    sums_of_one,
     uses_new_checksum,
 )
 from replicator.ese.errors import EseError
@@ -230,14 +231,14 @@ class _Block:
     checksum_at: int
 
     def judge(self, page: bytearray, pgno: int) -> _Finding:
-        content = bytes(page[self.start : self.start + self.size])
-        block = np.frombuffer(content, np.uint8).reshape(1, -1)
         first = self.number == 0
-        sums = block_sums(block, int(first))
+        found_xor, found_ecc = sums_of_one(
+            memoryview(page)[self.start : self.start + self.size], first_of_page=first
+        )
         at = self.checksum_at
         stored = int.from_bytes(page[at : at + CHECKSUM_BYTES], "little")
-        xor = (stored & 0xFFFFFFFF) ^ int(sums.xor[0]) ^ pgno & 0xFFFFFFFF
-        ecc = (stored >> 32) ^ int(sums.ecc[0])
+        xor = (stored & 0xFFFFFFFF) ^ found_xor ^ pgno & 0xFFFFFFFF
+        ecc = (stored >> 32) ^ found_ecc
         if ecc == 0:
             return _Finding(pgno=pgno ^ xor)
         low, high = ecc & 0xFFFF, ecc >> 16

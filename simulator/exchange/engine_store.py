@@ -43,6 +43,7 @@ from simulator.exchange.engine_config import EngineStoreConfig
 from simulator.exchange.ese.attached_database import AttachedDatabase
 from simulator.exchange.ese.instance import Instance
 from simulator.exchange.ese.instance_options import ALL_SAFEGUARDS, EngineSafeguards
+from simulator.exchange.ese.known_messages import known_digests
 from simulator.exchange.ese.mail_naming import is_mime
 from simulator.exchange.ese.mail_schema import StoredMessage
 from simulator.exchange.ese.mailboxes import Mailboxes
@@ -219,6 +220,10 @@ class EngineStore:
         found: dict[int, bytes] = {}
         with self._refused():
             for each in self._databases:
+                known = await known_digests(each.session, each.mailboxes)
+                if known is not None:
+                    found |= known
+                    continue
                 async for message in each.mailboxes.messages():
                     found[message.message_id] = _digest(message)
         return found

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from simulator.exchange.ese.attached_database import AttachedDatabase
     from simulator.exchange.ese.database import Database
     from simulator.exchange.ese.instance import Instance
+    from simulator.exchange.ese.page_buffer import PageBuffer
     from simulator.exchange.ese.streaming_file import StreamingFile
 
 P = ParamSpec("P")
@@ -39,6 +40,11 @@ class StoreSession:
     def database(self) -> Database:
         """What it works on."""
         return self._one.database
+
+    @property
+    def buffer(self) -> PageBuffer:
+        """The pages of its database."""
+        return self._one.buffer
 
     @property
     def streaming(self) -> StreamingFile | None:
