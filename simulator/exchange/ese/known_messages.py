@@ -88,12 +88,12 @@ async def known_digests(session: StoreSession, mailboxes: Mailboxes) -> dict[int
     session: on the database.
     mailboxes: in it; what is in doubt of single messages is read by it.
 
-    None where :meth:`Mailboxes.messages` has to be asked: by default; with a streaming file;
-    while pages are not written; and where anything is unusual, or wrong.  Raises what reading a
-    message raises, and StorageError.
+    None where :meth:`Mailboxes.messages` has to be asked: by default; while pages are not
+    written; and where anything is unusual, or wrong.  What lies in a streaming file is read each
+    time.  Raises what reading a message raises, and StorageError.
     """
     known, buffer = _now.get(), session.buffer
-    if known is None or session.streaming is not None or buffer.dirty:
+    if known is None or buffer.dirty:
         return None
     tables = session.database.tables
     try:
