@@ -64,7 +64,9 @@ def lines_of(result: RecoveryResult) -> list[str]:
             f"{result.transactions:,} transactions rolled back, {result.undone:,} changes undone"
         )
     if result.lost:
-        gone = ", ".join(f"0x{generation:X}" for generation in result.lost)
+        gone = f"0x{result.lost[0]:X}"
+        if len(result.lost) > 1:
+            gone += f" to 0x{result.lost[-1]:X}"
         lines.append(f"lost, as allowed: generations {gone}; what they held is gone")
     if result.cut_at is not None:
         lines.append(f"cut, as allowed, at {result.cut_at}: what was logged behind it is gone")
@@ -103,7 +105,7 @@ def recovery_document(
         "undone_changes": result.undone,
         "clean_log": result.clean_log,
         "stopped_before_undo": result.stopped_before_undo,
-        "lost_generations": list(result.lost),
+        "lost_generations": [[result.lost[0], result.lost[-1]]] if result.lost else [],
         "removed_generations": list(result.removed),
         "cut_at": None if result.cut_at is None else str(result.cut_at),
         "warnings": list(warnings(result)),

@@ -296,7 +296,10 @@ class RecoveryRecord(_Part):
     undone_changes: Count
     clean_log: bool
     stopped_before_undo: bool
-    lost_generations: list[int]
+    lost_generations: Annotated[
+        list[Annotated[list[Count], Field(min_length=2, max_length=2)]],
+        Field(description="ranges of generations: first and last"),
+    ]
     removed_generations: list[int]
     cut_at: Annotated[Position | None, Field(description="where the last log was cut, as allowed")]
     warnings: Annotated[list[int], Field(description="the engine's numbers")]

@@ -91,7 +91,7 @@ class RecoveryPlan:
     logs: those to be redone, without a gap.
     dropped: those behind a gap that may be lost.
     cut: where the last log's records stop making sense, and it is cut; None where they do.
-    lost: generations that were committed and are given up.
+    lost: generations that were committed and are given up: as many as a header says.
     names: how the logs call the databases, by signature.
     """
 
@@ -103,7 +103,7 @@ class RecoveryPlan:
     signature: Signature
     logs: tuple[LogSummary, ...]
     dropped: tuple[LogSummary, ...]
-    lost: tuple[int, ...]
+    lost: range
     databases: tuple[FoundDatabase, ...]
     names: dict[Signature, str]
     cut: LogPosition | None = None
@@ -173,7 +173,7 @@ async def plan_recovery(
         return None, tuple(left_open)
     dropped = tuple(log for log in logs.logs if (log.generation or 0) > last)
     committed = max((each.header.last_committed_generation for each in mine), default=0)
-    lost = tuple(range(last + 1, max(committed, *(log.generation or 0 for log in logs.logs)) + 1))
+    lost = range(last + 1, max(committed, *(log.generation or 0 for log in logs.logs)) + 1)
     current = logs.current or logs.logs[-1]
     assert logs.signature is not None
     plan = RecoveryPlan(

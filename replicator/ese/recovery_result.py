@@ -76,7 +76,7 @@ class RecoveryResult:
     transactions: int
     clean_log: bool
     stopped_before_undo: bool
-    lost: tuple[int, ...]
+    lost: range
     removed: tuple[int, ...]
     databases: tuple[RecoveredFile, ...]
     cut_at: LogPosition | None = None

@@ -17,6 +17,7 @@ from replicator.ese.log_header import SEGMENT_BYTES
 from replicator.ese.page_editor import PageEditor
 from replicator.ese.page_source import page_offset
 from replicator.ese.values import BackupInfo, LogPosition, Signature
+from replicator.ese_recovery_report import lines_of, recovery_document
 from tests.ese.logs import with_header
 from tests.ese.redoing import (
     CLEAN,
@@ -296,16 +297,26 @@ def test_committed_logs_may_be_lost_when_that_is_allowed() -> None:
     medium = without(CURRENT)
     result = recovered(medium, allow_lost_logs=True).result
     assert result is not None
-    assert (result.lost, result.removed) == ((2,), ())
+    assert (tuple(result.lost), result.removed) == ((2,), ())
     assert breach(medium) == ""  # what was committed stood in the first generation
     assert rows(medium) == prepared().committed
+
+
+def test_as_many_logs_may_be_lost_as_a_header_can_say() -> None:
+    """They are told as a range: their numbers alone would fill the memory."""
+    result = recovered(patched(last_committed_generation=0xFFFFFFFF), allow_lost_logs=True).result
+    assert result is not None
+    assert (result.lost[0], result.lost[-1]) == (3, 0xFFFFFFFF)
+    document = recovery_document(result, (), "/store")
+    assert document["lost_generations"] == [[3, 0xFFFFFFFF]]
+    assert "generations 0x3 to 0xFFFFFFFF;" in " ".join(lines_of(result))
 
 
 def test_a_damaged_committed_log_is_removed_when_that_is_allowed() -> None:
     medium = damaged(CURRENT, SEGMENT_BYTES + 90)
     result = recovered(medium, allow_lost_logs=True).result
     assert result is not None
-    assert (result.lost, result.removed) == ((2,), (2,))
+    assert (tuple(result.lost), result.removed) == ((2,), (2,))
     assert breach(medium) == ""
 
 
@@ -314,7 +325,7 @@ def test_a_log_that_does_not_follow_counts_as_lost_when_that_is_allowed() -> Non
     medium = with_log_header(CURRENT, previous_created=log_time_at(5 * 10**17))
     result = recovered(medium, allow_lost_logs=True).result
     assert result is not None
-    assert (result.lost, result.removed, result.last_generation) == ((2,), (2,), 1)
+    assert (tuple(result.lost), result.removed, result.last_generation) == ((2,), (2,), 1)
     assert breach(medium) == ""
 
 
