@@ -25,6 +25,8 @@ from simulator.systems.interface import ProtectionSystem
 
 _TOLD: Final = (SourceState.STREAMING.value, SourceState.SYNCHRONIZING.value)
 """States that a source enters when it has heard what the replica has."""
+_HEARING: Final = (*_TOLD, SourceState.CONNECTING.value)
+"""States in which what it hears next may have been sent before."""
 
 TORN_PAGE: Final = -1018
 """The number under which a store finds that a page's checksum is wrong."""
@@ -85,7 +87,7 @@ class Promises:
     def void(self, claim: Claim | None) -> None:
         """Only what is claimed now is promised; None: nothing is known of what is there."""
         self._oracle.void(claim)
-        self._told_of_the_past = self._system.report().state in _TOLD
+        self._told_of_the_past = self._system.report().state in _HEARING
 
     # -- what is said --------------------------------------------------------------
 

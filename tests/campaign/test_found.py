@@ -17,6 +17,7 @@ from replicator.home import HomeImage
 from replicator.replica_store import ReplicaStore
 from replicator.source import Source
 from replicator.source_session import SourceSession
+from simulator import promises
 from simulator.circumstances import CircumstanceFinder
 from simulator.measures import RunResult, Verdict
 from simulator.run import run_scenario
@@ -135,3 +136,11 @@ def test_pages_whose_room_was_promised_to_one_write() -> None:
         result = run("many_pages_admitted_at_once")
     assert result.verdict is Verdict.LIVENESS, result.reasons
     assert "the spool has no room" in result.reasons[0]
+
+
+def test_without_a_doubt_of_answers_that_are_under_way() -> None:
+    """The bench took what the replica said before its old copy was put back for a promise."""
+    with mock.patch.object(promises, "_HEARING", promises._TOLD):
+        result = run("answer_under_way_when_restored")
+    assert result.verdict is Verdict.SAFETY, result.reasons
+    assert "replica went back" in result.reasons[1]
