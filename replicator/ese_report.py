@@ -152,9 +152,11 @@ def _verify_stream(path: Path, reader: FileReader, progress: Progress) -> FileVe
     """A streaming file: its pages are held against the checksums that its database has of them."""
     _, reading = read_database_header(reader)
     findings: list[EseError] = []
+    count = 0
     if reading.events:
         detail = "one copy of the header is damaged or differs; the other one counts"
         findings.append(EseError(-1018, detail, path=str(path), events=reading.events))
+        count += 1
     beside = path.with_suffix(DATABASE_SUFFIX)
     notes = []
     unchecked = True
@@ -165,8 +167,9 @@ def _verify_stream(path: Path, reader: FileReader, progress: Progress) -> FileVe
             database_header, _ = read_database_header(database_reader)
             check_pair(database_header, reader, str(path))
             if database_header.is_clean:
-                found, pages = _bad_stream_pages(Database(database_reader), reader, progress)
-                findings += found
+                database = Database(database_reader)
+                bad, pages = _check_stream_pages(database, reader, progress, findings)
+                count += bad
                 notes.append(f"{pages:,} pages that {beside.name} names were read")
                 unchecked = False
             else:
@@ -177,29 +180,35 @@ def _verify_stream(path: Path, reader: FileReader, progress: Progress) -> FileVe
     return FileVerdict(
         str(path),
         FileType.STREAMING_FILE,
-        findings[:FINDINGS_MOST],
-        len(findings),
+        findings,
+        count,
         notes=tuple(notes),
         unchecked=unchecked,
     )
 
 
-def _bad_stream_pages(
-    database: Database, reader: FileReader, progress: Progress
-) -> tuple[list[EseError], int]:
-    """Errors of the pages that a database names, and how many these are."""
-    found: list[EseError] = []
-    pages = 0
+def _check_stream_pages(
+    database: Database, reader: FileReader, progress: Progress, findings: list[EseError]
+) -> tuple[int, int]:
+    """Verify the pages that a database names: how many are bad, and how many there are.
+
+    Arguments
+    ---------
+    findings: the first errors are added.
+    """
+    bad = pages = 0
     for _, place in stream_places(database):
         for number, expected in zip(place.pages(), place.checksums, strict=True):
             try:
                 page = bytes(reader.read_at(page_at(number), STREAM_PAGE_BYTES))
                 check_page(page, number, expected, reader.path)
             except EseError as error:
-                found.append(error)
+                bad += 1
+                if len(findings) < FINDINGS_MOST:
+                    findings.append(error)
             pages += 1
         progress(min(pages * STREAM_PAGE_BYTES, reader.size_bytes), reader.size_bytes)
-    return found, pages
+    return bad, pages
 
 
 def _verify_log(path: Path, reader: FileReader) -> FileVerdict:

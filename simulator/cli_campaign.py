@@ -166,10 +166,10 @@ def campaign(
                     remedy=f"Give {option} another path.",
                 )
     from replicator.toml_writer import toml_text
-    from simulator.mutants import mutant_named
+    from simulator.mutants import check_mutant
 
     if mutant:
-        mutant_named(mutant)
+        check_mutant(mutant, loaded.stream)
     key = CampaignKey(loaded.name, toml_text(loaded), seed, space, mutant, steer)
     kept = Results(results, key, resume)
     console = Console(stderr=json == STANDARD_OUTPUT, highlight=False)

@@ -30,6 +30,7 @@ class StoreCosts:
     log_mib_seconds: to write so much of log, for views mostly.
     mailbox_bytes: of a database, before there is any mail.
     mail_share: of the bytes of mail, what ends up in the databases.
+    operation_seconds: to make up for one operation, its older page included.
     """
 
     mailbox_seconds: float = 0.002
@@ -37,6 +38,7 @@ class StoreCosts:
     log_mib_seconds: float = 0.045
     mailbox_bytes: int = 9_000
     mail_share: float = 0.5
+    operation_seconds: float = 0.0003
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ def estimate_store(spec: StoreSpec, costs: StoreCosts | None = None) -> StoreEst
     costs: as measured, when not given.
     """
     from simulator.exchange.diurnal import DAY_NS
+    from simulator.exchange.mail_io import expected_operations, older_pages
 
     known = costs or StoreCosts()
     profile = spec.profile
@@ -70,10 +73,18 @@ def estimate_store(spec: StoreSpec, costs: StoreCosts | None = None) -> StoreEst
     log_bytes = database_bytes
     if spec.views and profile.log_bytes_per_day is not None:
         log_bytes = max(log_bytes, profile.log_bytes_per_day * spec.mailboxes * days)
+    operations = 0.0
+    if spec.io is not None:
+        page_bytes = spec.config().store_format.page_bytes
+        older = spec.mailboxes * older_pages(spec.plan, spec.io, page_bytes)
+        database_bytes += older * page_bytes
+        found = expected_operations(spec.plan, 0, round(days * DAY_NS))
+        operations = found.reads + found.writes
     seconds = (
         spec.mailboxes * known.mailbox_seconds
         + profile.messages_per_day * spec.mailboxes * days * known.message_seconds
         + log_bytes / 2**20 * known.log_mib_seconds
+        + operations * known.operation_seconds
     )
     kept_bytes = 0.0 if spec.circular else log_bytes
     return StoreEstimate(database_bytes, kept_bytes, seconds)

@@ -45,9 +45,12 @@ CLUSTER_PAGES: Final = 16
 CLUSTER_BYTES: Final = PAGE_BYTES * CLUSTER_PAGES
 HEADER_BYTES: Final = 2 * PAGE_BYTES
 SUFFIX: Final = ".stm"
+_DATABASE: Final = ".edb"
 ATTRIBUTE: Final = 1
 MISMATCH: Final = -540
 BAD_PAGE_EVENTS: Final = (478,)
+
+_NUMBER: Final = struct.Struct("<I")
 
 STREAM: Final = TableDefinition(
     "Stream",
@@ -106,15 +109,16 @@ class StreamPlace:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> StreamPlace:
         """Raises EseError -1206 for a row that does not hold together."""
-        lengths, runs, sums = (
-            _unpacked(row[each]) for each in ("Lengths", "Clusters", "Checksums")
-        )
+        columns = [row.get(each) or b"" for each in ("Lengths", "Clusters", "Checksums")]
+        if any(not isinstance(each, bytes) or len(each) % _NUMBER.size for each in columns):
+            raise EseError(-1206, "a row of the streaming file has no whole numbers")
+        lengths, runs, sums = map(_unpacked, columns)
         place = cls(lengths, tuple(zip(runs[::2], runs[1::2], strict=False)), sums)
         held = sum(count for _, count in place.runs)
         pages = -(-place.size_bytes // PAGE_BYTES)
         wrong = len(sums) != pages or held != -(-pages // CLUSTER_PAGES)
         if len(runs) % 2 or not lengths or wrong:
-            detail = f"content {row['ContentId']} of the streaming file has a row that is wrong"
+            detail = f"content {row.get('ContentId')} of the streaming file has a row that is wrong"
             raise EseError(-1206, detail)
         return place
 
@@ -132,9 +136,8 @@ def _packed(numbers: Any) -> bytes:
     return struct.pack(f"<{len(values)}I", *values)
 
 
-def _unpacked(data: bytes | None) -> tuple[int, ...]:
-    data = data or b""
-    return struct.unpack(f"<{len(data) // 4}I", data[: len(data) // 4 * 4])
+def _unpacked(data: bytes) -> tuple[int, ...]:
+    return struct.unpack(f"<{len(data) // _NUMBER.size}I", data)
 
 
 def page_at(number: int) -> int:
@@ -159,7 +162,8 @@ def check_page(page: bytes, number: int, expected: int, path: str) -> None:
 
 def streaming_path(path: str) -> str:
     """The streaming file that lies beside a database."""
-    return f"{path.removesuffix('.edb')}{SUFFIX}"
+    stem = path[: -len(_DATABASE)] if path.lower().endswith(_DATABASE) else path
+    return f"{stem}{SUFFIX}"
 
 
 def new_header(signature: Signature, log_signature: Signature, revision: int) -> DatabaseHeader:
@@ -216,10 +220,16 @@ def stream_places(database: Database) -> Iterator[tuple[int, StreamPlace]]:
     """
     if all(each.name != STREAM.name for each in database.catalog.tables):
         return
-    for row in database.table(STREAM.name).rows():
+    table = database.table(STREAM.name)
+    missing = {each.name for each in STREAM.columns} - table.by_name.keys()
+    if missing:
+        detail = f"table {STREAM.name!r} lacks {', '.join(sorted(missing))}: it is another one's"
+        raise EseError(-1206, detail)
+    for row in table.rows():
         place = StreamPlace.from_row({each.name: row[each.name] for each in STREAM.columns})
         identifier = row["ContentId"]
-        assert isinstance(identifier, int)  # the column is a number and takes no null
+        if not isinstance(identifier, int):
+            raise EseError(-1206, f"a row of {STREAM.name!r} has no number")
         yield identifier, place
 
 

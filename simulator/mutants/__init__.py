@@ -97,6 +97,21 @@ def chosen_mutants(stream: Stream, names: Sequence[str]) -> tuple[Mutant, ...]:
     )
 
 
+def check_mutant(name: str, stream: Stream) -> None:
+    """Raises BadInput for a mutant that does not exist, or whose rule no run of a stream has."""
+    mutant = mutant_named(name)
+    enumerated = [each.mutant for each in ENGINE_ENUMERATED]
+    if mutant in mutants_for(stream) or mutant in BY_PLAN:
+        return
+    if mutant in enumerated and isinstance(stream, StoreStream) and stream.format != "small":
+        return
+    raise BadInput(
+        f"mutant {name!r} takes a rule away that this scenario does not have",
+        remedy="'simulator killmatrix' tells those of a scenario; the rules of a store are those "
+        "of its format.",
+    )
+
+
 @contextmanager
 def mutated(name: str) -> Iterator[Safeguards]:
     """Take the rule away while the block runs; yields the switches to run a replica with.
@@ -122,6 +137,7 @@ __all__ = [
     "STREAMING_MUTANTS",
     "Enumerated",
     "Mutant",
+    "check_mutant",
     "chosen_mutants",
     "mutant_named",
     "mutants_for",

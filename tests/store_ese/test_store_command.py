@@ -19,6 +19,7 @@ from simulator import cli
 from simulator.cli_store_estimate import StoreCosts, estimate_line, estimate_store
 from simulator.exchange.ese.generated_store import StoreSpec
 from simulator.exchange.ese.mailboxes import Mailboxes
+from simulator.exchange.mail_io import DEFAULT_IO
 from simulator.exchange.profiles import select_profile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,6 +171,9 @@ def test_the_cost_grows_with_what_is_asked_for() -> None:
     assert estimate_store(replace(spec(), circular=True)).log_bytes == 0
     assert estimate_store(replace(spec(), views=False)).log_bytes < small.log_bytes / 2
     assert estimate_store(replace(spec(), crash_at_ns=0)).log_bytes < small.log_bytes / 10
+    with_io = estimate_store(replace(spec(), io=DEFAULT_IO))
+    assert with_io.seconds > 1.5 * estimate_store(spec()).seconds
+    assert with_io.database_bytes > estimate_store(spec()).database_bytes
     slow = StoreCosts(message_seconds=1.0)
     assert estimate_store(spec(), slow).seconds > 50 * small.seconds
 

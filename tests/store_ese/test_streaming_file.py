@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -23,6 +25,7 @@ from replicator.ese.streaming_file import (
     page_checksum,
     read_content,
     stream_places,
+    streaming_path,
 )
 from simulator.exchange.ese.attached_database import AttachedDatabase
 from simulator.exchange.ese.backup_options import BackupKind
@@ -196,10 +199,32 @@ def test_a_row_that_does_not_hold_together_is_refused() -> None:
         ("Clusters", b""),
         ("Clusters", b"\x07\0\0\0\xff\xff\xff\xff"),
         ("Checksums", b"\x01\0\0\0"),
+        ("Checksums", b"\x01\0\0\0\x02\0\0\0\x03"),
+        ("Lengths", "five"),
+        ("Lengths", None),
     ):
         with pytest.raises(EseError) as refused:
             StreamPlace.from_row({**row, name: wrong})
         assert refused.value.number == -1206
+
+
+def test_a_row_without_its_number_is_refused() -> None:
+    """A damaged or foreign table of that name is an error of the file, not of the program."""
+    row = {"ContentId": None, **StreamPlace((5000, 3), ((7, 1),), (1, 2)).as_row()}
+    for found in (row, {"ContentId": "five"}, {"Other": 1}):
+        table = SimpleNamespace(by_name=found, rows=lambda row=found: iter([row]))
+        database = SimpleNamespace(
+            catalog=SimpleNamespace(tables=[SimpleNamespace(name="Stream")]),
+            table=lambda _name, table=table: table,
+        )
+        with pytest.raises(EseError) as refused:
+            list(stream_places(cast(Database, database)))
+        assert refused.value.number == -1206
+
+
+def test_the_file_lies_beside_its_database_however_that_is_written() -> None:
+    assert streaming_path("/store/priv1.edb") == "/store/priv1.stm"
+    assert streaming_path("/store/PRIV1.EDB") == "/store/PRIV1.stm"
 
 
 def test_a_checksum_knows_its_page() -> None:
