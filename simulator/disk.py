@@ -93,6 +93,8 @@ class Disk:
         """Fault: syncs return at once and make nothing durable; see :meth:`drain`."""
         self.lies = 0
         """Syncs that have lied so far."""
+        self.refused = (0, -1)
+        """Number of the last file that found no room for all that it was to take, and when."""
         self.foreign_blocks = 0
         """Fault: blocks that somebody else's files take."""
         self.misdirect: Callable[[Inode, int], None] | None = None

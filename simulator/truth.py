@@ -15,7 +15,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from replicator.capture import Capture
 from replicator.errors import StorageError
@@ -28,6 +28,14 @@ from simulator.host import run_offline
 from simulator.inode import Inode
 
 DIGEST_BYTES = 16
+
+
+class _Left(NamedTuple):
+    """How a crash inside a call left the image."""
+
+    digest: int
+    refused: bool
+    """Whether the call may have been refused, or cut short, for want of room."""
 
 
 class Truth:
@@ -58,6 +66,7 @@ class Truth:
         self._terms: dict[int, tuple[int, int]] = {}
         """Inode number to the file's term and the sum of its names' keys; see `image_digest`."""
         self._in_doubt: tuple[str, tuple[Any, ...]] | None = None
+        self._left = _Left(0, False)
 
     @property
     def instant(self) -> int:
@@ -196,6 +205,20 @@ class Truth:
     def crashed_in(self, call: str, *arguments: Any) -> None:
         """The host died inside this call: nobody knows yet whether it happened."""
         self._in_doubt = (call, arguments)
+        self._left = _Left(image_digest(self.disk, self.root), self._was_refused(call, arguments))
+
+    def _was_refused(self, call: str, arguments: tuple[Any, ...]) -> bool:
+        """Whether the volume had no room for the call, or for all of it.
+
+        Capture may have noted that before the host died, and the program never heard of it.
+        """
+        if call not in ("write_at", "truncate", "zero_range") or not arguments[0]:
+            return False
+        node = self.disk.names.node(arguments[0])
+        return isinstance(node, Inode) and self.disk.refused == (
+            node.number,
+            self.disk.clock.now(),
+        )
 
     def path_of(self, inode: Inode) -> str:
         """A present path of a file; empty when its last name is gone."""
@@ -214,9 +237,11 @@ class Truth:
         """Call after a process crash, before the source starts; returns the check for after.
 
         The image must be the one before, or the one after the call that was in doubt, as a
-        whole; and capture must count the operation exactly when it happened.
+        whole; and capture must count the operation exactly when it happened.  On a full volume
+        it may also have ended short, and count as what it did: then the image stays as the
+        crash left it.
         """
-        before = self.digest
+        before, left = self.digest, self._left
         # Kept until it is judged: the process that is about to start may end before it has
         # finished what was under way, and the one after it finds that half done.
         doubt = self._in_doubt
@@ -231,13 +256,14 @@ class Truth:
             if epoch not in known_epochs:
                 # The image as it is now, torn write and all, is operation 0 of a new epoch.
                 return
-            if self.digest not in (before, after):
+            ended_short = doubt is not None and left.refused and self.digest == left.digest
+            if self.digest not in (before, after) and not ended_short:
                 self.breaches.append(
                     "after a crash of the source its image is neither that before nor that "
                     f"after the interrupted {doubt[0] if doubt else 'nothing'}"
                 )
             known = len(self._digests[epoch]) // DIGEST_BYTES - 1
-            if completed == known + 1 and self.digest == after:
+            if completed == known + 1 and (self.digest == after or ended_short):
                 self._note(0)
             elif completed != known or self.digest != before:
                 self.breaches.append(

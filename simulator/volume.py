@@ -76,6 +76,7 @@ class SimFile:
         disk = self._disk
         disk.reclaim()
         if (disk.used_blocks + blocks) * BLOCK_BYTES > disk.model.size_bytes:
+            disk.refused = self.inode.number, disk.clock.now()
             raise NoSpace(f"volume {disk.name} is full", path=self.path, offset=offset)
 
     def write_at(self, offset: int, *buffers: Buffer) -> int:
@@ -141,6 +142,8 @@ class SimFile:
                     break
                 free -= 1
             fits = min(length, (number + 1) * BLOCK_BYTES - offset)
+        if fits < length:
+            disk.refused = inode.number, disk.clock.now()
         if fits == 0:
             raise NoSpace(f"volume {disk.name} is full", path=self.path, offset=offset)
         return fits

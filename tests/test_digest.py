@@ -541,12 +541,20 @@ WRITE = ("write_at", ROOT + "/f", 0, b"second")
 
 
 class Interrupted:
-    """A source whose programs die in their third operation, over "first" in one file."""
+    """A source whose programs die in their third operation, over "first" in one file.
 
-    def __init__(self, source: Source) -> None:
+    ``cut_short``: the full volume had taken only these bytes of it.
+    """
+
+    def __init__(self, source: Source, cut_short: bytes | None = None) -> None:
         self.source = source
         file = source.volume.create(ROOT + "/f")
         file.write_at(0, b"first!")
+        if cut_short is not None:
+            self.happened(cut_short)
+            disk = source.bench.disk
+            node = disk.names.node(ROOT + "/f")
+            disk.refused = node.number, disk.clock.now()
         source.truth.crashed_in(*WRITE)
         self.check = source.truth.before_restart()
 
@@ -606,3 +614,43 @@ def test_an_interrupted_operation_that_happened_by_half_is_reported(
     interrupted.happened(b"sec")
     interrupted.counted()
     assert any("neither that before nor that after" in b for b in interrupted.breaches())
+
+
+# -- cut short, or refused, for want of room, in the operation in which the programs died ----
+
+
+@pytest.mark.parametrize("done_bytes", [0, 3])
+def test_a_refused_operation_may_count_as_what_it_did(
+    make_source: Callable[..., Source], done_bytes: int
+) -> None:
+    refused = Interrupted(make_source(), b"second"[:done_bytes])
+    refused.counted()
+    assert refused.breaches() == []
+    truth = refused.source.truth
+    assert truth.digest_of(1, 3) == truth.digest == anew(refused.source.bench)
+
+
+def test_a_refused_operation_that_did_a_part_must_be_counted(
+    make_source: Callable[..., Source],
+) -> None:
+    [breach] = Interrupted(make_source(), b"sec").breaches()
+    assert "capture says operation 2, 2 had completed before" in breach
+
+
+def test_what_changes_after_the_refusal_is_reported(make_source: Callable[..., Source]) -> None:
+    refused = Interrupted(make_source(), b"sec")
+    refused.happened(b"secon")
+    refused.counted()
+    assert any("neither that before nor that after" in b for b in refused.breaches())
+
+
+def test_an_earlier_refusal_excuses_nothing(make_source: Callable[..., Source]) -> None:
+    refused = Interrupted(make_source(), b"sec")
+    refused.counted()
+    assert refused.breaches() == []
+    refused.source.volume.open(ROOT + "/f").write_at(0, b"second")
+    check = refused.source.truth.before_restart()  # nothing was under way this time
+    refused.happened(b"secst!")  # as the earlier crash had left it
+    refused.counted()
+    check(refused.source.capture)
+    assert "neither that before nor that after" in refused.source.truth.breaches[0]

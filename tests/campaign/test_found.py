@@ -22,6 +22,7 @@ from simulator.circumstances import CircumstanceFinder
 from simulator.measures import RunResult, Verdict
 from simulator.run import run_scenario
 from simulator.scenario import load_scenario
+from simulator.truth import Truth
 
 FOUND = sorted((Path(__file__).parent / "found").glob("*.toml"))
 UNRECOVERABLE = {
@@ -144,3 +145,11 @@ def test_without_a_doubt_of_answers_that_are_under_way() -> None:
         result = run("answer_under_way_when_restored")
     assert result.verdict is Verdict.SAFETY, result.reasons
     assert "replica went back" in result.reasons[1]
+
+
+def test_without_what_the_full_volume_refused() -> None:
+    """The bench knew of no write that capture had seen end short and its program had not."""
+    with mock.patch.object(Truth, "_was_refused", return_value=False):
+        result = run("cut_short_for_want_of_room")
+    assert result.verdict is Verdict.SAFETY, result.reasons
+    assert "neither that before nor that after" in result.reasons[-1]
