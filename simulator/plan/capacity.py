@@ -1,0 +1,151 @@
+"""What a link can carry away in each step of a plan: rate by calendar, TCP bounds, outages.
+
+The line rate follows weekly windows (an entry holds from one time of day to another, on some
+days); of several the first one counts.  Of it ``payload_share`` is left after headers.  TCP bounds
+what one stream carries (window and loss, see :class:`simulator.link.LinkModel`), and so many
+streams together carry so many times that, the line rate at most.
+
+Leaves out: other traffic on the line (take it off the rate), slow start (a plan's steps are
+longer), and that streams share a line unevenly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from simulator.link import LinkModel
+from simulator.plan.fluid import cumulative
+from simulator.plan.grid import DAY_SECONDS, Floats, TimeGrid
+
+EVERY_DAY: Final = (0, 1, 2, 3, 4, 5, 6)
+ETHERNET_PAYLOAD_SHARE: Final = 0.94
+"""Of 1,500-byte packets on Ethernet; 0.90 for the framing of wide-area lines [D][A]."""
+
+
+@dataclass(frozen=True)
+class RateWindow:
+    """Another line rate at certain times of the week.
+
+    Arguments
+    ---------
+    from_seconds, until_seconds: times of day; until may be before from: past midnight.
+    bits_per_second: the line rate meanwhile.
+    days: Monday 0 to Sunday 6, the day on which the window begins.
+    """
+
+    from_seconds: float
+    until_seconds: float
+    bits_per_second: float
+    days: tuple[int, ...] = EVERY_DAY
+
+
+@dataclass(frozen=True)
+class PlannedLink:
+    """A link as a plan takes it.
+
+    Arguments
+    ---------
+    bits_per_second: line rate outside of the windows.
+    rtt_seconds: round-trip time of the empty link.
+    loss: share of packets lost.
+    tcp_window_bytes: largest window of a stream.
+    streams: TCP streams that share the work; infinite loss or window bounds do not add up beyond
+        the line rate.
+    payload_share: of the line rate, what is left for data after headers.
+    windows: other rates at times of the week.
+    """
+
+    bits_per_second: float
+    rtt_seconds: float = 0.0
+    loss: float = 0.0
+    tcp_window_bytes: int = 16 << 20
+    streams: int = 1
+    payload_share: float = ETHERNET_PAYLOAD_SHARE
+    windows: tuple[RateWindow, ...] = ()
+    mss_bytes: int = 1460
+
+    @property
+    def streams_bytes_per_second(self) -> float:
+        """What all streams carry on a line of unlimited rate; inf when nothing bounds them."""
+        model = LinkModel(
+            bits_per_second=max(1, int(self.bits_per_second)),
+            rtt_ns=int(self.rtt_seconds * 1e9),
+            loss=self.loss,
+            tcp_window_bytes=self.tcp_window_bytes,
+            mss_bytes=self.mss_bytes,
+        )
+        return model.stream_bytes_per_second() * self.streams
+
+    def bytes_per_second_at(self, bits_per_second: float) -> float:
+        """Data carried each second at a line rate."""
+        return min(bits_per_second * self.payload_share / 8, self.streams_bytes_per_second)
+
+    def capacity_bytes(self, grid: TimeGrid) -> Floats:
+        """Data that can be carried in each step; shape (steps,)."""
+        per_second = np.full(grid.steps, self.bytes_per_second_at(self.bits_per_second))
+        for window in reversed(self.windows):
+            share = _share_in_window(grid, window)
+            per_second += share * (self.bytes_per_second_at(window.bits_per_second) - per_second)
+        return per_second * grid.step_seconds
+
+
+def _share_in_window(grid: TimeGrid, window: RateWindow) -> Floats:
+    """Which part of each step lies in a weekly window."""
+    begin = grid.seconds_of_week()
+    share = np.zeros(grid.steps)
+    length = (window.until_seconds - window.from_seconds) % DAY_SECONDS or DAY_SECONDS
+    for day in window.days:
+        for week in (-7, 0, 7):
+            opens = (day + week) * DAY_SECONDS + window.from_seconds
+            inside = np.minimum(begin + grid.step_seconds, opens + length)
+            inside -= np.maximum(begin, opens)
+            share += np.maximum(inside, 0.0)
+    return np.minimum(share / grid.step_seconds, 1.0)
+
+
+def without(
+    capacity_bytes: Floats, grid: TimeGrid, outages: Iterable[tuple[float, float]]
+) -> Floats:
+    """The capacity with nothing carried during outages.
+
+    Arguments
+    ---------
+    outages: begin and length of each, in seconds from the begin of the grid.
+    """
+    left = capacity_bytes.copy()
+    for begin, length in outages:
+        first = max(0.0, begin / grid.step_seconds)
+        last = min(float(grid.steps), (begin + length) / grid.step_seconds)
+        if last <= first:
+            continue
+        low, high = int(first), int(last)
+        if low == high:
+            left[low] *= 1 - (last - first)
+            continue
+        left[low] *= first - low
+        left[low + 1 : high] = 0.0
+        if high < grid.steps:
+            left[high] *= high + 1 - last
+    return left
+
+
+def carried_until(
+    capacity_bytes: Floats, grid: TimeGrid, begin_seconds: float, amount: float
+) -> float | None:
+    """When so many bytes have been carried, in seconds; None when not within the grid."""
+    sums = cumulative(capacity_bytes)
+    place = begin_seconds / grid.step_seconds
+    before = float(np.interp(place, np.arange(grid.steps + 1), sums))
+    wanted = before + amount
+    if wanted > sums[-1]:
+        return None
+    step = int(np.searchsorted(sums, wanted, side="left"))
+    if step == 0:
+        return begin_seconds
+    carried = sums[step] - sums[step - 1]
+    within = (wanted - sums[step - 1]) / carried if carried > 0 else 0.0
+    return max(begin_seconds, (step - 1 + within) * grid.step_seconds)

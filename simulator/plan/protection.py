@@ -1,0 +1,343 @@
+"""Kinds of protection as fluid models: what each must move, and how old the copy is meanwhile.
+
+Each kind takes a change curve and the capacity of a link, and gives a :class:`Course`.
+
+* Queues (:class:`ByteLevel`, :class:`LogShipping`, :class:`ObjectLevel`) send what was written in
+  its order, as soon as the link takes it.  They are described by a :class:`Queue`; what waits and
+  how old it is come from :mod:`.fluid`, and outages from :mod:`.outages`.
+* Runs (:class:`ChangedBlocks`, :class:`NightlyBackup`) take a snapshot now and then and carry
+  what changed since the last one; the copy is as old as the last snapshot that arrived whole.
+
+Lag is the RPO if the source were lost at that instant: the age of the oldest change that the
+copy lacks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+import pandas as pd
+
+from simulator.plan.change import ChangeCurve
+from simulator.plan.fluid import backlog, cumulative, lag_seconds
+from simulator.plan.grid import DAY_SECONDS, Floats, TimeGrid
+
+PLANNED_SAVING: Final = 0.3
+"""Of logs, by compression: the default of the vendor's calculators [M]."""
+OPERATION_OVERHEAD: Final = 0.01
+"""Headers of captured operations, beside some 8 KiB of data each [D]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """How a protection fares, step by step.
+
+    Attributes
+    ----------
+    grid: the steps.
+    waiting_bytes: what has been written and has not reached the copy, at the end of each step, as
+        it lies at the source (not compressed).
+    lag_seconds: age of the oldest of that, at the end of each step; the RPO there.
+    carried_bytes: what the link carried in each step, compressed.
+    capacity_bytes: what it could have carried.
+    """
+
+    grid: TimeGrid
+    waiting_bytes: Floats
+    lag_seconds: Floats
+    carried_bytes: Floats
+    capacity_bytes: Floats
+
+    @property
+    def utilisation(self) -> float:
+        """Carried to what could be carried; 0 for a link that never carries anything."""
+        could = float(self.capacity_bytes.sum())
+        return float(self.carried_bytes.sum()) / could if could > 0 else 0.0
+
+    def lag_at(self, share_of_time: float) -> float:
+        """The lag in seconds that is not exceeded so much of the time; 1.0 for the largest."""
+        return float(np.quantile(self.lag_seconds, share_of_time))
+
+    def frame(self) -> pd.DataFrame:
+        """A row for each step, indexed by local time (its end): the arrays above."""
+        names = ("waiting_bytes", "lag_seconds", "carried_bytes", "capacity_bytes")
+        ends = self.grid.times() + np.timedelta64(round(self.grid.step_seconds * 1e6), "us")
+        index = pd.DatetimeIndex(ends, name="time")
+        return pd.DataFrame({name: getattr(self, name) for name in names}, index=index)
+
+
+class Protection(Protocol):
+    """A kind of protection."""
+
+    @property
+    def name(self) -> str:
+        """In words."""
+
+    def course(self, change: ChangeCurve, capacity_bytes: Floats) -> Course:
+        """How it fares; ``capacity_bytes`` of each step of the change's grid."""
+
+
+@dataclass(frozen=True, eq=False)
+class Queue:
+    """What a protection that sends in order has to send.
+
+    Attributes
+    ----------
+    written: cumulative bytes as programs write them; shape (steps + 1,).
+    ready: of those, the ones that may be sent; never more than ``written``.
+    unit_bytes: what is at the copy only as a whole; 0 for anything.
+    wire_per_byte: bytes on the link for one of these.
+    delay_seconds: from being sent to being safe at the copy.
+    """
+
+    grid: TimeGrid
+    written: Floats
+    ready: Floats
+    unit_bytes: float
+    wire_per_byte: float
+    delay_seconds: float
+
+    def arrived_whole(self, sent: Floats) -> Floats:
+        """Of what was sent, what the copy can use."""
+        if not self.unit_bytes:
+            return sent
+        # A unit is there when its last byte is; sums are exact to far less than a byte.
+        whole: Floats = np.floor((sent + 0.25) / self.unit_bytes) * self.unit_bytes
+        return whole
+
+    def service(self, capacity_bytes: Floats) -> Floats:
+        """What the link could take of this queue in each step."""
+        return capacity_bytes / self.wire_per_byte
+
+    def course(self, capacity_bytes: Floats) -> Course:
+        """How the queue fares on that link."""
+        arrivals = np.diff(self.ready)
+        waiting = backlog(arrivals, self.service(capacity_bytes))
+        sent = self.ready[1:] - waiting
+        step = self.grid.step_seconds
+        have = self.arrived_whole(sent)
+        lag = lag_seconds(self.written, have, step)
+        lag[lag > 0] += self.delay_seconds
+        carried = np.diff(sent, prepend=0.0) * self.wire_per_byte
+        return Course(
+            self.grid, self.written[1:] - have, lag, np.maximum(carried, 0.0), capacity_bytes
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByteLevel:
+    """Every write below the store, in order: logs and pages.
+
+    Arguments
+    ---------
+    saving: of compression.
+    overhead: headers, as a share of the data.
+    delay_seconds: from a write to being durable at the replica when nothing waits.
+    """
+
+    saving: float = PLANNED_SAVING
+    overhead: float = OPERATION_OVERHEAD
+    delay_seconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return "byte level"
+
+    def queue(self, change: ChangeCurve) -> Queue:
+        """What is to be sent."""
+        written = cumulative(change.written_bytes * (1.0 + self.overhead))
+        return Queue(change.grid, written, written, 0.0, 1.0 - self.saving, self.delay_seconds)
+
+    def course(self, change: ChangeCurve, capacity_bytes: Floats) -> Course:
+        return self.queue(change).course(capacity_bytes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogShipping:
+    """Closed transaction logs.
+
+    Logs of several log sets are thought to close one after the other, evenly: then the logs
+    closed up to a time are those of one set that writes all (Hermite's identity).  A set that
+    writes little closes logs all the same (log roll): its open log is never older than that.
+
+    Arguments
+    ---------
+    saving: of compression.
+    idle_logs_per_day: logs that an idle set closes: 96 for one in 15 minutes [V], ten times that
+        on an active node of a 2007 cluster [M]; 0 for none.
+    delay_seconds: from a log being copied to being inspected.
+    """
+
+    saving: float = PLANNED_SAVING
+    idle_logs_per_day: float = 96.0
+    delay_seconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return "log shipping"
+
+    def queue(self, change: ChangeCurve) -> Queue:
+        """What is to be sent."""
+        size = float(change.log_file_bytes)
+        least = self.idle_logs_per_day / DAY_SECONDS * change.grid.step_seconds * change.log_sets
+        written = cumulative(np.maximum(change.log_bytes, least * size))
+        closed = np.floor(written / size) * size
+        # What is open lies in all sets: the oldest of it is as old as the fullest open log, which
+        # with evenly spread sets began (sets - 1) logs before the last one closed.
+        open_before = (change.log_sets - 1) * size
+        ready = np.maximum(closed - open_before, 0.0)
+        return Queue(change.grid, written, ready, size, 1.0 - self.saving, self.delay_seconds)
+
+    def course(self, change: ChangeCurve, capacity_bytes: Floats) -> Course:
+        return self.queue(change).course(capacity_bytes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectLevel:
+    """Messages as such, each once.
+
+    Arguments
+    ---------
+    overhead: properties and protocol, as a share of the message [A].
+    saving: of compression.
+    delay_seconds: until a message was found and stored again.
+    """
+
+    overhead: float = 0.1
+    saving: float = PLANNED_SAVING
+    delay_seconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return "object level"
+
+    def queue(self, change: ChangeCurve) -> Queue:
+        """What is to be sent."""
+        written = cumulative(change.message_bytes * (1.0 + self.overhead))
+        return Queue(change.grid, written, written, 0.0, 1.0 - self.saving, self.delay_seconds)
+
+    def course(self, change: ChangeCurve, capacity_bytes: Floats) -> Course:
+        return self.queue(change).course(capacity_bytes)
+
+
+Queued = ByteLevel | LogShipping | ObjectLevel
+"""Kinds that send in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangedBlocks:
+    """A snapshot at intervals, of which the blocks that changed are copied.
+
+    Arguments
+    ---------
+    interval_seconds: from the begin of one run to that of the next; a run that takes longer delays
+        the next one.
+    rewritten_share: of what is written between two snapshots, what is written again before the
+        second: 30 % is the rule of a vendor's planner [V].
+    saving: of compression.
+    """
+
+    interval_seconds: float = 3_600.0
+    rewritten_share: float = 0.3
+    saving: float = PLANNED_SAVING
+
+    @property
+    def name(self) -> str:
+        return "changed blocks"
+
+    def course(self, change: ChangeCurve, capacity_bytes: Floats) -> Course:
+        written = cumulative(change.written_bytes)
+        begins = np.arange(0.0, change.grid.span_seconds, self.interval_seconds)
+        return _runs(
+            change.grid,
+            written,
+            capacity_bytes,
+            begins,
+            (1.0 - self.rewritten_share) * (1.0 - self.saving),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightlyBackup:
+    """A copy of everything, or of the logs, once a day.
+
+    Arguments
+    ---------
+    at_seconds: time of day at which it begins.
+    full: all databases each time; otherwise the logs since the last one.
+    saving: of compression.
+    """
+
+    at_seconds: float = 22 * 3_600.0
+    full: bool = False
+    saving: float = PLANNED_SAVING
+
+    @property
+    def name(self) -> str:
+        return "nightly backup"
+
+    def course(self, change: ChangeCurve, capacity_bytes: Floats) -> Course:
+        grid = change.grid
+        first = (self.at_seconds - grid.seconds_of_week()[0]) % DAY_SECONDS
+        begins = np.arange(first, grid.span_seconds, DAY_SECONDS)
+        fixed = (change.stored_bytes or 0.0) * (1.0 - self.saving) if self.full else 0.0
+        written = cumulative(change.log_bytes)
+        return _runs(grid, written, capacity_bytes, begins, 1.0 - self.saving, fixed)
+
+
+def _runs(
+    grid: TimeGrid,
+    written: Floats,
+    capacity_bytes: Floats,
+    begins: Floats,
+    wire_per_byte: float,
+    fixed_bytes: float = 0.0,
+) -> Course:
+    """Runs one after the other: each carries what was written since the snapshot before.
+
+    Arguments
+    ---------
+    begins: when runs are due, in seconds.
+    fixed_bytes: carried by each run besides, whatever was written.
+    """
+    step, steps = grid.step_seconds, grid.steps
+    places = np.arange(steps + 1, dtype=np.float64)
+    could = cumulative(capacity_bytes)
+    have = np.zeros(steps)
+    carried_sum = np.zeros(steps + 1)
+    copied = carried = ended = 0.0
+    for due in begins:
+        begin = max(float(due), ended)
+        if begin >= grid.span_seconds:
+            break
+        snapshot = float(np.interp(begin / step, places, written))
+        amount = (snapshot - copied) * wire_per_byte + fixed_bytes
+        wanted = float(np.interp(begin / step, places, could)) + amount
+        end_place = _place_of(could, wanted)
+        low = int(begin / step)
+        high = steps if end_place is None else min(steps, int(np.ceil(end_place)))
+        moved = np.clip(could[low + 1 : high + 1] - (wanted - amount), 0.0, amount)
+        carried_sum[low + 1 : high + 1] = carried + moved
+        if end_place is None:
+            break
+        carried += amount
+        carried_sum[high + 1 :] = carried
+        carried_sum[high] = carried
+        copied, ended = snapshot, max(begin, end_place * step)
+        have[max(0, high - 1) :] = snapshot
+    lag = lag_seconds(written, have, step)
+    moved_now = np.maximum(np.diff(carried_sum), 0.0)
+    return Course(grid, written[1:] - have, lag, moved_now, capacity_bytes)
+
+
+def _place_of(sums: Floats, wanted: float) -> float | None:
+    """Where a cumulative curve reaches an amount, in steps; None when it never does."""
+    if wanted > sums[-1]:
+        return None
+    place = int(np.searchsorted(sums, wanted, side="left"))
+    if place == 0:
+        return 0.0
+    rise = sums[place] - sums[place - 1]
+    return place - 1 + (float((wanted - sums[place - 1]) / rise) if rise > 0 else 0.0)

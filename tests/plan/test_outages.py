@@ -1,0 +1,118 @@
+"""Outages answered by the tree of the path, against the same outage walked through."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulator.plan.capacity import without
+from simulator.plan.change import ChangeCurve
+from simulator.plan.grid import TimeGrid
+from simulator.plan.outages import OutageModel
+from simulator.plan.protection import ByteLevel, LogShipping, ObjectLevel, Queued
+
+STEPS = 60
+
+
+def curve(logs: list[int], log_file_bytes: int = 7, log_sets: int = 1) -> ChangeCurve:
+    amounts = np.array(logs, float)
+    grid = TimeGrid(len(logs), step_seconds=60.0)
+    return ChangeCurve(
+        grid,
+        amounts,
+        amounts * 2,
+        amounts / 2,
+        log_file_bytes=log_file_bytes,
+        log_sets=log_sets,
+    )
+
+
+KINDS: dict[str, Queued] = {
+    "bytes": ByteLevel(saving=0.5, overhead=0.0, delay_seconds=2.0),
+    "logs": LogShipping(saving=0.0, idle_logs_per_day=0.0),
+    "objects": ObjectLevel(overhead=0.0, saving=0.0),
+}
+
+
+@given(
+    st.sampled_from(sorted(KINDS)),
+    st.lists(st.integers(0, 9), min_size=STEPS, max_size=STEPS),
+    st.integers(1, 30),
+    st.integers(0, STEPS - 1),
+    st.integers(0, STEPS),
+)
+def test_an_outage_is_what_it_is_step_by_step(
+    kind: str, logs: list[int], could: int, begin: int, length: int
+) -> None:
+    length = min(length, STEPS - begin)
+    queue = KINDS[kind].queue(curve(logs))
+    grid = queue.grid
+    capacity = np.full(STEPS, float(could))
+    model = OutageModel(queue, capacity)
+    found = model.effects(np.array([begin * 60.0]), np.array([length * 60.0]))
+
+    hole = without(capacity, grid, [(begin * 60.0, length * 60.0)])
+    waiting, service, ready = model._waiting[begin], queue.service(hole), np.diff(queue.ready)
+    peak, lag = waiting, 0.0
+    caught_up = None
+    course = queue.course(hole)
+    for step in range(begin, STEPS):
+        if step >= begin + length and waiting <= 0.5:
+            caught_up = (step - begin - length) * 60.0
+            break
+        waiting = max(0.0, waiting + ready[step] - service[step])
+        peak = max(peak, waiting)
+        if step + 1 >= begin + length:
+            lag = max(lag, course.lag_seconds[step])
+    else:
+        if waiting <= 0.5:
+            caught_up = (STEPS - begin - length) * 60.0
+    assert found.spool_peak_bytes[0] == pytest.approx(peak)
+    assert found.caught_up[0] == (caught_up is not None)
+    if caught_up is not None:
+        assert found.catch_up_seconds[0] == caught_up
+    if length:
+        assert found.lag_peak_seconds[0] == pytest.approx(
+            max(lag, found.lag_at_return_seconds[0]), abs=1e-6
+        )
+        assert found.lag_at_return_seconds[0] == pytest.approx(
+            course.lag_seconds[begin + length - 1], abs=1e-6
+        )
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=STEPS, max_size=STEPS),
+    st.integers(0, STEPS - 1),
+    st.integers(1, 100),
+)
+def test_a_spool_is_full_when_more_has_come_than_it_holds(
+    logs: list[int], begin: int, limit: int
+) -> None:
+    model = OutageModel(KINDS["bytes"].queue(curve(logs)), np.full(STEPS, 1e9))
+    [found] = model.seconds_until_full(np.array([begin * 60.0]), float(limit))
+    sums = np.cumsum(3 * np.array(logs[begin:]))
+    full = np.flatnonzero(sums > limit)
+    if len(full):
+        assert found == (full[0] + 1) * 60.0
+    else:
+        assert np.isnan(found)
+
+
+def test_many_outages_at_once_are_those_one_by_one() -> None:
+    random = np.random.default_rng(7)
+    logs = random.integers(0, 9, 2_000).tolist()
+    model = OutageModel(KINDS["logs"].queue(curve(logs)), np.full(2_000, 6.0))
+    begin = random.integers(0, 1_000, 300) * 60.0
+    length = random.integers(0, 500, 300) * 60.0
+    together = model.effects(begin, length).frame()
+    for number in range(0, 300, 17):
+        alone = model.effects(begin[[number]], length[[number]]).frame()
+        assert alone.iloc[0].equals(together.iloc[number])
+
+
+def test_an_outage_outside_of_the_curve_is_refused() -> None:
+    model = OutageModel(KINDS["bytes"].queue(curve([1] * STEPS)), np.full(STEPS, 5.0))
+    with pytest.raises(ValueError, match="within the grid"):
+        model.effects(np.array([0.0]), np.array([61 * 60.0]))
