@@ -1,0 +1,384 @@
+"""An organisation to be planned for, as its TOML file gives it.
+
+:func:`load_organisation` reads one; whatever the bytes of the file, it gives an
+:class:`Organisation` or raises :class:`BadOrganisation`, which lists *all* that is wrong.  How the
+curves of a plan are made of it stands in :mod:`.organisation_curves`.
+
+Defaults carry a mark where no source was found: [A] assumed, [M] from memory.  Each is a key, so
+that a site's own figure can take its place.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, ValidationInfo, field_validator
+
+from replicator import units
+from replicator.toml_document import Reading, read_toml_file
+from replicator.toml_errors import BadDocument, Grammar, Remark, set_place
+from replicator.toml_keys import (
+    REQUIRED,
+    BitRate,
+    Duration,
+    KeyProblem,
+    PositiveDuration,
+    PositiveSize,
+    Ratio,
+    Table,
+    key,
+)
+from replicator.toml_reference import toml_json_schema
+from replicator.toml_text import KeyPath
+from simulator.exchange.profiles import PROFILES
+from simulator.scenario_keys import DAY_NS, ByteRate, TimeOfDay
+from simulator.scenario_model import Failover
+from simulator.scenario_toml import OverrideError, apply_override
+
+WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MOST_FILES_TABLES: Final = 20
+
+
+def _read_days(given: object) -> tuple[int, ...]:
+    """``"Mon-Fri"``, ``"Sat,Sun"``, ``"Fri-Mon"``: numbers of days, Monday 0."""
+    found: list[int] = []
+    if isinstance(given, tuple):
+        return given
+    for part in str(given).split(","):
+        ends = [name.strip().capitalize()[:3] for name in part.split("-")]
+        if not 1 <= len(ends) <= 2 or any(name not in WEEKDAYS for name in ends):
+            raise units.UnitError(
+                f"{str(given)[:40]!r} are no weekdays: write for instance Mon-Fri"
+            )
+        first, last = WEEKDAYS.index(ends[0]), WEEKDAYS.index(ends[-1])
+        found += [(first + each) % 7 for each in range((last - first) % 7 + 1)]
+    return tuple(sorted(set(found)))
+
+
+Days = Annotated[tuple[int, ...], BeforeValidator(_read_days, json_schema_input_type=str)]
+
+
+class Mailboxes(Table):
+    """So many mailboxes of one profile."""
+
+    count: int = key(None, "How many.", REQUIRED, ge=1, le=10_000_000)
+    version: Literal["2003", "2007", "2010", "2013"] = key(None, "Of Exchange.", "2007")
+    profile: str = key(
+        None,
+        "As the version's table has it: light, average, heavy, ...; from 2010 on messages a day.",
+        "heavy",
+    )
+
+
+def _place(given: object, info: ValidationInfo) -> Path:
+    if not isinstance(given, str | Path) or not str(given) or "\0" in str(given):
+        raise KeyProblem("must be a file name", 'Write for instance files = ["logs.txt"].')
+    path = Path((info.context or {}).get("directory", ".")).absolute() / given
+    try:
+        found = path.exists()
+    except OSError as error:  # name too long, loop of symbolic links
+        raise KeyProblem(
+            f"{str(given)[:60]!r} cannot be looked up: {error.args[-1]}", "Give it a shorter name."
+        ) from error
+    if not found:
+        raise KeyProblem(
+            f"there is no file or folder {path}",
+            "Write its name as seen from the organisation's own directory.",
+        )
+    return path
+
+
+class Change(Table):
+    """What is written: of the mailboxes, or what the site already has."""
+
+    files: tuple[Path, ...] = key(
+        None,
+        "Files of the site in place of mailboxes: a folder or listing of logs, hourly statistics, "
+        "performance counters, a disk trace; relative to this file.",
+        (),
+        max_length=_MOST_FILES_TABLES,
+    )
+    hours: Path | None = key(
+        None, "Hourly log statistics (CSV) whose day the mailboxes have.", None
+    )
+    growth_per_year: Ratio = key("growth", "Of the change, by the year, compounded.", 0.0)
+    weekend: Ratio = key(None, "Traffic of a day of the weekend to a working day's [A].", 0.1)
+    average_message_bytes: PositiveSize | None = key(
+        "average_message", "Mean size of a message; by default the profile's.", None
+    )
+    mailbox_bytes: PositiveSize | None = key(
+        "mailbox_size", "Mean size of a mailbox; by default the profile's.", None
+    )
+    database_bytes: PositiveSize | None = key(
+        "database_size", "Of all databases together; by default that of the mailboxes.", None
+    )
+    log_sets: int | None = key(
+        None, "Storage groups, or databases, with logs of their own.", None, ge=1, le=10_000
+    )
+    coalesced: Ratio = key(None, "Of page writes, saved by writing a page once for several.", 0.0)
+    rewritten: Ratio | None = key(
+        "defragmentation",
+        "Of the stored pages, rewritten by each night's pass; by default 10 % up to 2007 [A].",
+        None,
+    )
+
+    @field_validator("files", "hours", mode="before")
+    @classmethod
+    def _from_the_file(cls, given: object, info: ValidationInfo) -> object:
+        """Absolute from here on, whatever directory the command runs in."""
+        if isinstance(given, list | tuple):
+            return tuple(_place(each, info) for each in given)
+        return None if given is None else _place(given, info)
+
+
+class RateEntry(Table):
+    """Another bandwidth at certain times of the week."""
+
+    from_time_of_day_ns: TimeOfDay = key("from", "Begin, a time of day.", REQUIRED)
+    to_time_of_day_ns: TimeOfDay = key("to", "End; before the begin: of the next day.", REQUIRED)
+    bits_per_second: BitRate = key("bandwidth", "Meanwhile.", REQUIRED)
+    days: Days = key(None, "Weekdays on which it begins, for instance Mon-Fri.", "Mon-Sun")
+
+
+class Link(Table):
+    """The line between the sites, and TCP over it."""
+
+    bits_per_second: BitRate = key("bandwidth", "Line rate that replication may use.", REQUIRED)
+    rtt_ns: Duration = key("rtt", "Round-trip time.", "20ms")
+    loss: Ratio = key(None, "Share of packets lost.", 0.0)
+    tcp_window_bytes: PositiveSize = key(
+        "tcp_window", "Largest TCP window; 17520 B and 64 KiB are those of old systems.", "16MiB"
+    )
+    streams: int = key(None, "TCP streams side by side.", 1, ge=1, le=10_000)
+    payload: Ratio = key(
+        None, "Of the line rate, what headers leave: 94 % Ethernet, 90 % wide area [A].", 0.94
+    )
+    schedule: tuple[RateEntry, ...] = key(
+        None, "Other bandwidths; the first that fits counts.", (), max_length=1_000
+    )
+
+
+Kind = Literal["byte level", "log shipping", "changed blocks", "object level", "nightly backup"]
+
+
+class Protection(Table):
+    """How the stores are protected."""
+
+    kind: Kind = key(None, "Where the product copies.", "byte level")
+    saving: Ratio = key(None, "Of the bytes, by compression [M].", 0.3)
+    interval_ns: PositiveDuration = key("interval", "Between runs of changed blocks.", "1h")
+    rewritten: Ratio = key(None, "Written again between two runs of changed blocks [V].", 0.3)
+    backup_at_ns: TimeOfDay = key("backup_at", "When the nightly backup begins.", "22:00")
+    full_backup: bool = key(None, "Each night all databases, not the logs alone.", False)
+    idle_logs_per_day: float = key(
+        None, "Logs that an idle log set closes [V].", 96.0, ge=0, le=100_000
+    )
+    spool_bytes: PositiveSize | None = key("spool", "The volume that there is for the spool.", None)
+    spool_full: Literal["resynchronize", "hold"] = key(
+        None, "At its limit: drop it and resynchronize later, or hold the writers.", "resynchronize"
+    )
+    spool_margin: Ratio = key(None, "Put on top of the spool that is needed [A].", 0.2)
+    replica_spool_bytes: PositiveSize | None = key(
+        "replica_spool", "The volume for the spool at the replica.", None
+    )
+    replica_delay_ns: Duration = key("delay", "The replica applies so much later.", "0s")
+    log_volume_bytes: PositiveSize | None = key("log_volume", "Volume of the logs.", None)
+    compare_bytes_per_second: ByteRate = key(
+        "compare_rate", "Databases are read so fast to be compared [A].", "100MB/s"
+    )
+
+
+class OutageEvent(Table):
+    """One outage at a date."""
+
+    at: datetime.datetime = key(None, "Local date and time.", REQUIRED)
+    length_ns: PositiveDuration = key("length", "How long.", REQUIRED)
+
+
+class Outages(Table):
+    """When the line is down."""
+
+    lengths_ns: tuple[PositiveDuration, ...] = key(
+        "lengths",
+        "Lengths that the plan has figures for, at every hour of the week.",
+        ("1h", "4h", "8h", "24h"),
+        min_length=1,
+        max_length=100,
+    )
+    planned_ns: PositiveDuration = key("planned", "The one that the spool is sized for.", "8h")
+    events: tuple[OutageEvent, ...] = key(
+        None, "Outages at dates within the plan.", (), max_length=10_000
+    )
+    per_year: float = key(None, "How many to expect in a year [A].", 4.0, ge=0, le=10_000)
+    median_ns: PositiveDuration = key("median", "Half of them are shorter [A].", "1h")
+    p95_ns: PositiveDuration = key("p95", "Of 20 one is longer [A].", "12h")
+
+
+class FirstCopy(Table):
+    """How the first copy gets there."""
+
+    by: Literal["wire", "courier"] = key(None, "Over the line, or on a disk.", "wire")
+    disk_bytes_per_second: ByteRate = key(
+        "disk_rate", "Read at one end, written at the other [A].", "50MB/s"
+    )
+    transport_ns: Duration = key("transport", "Of the courier [A].", "24h")
+
+
+class Objectives(Table):
+    """What is promised."""
+
+    rpo_ns: PositiveDuration = key("rpo", "Most recent work that may be lost.", "15m")
+    rpo_share: Ratio = key("rpo_share", "So much of the time.", 0.95)
+    rto_ns: PositiveDuration = key("rto", "Longest time without service.", "4h")
+
+
+class Organisation(Table):
+    """What a capacity plan is made for."""
+
+    name: str = key(None, "For the report.", REQUIRED, min_length=1, max_length=100)
+    description: str = key(None, "One sentence for the report.", "", max_length=4_000)
+    begins: datetime.date = key(None, "First day of the plan.", datetime.date(2007, 1, 1))
+    horizon_ns: PositiveDuration = key(
+        "horizon", "Length of the plan; a curve that is shorter is repeated.", "4w"
+    )
+    seed: int = key(None, "Names the random draws.", 1, ge=0, le=2**63 - 1)
+    draws: int = key(None, "Outages that are drawn.", 10_000, ge=100, le=1_000_000)
+    mailboxes: tuple[Mailboxes, ...] = key(None, "By profile.", (), max_length=100)
+    change: Change = key(None, "What is written.", {})
+    link: Link = key(None, "The line.", REQUIRED)
+    protection: Protection = key(None, "How the stores are protected.", {})
+    outages: Outages = key(None, "When the line is down.", {})
+    first_copy: FirstCopy = key(None, "How the first copy gets there.", {})
+    failover: Failover = key(None, "Recovery after the loss of the source.", {})
+    objectives: Objectives = key(None, "What is promised.", {})
+
+
+class BadOrganisation(BadDocument):
+    """An organisation that no plan can be made for; ``errors`` holds all that is wrong."""
+
+    noun = "organisation"
+    default_remedy = (
+        "Correct each of them; docs/planning.md lists all keys with their units and defaults."
+    )
+
+
+def organisation_json_schema() -> dict[str, Any]:
+    """The JSON Schema of the file."""
+    return toml_json_schema(Organisation)
+
+
+GRAMMAR: Final = Grammar(
+    Organisation,
+    organisation_json_schema,
+    BadOrganisation,
+    "scenarios/plans/head-office.toml",
+)
+
+
+def contradictions(organisation: Organisation) -> Iterator[Remark]:
+    """What makes no plan, though each key alone is in order."""
+    mailboxes, change = organisation.mailboxes, organisation.change
+    if not mailboxes and not change.files:
+        yield Remark(
+            (("mailboxes",), ("change", "files")),
+            "nothing says what is written",
+            "Give [[mailboxes]] with a count, or files of the site under [change].",
+        )
+    if mailboxes and change.files:
+        yield Remark(
+            (("change", "files"), ("mailboxes",)),
+            "files of the site already hold what the mailboxes write",
+            "Leave out one of them.",
+        )
+    for index, group in enumerate(mailboxes):
+        names = [name for version, name in PROFILES if version == group.version]
+        if group.profile not in names:
+            yield Remark(
+                (("mailboxes", index, "profile"),),
+                f"version {group.version} has no profile {group.profile!r}",
+                f"Choose one of {', '.join(names)}.",
+            )
+    if len({group.version for group in mailboxes}) > 1:
+        yield Remark(
+            (("mailboxes", 0, "version"),),
+            "groups of mailboxes are of different versions",
+            "Make a plan for each version: their logs and nights differ.",
+        )
+    if not DAY_NS <= organisation.horizon_ns <= 10 * 366 * DAY_NS:
+        yield Remark(
+            (("horizon",),), "a plan covers a day to ten years", 'Write for instance "4w" or "52w".'
+        )
+    yield from _outage_contradictions(organisation)
+
+
+def _outage_contradictions(organisation: Organisation) -> Iterator[Remark]:
+    outages, horizon_ns = organisation.outages, organisation.horizon_ns
+    for length_ns, place in [
+        *((length, ("outages", "lengths")) for length in outages.lengths_ns),
+        (outages.planned_ns, ("outages", "planned")),
+    ]:
+        if length_ns > horizon_ns // 2:
+            yield Remark(
+                (place, ("horizon",)),
+                f"an outage of {units.spell_duration(length_ns)} is longer than half of the plan",
+                "Give the plan a longer horizon, or shorter outages.",
+            )
+    if outages.p95_ns < outages.median_ns:
+        yield Remark(
+            (("outages", "p95"), ("outages", "median")),
+            "the one of twenty that is longest is not longer than half of them",
+            "Give p95 at least the median.",
+        )
+    begin = datetime.datetime.combine(organisation.begins, datetime.time())
+    for index, event in enumerate(outages.events):
+        if event.at.tzinfo is not None:
+            yield Remark(
+                (("outages", "events", index, "at"),),
+                "a plan has the site's own time, without a zone",
+                "Write it without Z or an offset.",
+            )
+            continue
+        at_ns = int((event.at - begin).total_seconds()) * units.NS_PER_SECOND
+        if at_ns < 0 or at_ns + event.length_ns > horizon_ns:
+            yield Remark(
+                (("outages", "events", index, "at"), ("horizon",)),
+                "this outage is not within the plan",
+                "Change its date, or begins and horizon of the plan.",
+            )
+
+
+def load_organisation(path: str | Path, overrides: Sequence[str] = ()) -> Organisation:
+    """Read an organisation's file.
+
+    Arguments
+    ---------
+    overrides: ``key.path=value`` as given to ``--set``.
+
+    Raises BadOrganisation.
+    """
+    path = Path(path)
+    return parse_organisation(
+        read_toml_file(path, GRAMMAR), overrides, origin=str(path), directory=path.parent
+    )
+
+
+def parse_organisation(
+    content: bytes | str,
+    overrides: Sequence[str] = (),
+    *,
+    origin: str = "organisation",
+    directory: Path | None = None,
+) -> Organisation:
+    """As :func:`load_organisation`, from memory; ``origin`` names the text in errors."""
+    reading = Reading(content, origin, GRAMMAR)
+    overridden: list[tuple[KeyPath, str]] = []
+    for argument in overrides:
+        try:
+            overridden.append((apply_override(reading.document, argument), argument))
+        except OverrideError as error:
+            raise GRAMMAR.bad(set_place(argument), str(error), error.remedy) from error
+    context = {"directory": directory or Path()}
+    return reading.validate(Organisation, contradictions, overridden, context)[0]
