@@ -7,6 +7,11 @@ once.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first of all: Ctrl-C while the rest is still being loaded
+    from replicator.cli_start import start
+
+    start("replicator.cli")  # and never comes back
+
 from typing import Annotated, NoReturn
 
 import typer
@@ -59,7 +64,3 @@ def _root(
 def main() -> NoReturn:
     """The console command."""
     run_app(app, PROGRAM)
-
-
-if __name__ == "__main__":
-    main()

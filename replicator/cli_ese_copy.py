@@ -101,9 +101,14 @@ class CopyBeside:
 
 def as_kept(result: RecoveryResult, output: Path) -> RecoveryResult:
     """The databases by the names that they have in the end."""
-    files = []
-    for each in result.databases:
-        files.append(replace(each, path=str(output / os.path.basename(each.path))))
+
+    def there(path: str) -> str:
+        return path and str(output / os.path.basename(path))
+
+    files = (
+        replace(each, path=there(each.path), streaming_file=there(each.streaming_file))
+        for each in result.databases
+    )
     return replace(result, databases=tuple(files))
 
 

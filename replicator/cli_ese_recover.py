@@ -149,13 +149,14 @@ def say_recovery(
         lines_of,
         recovery_document,
         rows_of,
+        unread_lines,
     )
 
     console = console_for(json)
     if result is not None:
         say_table(console, [TITLES, *rows_of(result)])
         say_findings(console, (), result.notes)
-        for line in (*lines_of(result), *told):
+        for line in (*lines_of(result), *told, *unread_lines(result)):
             say(console, line)
     say_findings(console, errors)
     if json is not None:

@@ -2,6 +2,7 @@
 
 Loading takes some tenths of a second, and an interrupt in it would end in a traceback, or in an
 import that half succeeds.  Nothing has been begun by then, so the process just ends, with 130.
+``python -m simulator.cli`` and ``python -m replicator.cli`` come here before they load anything.
 """
 
 from __future__ import annotations

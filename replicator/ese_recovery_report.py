@@ -5,6 +5,7 @@ The document carries the name of its schema; a name is never given another meani
 
 from __future__ import annotations
 
+import shlex
 from typing import Any, Final
 
 from replicator.errors import ExitCode
@@ -14,6 +15,8 @@ from replicator.ese_findings import finding_document
 
 RECOVERY_SCHEMA: Final = "replicator-ese-recovery/1"
 TITLES: Final = ("was", "is", "dbtime", "pages read", "written", "database")
+
+VERIFY: Final = ("replicator", "ese", "verify")
 
 LOGS_LOST: Final = 585
 LOGS_REMOVED: Final = 587
@@ -75,6 +78,24 @@ def lines_of(result: RecoveryResult) -> list[str]:
     return lines
 
 
+def unread_lines(result: RecoveryResult) -> list[str]:
+    """What was not looked at, and the command that does; nothing when all was, or before undo.
+
+    As the engine's, recovery reads no page that the logs do not name: one that a disk has zeroed
+    or turned since is met by whoever reads it.
+    """
+    files = [each for each in result.databases if each.unread_pages or each.streaming_file]
+    if result.stopped_before_undo or not files:
+        return []
+    unread, pages = sum(each.unread_pages for each in files), sum(each.pages for each in files)
+    what = f"{unread:,} of {pages:,} pages, which no log names" if unread else ""
+    streams = [each.streaming_file for each in files if each.streaming_file]
+    if streams:
+        what += ", and " * bool(what) + f"the streaming file{'s' * (len(streams) > 1)}"
+    paths = [path for each in files for path in (each.path, each.streaming_file) if path]
+    return [f"not looked at: {what}; to look at all: {shlex.join([*VERIFY, *paths])}"]
+
+
 def recovery_document(
     result: RecoveryResult | None, errors: tuple[EseError, ...], place: str
 ) -> dict[str, Any]:
@@ -117,6 +138,9 @@ def recovery_document(
                 "dbtime": each.dbtime,
                 "read_pages": each.read_pages,
                 "written_pages": each.written_pages,
+                "pages": each.pages,
+                "unread_pages": each.unread_pages,
+                "unread_streaming_file": each.streaming_file or None,
             }
             for each in result.databases
         ],

@@ -269,6 +269,13 @@ class RecoveredRecord(_Part):
     dbtime: Count
     read_pages: Count
     written_pages: Count
+    pages: Annotated[Count, Field(description="of the file now")]
+    unread_pages: Annotated[
+        Count, Field(description="of these: no log names them, and nobody has looked at them")
+    ]
+    unread_streaming_file: Annotated[
+        str | None, Field(description="recovery never looks into it; null: there is none")
+    ]
 
 
 class RefusedRecoveryRecord(_Part):

@@ -9,6 +9,11 @@ that cannot be written.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first of all: Ctrl-C while the rest is still being loaded
+    from replicator.cli_start import start
+
+    start("simulator.cli")  # and never comes back
+
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -398,7 +403,3 @@ def _command(
 def main() -> NoReturn:
     """The console command."""
     run_app(app, PROGRAM)
-
-
-if __name__ == "__main__":
-    main()

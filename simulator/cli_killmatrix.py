@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from replicator.errors import ExitCode
 from simulator.cli_options import STANDARD_OUTPUT, JsonOption, PlanSeedOption, WorkersOption
+
+if TYPE_CHECKING:
+    from simulator.campaign.killmatrix import Fate
 
 
 def killmatrix(
@@ -34,13 +38,14 @@ def killmatrix(
 ) -> None:
     """Take away one rule after another, and see that a campaign finds it.
 
-    Exit code 1: one of them was not found.
+    Exit code 1: one of them was not found.  2: none of these, but runs of one that was not found
+    ended by an error of this program, and prove nothing.
     """
     from rich.console import Console
 
     from replicator.toml_writer import toml_text
     from simulator.campaign.executors import process_pool, processors
-    from simulator.campaign.killmatrix import Fate, kill_matrix, kill_matrix_document
+    from simulator.campaign.killmatrix import kill_matrix, kill_matrix_document
     from simulator.mutants import chosen_mutants
     from simulator.plans.draw import space_of
     from simulator.report.campaign import print_kill_matrix
@@ -71,5 +76,11 @@ def killmatrix(
             print(text, end="", flush=True)
         else:
             write_atomically(json, text, "--json")
-    alive = any(not fate.killed for fate in fates)
-    raise typer.Exit(ExitCode.BROKEN if alive else ExitCode.PASS)
+    raise typer.Exit(exit_code_of(fates))
+
+
+def exit_code_of(fates: Sequence[Fate]) -> ExitCode:
+    """1 when a mutant is alive; 2 when of one nothing is known; 0 when all were found."""
+    if any(fate.is_alive for fate in fates):
+        return ExitCode.BROKEN
+    return ExitCode.INCONCLUSIVE if any(fate.is_undecided for fate in fates) else ExitCode.PASS

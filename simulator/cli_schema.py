@@ -21,6 +21,7 @@ def schema(
     comparison: Annotated[
         bool, typer.Option("--comparison", help="Of the JSON of simulator compare.")
     ] = False,
+    store: Annotated[bool, typer.Option("--store", help="Of the JSON of simulator store.")] = False,
 ) -> None:
     """Print the JSON Schema of scenarios, or of another kind of file."""
     from simulator.report.record import result_json_schema, schema_text
@@ -31,6 +32,7 @@ def schema(
         "campaign": campaign,
         "coverage": coverage,
         "comparison": comparison,
+        "store": store,
     }
     chosen = [name for name, wanted in asked.items() if wanted]
     if len(chosen) > 1:
@@ -48,6 +50,10 @@ def schema(
         from simulator.plans.plan import plan_json_schema
 
         document = plan_json_schema()
+    elif store:
+        from simulator.exchange.ese.store_record import store_json_schema
+
+        document = store_json_schema()
     else:
         from simulator.campaign.records import record_schema
 

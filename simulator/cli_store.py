@@ -19,7 +19,8 @@ from simulator.cli_store_text import print_record
 
 if TYPE_CHECKING:
     from replicator.host.world import HostRuntime
-    from simulator.exchange.ese.generated_store import StoreRecord, StoreSpec
+    from simulator.exchange.ese.generated_store import StoreSpec
+    from simulator.exchange.ese.store_record import StoreRecord
     from simulator.report.terminal import Report
 
 
@@ -130,6 +131,7 @@ def store(
 
     from replicator.ese.log_names import UNFINISHED_NAME
     from simulator.cli_store_estimate import estimate_line
+    from simulator.exchange.ese.store_record import store_text
     from simulator.exchange.mail_io import DEFAULT_IO
     from simulator.report.output import (
         check_file_target,
@@ -180,7 +182,7 @@ def store(
             _open_to_readers(backup, record.backup.files)
         (directory / UNFINISHED_NAME).unlink()
         unfinished.pop_all()
-    text = record.model_dump_json(indent=2) + "\n"
+    text = store_text(record)
     if json == STANDARD_OUTPUT:
         print(text, end="", flush=True)
     elif json is not None:

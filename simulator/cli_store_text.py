@@ -11,7 +11,7 @@ from replicator.command_line import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from simulator.exchange.ese.generated_store import StoreRecord
+    from simulator.exchange.ese.store_record import StoreRecord
 
 
 def print_record(

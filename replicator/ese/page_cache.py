@@ -41,6 +41,10 @@ class PageCache:
     ready: awaited before pages are written.
     held: whether a page must not be written now.
     limit_pages: kept in memory; pages that are held come on top of it.
+
+    Attributes
+    ----------
+    read_count, written_count: pages, each as often as that was done.
     """
 
     def __init__(
@@ -67,11 +71,21 @@ class PageCache:
         self._dirty: set[int] = set()
         self.read_count = 0
         self.written_count = 0
+        self._first_count = self.page_count
+        self._looked_at = bytearray(self._first_count // 8 + 1)
+        """A bit for each page that the file had in the beginning."""
 
     @property
     def page_count(self) -> int:
         """Pages that the file has room for."""
         return max(0, self.file.size_bytes // self.page_bytes - HEADER_PAGES)
+
+    @property
+    def unread_count(self) -> int:
+        """Pages that are there from the beginning on and that nobody has looked at."""
+        last = min(self._first_count, self.page_count)
+        there = (1 << last + 1) - 1
+        return last - (int.from_bytes(self._looked_at, "little") & there).bit_count()
 
     @property
     def cached_count(self) -> int:
@@ -115,6 +129,8 @@ class PageCache:
         offset = page_offset(pgno, self.page_bytes)
         data = await self.file.read_at(offset, self.page_bytes)
         self.read_count += 1
+        if pgno <= self._first_count:
+            self._looked_at[pgno // 8] |= 1 << pgno % 8
         if len(data) < self.page_bytes or is_zero(data):
             return PageEditor(pgno, self.page_bytes)
         try:

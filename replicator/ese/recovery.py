@@ -17,13 +17,12 @@ All waits are for the storage port.  E src/ese/_log/logredo.cxx; docs/store-reco
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from replicator.ese.attachments import Attachment, attachment
 from replicator.ese.checkpoint import new_checkpoint
 from replicator.ese.checkpoint_file import CheckpointFile
-from replicator.ese.database_header import State
 from replicator.ese.errors import EseError
 from replicator.ese.log_cut import cut_writes
 from replicator.ese.log_encoding import Write
@@ -45,11 +44,13 @@ from replicator.ese.recovered_database import (
     RecoveredDatabase,
     RecoveryPoint,
 )
+from replicator.ese.recovery_attachments import LoggedDatabases
 from replicator.ese.recovery_checks import RecoveryPlan
 from replicator.ese.recovery_files import read_file
 from replicator.ese.recovery_log import quit_record, resume_log, undo_record
 from replicator.ese.recovery_result import RecoveredFile, RecoveryResult, RecoverySettings
-from replicator.ese.redo import Redo, RedoDatabase
+from replicator.ese.redo import Redo
+from replicator.ese.streaming_file import streaming_path
 from replicator.ese.undo import LogWriter, append, undo_all
 from replicator.ese.values import LogPosition, LogTime, Signature
 from replicator.runtime import yield_now
@@ -59,7 +60,6 @@ Progress = Callable[[int, int], None]
 
 _ENDS: Final = frozenset({Kind.TERM, Kind.TERM2, Kind.RECOVERY_QUIT, Kind.RECOVERY_QUIT2})
 _FILLERS: Final = frozenset({Kind.NOP, Kind.NOP2, Kind.FORCE_LOG_ROLLOVER})
-NOT_ATTACHED: Final = -550
 RECORDS_A_REPORT: Final = 1000
 """Between two calls of the progress, which may raise to end the recovery there."""
 
@@ -93,8 +93,6 @@ class Recovery:
         self._settings = settings
         self._now = now
         self._progress = progress
-        self._attached: dict[int, RedoDatabase] = {}
-        self._redo = Redo(self._attached)
         self._point = RecoveryPoint(0, LogTime())
         self._log: LogWriter | None = None
         self._ended_cleanly = False
@@ -113,8 +111,8 @@ class Recovery:
             )
             for found in plan.databases
         ]
-        self._seen: set[int] = set()
-        """Databases, by place in the list, that the logs have named."""
+        self._logged = LoggedDatabases(self.databases, plan.first_generation)
+        self._redo = Redo(self._logged.attached)
 
     async def _log_durable(self) -> None:
         if self._log is not None:
@@ -130,7 +128,7 @@ class Recovery:
         """
         try:
             await self._redo_logs()
-            self._check_named()
+            self._logged.check_named()
             if not self._settings.undo:
                 for database in self.databases:
                     await database.write_out()
@@ -138,10 +136,10 @@ class Recovery:
                 await self._rest()
             else:
                 await self._undo_and_rest()
+            return self._result()
         finally:
             for database in self.databases:
                 database.close()
-        return self._result()
 
     @property
     def _ends_at_rest(self) -> bool:
@@ -150,15 +148,6 @@ class Recovery:
         return (
             self._ended_cleanly and whole and not any(each.is_attached for each in self.databases)
         )
-
-    def _check_named(self) -> None:
-        """A database that needs logs and that these do not name cannot be brought to rest."""
-        for index, database in enumerate(self.databases):
-            if database.is_dirty and index not in self._seen:
-                detail = (
-                    f"the logs from generation 0x{self._plan.first_generation:X} do not name it"
-                )
-                raise EseError(NOT_ATTACHED, detail, path=database.path)
 
     # -- redo ------------------------------------------------------------------------------
 
@@ -173,7 +162,7 @@ class Recovery:
             opened = LogFile(await self._content(log), closed=closed)
             self._point = RecoveryPoint(opened.generation, opened.header.created)
             if log is logs[0]:
-                self._attach_listed(opened.header)
+                self._logged.attach_listed(opened.header)
             try:
                 for count, record in enumerate(opened.records(), 1):
                     await self._one(record)
@@ -203,50 +192,6 @@ class Recovery:
         closed = log.name.role is LogRole.CLOSED
         return cut_writes(content, LogFile(content, closed=closed), cut)
 
-    def _attach_listed(self, header: LogHeader) -> None:
-        """The databases that were attached when the first log began."""
-        for entry in header.attachments:
-            for index, database in self._of(entry.database_signature):
-                self._check_listed(database, entry.attach_position)
-                if self._was_shut_down_before(database):
-                    self._seen.add(index)
-                    continue
-                self._enter(entry.dbid, index, database)
-                database.is_attached = True
-
-    def _was_shut_down_before(self, database: RecoveredDatabase) -> bool:
-        """Whether a log that lists it began between its ShutDown record and the last ones."""
-        clean = database.before.state is State.CLEAN_SHUTDOWN
-        return clean and database.consistent.generation < self._plan.first_generation
-
-    def _check_listed(self, database: RecoveredDatabase, attached_at: LogPosition) -> None:
-        """A database that was shut down, or attached last, before these logs begin is too old."""
-        before = database.before
-        if before.state is State.CLEAN_SHUTDOWN and database.consistent <= attached_at:
-            what = f"it was shut down at {database.consistent}"
-        elif before.attach_position < attached_at:
-            what = f"it was attached last at {before.attach_position}"
-        else:
-            return
-        detail = (
-            f"{what}, and redo begins in generation 0x{self._plan.first_generation:X} with it "
-            f"attached at {attached_at}: older logs have to be redone first (without the "
-            "checkpoint file redo begins with the oldest)"
-        )
-        raise EseError(-551, detail, path=database.path)
-
-    def _of(self, signature: Signature) -> Iterable[tuple[int, RecoveredDatabase]]:
-        return [
-            (index, each)
-            for index, each in enumerate(self.databases)
-            if each.before.database_signature == signature
-        ]
-
-    def _enter(self, dbid: int, index: int, database: RecoveredDatabase) -> None:
-        self._seen.add(index)
-        database.redo.dbid = dbid
-        self._attached[dbid] = database.redo
-
     async def _one(self, record: LogRecord) -> None:
         number = record.number
         if number in _FILLERS:
@@ -261,35 +206,11 @@ class Recovery:
             self._init_time = content.time
             await self._redo.apply(record)
         elif isinstance(content, AttachDB | CreateDB):
-            self._check_identity(content, record.position)
-            for index, database in self._of(content.database_signature):
-                self._enter(content.dbid, index, database)
-                consistent = (
-                    content.consistent_position if isinstance(content, AttachDB) else LogPosition()
-                )
-                await database.attach(record.position, consistent, self._init_time)
+            await self._logged.attach(content, record.position, self._init_time)
         elif isinstance(content, DetachDB):
-            self._detach(content.dbid, record.position)
+            self._logged.detach(content.dbid, record.position)
         elif number == Kind.SHUT_DOWN:
-            for dbid in list(self._attached):
-                self._detach(dbid, record.position)
-
-    def _check_identity(self, content: AttachDB | CreateDB, position: LogPosition) -> None:
-        """Whether the file that says it was attached here is the one that was."""
-        for database in self.databases:
-            before = database.before
-            if before.attach_position == position and (
-                before.database_signature != content.database_signature
-            ):
-                detail = f"it is {before.database_signature}, the log attaches at {position} "
-                detail += str(content.database_signature)
-                raise EseError(-531, detail, path=database.path)
-
-    def _detach(self, dbid: int, position: LogPosition) -> None:
-        redo = self._attached.pop(dbid, None)
-        for database in self.databases:
-            if database.redo is redo:
-                database.detach(position)
+            self._logged.detach_all(record.position)
 
     # -- the end ---------------------------------------------------------------------------
 
@@ -405,19 +326,25 @@ class Recovery:
             removed=tuple(
                 log.generation for log in plan.dropped if log.generation and self._log is not None
             ),
-            databases=tuple(
-                RecoveredFile(
-                    each.path,
-                    each.before.state_title,
-                    each.header.state_title,
-                    max(each.header.dbtime, each.redo.dbtime),
-                    each.cache.read_count,
-                    each.cache.written_count,
-                )
-                for each in self.databases
-            ),
+            databases=tuple(map(_outcome, self.databases)),
             notes=plan.notes,
         )
+
+
+def _outcome(database: RecoveredDatabase) -> RecoveredFile:
+    """What became of a database that is not closed yet."""
+    has_stream = not database.before.streaming_signature.is_zero
+    return RecoveredFile(
+        path=database.path,
+        state_before=database.before.state_title,
+        state=database.header.state_title,
+        dbtime=max(database.header.dbtime, database.redo.dbtime),
+        read_pages=database.cache.read_count,
+        written_pages=database.cache.written_count,
+        pages=database.cache.page_count,
+        unread_pages=database.cache.unread_count,
+        streaming_file=streaming_path(database.path) if has_stream else "",
+    )
 
 
 _OF_DATABASES: Final = frozenset(

@@ -36,7 +36,11 @@ class RecoveredFile:
     path: on the volume.
     state_before, state: by its header.
     dbtime: highest change in it.
-    read_pages, written_pages: how many.
+    read_pages, written_pages: how many, each as often as that was done.
+    pages: of the file now.
+    unread_pages: of these, that were not looked at: no log names them.  What is wrong with them is
+        met by whoever reads them.
+    streaming_file: beside it, into which recovery never looks; empty for none.
     """
 
     path: str
@@ -45,6 +49,9 @@ class RecoveredFile:
     dbtime: int
     read_pages: int
     written_pages: int
+    pages: int
+    unread_pages: int
+    streaming_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ def save_failure(
     ---------
     mutant: which rule was taken away when it was found.
     """
-    if not failure.trace_hash:
+    if failure.ended_by_error:
         return _save_unfinished(scenario, failure, directory)
     before = len(parse_plan(failure.plan, scenario).faults)
     plan, outcome, runs = shrink_failure(scenario, failure, space, mutant)

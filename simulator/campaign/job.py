@@ -99,6 +99,11 @@ class PlanOutcome:
         """Whether somebody has to look at it."""
         return bool(self.plan)
 
+    @property
+    def ended_by_error(self) -> bool:
+        """Whether the bench itself failed: there is no record of the run, and it proves nothing."""
+        return not self.trace_hash
+
 
 FAILING: Final = frozenset({Verdict.SAFETY, Verdict.LIVENESS, Verdict.OBJECTIVE})
 """A run that proves nothing has to be looked at as well: it ended by an error, or in mid-air."""

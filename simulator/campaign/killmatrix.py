@@ -3,13 +3,16 @@
 Each mutant (:mod:`simulator.mutants`) is given the plans of one campaign in their order until
 one fails.  The plan that found it is then shrunk, and the kinds of faults that are left are the
 ones it took: a rule that is found without any fault is broken in plain sight.
+
+A run that ends by an error of the bench itself proves nothing: a mutant that no plan finds is
+alive only when every run of it came to an end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from simulator.campaign.failures import shrink_failure
@@ -19,6 +22,8 @@ from simulator.plans.draw import PlanSpace
 from simulator.scenario import parse_scenario
 
 KILL_MATRIX_SCHEMA: Final = "simulator-killmatrix/1"
+MOST_ERRORS: Final = 5
+"""A mutant with which so many runs ended by an error is given up: each may have taken a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +34,25 @@ class Fate:
     meaning: str
     killed: bool
     plans: int
-    """Run until it was found; all of them when it was not."""
+    """Run until it was found, or was given up; all of them when it was not."""
     verdict: str
     reason: str
     kinds: tuple[str, ...]
     """Kinds of faults in the shrunk plan that finds it; empty when none is needed."""
+    errors: int = 0
+    """Runs that ended by an error of the bench."""
+    error: str = ""
+    """The first of them: its plan and its words."""
+
+    @property
+    def is_undecided(self) -> bool:
+        """No plan found it, and not every run came to an end."""
+        return not self.killed and self.errors > 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Every plan was run to its end, and none found it."""
+        return not self.killed and not self.errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +64,33 @@ class Trial:
     space: PlanSpace
     mutant: str
     most_plans: int
+    most_errors: int = MOST_ERRORS
 
 
 def try_mutant(trial: Trial) -> Fate:
-    """Run plans until one fails; in a worker."""
+    """Run plans until one fails, or too many end by an error; in a worker."""
     mutant = mutant_named(trial.mutant)
+    errors: list[str] = []
+    plans = 0
     for number in range(trial.most_plans):
+        if len(errors) == trial.most_errors:
+            break
         job = BatchJob(
             trial.scenario_text, trial.campaign_seed, trial.space, number, 1, 0, mutant.name
         )
         [outcome] = run_batch(job)
+        plans += 1
         if outcome.verdict in FAILING:
-            return _killed(trial, mutant, outcome)
-    return Fate(mutant.name, mutant.meaning, False, trial.most_plans, "", "", ())
+            return replace(
+                _killed(trial, mutant, outcome), errors=len(errors), error=_first(errors)
+            )
+        if outcome.ended_by_error:
+            errors.append(f"plan {number}: {outcome.reasons[0]}")
+    return Fate(mutant.name, mutant.meaning, False, plans, "", "", (), len(errors), _first(errors))
+
+
+def _first(errors: list[str]) -> str:
+    return errors[0] if errors else ""
 
 
 def _killed(trial: Trial, mutant: Mutant, outcome: PlanOutcome) -> Fate:
@@ -105,7 +138,11 @@ def kill_matrix(
 def kill_matrix_document(
     fates: list[Fate], scenario: str, seed: int, most_plans: int
 ) -> dict[str, Any]:
-    """The record of ``simulator killmatrix --json``."""
+    """The record of ``simulator killmatrix --json``.
+
+    ``errors`` and ``error`` are those of :class:`Fate`: a mutant that is not killed is alive only
+    where ``errors`` is 0.
+    """
     return {
         "schema": KILL_MATRIX_SCHEMA,
         "scenario": scenario,
@@ -120,6 +157,8 @@ def kill_matrix_document(
                 "verdict": fate.verdict,
                 "reason": fate.reason,
                 "kinds": list(fate.kinds),
+                "errors": fate.errors,
+                "error": fate.error,
             }
             for fate in fates
         ],

@@ -170,17 +170,28 @@ def print_kill_matrix(console: Console, fates: Sequence[Fate]) -> None:
     table.add_column("verdict", no_wrap=True)
     table.add_column("faults that are left")
     for fate in fates:
-        verdict = (
-            Text(fate.verdict, style=_COLOURS[Verdict(fate.verdict)])
-            if fate.killed
-            else Text("ALIVE", style="bold white on red")
-        )
+        if fate.killed:
+            verdict = Text(fate.verdict, style=_COLOURS[Verdict(fate.verdict)])
+        elif fate.is_alive:
+            verdict = Text("ALIVE", style="bold white on red")
+        else:
+            verdict = Text("INTERNAL ERROR", style="bold black on yellow")
         needs = fate.kinds or (("none",) if fate.killed else ())
         words = ", ".join(kind.replace("_", " ") for kind in needs)
         table.add_row(fate.name, format_count(fate.plans), verdict, words)
     console.print(table)
     killed = sum(fate.killed for fate in fates)
     console.print(Text(f"{killed} of {count_of(len(fates), 'mutant')} found"))
+    for fate in fates:
+        if fate.errors:
+            many = count_of(fate.errors, "run")
+            words = printable(f"{fate.name}: {many} ended by an internal error; {fate.error}")
+            console.print(Text(words), soft_wrap=True)
+    if any(fate.is_undecided for fate in fates):
+        console.print(
+            Text("What such runs would have found is not known: please report the error."),
+            soft_wrap=True,
+        )
 
 
 def print_failure(console: Console, saved: SavedFailure) -> None:

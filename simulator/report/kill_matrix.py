@@ -36,6 +36,12 @@ to notice. A rule that is missed under *no fault* is broken in plain sight.
 
 {{ killed }} of {{ mutants | length }} mutants were found; the slowest took \
 {{ slowest.plans }} plans (`{{ slowest.name }}`).
+{%- if undecided %}
+Of {{ undecided | length }} nothing is known, since runs ended by an internal error of the bench:
+{% for each in undecided %}
+- `{{ each.name }}`: {{ each.error }}
+{%- endfor %}
+{% endif %}
 Made from the record of `simulator killmatrix {{ file }}{{ only }}` \
 (seed {{ seed }}, default weights, at most {{ most }} plans each).
 
@@ -45,7 +51,8 @@ Made from the record of `simulator killmatrix {{ file }}{{ only }}` \
 {% for mutant in mutants -%}
 | `{{ mutant.name }}`: {{ mutant.meaning }} | {{ mutant.plans }} | \
 {% for kind in kinds %}{{ 'x' if kind in marks[mutant.name] else '' }} | {% endfor %}\
-{{ mutant.verdict if mutant.killed else '**alive**' }} |
+{{ mutant.verdict if mutant.killed else '**internal error**' if mutant in undecided else \
+'**alive**' }} |
 {% endfor %}
 {%- if enumerated %}
 ## Rules that drawn plans hardly meet
@@ -121,6 +128,7 @@ def kill_matrix_page(
         marks=marks,
         kinds=[NO_FAULT, *kinds],
         killed=sum(mutant["killed"] for mutant in mutants),
+        undecided=[each for each in mutants if each.get("errors") and not each["killed"]],
         slowest=max(mutants, key=lambda mutant: mutant["plans"]),
         file=f"scenarios/{document['scenario'].replace(' ', '_')}.toml",
         only=only,

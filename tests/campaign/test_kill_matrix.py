@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from rich.console import Console
 
-from replicator.errors import BadInput
+from replicator.command_line import finish
+from replicator.errors import BadInput, ExitCode
 from replicator.ese.header_copies import HeaderSafeguards
 from replicator.ese.log_directory import LogSafeguards
 from replicator.ese.log_options import LogStreamOptions
 from replicator.ese.recovered_database import RecoverySafeguards
 from replicator.toml_writer import toml_text
+from simulator.campaign import job
+from simulator.campaign.job import PlanOutcome
 from simulator.campaign.killmatrix import Fate, Trial, kill_matrix_document, try_mutant
+from simulator.cli import app
+from simulator.cli_killmatrix import exit_code_of
 from simulator.exchange.ese.instance_options import EngineSafeguards
 from simulator.mutants import (
     ALL_MUTANTS,
@@ -30,6 +40,9 @@ from simulator.mutants import (
     mutants_for,
 )
 from simulator.plans.draw import space_of
+from simulator.plans.plan import FaultPlan
+from simulator.prepared import PreparedScenario
+from simulator.report.campaign import print_kill_matrix
 from simulator.report.kill_matrix import kill_matrix_page, main, merged
 from simulator.scenario import load_scenario
 
@@ -143,6 +156,115 @@ def test_the_first_plan_of_a_campaign_finds_a_rule_of_the_engine() -> None:
     fate = try_mutant(trial)
     assert fate.killed and fate.plans == 1 and not fate.kinds
     assert "must be" in fate.reason
+
+
+# -- runs that the bench itself does not bring to an end -----------------------------------
+
+
+class Broken(Exception):
+    """A defect of the bench."""
+
+
+def broken_in(plans: set[int]) -> Mutant:
+    """Runs with these numbers end by an error of the bench; the others are as without it."""
+
+    def other(run: Callable[..., PlanOutcome]) -> Callable[..., PlanOutcome]:
+        def run_or_break(scenario: PreparedScenario, plan: FaultPlan, number: int, *rest: Any):
+            if number not in plans:
+                return run(scenario, plan, number, *rest)
+
+            def broken(*_arguments: object) -> None:
+                raise Broken("a [figure] is missing")
+
+            with patch.object(PreparedScenario, "run", broken):
+                return run(scenario, plan, number, *rest)
+
+        return run_or_break
+
+    return Mutant("broken_bench", "the bench breaks", ((job, "run_plan", other),))
+
+
+def trial_of(monkeypatch: pytest.MonkeyPatch, mutant: Mutant, plans: int, errors: int) -> Fate:
+    monkeypatch.setattr("simulator.mutants.ALL_MUTANTS", (*ALL_MUTANTS, mutant))
+    scenario = load_scenario(ROOT / "scenarios/campaign.toml")
+    return try_mutant(Trial(toml_text(scenario), 1, space_of(scenario), mutant.name, plans, errors))
+
+
+def test_a_mutant_whose_runs_end_by_an_error_is_neither_killed_nor_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fate = trial_of(monkeypatch, broken_in({1, 2}), plans=3, errors=5)
+    assert (fate.is_undecided, fate.is_alive, fate.killed) == (True, False, False)
+    assert (fate.plans, fate.errors) == (3, 2)
+    assert fate.error == "plan 1: the run ended by an error: Broken('a [figure] is missing')"
+
+
+def test_a_mutant_is_given_up_after_some_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    fate = trial_of(monkeypatch, broken_in(set(range(100))), plans=100, errors=2)
+    assert (fate.is_undecided, fate.plans, fate.errors) == (True, 2, 2)
+
+
+def test_a_mutant_whose_runs_all_end_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    fate = trial_of(monkeypatch, broken_in(set()), plans=1, errors=5)
+    assert (fate.is_alive, fate.plans, fate.errors, fate.error) == (True, 1, 0, "")
+
+
+def test_a_plan_behind_an_error_still_kills(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken, sequence = broken_in({0}), mutant_named("sequence_check")
+    both = replace(sequence, name="both", patches=(*broken.patches, *sequence.patches))
+    fate = trial_of(monkeypatch, both, plans=3, errors=5)
+    assert fate.killed and not fate.is_undecided and not fate.is_alive
+    assert (fate.plans, fate.errors) == (2, 1)
+
+
+ERROR = Fate("four", "broken", False, 2, "", "", (), 2, "plan 0: the run ended by an error: X")
+
+
+@pytest.mark.parametrize(
+    ("fates", "code"),
+    [
+        (FATES[:2], ExitCode.PASS),
+        ([*FATES[:2], ERROR], ExitCode.INCONCLUSIVE),
+        ([*FATES, ERROR], ExitCode.BROKEN),
+        ([replace(FATES[0], errors=1, error="plan 0: X")], ExitCode.PASS),
+    ],
+)
+def test_the_exit_code_tells_what_is_not_known(fates: list[Fate], code: ExitCode) -> None:
+    assert exit_code_of(fates) is code
+
+
+def test_an_error_is_told_with_its_words() -> None:
+    console = Console(record=True, width=120, file=io.StringIO())
+    print_kill_matrix(console, [*FATES, ERROR])
+    told = console.export_text()
+    assert re.search(r"four +\S +2 \S INTERNAL ERROR ", told)
+    assert told.count("ALIVE") == 1
+    assert "four: 2 runs ended by an internal error; plan 0: the run ended by an error: X" in told
+    assert "not known: please report the error" in told
+    page = kill_matrix_page(kill_matrix_document([*FATES, ERROR], "campaign", 7, 50))
+    assert "Of 1 nothing is known, since runs ended by an internal error of the bench" in page
+    assert "\n- `four`: plan 0: the run ended by an error: X\n" in page
+    assert "| `four`: broken | 2 |  |  |  | **internal error** |" in page
+    assert page.count("**alive**") == 1
+
+
+def test_the_command_ends_with_what_it_knows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mutant, target = broken_in({0}), tmp_path / "matrix.json"
+    monkeypatch.setattr("simulator.mutants.ALL_MUTANTS", (*ALL_MUTANTS, mutant))
+    monkeypatch.setattr("simulator.mutants.REPLICATOR_MUTANTS", (mutant,))
+    monkeypatch.setattr("simulator.mutants.MUTANTS", (mutant,))
+    monkeypatch.setattr(
+        "simulator.campaign.executors.process_pool", lambda _: ThreadPoolExecutor(1)
+    )
+    arguments = ["killmatrix", str(ROOT / "scenarios/campaign.toml"), "--plans", "1"]
+    code = finish(app, "simulator", [*arguments, "--json", str(target)])
+    assert code == ExitCode.INCONCLUSIVE
+    assert "Broken('a [figure] is missing')" in capsys.readouterr().out
+    [told] = json.loads(target.read_text())["mutants"]
+    assert (told["killed"], told["errors"]) == (False, 1)
+    assert told["error"] == "plan 0: the run ended by an error: Broken('a [figure] is missing')"
 
 
 # -- the page of the engine --------------------------------------------------------------

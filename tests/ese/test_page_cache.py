@@ -180,3 +180,30 @@ def test_a_page_for_which_the_volume_has_no_room_is_not_written(
     monkeypatch.setattr(MemoryVolume, "free_bytes", lambda _volume: 202 * SIZE)
     world.run(world.cache.settle())
     assert any(world.on_disk(200))
+
+
+def test_pages_that_nobody_has_looked_at_are_counted() -> None:
+    world = World()
+    world.run(world.fill(20))
+    world.run(world.cache.settle())
+    world.cache = PageCache(
+        world.volume,
+        world.file,
+        SIZE,
+        new_checksums=True,
+        ready=world._ready,
+        held=lambda _pgno: False,
+        limit_pages=4,
+    )
+    assert (world.cache.page_count, world.cache.unread_count) == (20, 20)
+    for pgnos in ([1], [8, 9], [20, 9]):  # one of them twice, and forgotten meanwhile
+        world.run(world.cache.load(pgnos))
+    world.run(world.cache.load([2, 3, 4, 5]))
+    world.run(world.cache.load([1]))
+    assert world.cache.read_count == 9
+    assert world.cache.unread_count == 20 - len({1, 8, 9, 20, 2, 3, 4, 5})
+    world.run(world.change(25))  # the file grows: what was made just now is nothing unread
+    world.run(world.cache.settle())
+    assert (world.cache.page_count, world.cache.unread_count) == (25, 12)
+    world.file.truncate(page_offset(11, SIZE))
+    assert (world.cache.page_count, world.cache.unread_count) == (10, 10 - 7)

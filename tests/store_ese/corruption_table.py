@@ -6,8 +6,7 @@ The table in docs/store-corruption.md is printed by ``python -m tests.store_ese.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -22,44 +21,28 @@ from replicator.ese.page import PageFlag
 from replicator.ese.page_source import page_offset
 from replicator.ese.reader import BytesReader
 from replicator.ese_log_report import survey
-from replicator.ese_report import verify_file
-from simulator.exchange.ese.corruption import Damage, DamageKind, inflict
+from simulator.exchange.ese.corruption import Damage, DamageKind
 from tests.ese.samples import load
 from tests.ese.small_ese_store import run_recovery
-from tests.store.memory_volume import Inode, Medium
-from tests.store_ese.engine_harness import DIRECTORY, Life, new_medium, run
+from tests.store_ese.damaged_files import (
+    NOT_FOUND,
+    SILENT,
+    WHOLE,
+    Case,
+    Files,
+    damaged,
+    files_of,
+    medium_of,
+    numbers,
+    verified,
+)
+from tests.store_ese.engine_harness import Life, run
 from tests.store_ese.stores import CONFIGS, DATABASE, MAIL, store
+from tests.store_ese.streaming_damage import STREAMING, streamed, streaming_answers
 
-Files = Mapping[str, bytes]
-NOT_FOUND: Final = "**not found**"
-"""Nothing is said, and rows are missing or others."""
-WHOLE: Final = "all there"
-"""Nothing is said, and rightly so: every row is as it was."""
-SILENT: Final = "nothing"
-"""Nothing is said by what does not look at rows."""
 MESSAGES: Final = 90
 LOG_KIB: Final = {"exchange 2003 rtm": 48, "exchange 2007": 48, "exchange 2016": 128}
 """So that there are a few logs behind the checkpoint."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """One damage.
-
-    Arguments
-    ---------
-    title: what happened, for the table.
-    damage: for a store's files; several where one alone says nothing.
-    version: of the store.
-    at_rest: also asked of a store that was shut down; else of a dead one only.
-    dead: also asked of a store whose process died.
-    """
-
-    title: str
-    damage: Callable[[Files], list[Damage]]
-    version: str = "exchange 2007"
-    at_rest: bool = True
-    dead: bool = True
 
 
 # -- where in a store -----------------------------------------------------------------------
@@ -178,6 +161,7 @@ DISK: Final = (
     Case("page written to another place", page(K.MISPLACED, leaf, other=4)),
     Case("the same, pages of 32 KiB", page(K.MISPLACED, leaf, other=4), NEW),
     Case("page zeroed", page(K.ZEROED, leaf)),
+    Case("page zeroed that no log names", page(K.ZEROED, long_leaf)),
     Case("lost write: the page is an old one", stale),
     Case("file cut in a page", file(K.CUT, lambda files: DATABASE, offset=36 * 8192)),
     Case("first copy of the header", page(K.BITS_FLIPPED, lambda files: -1, offset=300, bits=4)),
@@ -219,7 +203,12 @@ LOGS: Final = (
     Case("checkpoint of another set", file(K.FOREIGN, lambda files: "E00.chk"), at_rest=False),
     Case("both copies of the checkpoint", both_checkpoints, at_rest=False),
 )
-GROUPS: Final = {"The disk": DISK, "The store": STORE, "Logs and checkpoint": LOGS}
+GROUPS: Final = {
+    "The disk": DISK,
+    "The store": STORE,
+    "Logs and checkpoint": LOGS,
+    "The streaming file": STREAMING,
+}
 
 
 # -- stores ---------------------------------------------------------------------------------
@@ -232,61 +221,12 @@ def made(version: str, *, clean: bool) -> dict[str, bytes]:
     )
 
 
-def medium_of(files: Files) -> Medium:
-    """All of it durable."""
-    medium = new_medium()
-    for name, data in files.items():
-        medium.inodes += 1
-        inode = Inode(medium.inodes, bytearray(data), bytes(data))
-        path = f"{DIRECTORY}/{name}"
-        medium.names[path] = medium.durable_names[path] = inode
-    return medium
-
-
-def files_of(medium: Medium) -> dict[str, bytes]:
-    return {
-        path.removeprefix(f"{DIRECTORY}/"): data
-        for path, data in medium.digest(f"{DIRECTORY}/").items()
-    }
-
-
-def damaged(files: Files, damages: list[Damage]) -> dict[str, bytes]:
-    """The files afterwards."""
-    medium = medium_of(files)
-
-    async def script(life: Life) -> None:
-        for each in damages:
-            await inflict(life.volume, DIRECTORY, each)  # type: ignore[arg-type]
-
-    life = run(medium, script)
-    assert life.error is None, life.error
-    return files_of(medium)
+def files_for(case: Case, *, clean: bool) -> Files:
+    """Those that a case damages."""
+    return streamed(clean=clean) if case in STREAMING else made(case.version, clean=clean)
 
 
 # -- what is asked --------------------------------------------------------------------------
-
-
-def numbers(errors: Any) -> str:
-    return ", ".join(dict.fromkeys(str(error.number) for error in errors))
-
-
-def verified(files: Files, names: list[str], *, contents: bool) -> str:
-    """``replicator ese verify``, of the files that were damaged."""
-    said = []
-    with tempfile.TemporaryDirectory() as place:
-        for name, data in files.items():
-            Path(place, name).write_bytes(data)
-        for name in names:
-            if name not in files:
-                continue
-            found = verify_file(
-                Path(place, name), contents=contents, progress=lambda done, total: None
-            )
-            if found.verdict == "mendable":
-                said.append("mendable")
-            elif found.verdict != "sound":
-                said.append(numbers(found.findings))
-    return ", ".join(said) or SILENT
 
 
 def surveyed(files: Files) -> str:
@@ -373,11 +313,21 @@ def expected_rows(version: str, clean: bool) -> Rows:
     return rows_of(files_of(medium)[DATABASE])
 
 
-COLUMNS: Final = ("verify", "verify --contents", "every row read", "engine", "logs", "recover")
+COLUMNS: Final = (
+    "verify",
+    "verify --contents",
+    "every row read",
+    "every content read",
+    "engine",
+    "logs",
+    "recover",
+)
 
 
 def answers(case: Case) -> dict[str, str]:
     """What each step says to one damage; a step that was not asked is missing."""
+    if case in STREAMING:
+        return streaming_answers(case)
     found: dict[str, str] = {}
     if case.at_rest:
         whole = made(case.version, clean=True)

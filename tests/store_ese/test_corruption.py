@@ -12,14 +12,13 @@ from replicator.ese.page_source import page_offset
 from simulator.exchange.ese.corruption import Damage, DamageKind, inflict
 from tests.store_ese.corruption_table import (
     GROUPS,
-    Case,
     answers,
-    damaged,
+    files_for,
     leaf,
     lost_write_with_flush_map,
     made,
-    medium_of,
 )
+from tests.store_ese.damaged_files import Case, damaged, medium_of
 from tests.store_ese.engine_harness import DIRECTORY, Life, run
 from tests.store_ese.stores import DATABASE
 
@@ -58,7 +57,7 @@ def test_the_page_has_every_damage_and_no_other() -> None:
         for case in cases
         for clean in (True, False)
         if (case.at_rest if clean else case.dead)
-        for each in case.damage(made(case.version, clean=clean))
+        for each in case.damage(files_for(case, clean=clean))
     }
     assert kinds == set(DamageKind)
 
@@ -93,7 +92,7 @@ def refused(damage: Damage) -> BadInput:
         (Damage(kind=DamageKind.LINE_LOST, file=DATABASE), "needs a page"),
         (Damage(kind=DamageKind.BITS_FLIPPED, file="E00.chk", offset=1 << 20), "are not there"),
         (Damage(kind=DamageKind.ZEROED, file="E00.chk", page=4), "no database"),
-        (Damage(kind=DamageKind.FOREIGN, file=DATABASE), "neither a log nor a checkpoint"),
+        (Damage(kind=DamageKind.FOREIGN, file=DATABASE), "it is a database: only"),
     ],
 )
 def test_what_is_not_there_cannot_be_damaged(damage: Damage, words: str) -> None:

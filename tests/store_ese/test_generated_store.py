@@ -25,14 +25,10 @@ from replicator.ese.recovery_result import RecoveryResult
 from replicator.host.world import run_on_host
 from simulator import cli
 from simulator.exchange.diurnal import DAY_NS, HOUR_NS
-from simulator.exchange.ese.generated_store import (
-    LEDGER_NAME,
-    StoreRecord,
-    StoreSpec,
-    generate_store,
-)
+from simulator.exchange.ese.generated_store import LEDGER_NAME, StoreSpec, generate_store
 from simulator.exchange.ese.mail_ledger import LedgerEntry, read_entry
 from simulator.exchange.ese.mail_work import MailWork
+from simulator.exchange.ese.store_record import StoreRecord
 from simulator.exchange.mail_events import MailEvent, SoftDelete
 from simulator.exchange.mail_io import IoModel
 from simulator.exchange.mail_stream import MailStream

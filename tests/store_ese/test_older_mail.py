@@ -19,7 +19,8 @@ from simulator.exchange.ese.mail_work import MailWork
 from simulator.exchange.ese.older_mail import OlderMail
 from simulator.exchange.ese.put_off_syncs import put_off_syncs
 from simulator.exchange.ese.store_format import STORE_FORMATS
-from simulator.exchange.ese.store_hours import StoreHour, StoreHours
+from simulator.exchange.ese.store_hours import StoreHours
+from simulator.exchange.ese.store_record import StoreHour
 from simulator.exchange.mail_io import (
     DEFAULT_IO,
     IoModel,

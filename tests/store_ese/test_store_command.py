@@ -195,30 +195,29 @@ def test_only_a_large_store_is_announced(tmp_path: Path) -> None:
 # -- before anything is loaded -----------------------------------------------------------------
 
 EARLY = """
-import signal, sys, os, builtins
+import signal, sys, os, builtins, runpy
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from {package}.cli_start import main
 real = builtins.__import__
-def slow(name, *rest):
+def slow(name, *rest, **named):
     if name.startswith("typer"):
         os.kill(os.getpid(), signal.SIGINT)
-    return real(name, *rest)
+    return real(name, *rest, **named)
 builtins.__import__ = slow
-main()
 """
 """A Ctrl-C in the midst of the imports."""
+STARTS = {
+    "console script": "from {package}.cli_start import main; main()",
+    "module": "runpy.run_module('{package}.cli', run_name='__main__', alter_sys=True)",
+    "unguarded": "from {package}.cli import main; main()",
+}
 
 
 @pytest.mark.parametrize("package", ["simulator", "replicator"])
-@pytest.mark.parametrize("guarded", [True, False])
-def test_ctrl_c_while_it_loads_is_no_traceback(package: str, guarded: bool) -> None:
-    text = EARLY.replace("{package}", package)
-    if not guarded:
-        text = text.replace(f"{package}.cli_start", f"{package}.cli").replace("main\n", "app\n", 1)
-        text = text.replace(f"from {package}.cli import app\n", "") + f"import {package}.cli\n"
-        text = text.replace("main()\n", "", 1)
+@pytest.mark.parametrize("start", STARTS)
+def test_ctrl_c_while_it_loads_is_no_traceback(package: str, start: str) -> None:
+    """With the commands as they are installed, and with ``python -m``."""
     ended = subprocess.run(
-        [sys.executable, "-c", text, "--help"],
+        [sys.executable, "-c", EARLY + STARTS[start].format(package=package), "--help"],
         cwd=ROOT,
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -226,8 +225,23 @@ def test_ctrl_c_while_it_loads_is_no_traceback(package: str, guarded: bool) -> N
         timeout=60,
         check=False,
     )
-    if guarded:
+    if start == "unguarded":
+        assert "KeyboardInterrupt" in ended.stderr
+    else:
         assert (ended.returncode, ended.stdout) == (130, "")
         assert ended.stderr == "interrupted\n"
-    else:
-        assert "KeyboardInterrupt" in ended.stderr
+
+
+@pytest.mark.parametrize("package", ["simulator", "replicator"])
+def test_the_module_is_the_command(package: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", f"{package}.cli", "--help"],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"Usage: {package} " in ended.stdout

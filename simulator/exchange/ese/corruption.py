@@ -2,7 +2,8 @@
 
 What models what: a *disk* turns bits, tears a page, writes it to another place, loses a write, or
 gives back zeros; the checksum tells most of that.  A *store* with a defect, or bad memory, writes
-wrong pages with right checksums.  A *person or program* loses, mixes or exchanges logs.
+wrong pages with right checksums.  A *person or program* loses, mixes or exchanges logs, and
+streaming files.
 
 Damage is plain data, to be kept in a plan and shrunk; :func:`inflict` carries it out on a volume,
 beneath whatever captures writes.  What each kind is found by, and under which number, is in
@@ -20,7 +21,7 @@ from typing import Final
 from replicator.errors import BadInput
 from replicator.ese.checkpoint import Checkpoint
 from replicator.ese.checksum import with_checksums
-from replicator.ese.database_header import read_database_header
+from replicator.ese.database_header import DatabaseHeader, read_database_header
 from replicator.ese.errors import EseError
 from replicator.ese.header_copies import sealed
 from replicator.ese.log_header import HEADER_BYTES, LogHeader
@@ -29,6 +30,7 @@ from replicator.ese.node import COMPRESSED
 from replicator.ese.page_editor import PageEditor
 from replicator.ese.page_source import page_offset
 from replicator.ese.reader import BytesReader
+from replicator.ese.streaming_file import is_streaming
 from replicator.ese.values import Signature
 from replicator.ese.verification import LARGEST_SMALL_PAGE
 from replicator.runtime.port import File, Volume, write_all
@@ -78,7 +80,8 @@ class DamageKind(StrEnum):
     MISSING = "missing"
     """The file is not there."""
     FOREIGN = "foreign"
-    """Log or checkpoint of another log set: another signature."""
+    """Log or checkpoint of another log set, streaming file of another database: another
+    signature."""
     EXCHANGED = "exchanged"
     """The file and ``other_file`` have each other's names."""
 
@@ -227,12 +230,15 @@ async def _change_page(file: File, damage: Damage, pgno: int) -> None:
 
 
 async def _page_size(file: File) -> int:
-    start = await file.read_at(0, _LARGEST_HEADERS_BYTES)
+    return _header(await file.read_at(0, _LARGEST_HEADERS_BYTES), file.path).page_size
+
+
+def _header(start: bytes, path: str) -> DatabaseHeader:
     try:
-        return read_database_header(BytesReader(start, file.path))[0].page_size
+        return read_database_header(BytesReader(start, path))[0]
     except EseError as error:
         detail = f"it is no database with a good header: {error.detail}"
-        raise BadInput(detail, path=file.path, remedy=_NOT_THIS) from error
+        raise BadInput(detail, path=path, remedy=_NOT_THIS) from error
 
 
 async def _page(file: File, pgno: int, size: int) -> bytes:
@@ -324,22 +330,32 @@ _ON_LINES: Final = frozenset(_LOGICAL) - {DamageKind.SIBLING_LINK, DamageKind.DB
 
 
 async def _make_foreign(file: File, name: str) -> None:
-    """Give a log or checkpoint the signature of another set; checksums are right."""
+    """Give a file the signature of another set or database; its checksums are right."""
     parsed = parse_log_name(name)
+    if parsed is None:
+        await _make_foreign_stream(file)
+        return
     block = await file.read_at(0, HEADER_BYTES)
-    other: LogHeader | Checkpoint
-    if parsed is not None and parsed.role is LogRole.CHECKPOINT:
+    if parsed.role is LogRole.CHECKPOINT:
         checkpoint = Checkpoint.decode(block)
         other = replace(checkpoint, log_signature=_another(checkpoint.log_signature))
-    elif parsed is not None:
-        header = LogHeader.decode(block)
-        other = replace(header, log_signature=_another(header.log_signature))
+        changed = sealed(other.encode(), HEADER_BYTES)
+        write_all(file, 0, changed, changed)
     else:
-        raise BadInput("it is neither a log nor a checkpoint", path=file.path, remedy=_NOT_THIS)
-    changed = sealed(other.encode(), HEADER_BYTES)
-    write_all(file, 0, changed)
-    if isinstance(other, Checkpoint):
-        write_all(file, HEADER_BYTES, changed)
+        header = LogHeader.decode(block)
+        changed_header = replace(header, log_signature=_another(header.log_signature))
+        write_all(file, 0, sealed(changed_header.encode(), HEADER_BYTES))
+
+
+async def _make_foreign_stream(file: File) -> None:
+    start = await file.read_at(0, _LARGEST_HEADERS_BYTES)
+    header = _header(start, file.path)
+    if not is_streaming(header):
+        detail = "it is a database: only logs, checkpoints and streaming files can be foreign"
+        raise BadInput(detail, path=file.path, remedy=_NOT_THIS)
+    other = replace(header, database_signature=_another(header.database_signature))
+    changed = sealed(other.encode(), header.page_size)
+    write_all(file, 0, changed, changed)
 
 
 def _another(signature: Signature) -> Signature:

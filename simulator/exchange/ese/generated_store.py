@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Final, Literal
-
-from pydantic import BaseModel
+from typing import Any, Final
 
 from replicator.ese.database_header import State
 from replicator.ese.log_names import UNFINISHED_NAME, LogRole, parse_log_name
@@ -35,17 +33,16 @@ from simulator.exchange.ese.mail_views import MailViews
 from simulator.exchange.ese.mail_work import MailWork
 from simulator.exchange.ese.older_mail import OlderMail
 from simulator.exchange.ese.put_off_syncs import put_off_syncs, sync_everything
-from simulator.exchange.ese.store_backup import BackupOrder, BackupRecord, StoreBackup
+from simulator.exchange.ese.store_backup import BackupOrder, StoreBackup
 from simulator.exchange.ese.store_format import STORE_FORMATS
-from simulator.exchange.ese.store_hours import StoreHour, StoreHours
+from simulator.exchange.ese.store_hours import StoreHours
+from simulator.exchange.ese.store_record import STORE_SCHEMA, FileKind, StoreFile, StoreRecord
 from simulator.exchange.mail_events import IdleTick, MailEvent, Maintenance
 from simulator.exchange.mail_io import IoModel, cache_pages, older_pages
 from simulator.exchange.mail_plan import MailPlan
 from simulator.exchange.mail_stream import MailStream
 from simulator.exchange.profiles import ProfileFigures
 
-StoreVersion = Literal["2003", "2007", "2010"]
-FileKind = Literal["database", "streaming file", "log", "reserve log", "checkpoint", "ledger"]
 Progress = Callable[[int, int], None]
 """Called with nanoseconds of the stream that are done, and those in all."""
 
@@ -166,51 +163,6 @@ class StoreSpec:
         return replace(config, cache_pages=cache_pages(self.plan, self.io, page_bytes))
 
 
-class StoreFile(BaseModel):
-    """One file that was written."""
-
-    name: str
-    kind: FileKind
-    size_bytes: int
-
-
-class StoreRecord(BaseModel):
-    """What was written, as ``simulator store --json`` has it."""
-
-    version: str
-    profile: str
-    mailboxes: int
-    days: int
-    databases: int
-    seed: int
-    state: Literal["clean shutdown", "dirty shutdown"]
-    crashed_at_ns: int | None
-    """Instant of the stream; None for a store that was shut down."""
-    messages: int
-    """That must be there once the store is clean."""
-    mailboxes_with_messages: int
-    uncommitted_messages: int
-    """That must not be there."""
-    first_generation: int
-    last_generation: int
-    required_generations: tuple[int, int] | None
-    """Logs that the databases need; None when they need none."""
-    database_bytes: int
-    streaming_file_bytes: int = 0
-    log_bytes: int
-    view_bytes: int = 0
-    """Logged for views and the like, which this store does not model."""
-    older_pages: int = 0
-    """That each mailbox had before its first day, to be read and changed."""
-    hours: list[StoreHour] = []
-    """Each whole hour of the store's life."""
-    backup: BackupRecord | None = None
-    """The set that was taken in the midst of it."""
-    events: dict[str, int]
-    """Of the stream, by kind."""
-    files: list[StoreFile]
-
-
 async def generate_store(
     volume: Volume,
     directory: str,
@@ -292,14 +244,16 @@ async def generate_store(
         await sync_everything(volume, directory)
         last = instance.log.generation
         first = min(instance.log.generations, default=last)
-        record = await _record(volume, directory, spec, ledger, dict(work.counts), (first, last))
         more = {
+            "first_generation": first,
+            "last_generation": last,
+            "events": dict(sorted(work.counts.items())),
             "view_bytes": views.view_bytes if views else 0,
             "older_pages": older.pages_of_a_mailbox if older else 0,
             "hours": hours.hours,
             "backup": backup.record if backup else None,
         }
-        return record.model_copy(update=more)
+        return await _record(volume, directory, spec, ledger, more)
 
 
 def _underway(plan: MailPlan, from_ns: int) -> Iterator[MailEvent]:
@@ -336,10 +290,14 @@ async def _record(
     directory: str,
     spec: StoreSpec,
     ledger: MailLedger,
-    counts: dict[str, int],
-    generations: tuple[int, int],
+    more: dict[str, Any],
 ) -> StoreRecord:
-    """Look at what lies there."""
+    """Look at what lies there.
+
+    Arguments
+    ---------
+    more: fields of the record that the files do not tell.
+    """
     files = []
     for name in volume.list(directory):
         stat = volume.stat(joined(directory, name))
@@ -353,6 +311,7 @@ async def _record(
     ]
     messages, mailboxes = ledger.count(committed=True)
     return StoreRecord(
+        schema_=STORE_SCHEMA,
         version=spec.profile.version,
         profile=spec.profile.name,
         mailboxes=spec.mailboxes,
@@ -364,8 +323,6 @@ async def _record(
         messages=messages,
         mailboxes_with_messages=mailboxes,
         uncommitted_messages=ledger.count(committed=False)[0],
-        first_generation=generations[0],
-        last_generation=generations[1],
         required_generations=(
             (min(low for low, _ in required), max(high for _, high in required))
             if required
@@ -376,8 +333,8 @@ async def _record(
             each.size_bytes for each in files if each.kind == "streaming file"
         ),
         log_bytes=sum(each.size_bytes for each in files if each.kind == "log"),
-        events=dict(sorted(counts.items())),
         files=files,
+        **more,
     )
 
 

@@ -12,8 +12,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from pydantic import BaseModel
-
 from replicator.ese.recovery_files import joined
 from replicator.ese.values import LogTime
 from replicator.runtime.port import Volume
@@ -22,6 +20,7 @@ from simulator.exchange.ese.instance import Instance
 from simulator.exchange.ese.mail_ledger import MailLedger
 from simulator.exchange.ese.mail_work import MailWork
 from simulator.exchange.ese.put_off_syncs import put_off_syncs, sync_everything
+from simulator.exchange.ese.store_record import BackupRecord
 from simulator.exchange.ese.streaming_backup import StreamingBackup
 
 PAGES_BETWEEN_EVENTS: Final = 16
@@ -46,22 +45,6 @@ class BackupOrder:
     directory: str
     at_ns: int
     kind: BackupKind = BackupKind.FULL
-
-
-class BackupRecord(BaseModel):
-    """What the set is, as ``simulator store --json`` has it."""
-
-    begun_at_ns: int
-    """Instant of the stream."""
-    finished_at_ns: int
-    first_generation: int
-    last_generation: int
-    pages: int
-    messages: int
-    """That must be in it: committed when it was finished."""
-    deleted_logs: int
-    """Of the store, because it is backed up."""
-    files: list[str]
 
 
 class StoreBackup:

@@ -9,37 +9,14 @@ from __future__ import annotations
 
 from dataclasses import astuple, dataclass
 
-from pydantic import BaseModel
-
 from simulator.exchange.diurnal import HOUR_NS
 from simulator.exchange.ese.counted_volume import IoCounts
 from simulator.exchange.ese.instance import Instance
 from simulator.exchange.ese.mail_views import MailViews, log_distance_bytes
 from simulator.exchange.ese.mail_work import MailWork
 from simulator.exchange.ese.older_mail import OlderMail
+from simulator.exchange.ese.store_record import StoreHour
 from simulator.exchange.mail_events import MailEvent
-
-
-class StoreHour(BaseModel):
-    """One hour of a store."""
-
-    hour: int
-    """From the begin of the stream, the first is 0."""
-    log_bytes: int
-    """Of log files filled; what was left in logs that were closed for being idle is not counted."""
-    view_bytes: int
-    """Of these, logged for views and the like, which no message needs."""
-    log_writes: int
-    """Calls that wrote to a log, what prepares an empty one among them."""
-    database_reads: int
-    database_writes: int
-    """Calls that wrote to a database: a page, its neighbours with it, or the header."""
-    database_read_bytes: int
-    database_written_bytes: int
-    stand_in_reads: int
-    """Of the reads, those of older mail."""
-    stand_in_writes: int
-    """Pages of older mail that were changed; they are written within minutes of traffic."""
 
 
 @dataclass(frozen=True, slots=True)

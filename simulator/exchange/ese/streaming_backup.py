@@ -24,7 +24,7 @@ what it wrote; the store goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final
@@ -33,12 +33,13 @@ from replicator.errors import ReplicatorError
 from replicator.ese.database_header import DatabaseHeader
 from replicator.ese.errors import EseError
 from replicator.ese.log_file import LogFile
-from replicator.ese.recovery_files import find_databases, joined, read_file
+from replicator.ese.recovery_files import joined, read_file
 from replicator.ese.values import BackupInfo, LogPosition, LogTime
 from replicator.runtime import Cancelled
 from replicator.runtime.port import File, Volume, write_all
 from simulator.exchange.ese.attached_database import AttachedDatabase
 from simulator.exchange.ese.backup_copy import DatabaseCopy
+from simulator.exchange.ese.backup_generations import delete_backed_up, first_generation, marked
 from simulator.exchange.ese.backup_options import (
     ALL_SAFEGUARDS,
     BackupKind,
@@ -50,9 +51,6 @@ from simulator.exchange.ese.streamed_contents import StreamedContents
 
 NOT_EMPTY: Final = -504
 IN_PROGRESS: Final = -505
-CIRCULAR: Final = -526
-NOT_LOGGED: Final = -549
-NO_FULL_BACKUP: Final = -560
 BAD_LOG: Final = -612
 NO_TABLE: Final = -1601
 
@@ -134,31 +132,11 @@ class StreamingBackup:
         self._there = list(instance.databases.values())
         if not self._there:
             raise ValueError("no database is attached that could be backed up")
-        first = self._first_generation([each.header for each in self._there])
+        first = first_generation(instance, self._there, self._kind, self._directory)
         if self._guards.hold_logs:
             instance.held_generation = first
         position = max(instance.checkpoint, LogPosition(first, 0, 0))
         self.mark = BackupInfo(position, self._now(), first, 0)
-
-    def _first_generation(self, headers: Sequence[DatabaseHeader]) -> int:
-        instance = self._instance
-        if self._kind.has_databases:
-            generations = instance.log.generations
-            oldest = generations[0] if generations else instance.log.generation
-            needed = [each.first_required_generation for each in headers]
-            return min([instance.checkpoint.generation or oldest, *needed])
-        if instance.config.circular:
-            detail = "circular logging deletes logs that are in no backup"
-            raise EseError(CIRCULAR, detail, path=instance.directory)
-        streamed = [each.streaming.path for each in self._there if each.streaming is not None]
-        if streamed:
-            detail = "what is in it since the full backup is not in the logs"
-            raise EseError(NOT_LOGGED, detail, path=streamed[0])
-        differential = self._kind is BackupKind.DIFFERENTIAL
-        ends = [_last_full(each) if differential else _last_backup(each) for each in headers]
-        if not all(ends):
-            raise EseError(NO_FULL_BACKUP, "there is none of all databases", path=self._directory)
-        return min(ends) + 1
 
     async def _begin_copy(self, one: AttachedDatabase) -> None:
         file = self._created(one.path.rpartition("/")[2])
@@ -250,7 +228,7 @@ class StreamingBackup:
         try:
             with self._instance.fatal():
                 await self._note()
-                deleted = await self._truncate() if self._kind.truncates else 0
+                deleted = await delete_backed_up(self._instance) if self._kind.truncates else 0
             if not self._guards.sync_before_truncation:
                 await self._harden()
         finally:
@@ -275,7 +253,8 @@ class StreamingBackup:
     async def _mark_late(self) -> None:
         """What must not be: the mark of the end, on pages of before.  In tests only."""
         position = self._instance.checkpoint
-        first = self._first_generation([each.one.header for each in self._copies])
+        there = [each.one for each in self._copies]
+        first = first_generation(self._instance, there, self._kind, self._directory)
         self.mark = replace(self.mark, position=position, first_generation=first)
         for copy in self._copies:
             copy.header = copy.one.header
@@ -309,40 +288,10 @@ class StreamingBackup:
         taken = replace(self.mark, last_generation=self._high)
 
         def change(header: DatabaseHeader) -> DatabaseHeader:
-            match self._kind:
-                case BackupKind.FULL:
-                    return replace(
-                        header, last_full_backup=taken, last_incremental_backup=BackupInfo()
-                    )
-                case BackupKind.COPY:
-                    return replace(header, last_copy_backup=taken)
-                case BackupKind.INCREMENTAL:
-                    return replace(header, last_incremental_backup=taken)
-                case BackupKind.DIFFERENTIAL:
-                    return replace(header, last_differential_backup=taken)
+            return marked(header, self._kind, taken)
 
         for each in self._there:
             await each.change_header(change)
-
-    async def _truncate(self) -> int:
-        """Delete the logs that neither the store nor the last backups need; returns how many.
-
-        Databases of the log set that are not attached count too: what was never backed up keeps
-        all logs (event 225), and so does what cannot be read.
-        """
-        instance = self._instance
-        mine = {each.header.log_signature for each in instance.databases.values()}
-        try:
-            there = await find_databases(instance.volume, (instance.directory,))
-        except EseError:
-            return 0  # a header that cannot be read: nobody knows which logs it needs
-        headers = [each.header for each in there if each.header.log_signature in mine]
-        ends = [_last_backup(each) for each in headers]
-        if not ends or not all(ends):
-            return 0
-        needed = [each.first_required_generation for each in headers]
-        kept = [instance.checkpoint.generation, min(ends) + 1, *(each for each in needed if each)]
-        return instance.log.delete_below(min(kept))
 
     # -- whatever happens ----------------------------------------------------------------
 
@@ -376,16 +325,6 @@ class StreamingBackup:
         for file in self._opened:
             file.close()
         self._opened.clear()
-
-
-def _last_full(header: DatabaseHeader) -> int:
-    return header.last_full_backup.last_generation
-
-
-def _last_backup(header: DatabaseHeader) -> int:
-    """The last generation that backups of the database have; 0 without a full one."""
-    full = _last_full(header)
-    return max(full, header.last_incremental_backup.last_generation) if full else 0
 
 
 async def back_up(

@@ -22,6 +22,8 @@ from simulator.exchange.ese.change import ChangeContext
 from simulator.exchange.ese.preparation import PageNotInMemory
 from simulator.exchange.ese.split import Path
 
+PAGE_NOT_INITIALIZED: Final = -1019
+
 _LEAF: Final = int(PageFlag.LEAF)
 _SPACE_TREE: Final = int(PageFlag.SPACE_TREE)
 
@@ -163,15 +165,20 @@ class TreeSearch:
         ---------
         path, passed: the way to a leaf, and how many leaves this page lies behind it.
         ahead: how many leaves are worth it.
+
+        Raises EseError -1019 for one that is all zero: that is not the end of the tree.
         """
         try:
-            return self.context.page(page.next_pgno)
+            found = self.context.page(page.next_pgno)
         except PageNotInMemory as missing:
             if not path:
                 raise
             parent, line = path[-1]
             lines = range(line + passed + 2, min(line + passed + 2 + ahead, parent.line_count))
             raise PageNotInMemory(missing.pgnos, map(parent.child, lines)) from None
+        if not found.flags & _LEAF and found.is_zero:
+            raise EseError(PAGE_NOT_INITIALIZED, "the page is all zero", page=found.pgno)
+        return found
 
     def look_at_all_pages(self) -> None:
         """Visit every page, level by level; raises PageNotInMemory for what a level lacks."""
