@@ -5,17 +5,10 @@ Models
 * Each direction sends one chunk at a time (about 10 ms worth, at most 64 KiB; beyond
   26 Gbit/s, 20 us worth) and serves the connections that have data round robin.  A chunk
   holds the line for bytes / rate.
-* One connection is besides paced by what a single TCP stream can carry::
-
-      window bound   W / RTT                                (receive window W)
-      loss bound     MSS / RTT * C / sqrt(p)                for p <= 1 %
-                     Mathis, Semke, Mahdavi, Ott, ACM CCR 27(3), 1997; C = sqrt(3/2) when
-                     each segment is acknowledged, sqrt(3/4) with delayed acknowledgements
-      above 1 %      MSS / (RTT sqrt(2bp/3) + RTO min(1, 3 sqrt(3bp/8)) p (1 + 32 p^2))
-                     Padhye, Firoiu, Towsley, Kurose, SIGCOMM 1998; b segments per
-                     acknowledgement, RTO the retransmission timeout
-
-  C, b and RTO are parameters of :class:`LinkModel`.
+* One connection is besides paced by what a single TCP stream can carry: the window bound and
+  the loss bound of :mod:`simulator.tcp`, where formulas and sources stand.  Their C, b and RTO
+  are parameters of :class:`LinkModel`.
+* With an initial window connections begin cold (:mod:`simulator.slow_start`).
 * A chunk arrives one-way latency (half of RTT) plus jitter after its last byte was sent,
   never before an earlier chunk of its connection.
 * The bandwidth follows a schedule by time of day; :meth:`Link.override_bandwidth` stands over
@@ -25,34 +18,27 @@ Models
   Acknowledgements travel the other way, so a connection whose acknowledgements are cut off
   sends one more window and then stops.
 
-Leaves out: slow start and its restart after idleness, the exponential back-off of
-retransmission after a partition (TCP may wait seconds longer than one round trip), queues
-shared with other traffic, packet headers unless ``payload_share`` says so, delayed
-acknowledgements beyond the constants C and b; a chunk keeps the rate at which it began.
+Leaves out: slow start unless it is asked for, the exponential back-off of retransmission after
+a partition (TCP may wait seconds longer than one round trip), queues shared with other traffic,
+packet headers unless ``payload_share`` says so, delayed acknowledgements beyond C, b and the
+growth in slow start; a chunk keeps the rate at which it began.
 
-Compared with: the single-stream throughputs by window and by loss in the reference tables
-``exchange.md`` 2.8, 5.1 and the line rates of 5.2; ``tests/network`` holds them within 5 %.
+Compared with: the reference tables ``exchange.md`` 2.8, 5.1 and 5.2, every cell within 5 %
+(``docs/tcp.md``, ``tests/network/test_tcp_tables.py``).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from math import sqrt
 from typing import Literal, Protocol
 
 from replicator.runtime import Clock
+from simulator.link_model import DAY_NS, SECOND_NS, LinkModel
 from simulator.overrides import Overrides
 
-SECOND_NS = 1_000_000_000
-DAY_NS = 86_400 * SECOND_NS
-
-MATHIS_FACTOR = 1.22
-"""sqrt(3/2): each segment acknowledged.  0.87 fits delayed acknowledgements."""
-MATHIS_LIMIT = 0.01
-"""Loss above which timeouts dominate and Padhye's formula is used."""
 CHUNK_LIMIT_BYTES = 64 * 1024
 CHUNK_TIME_NS = 10_000_000
 CHUNK_LEAST_TIME_NS = 20_000
@@ -62,86 +48,6 @@ Direction = Literal["to_a", "to_b"]
 Directions = Literal["both", "to_a", "to_b"]
 CorruptHook = Callable[[int, bytes], bytes]
 """Called with the running number of a chunk and its bytes; returns as many bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class LinkModel:
-    """What a link is; both directions are alike.
-
-    Arguments
-    ---------
-    bits_per_second: line rate outside of the schedule.
-    rtt_ns: round-trip time of an empty link.
-    loss: share of packets lost, 0 to below 1.
-    tcp_window_bytes: receive window of each connection; also bounds what is unread.
-    jitter_ns: each chunk is late by up to so much, evenly distributed.
-    mss_bytes: payload of one segment; also the least that a chunk holds.
-    schedule: pieces ``(start_ns_of_day, end_ns_of_day, bits_per_second)``; the first that
-        fits counts; a piece with ``end < start`` runs past midnight.
-    day_offset_ns: time of day at simulated time 0.
-    payload_share: payload bits per line bit (0.94 for Ethernet, 0.90 for WAN framing).
-    mathis_factor, segments_per_ack, retransmission_timeout_ns: C, b and RTO above; an RTO
-        of None is the larger of 200 ms and two round trips.
-    """
-
-    bits_per_second: float
-    rtt_ns: int
-    loss: float = 0.0
-    tcp_window_bytes: int = 16 * 1024 * 1024
-    jitter_ns: int = 0
-    mss_bytes: int = 1460
-    schedule: tuple[tuple[int, int, float], ...] = ()
-    day_offset_ns: int = 0
-    payload_share: float = 1.0
-    mathis_factor: float = MATHIS_FACTOR
-    segments_per_ack: int = 2
-    retransmission_timeout_ns: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.bits_per_second < 0 or any(rate < 0 for _, _, rate in self.schedule):
-            raise ValueError("bits_per_second must not be negative")
-        if any(not 0 <= t <= DAY_NS for start, end, _ in self.schedule for t in (start, end)):
-            raise ValueError("schedule times must lie within one day")
-        if self.rtt_ns < 0 or self.jitter_ns < 0 or not 0 <= self.loss < 1:
-            raise ValueError("rtt_ns and jitter_ns must not be negative, loss must be in [0, 1)")
-        if self.tcp_window_bytes < 1 or self.mss_bytes < 1 or not 0 < self.payload_share <= 1:
-            raise ValueError("window, MSS and payload share must be positive")
-
-    def scheduled_bits_per_second(self, now_ns: int) -> float:
-        """The line rate that the schedule gives at a simulated time."""
-        if not self.schedule:
-            return self.bits_per_second
-        time_ns = (now_ns + self.day_offset_ns) % DAY_NS
-        for start, end, rate in self.schedule:
-            if start <= time_ns < end or (end < start and not end <= time_ns < start):
-                return rate
-        return self.bits_per_second
-
-    def next_change_ns(self, now_ns: int) -> int | None:
-        """The next simulated time at which the schedule may change the rate."""
-        time_ns = (now_ns + self.day_offset_ns) % DAY_NS
-        edges = {edge % DAY_NS for start, end, _ in self.schedule for edge in (start, end)}
-        waits = [(edge - time_ns) % DAY_NS or DAY_NS for edge in edges]
-        return now_ns + min(waits) if waits else None
-
-    def stream_bytes_per_second(self) -> float:
-        """What one TCP stream carries at most on an empty link of unlimited rate."""
-        rtt_s = self.rtt_ns / SECOND_NS
-        window_bound = self.tcp_window_bytes / rtt_s if rtt_s else float("inf")
-        return min(window_bound, self._loss_bound(rtt_s))
-
-    def _loss_bound(self, rtt_s: float) -> float:
-        p, mss = self.loss, self.mss_bytes
-        if p == 0:
-            return float("inf")
-        if p <= MATHIS_LIMIT:
-            return mss / rtt_s * self.mathis_factor / sqrt(p) if rtt_s else float("inf")
-        rto_ns = self.retransmission_timeout_ns
-        rto_s = max(0.2, 2 * rtt_s) if rto_ns is None else rto_ns / SECOND_NS
-        b = self.segments_per_ack
-        fast = rtt_s * sqrt(2 * b * p / 3)
-        timeout = rto_s * min(1.0, 3 * sqrt(3 * b * p / 8)) * p * (1 + 32 * p * p)
-        return mss / (fast + timeout)
 
 
 class Flow(Protocol):
@@ -193,6 +99,9 @@ class Line:
         self._closed_until_ns = -1
         self._held: list[Callable[[], None]] = []
         self._settled_ns = 0  # after a heal nothing arrives before this time
+        self._stopped_ns: int | None = None
+        self.last_stop_ns = (0, 0)
+        """From when until when the line last let nothing set off: a cut, or no bandwidth."""
 
     def change(self, model: LinkModel) -> None:
         """What sets off from now on finds another line; what is under way arrives as before.
@@ -253,6 +162,7 @@ class Line:
 
     def _set_rate(self, rate_bytes_per_second: float) -> None:
         """The line's rate has changed: and with it a connection's pace and what a chunk holds."""
+        self._go_on()
         model = self.model
         self._rate = rate_bytes_per_second
         self._pace = min(rate_bytes_per_second, self._stream_rate)
@@ -268,7 +178,18 @@ class Line:
         flow.chunk_sent()
         self.serve()
 
+    def _stop(self) -> None:
+        if self._stopped_ns is None:
+            self._stopped_ns = self.clock.now()
+
+    def _go_on(self) -> None:
+        if self._stopped_ns is not None:
+            self.last_stop_ns = (self._stopped_ns, self.clock.now())
+            self._stopped_ns = None
+
     def _wait_for_schedule(self, now_ns: int) -> None:
+        self._stop()
+        self._rate = 0.0  # the next chunk ends the stop
         change_ns = self.model.next_change_ns(now_ns) if self.bandwidth is None else None
         if change_ns is not None and change_ns > self._closed_until_ns:
             self._closed_until_ns = change_ns
@@ -319,12 +240,14 @@ class Line:
         if self.watch is not None and not self.partitioned:
             self.watch(self.name, True)
         self.partitioned = True
+        self._stop()
 
     def heal(self) -> None:
         """A partition ends; with the last of them what was held back comes."""
         self._cuts = max(0, self._cuts - 1)
         if self.partitioned and not self._cuts:
             self.partitioned = False
+            self._go_on()
             self._settled_ns = self.clock.now() + self.model.rtt_ns
             if self.watch is not None:
                 self.watch(self.name, False)
@@ -446,3 +369,6 @@ class Link:
     def capacity_bytes_per_second(self, now_ns: int, direction: Direction = "to_b") -> float:
         """Payload that a direction can carry at ``now_ns``; 0 while partitioned."""
         return self.line(direction).capacity_bytes_per_second(now_ns)
+
+
+__all__ = ["DAY_NS", "SECOND_NS", "Direction", "Directions", "Flow", "Line", "Link", "LinkModel"]

@@ -32,6 +32,7 @@ from replicator.errors import ConnectionLost, ListenerClosed
 from replicator.runtime import Cancelled, Clock, Completion
 from replicator.runtime.channels import Signal
 from simulator.link import Line, Link
+from simulator.slow_start import SlowStartStream
 from simulator.stream import SimStream, StreamWatch, Trace, connect_ends
 
 SEND_BUFFER_BYTES = 256 * 1024
@@ -282,8 +283,10 @@ class Network:
         number = self._connections
         self._connections += 1
         buffer_bytes, trace = self._send_buffer_bytes, self._trace
-        client = SimStream(attempt.host, (out, back), number, 0, buffer_bytes, trace)
-        server = SimStream(process, (back, out), number, 1, buffer_bytes, trace)
+        cold = out.model.initial_window_segments is not None
+        end = SlowStartStream if cold else SimStream
+        client = end(attempt.host, (out, back), number, 0, buffer_bytes, trace)
+        server = end(process, (back, out), number, 1, buffer_bytes, trace)
         connect_ends(client, server)
         client.watch = server.watch = self.watch
         attempt.host.streams[client] = None

@@ -120,6 +120,17 @@ def _link_contradictions(link: Link) -> Iterator[Remark]:
             "no packet ever arrives",
             'Write less than 100%; for a link that is down, add a fault with kind = "link_outage".',
         )
+    if link.initial_window_segments is None:
+        for name, given in (
+            ("delayed_acknowledgements", link.delayed_acknowledgements),
+            ("restart_when_idle", not link.restart_when_idle),
+        ):
+            if given:
+                yield Remark(
+                    (("link", name),),
+                    "says how connections start, but without link.initial_window they are warm",
+                    f"Set link.initial_window to 2 or 10, for instance, or leave {name} out.",
+                )
     for index, entry in enumerate(link.schedule):
         here = ("link", "schedule", index)
         if not entry.ranges_ns:

@@ -252,6 +252,24 @@ class Link(Table):
     jitter_ns: Duration = key("jitter", "Largest addition to the one-way latency.", "0ms")
     mss_bytes: int = key("mss", "Payload bytes of one TCP segment.", 1460, ge=88, le=65_495)
     schedule: tuple[ScheduleEntry, ...] = key(None, "Other bandwidths by time of day.", ())
+    initial_window_segments: int | None = key(
+        "initial_window",
+        "Segments that a new connection sends before its first acknowledgement; from there on its "
+        "window grows with each round trip ([tcp.md](tcp.md)). Without it connections have their "
+        "whole window from the start, as they have in live runs.",
+        None,
+        ge=1,
+        le=1_000,
+    )
+    delayed_acknowledgements: bool = key(
+        None, "That window grows by half with each round trip; else it doubles.", False
+    )
+    restart_when_idle: bool = key(
+        None,
+        "A connection that sent nothing for two round trips, or 200 ms if that is longer, begins "
+        "with the initial window again.",
+        True,
+    )
 
 
 # --- failover, objectives, the whole ------------------------------------------------------
@@ -351,4 +369,7 @@ class Scenario(Table):
                 for start, end in entry.ranges_ns
             ),
             day_offset_ns=self.starts_at_time_of_day_ns,
+            initial_window_segments=link.initial_window_segments,
+            delayed_acknowledgements=link.delayed_acknowledgements,
+            restart_when_idle=link.restart_when_idle,
         )

@@ -1,4 +1,4 @@
-"""Rates: the formulas, the reference tables, sharing, schedules, cost."""
+"""Rates: the loss bound above 1 %, sharing, schedules, cost.  The tables: ``test_tcp_tables``."""
 
 from __future__ import annotations
 
@@ -12,46 +12,6 @@ from tests.network.wires import MIB, MILLISECOND_NS, SECOND_NS, Sink, Wire, send
 
 HOUR_NS = 3600 * SECOND_NS
 GIGABIT = 1e10
-
-WINDOW_TABLE = [  # exchange.md 2.8: logs of 1 MiB a second through one stream
-    (17_520, {1: 16.7, 10: 1.67, 20: 0.84, 50: 0.33, 100: 0.17, 250: 0.07}),
-    (65_535, {1: 62.5, 10: 6.25, 20: 3.12, 50: 1.25, 100: 0.62, 250: 0.25}),
-    (16 * MIB, {100: 160.0, 250: 64.0}),
-]
-LOSS_TABLE = [  # exchange.md 5.1: Mbit/s by loss in per cent, MSS 1 460, C 1.22
-    (0.001, {10: 452.0, 20: 226.0, 50: 90.0, 100: 45.0, 250: 18.0}),
-    (0.01, {10: 143.0, 20: 72.0, 50: 29.0, 100: 14.3, 250: 5.7}),
-    (0.1, {10: 45.0, 20: 23.0, 50: 9.0, 100: 4.5, 250: 1.8}),
-    (1.0, {10: 14.3, 20: 7.2, 50: 2.9, 100: 1.43, 250: 0.57}),
-]
-LINE_TABLE = [(1.544, 5.43), (2.048, 4.10), (10, 0.84), (44.736, 0.19), (155.52, 0.054)]
-
-
-@pytest.mark.parametrize(
-    ("window", "rtt_ms", "logs"),
-    [(window, rtt, logs) for window, row in WINDOW_TABLE for rtt, logs in row.items()],
-)
-def test_window_bound_table(window: int, rtt_ms: int, logs: float) -> None:
-    model = LinkModel(GIGABIT, rtt_ms * MILLISECOND_NS, tcp_window_bytes=window)
-    rate = throughput(model, 2.0 if logs > 5 else 20.0)
-    assert rate == pytest.approx(window / (rtt_ms / 1000), rel=0.03)
-    assert rate / MIB == pytest.approx(logs, rel=0.05)
-
-
-@pytest.mark.parametrize(
-    ("loss_percent", "rtt_ms", "megabits"),
-    [(loss, rtt, rate) for loss, row in LOSS_TABLE for rtt, rate in row.items()],
-)
-def test_loss_bound_table(loss_percent: float, rtt_ms: int, megabits: float) -> None:
-    model = LinkModel(GIGABIT, rtt_ms * MILLISECOND_NS, loss=loss_percent / 100)
-    rate = throughput(model, 2.0 if megabits > 40 else 20.0)
-    assert rate * 8 / 1e6 == pytest.approx(megabits, rel=0.05)
-
-
-@pytest.mark.parametrize(("megabits", "seconds_per_log"), LINE_TABLE)
-def test_line_rate_table(megabits: float, seconds_per_log: float) -> None:
-    rate = throughput(LinkModel(megabits * 1e6, 10 * MILLISECOND_NS))
-    assert MIB / rate == pytest.approx(seconds_per_log, rel=0.05)
 
 
 def test_above_one_per_cent_timeouts_count() -> None:
