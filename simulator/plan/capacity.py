@@ -5,8 +5,11 @@ days); of several the first one counts.  Of it ``payload_share`` is left after h
 what one stream carries (window and loss, see :class:`simulator.link.LinkModel`), and so many
 streams together carry so many times that, the line rate at most.
 
-Leaves out: other traffic on the line (take it off the rate), slow start (a plan's steps are
-longer), and that streams share a line unevenly.
+A stream that begins cold for each unit (a log pulled over a new connection) loses the round trips
+of slow start each time (:func:`simulator.tcp.cold_seconds`).
+
+Leaves out: other traffic on the line (take it off the rate), and that streams share a line
+unevenly.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Final
 
 import numpy as np
 
+from simulator import tcp
 from simulator.link import LinkModel
 from simulator.plan.fluid import cumulative
 from simulator.plan.grid import DAY_SECONDS, Floats, TimeGrid
@@ -57,6 +61,9 @@ class PlannedLink:
         the line rate.
     payload_share: of the line rate, what is left for data after headers.
     windows: other rates at times of the week.
+    mss_bytes: payload of one segment.
+    initial_window_segments: of a stream that begins cold for each unit it carries; None for
+        streams that stay warm.
     """
 
     bits_per_second: float
@@ -67,6 +74,7 @@ class PlannedLink:
     payload_share: float = ETHERNET_PAYLOAD_SHARE
     windows: tuple[RateWindow, ...] = ()
     mss_bytes: int = 1460
+    initial_window_segments: int | None = None
 
     @property
     def streams_bytes_per_second(self) -> float:
@@ -80,16 +88,36 @@ class PlannedLink:
         )
         return model.stream_bytes_per_second() * self.streams
 
-    def bytes_per_second_at(self, bits_per_second: float) -> float:
-        """Data carried each second at a line rate."""
-        return min(bits_per_second * self.payload_share / 8, self.streams_bytes_per_second)
+    def bytes_per_second_at(self, bits_per_second: float, unit_bytes: float = 0.0) -> float:
+        """Data carried each second at a line rate.
 
-    def capacity_bytes(self, grid: TimeGrid) -> Floats:
+        Arguments
+        ---------
+        unit_bytes: what a stream carries at a time, with a cold start for each where the link
+            says so; a closed log, for instance.  0 for a stream without end.
+        """
+        warm = min(bits_per_second * self.payload_share / 8, self.streams_bytes_per_second)
+        if self.initial_window_segments is None or not unit_bytes or warm <= 0:
+            return warm
+        one = tcp.cold_seconds(
+            unit_bytes,
+            self.rtt_seconds,
+            warm / self.streams,
+            self.initial_window_segments * self.mss_bytes,
+        )
+        # The next unit is asked for when the last byte of one is there.
+        return self.streams * unit_bytes / float(one)
+
+    def capacity_bytes(self, grid: TimeGrid, unit_bytes: float = 0.0) -> Floats:
         """Data that can be carried in each step; shape (steps,)."""
-        per_second = np.full(grid.steps, self.bytes_per_second_at(self.bits_per_second))
+
+        def carried(bits_per_second: float) -> float:
+            return self.bytes_per_second_at(bits_per_second, unit_bytes)
+
+        per_second = np.full(grid.steps, carried(self.bits_per_second))
         for window in reversed(self.windows):
             share = _share_in_window(grid, window)
-            per_second += share * (self.bytes_per_second_at(window.bits_per_second) - per_second)
+            per_second += share * (carried(window.bits_per_second) - per_second)
         return per_second * grid.step_seconds
 
 
