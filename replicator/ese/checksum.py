@@ -29,6 +29,7 @@ FORMAT_FLAG_BIT: Final = 36 * 8 + 13
 
 PAGE_SIZES: Final = (2048, 4096, 8192, 16384, 32768)
 CHECKSUM_BYTES: Final = 8
+_ONE_BLOCK: Final = (2048, 4096, 8192)
 MORE_CHECKSUMS_AT: Final = 40
 """Pages above 8 KiB keep the checksums of blocks 1, 2 and 3 from here on."""
 
@@ -209,8 +210,25 @@ def page_checksums(page: bytes | memoryview, pgno: int) -> tuple[int, ...]:
     return tuple(sums)
 
 
+def is_as_summed(page: bytes | memoryview, pgno: int) -> bool:
+    """Whether a page of one block has just the checksum of its bytes, in the new format.
+
+    For True there is nothing more to judge; False says nothing: it may be of another format or
+    size, or mendable.
+    """
+    if not _is_one_new_block(page):
+        return False
+    return block_checksum(page, pgno) == int.from_bytes(page[:CHECKSUM_BYTES], "little")
+
+
+def _is_one_new_block(page: bytes | memoryview) -> bool:
+    return len(page) in _ONE_BLOCK and uses_new_checksum(page)
+
+
 def with_checksums(page: bytes | memoryview, pgno: int) -> bytes:
     """The page as it would be written: all checksum fields filled in."""
+    if _is_one_new_block(page):
+        return block_checksum(page, pgno).to_bytes(CHECKSUM_BYTES, "little") + page[CHECKSUM_BYTES:]
     data = bytearray(page)
     sums = page_checksums(page, pgno)
     for offset, value in zip(checksum_offsets(len(sums)), sums, strict=True):

@@ -35,6 +35,7 @@ class Place:
     size: bytes on disk.
     origin: source of the fact, or a remark.
     decode, encode: to and from the bytes.
+    code: of a number, as :mod:`struct` names it.
     """
 
     offset: int
@@ -42,6 +43,7 @@ class Place:
     origin: str
     decode: Decoder
     encode: Callable[[Any], bytes]
+    code: str = ""
 
 
 def _field(place: Place, default: object) -> Any:
@@ -52,8 +54,11 @@ def _integer(code: str) -> Callable[..., Any]:
     packed = struct.Struct(f"<{code}")
 
     def declare(offset: int, origin: str = "") -> Any:
-        place = Place(offset, packed.size, origin, lambda data: packed.unpack(data)[0], packed.pack)
-        return _field(place, 0)
+        def decode(data: bytes) -> int:
+            number: int = packed.unpack(data)[0]
+            return number
+
+        return _field(Place(offset, packed.size, origin, decode, packed.pack, code), 0)
 
     return declare
 
@@ -109,6 +114,15 @@ class Structure:
         if len(raw) < cls.SIZE:
             detail = f"{cls.__name__} takes {cls.SIZE} bytes, {len(raw)} are there"
             raise EseError(-1022, detail)
+        numbers = _NUMBERS[cls] if cls in _NUMBERS else _numbers(cls)
+        if numbers is not None and not more:
+            names, unpack = numbers
+            made = object.__new__(cls)
+            # The classes are frozen; this is what their own __init__ does, field by field.
+            object.__setattr__(
+                made, "__dict__", dict(zip(names, unpack(raw), strict=True), raw=raw)
+            )
+            return made
         values = {
             name: place.decode(raw[place.offset : place.offset + place.size])
             for name, place in places(cls).items()
@@ -124,6 +138,30 @@ class Structure:
 
 
 _PLACES: dict[type, dict[str, Place]] = {}
+_Numbers = tuple[tuple[str, ...], Callable[[bytes], tuple[int, ...]]]
+_NUMBERS: dict[type, _Numbers | None] = {}
+
+
+def _numbers(kind: type[Structure]) -> _Numbers | None:
+    """Names and one read of all fields of a layout that has numbers only; None for any other.
+
+    Redo reads hundreds of thousands of records, most of thirty numbers and more.
+    """
+    found = sorted(places(kind).items(), key=lambda each: each[1].offset)
+    codes, end = [], 0
+    for _name, place in found:
+        codes.append(f"{max(0, place.offset - end)}x{place.code}")
+        if not place.code or place.offset < end:
+            break
+        end = place.offset + place.size
+    else:
+        plain = len(fields(kind)) == len(found) + 1 and not hasattr(kind, "__post_init__")
+        if plain and hasattr(kind(), "__dict__"):
+            names = tuple(name for name, _ in found)
+            _NUMBERS[kind] = names, struct.Struct(f"<{''.join(codes)}").unpack_from
+            return _NUMBERS[kind]
+    _NUMBERS[kind] = None
+    return None
 
 
 def places(kind: type[Structure]) -> dict[str, Place]:

@@ -19,8 +19,8 @@ SMALL_HEADER_BYTES: Final = 40
 LARGE_HEADER_BYTES: Final = 80
 TAG_BYTES: Final = 4
 TAG_COUNT_MASK: Final = 0x0FFF
-_SMALL_MASK: Final = 0x1FFF
-_LARGE_MASK: Final = 0x7FFF
+SMALL_TAG_MASK: Final = 0x1FFF
+LARGE_TAG_MASK: Final = 0x7FFF
 _KEY_MASK: Final = 0x1FFF
 CORRUPTED: Final = -1206
 BAD_TAGS: Final = (542,)
@@ -141,7 +141,7 @@ class Page:
             raise self._bad(f"{self.tag_count} tags, there is room for {room}")
         start = len(self.data) - TAG_BYTES * self.tag_count
         words = struct.unpack_from(f"<{2 * self.tag_count}H", self.data, start)
-        mask = _LARGE_MASK if large else _SMALL_MASK
+        mask = LARGE_TAG_MASK if large else SMALL_TAG_MASK
         tags: list[Tag] = []
         for size_word, offset_word in zip(words[-2::-2], words[-1::-2], strict=True):
             size, offset, flags = size_word & mask, offset_word & mask, offset_word >> 13

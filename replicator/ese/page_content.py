@@ -20,7 +20,9 @@ from replicator.ese.page import (
     BAD_TAGS,
     CORRUPTED,
     LARGE_HEADER_BYTES,
+    LARGE_TAG_MASK,
     SMALL_HEADER_BYTES,
+    SMALL_TAG_MASK,
     TAG_BYTES,
     TAG_COUNT_MASK,
     Page,
@@ -37,6 +39,7 @@ CHILD_BYTES: Final = 4
 _ROOT: Final = int(PageFlag.ROOT)
 _LEAF: Final = int(PageFlag.LEAF)
 _SPACE_TREE: Final = int(PageFlag.SPACE_TREE)
+_BEGUN: Final = int(PageFlag.PREINITIALISED | PageFlag.NEW_RECORD_FORMAT)
 
 
 class PageContent:
@@ -90,7 +93,7 @@ class PageContent:
         self._sizes: list[int] = []
         self._small_flags: list[int] = []
         self._branch_keys: list[bytes] | None = None
-        self.flags = int(PageFlag.PREINITIALISED | PageFlag.NEW_RECORD_FORMAT)
+        self.flags = _BEGUN
         self.objid, self.dbtime = objid, dbtime
         self.prev_pgno = self.next_pgno = 0
         self.free_bytes, self.uncommitted_free_bytes, self.free_from = self._data_bytes, 0, 0
@@ -107,18 +110,46 @@ class PageContent:
         editor = cls(pgno, len(data))
         if not any(data):
             return editor
-        page = Page(data, pgno)
-        editor.dbtime, editor.objid = page.dbtime, page.objid
-        editor.prev_pgno, editor.next_pgno = page.prev_pgno, page.next_pgno
-        editor.free_bytes, editor.free_from = page.free_bytes, page.free_from
-        editor.uncommitted_free_bytes, editor.flags = page.uncommitted_free_bytes, page.flags
-        word = int.from_bytes(data[34:36], "little")
-        editor.high_tag_bits = word & ~TAG_COUNT_MASK
-        editor._data = bytearray(data[page.header_bytes :])
-        editor._offsets = [tag.offset for tag in page.tags]
-        editor._sizes = [tag.size for tag in page.tags]
-        editor._small_flags = [0 if editor._large else tag.flags for tag in page.tags]
+        (
+            editor.dbtime,
+            editor.prev_pgno,
+            editor.next_pgno,
+            editor.objid,
+            editor.free_bytes,
+            editor.uncommitted_free_bytes,
+            editor.free_from,
+            word,
+            editor.flags,
+        ) = _HEADER.unpack_from(data, _HEADER_AT)
+        editor.high_tag_bits, count = word & ~TAG_COUNT_MASK, word & TAG_COUNT_MASK
+        editor._data = bytearray(data[editor.header_bytes :])
+        if not editor._take_tags(count):
+            Page(data, pgno)  # says what is wrong
+            raise editor.bad("its tags do not hold together")
         return editor
+
+    def _take_tags(self, count: int) -> bool:
+        """Read so many tags; False unless they hold together, by the rules of :class:`Page`."""
+        end = self._data_bytes - TAG_BYTES * count
+        if end < 0 or self.free_from > end:
+            return False
+        words = struct.unpack_from(f"<{2 * count}H", self._data, end)
+        mask = LARGE_TAG_MASK if self._large else SMALL_TAG_MASK
+        sizes = [word & mask for word in words[-2::-2]]
+        offsets = [word & mask for word in words[-1::-2]]
+        last_end = 0
+        for number in sorted(range(count), key=offsets.__getitem__):
+            size, offset = sizes[number], offsets[number]
+            if not size:
+                if number:
+                    return False
+                continue  # an external header that is empty points anywhere
+            if offset < last_end or offset + size > self.free_from:
+                return False
+            last_end = offset + size
+        self._sizes, self._offsets = sizes, offsets
+        self._small_flags = [0 if self._large else word >> 13 for word in words[-1::-2]]
+        return not count or end - sum(sizes) == self.free_bytes
 
     def copy(self, pgno: int | None = None) -> Self:
         """Another editor of the same content."""

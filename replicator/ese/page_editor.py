@@ -10,9 +10,16 @@ E src/ese/cpage.cxx, node.cxx; V for pages of 4096 bytes, S for those above 8192
 
 from __future__ import annotations
 
+from typing import Final
+
 from replicator.ese.node import COMPRESSED, KEY_MASK, node_bytes
 from replicator.ese.page import TAG_BYTES, PageFlag
-from replicator.ese.page_content import PageContent
+from replicator.ese.page_content import CHILD_BYTES, PageContent
+
+# As plain numbers: an operation on an enumeration takes ten times as long.
+_NEW_RECORD_FORMAT: Final = int(PageFlag.NEW_RECORD_FORMAT)
+_PREINITIALISED: Final = int(PageFlag.PREINITIALISED)
+_EMPTY: Final = int(PageFlag.EMPTY)
 
 
 class PageEditor(PageContent):
@@ -32,8 +39,7 @@ class PageEditor(PageContent):
         """Give a begun page its empty tag 0 and its flags."""
         self._offsets, self._sizes, self._small_flags = [0], [0], [0]
         self.free_bytes -= TAG_BYTES
-        kept = (flags | PageFlag.NEW_RECORD_FORMAT) & ~PageFlag.PREINITIALISED
-        self.flags = int(kept)
+        self.flags = (flags | _NEW_RECORD_FORMAT) & ~_PREINITIALISED
 
     def start(self, objid: int, dbtime: int, flags: int, external_header: bytes = b"") -> None:
         """Both at once, with an external header."""
@@ -47,7 +53,7 @@ class PageEditor(PageContent):
         self.set_external_header(b"")
         for line in reversed(range(self.line_count)):
             self.delete(line)
-        self.flags |= int(PageFlag.EMPTY)
+        self.flags |= _EMPTY
 
     def become(self, other: PageEditor) -> None:
         """Take over all that another page holds, but not its number."""
@@ -126,6 +132,12 @@ class PageEditor(PageContent):
         flags = (self.node_flags(line) | set_flags) & ~clear_flags
         head = self._data[self._offsets[number] : self._key_end(number)]
         self._replace_stored(number, head + data, flags)
+
+    def lead_to(self, line: int, pgno: int) -> None:
+        """Let a line of a branch page, which leads to a page, lead to another one."""
+        self.child(line)
+        end = self._offsets[line + 1] + self._sizes[line + 1]
+        self._data[end - CHILD_BYTES : end] = pgno.to_bytes(CHILD_BYTES, "little")
 
     def set_key_prefix(self, line: int, key: bytes, prefix_bytes: int) -> None:
         """Store a line's key, which is given, with another share of the page's prefix.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from replicator.ese.checksum import is_as_summed
 from replicator.ese.errors import EseError
 from replicator.ese.page import PageFlag
 from replicator.ese.page_editor import PageEditor
@@ -30,10 +31,13 @@ def judged_page(data: bytes, pgno: int, path: str) -> PageEditor:
         if known is not None:
             return known.copy()
     try:
-        judgement = judge_page(data, pgno)
-        if judgement.error is not None:
-            raise judgement.error
-        page = PageEditor.load(judgement.mended or data, pgno)
+        mended = None
+        if not is_as_summed(data, pgno):
+            judgement = judge_page(data, pgno)
+            if judgement.error is not None:
+                raise judgement.error
+            mended = judgement.mended
+        page = PageEditor.load(mended or data, pgno)
     except EseError as error:
         error.path, error.offset = path, page_offset(pgno, len(data))
         raise

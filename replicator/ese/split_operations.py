@@ -36,6 +36,8 @@ from replicator.ese.page_operations import Pages, Wanted, every_page, misfit, st
 VERTICAL, RIGHT, APPEND = 0, 1, 2
 NO_OPERATION, INSERT = 0, 1
 NO_PREFIX: Final = -1
+_LEAF: Final = int(PageFlag.LEAF)
+_LEAF_AND_PARENT: Final = 2
 
 
 def apply_split(
@@ -57,6 +59,10 @@ def apply_split(
     Raises EseError: -500 for records that do not fit the pages, -1206 where a page cannot take
     what it should.
     """
+    if _is_plain_append(levels, operation, wanted):
+        assert isinstance(operation, Insert)
+        _append(levels[0], levels[1], operation, pages)
+        return
     for at, level in enumerate(levels):
         child = levels[at + 1] if at + 1 < len(levels) else None
         if level.new_pgno:
@@ -78,6 +84,53 @@ def moves_only_the_inserted(level: Split2) -> bool:
     )
 
 
+def _is_plain_append(
+    levels: Sequence[Split2], operation: NodeRecord | None, wanted: Wanted
+) -> bool:
+    """Whether the inserted node gets a page of its own behind all others, and nothing else moves.
+
+    So are long values put in, a page a piece.  All pages are to be changed, so none is filled from
+    another one's image.
+    """
+    if len(levels) != _LEAF_AND_PARENT or type(operation) is not Insert:
+        return False
+    parent, leaf = levels
+    return (
+        leaf.split_kind == APPEND
+        and leaf.operation == INSERT
+        and leaf.split_line == leaf.operation_line == leaf.lines - 1
+        and leaf.new_prefix_line == NO_PREFIX
+        and bool(leaf.new_page_flags & _LEAF)
+        and not parent.new_pgno
+        and not leaf.right_pgno
+        and wanted(parent.pgno)
+        and wanted(leaf.pgno)
+        and wanted(leaf.new_pgno)
+    )
+
+
+def _append(parent: Split2, leaf: Split2, operation: Insert, pages: Pages) -> None:
+    """What :class:`_Level` would do, without taking the old page apart."""
+    old, dbtime = pages.page(leaf.pgno), leaf.dbtime
+    if old.line_count != leaf.operation_line:
+        detail = f"the page has {old.line_count + 1} lines, not {leaf.lines}"
+        raise misfit(leaf, detail)
+    above = pages.page(parent.pgno)
+    insert_separator(parent, above, leaf)
+    stamp(above, parent.dbtime)
+    new = pages.page(leaf.new_pgno)
+    new.start(leaf.objid, dbtime, leaf.new_page_flags)
+    key, data = operation.tail(
+        operation.prefix_bytes + operation.suffix_bytes, operation.data_bytes
+    )
+    new.insert(0, key, data, 0, VERSIONED if operation.versioned else 0)
+    new.uncommitted_free_bytes = max(0, leaf.new_uncommitted_free)
+    new.prev_pgno, old.next_pgno = leaf.pgno, leaf.new_pgno
+    old.uncommitted_free_bytes = max(0, leaf.old_uncommitted_free)
+    stamp(old, dbtime)
+    stamp(new, dbtime)
+
+
 def split_source(level: Split2, pages: Pages, wanted: Wanted) -> PageEditor | None:
     """The page whose lines are split: the old page, or how it was before it was written.
 
@@ -97,14 +150,14 @@ def insert_separator(level: Split2, page: PageEditor, child: Split2) -> None:
     """Tell a page that does not split itself of the new page below it."""
     key = child.separator_key
     last = page.line_count - 1
-    line = page.lines_below(key, last, or_equal=True)
+    line = page.child_line(key)
     if last < 0 or (line == last and b"" != page.key(last) <= key):
         raise misfit(level, "no line of the parent leads to the page that was split")
     if page.child(line) != child.pgno:
         detail = f"line {line} of the parent leads to page {page.child(line)}, not {child.pgno}"
         raise misfit(level, detail)
     page.insert(line, key, _pgno(child.pgno), shared(page.prefix, key))
-    page.replace_data(line + 1, _pgno(child.new_pgno))
+    page.lead_to(line + 1, child.new_pgno)
 
 
 def _pgno(number: int) -> bytes:

@@ -13,9 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from replicator.ese.errors import EseError
 from replicator.ese.log_record_types import Kind
+from replicator.ese.long_value_encoding import chunk_bytes
 from replicator.ese.page import Page
 from replicator.ese.page_editor import PageEditor
 from replicator.ese.values import Signature
+from simulator.exchange.ese.ascending import insert_ascending
 from simulator.exchange.ese.database import Database
 from simulator.exchange.ese.growth import GrowthPolicy
 from simulator.exchange.ese.session import Session
@@ -64,6 +66,8 @@ KEYS = st.one_of(
     st.binary(max_size=3).map(lambda end: b"a common beginning " * 3 + end),
     st.binary(max_size=2).map(lambda end: bytes(range(1, 200)) + end),
 )
+LONG_KEYS = st.sampled_from([*(b"\xff" + bytes((number,)) for number in range(5)), b"long", b"a"])
+"""Of long values: most stand behind all other keys, some between them."""
 RUNS = st.tuples(
     st.integers(0, 5000),  # where it begins
     st.sampled_from([1, -1, 7]),  # step
@@ -241,6 +245,40 @@ class TreeMachine(RuleBasedStateMachine):
             number = self.expected(writer, node, there=True)
             if self.attempt(number, self.tree.flag_delete, writer.session, *node):
                 writer.views[-1][node] = None  # type: ignore[assignment]
+
+    def long_nodes(self, beginning: bytes, count: int) -> list[tuple[bytes, bytes]]:
+        """As a long value has them: a root, pieces of which few fit a page, and a short one."""
+        size = chunk_bytes(self.format.page_bytes)
+        nodes = [(beginning, b"8 bytes.")]
+        for at in range(count):
+            nodes.append((beginning + (at * size).to_bytes(4, "big"), bytes((at + 1,)) * size))
+        return [*nodes, (beginning + (count * size).to_bytes(4, "big"), b"the rest")]
+
+    @precondition(lambda self: self.unique)
+    @rule(which=st.integers(0, 1), beginning=LONG_KEYS, count=st.integers(1, 9))
+    def insert_long(self, which: int, beginning: bytes, count: int) -> None:
+        writer, nodes = self.writer(which), self.long_nodes(beginning, count)
+        numbers = [self.expected(writer, (key, b""), there=False) for key, _ in nodes]
+
+        def insert() -> None:
+            with self.transactions.statement(writer.session):
+                insert_ascending(self.tree, writer.session, nodes)
+
+        if self.attempt(next(filter(None, numbers), None), insert):
+            writer.views[-1].update({(key, b""): data for key, data in nodes})
+
+    @precondition(lambda self: self.unique)
+    @rule(which=st.integers(0, 1), beginning=LONG_KEYS)
+    def delete_long(self, which: int, beginning: bytes) -> None:
+        writer = self.writer(which)
+        nodes = {n for n in self.committed if n[0].startswith(beginning)}
+        for view in (view for each in self.writers for view in each.views):
+            nodes |= {n for n in view if n[0].startswith(beginning)}
+        if any(self.conflicts(writer, node) for node in nodes):
+            return
+        self.tree.flag_delete_all(writer.session, beginning)
+        gone = {node: None for node in nodes if self.visible(writer, node) is not None}
+        writer.views[-1].update(gone)  # type: ignore[arg-type]
 
     @precondition(lambda self: self.unique)
     @rule(

@@ -31,7 +31,7 @@ from replicator.ese.page_operations import apply
 from replicator.ese.split_operations import apply_split
 from replicator.ese.values import LogPosition
 from simulator.exchange.ese.preparation import InternalError, PageNotInMemory
-from simulator.exchange.ese.record_building import build
+from simulator.exchange.ese.record_building import build, build_bytes
 from simulator.exchange.ese.session import Session
 from simulator.exchange.ese.store_format import StoreFormat
 
@@ -41,6 +41,7 @@ SPACE: Final = 8
 """Bits of a record's flags."""
 
 _SKIPPABLE_HEAD_BYTES: Final = 5
+_MACRO_BEGIN, _MACRO_COMMIT = int(Kind.MACRO_BEGIN), int(Kind.MACRO_COMMIT)
 
 R = TypeVar("R", bound=PageRecord)
 Log = Callable[[bytes], LogPosition]
@@ -308,11 +309,11 @@ class ChangeContext:
     def _log_macro(
         self, session: Session, dbtime: int, records: Sequence[Record], pgnos: set[int]
     ) -> LogPosition:
-        bracket = {"session": session.procid, "dbtime": dbtime}
-        self.log(build(Macro, {"number": Kind.MACRO_BEGIN, **bracket}).raw)
+        log, procid = self.log, session.procid
+        log(build_bytes(Macro, _MACRO_BEGIN, procid, dbtime))
         for record in records:
-            self.log(record.raw)
-        position = self.log(build(Macro, {"number": Kind.MACRO_COMMIT, **bracket}).raw)
+            log(record.raw)
+        position = log(build_bytes(Macro, _MACRO_COMMIT, procid, dbtime))
         if self.format.macro_info:
             body = b"".join(pgno.to_bytes(4, "little") for pgno in sorted(pgnos))
             fields = {"number": Kind.MACRO_INFO, "body_bytes": len(body)}

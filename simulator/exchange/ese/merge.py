@@ -22,19 +22,52 @@ from simulator.exchange.ese.record_building import build
 from simulator.exchange.ese.session import Session
 
 if TYPE_CHECKING:
-    from simulator.exchange.ese.split import Path
+    from simulator.exchange.ese.split import PageSupply, Path
     from simulator.exchange.ese.tree import Tree
     from simulator.exchange.ese.tree_search import Place
+
+MOST_PAGES: Final = 32
+"""So many are given back at a time: no crash leaves more of them unused."""
 
 MERGED_BELOW: Final = 0.25
 """A leaf with less of its room in use goes to its right neighbour, where that has room."""
 
 
-def merge_if_empty(tree: Tree, session: Session, place: Place) -> bool:
+class LeftPages:
+    """Pages that have left their trees, given back to these in runs.
+
+    The pieces of a long value lie on pages in a row, and go one after the other: so one change of
+    the available extents takes them all.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._supply: PageSupply | None = None
+        self._last_pgno = self._pages = 0
+
+    def add(self, supply: PageSupply, pgno: int) -> None:
+        """A page has left the tree that has this supply."""
+        follows = supply is self._supply and pgno == self._last_pgno + 1
+        if not follows or self._pages == MOST_PAGES:
+            self.give_back()
+        self._supply, self._last_pgno, self._pages = supply, pgno, self._pages + 1
+
+    def give_back(self) -> None:
+        """Those that are not given back yet."""
+        pages, self._pages = self._pages, 0
+        if pages and self._supply is not None:
+            self._supply.free(self._session, self._last_pgno, pages)
+
+
+def merge_if_empty(tree: Tree, session: Session, place: Place, left: LeftPages) -> bool:
     """Take a leaf whose only line is deleted for good out of the tree, and free its page.
 
     Branch pages that lead to nothing else go with it.  A page that is the only one below the
     root stays, empty or not.
+
+    Arguments
+    ---------
+    left: takes the pages.
 
     Returns whether it was done; the line is gone then.
     """
@@ -55,6 +88,8 @@ def merge_if_empty(tree: Tree, session: Session, place: Place) -> bool:
     look_at_neighbours(tree, place.page)
     with tree.context.in_one_go():
         _take_out(tree, session, place, gone, top, top_line, kind, flags)
+        for page in (place.page, *(page for page, _ in gone)):
+            left.add(tree.supply, page.pgno)
     return True
 
 
@@ -80,8 +115,6 @@ def _take_out(
         fields["destination_uncommitted_free"] = left.uncommitted_free_bytes
     levels.append(merge.leaf_record(place.page, last, fields))
     tree.context.merge(session, levels)
-    for page in (place.page, *(page for page, _ in gone)):
-        tree.supply.free(session, page.pgno)
 
 
 def look_at_neighbours(tree: Tree, leaf: PageEditor) -> None:

@@ -28,15 +28,14 @@ def build(kind: type[R], fields: dict[str, Any], tail: bytes = b"") -> R:
     Arguments
     ---------
     kind: its layout.
-    fields: by name; what is not named is 0.  The dictionary becomes the record's own.
+    fields: by name; what is not named is 0.  The dictionary may become the record's own.
     tail: the part of variable length.
 
     Raises struct.error for a number that its field cannot hold.
     """
-    names, values, pack = _COMPILED.get(kind) or _compiled(kind)
-    if len(fields) != len(names):
-        for name in names:
-            fields.setdefault(name, 0)
+    zeros, values, pack = _COMPILED.get(kind) or _compiled(kind)
+    if len(fields) != len(zeros):
+        fields = zeros | fields
     fields["raw"] = pack(*values(fields)) + tail
     record = _new(kind)
     # The classes are frozen; this is what their own __init__ does, field by field.
@@ -44,15 +43,24 @@ def build(kind: type[R], fields: dict[str, Any], tail: bytes = b"") -> R:
     return record
 
 
+def build_bytes(kind: type[Record], *values: int) -> bytes:
+    """The bytes alone of a record without tail, of which nobody needs the object.
+
+    Arguments
+    ---------
+    kind: its layout.
+    values: of all its fields, in the order in which they stand.
+    """
+    return (_COMPILED.get(kind) or _compiled(kind))[2](*values)
+
+
 _new, _set = object.__new__, object.__setattr__
-_Compiled = tuple[
-    tuple[str, ...], Callable[[dict[str, Any]], tuple[int, ...]], Callable[..., bytes]
-]
+_Compiled = tuple[dict[str, Any], Callable[[dict[str, Any]], tuple[int, ...]], Callable[..., bytes]]
 _COMPILED: Final[dict[type[Record], _Compiled]] = {}
 
 
 def _compiled(kind: type[Record]) -> _Compiled:
-    """Names of the fields in their order, and what packs them; only whole numbers in a row."""
+    """Every field with 0, in their order, and what packs them; only whole numbers in a row."""
     found = sorted(places(kind).items(), key=lambda each: each[1].offset)
     codes, end = [], 0
     for name, place in found:
@@ -67,5 +75,5 @@ def _compiled(kind: type[Record]) -> _Compiled:
     names = tuple(name for name, _ in found)
     if len(names) < _SEVERAL:
         raise TypeError(f"{kind.__name__} has no fields besides its number")
-    _COMPILED[kind] = names, itemgetter(*names), pack
+    _COMPILED[kind] = dict.fromkeys(names, 0), itemgetter(*names), pack
     return _COMPILED[kind]

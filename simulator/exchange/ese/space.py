@@ -203,10 +203,22 @@ class Space:
 
         Raises EseError -1808 when the file may not grow.
         """
+        return self.allocate_run(session, near_pgno, 1)[0]
+
+    def allocate_run(self, session: Session, near_pgno: int, most: int) -> tuple[int, int]:
+        """Pages in a row, from the beginning of an extent: by one change of its entry.
+
+        Arguments
+        ---------
+        near_pgno: as of :meth:`allocate`.
+        most: pages that are wanted.
+
+        Returns the first, and how many: at least one.  Raises as :meth:`allocate` does.
+        """
         if self._available is None:
             header = self._header()
             if header.owned_root_or_map:
-                return self._from_map(session, header)
+                return self._from_map(session, header), 1
             self._convert(session, header)
         self._prepare(session)
         assert self._available is not None
@@ -217,23 +229,28 @@ class Space:
             self._grow(session)
             found = next(self._extents(self._available))
         last, count = found
-        self._take_from(session, last, count, 1)
-        return last - count + 1
+        pages = min(count, most)
+        self._take_from(session, last, count, pages)
+        return last - count + 1, pages
 
-    def free(self, session: Session, pgno: int) -> None:
-        """Take a page back; it joins the extents that it touches.
+    def free(self, session: Session, last_pgno: int, pages: int = 1) -> None:
+        """Take pages in a row back; they join the extents that they touch.
+
+        Arguments
+        ---------
+        last_pgno, pages: the last of them, and how many.
 
         That needs no page, so it goes on where the file may not grow, on what the split buffer has.
         """
         if self._available is None:
             header = self._header()
-            free = header.owned_root_or_map | 1 << (pgno - self.root_pgno - 1)
-            header = replace(header, owned_root_or_map=free)
+            bits = ((1 << pages) - 1) << (last_pgno - pages - self.root_pgno)
+            header = replace(header, owned_root_or_map=header.owned_root_or_map | bits)
             self._root_tree.set_external_header(session, header.encode())
             return
         with suppress(EseError):
             self._prepare(session)
-        self._give(session, pgno, 1)
+        self._give(session, last_pgno, pages)
 
     def take_extent(self, session: Session, pages: int) -> tuple[int, int]:
         """Pages for a child: last page, and how many, as many as asked for.

@@ -2,12 +2,14 @@
 
 The levels are planned from the leaf up.  A parent with room takes the separator; one without
 splits in the same macro.  A root splits vertically: its lines move to a new page below it.
+A node behind all others goes to a page of its own: nothing moves, and nothing has to be planned.
 Where the operation that needs the room does not fit into either half, the page is split without
 it, and the caller searches again: each split leaves fewer lines on the page, so that ends.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -80,8 +82,11 @@ class PageSupply(Protocol):
     def allocate(self, session: Session, near_pgno: int) -> int:
         """A page that nothing uses; raises EseError -1808 when the file may not grow."""
 
-    def free(self, session: Session, pgno: int) -> None:
-        """Take a page back that the tree does not use any more."""
+    def allocate_run(self, session: Session, near_pgno: int, most: int) -> tuple[int, int]:
+        """Pages in a row that nothing uses: the first, and how many, 1 to ``most``."""
+
+    def free(self, session: Session, last_pgno: int, pages: int = 1) -> None:
+        """Take pages in a row back that the tree does not use any more."""
 
 
 class SplittingTree(TreeIdentity, Protocol):
@@ -133,6 +138,8 @@ class Splitter:
         """
         if not path:
             return self._vertical(page, operation)
+        if self.append(path, page, operation):
+            return True
         leaf = self._leaf_level(page, operation, hotpoint)
         levels = [leaf]
         above = list(path)
@@ -145,6 +152,66 @@ class Splitter:
                 return False
             levels.append(self._branch_level(parent, line, levels[-1]))
         raise AssertionError("a path ends at a root")
+
+    def append(
+        self,
+        path: Path,
+        page: PageEditor,
+        operation: Operation,
+        take: Callable[[], int] | None = None,
+    ) -> int:
+        """Put a node behind all others of the tree on a page of its own.
+
+        Arguments
+        ---------
+        path, page, operation: as of :meth:`split`.
+        take: gives a page that the tree has already got; None to ask for one.
+
+        Returns the number of the new page; 0, and nothing is done, where the node is no such one
+        or the page above has no room for the new page.
+        """
+        lines = page.line_count
+        if operation.split_operation != INSERT or page.next_pgno or operation.line != lines:
+            return 0
+        key, last = operation.key, lines - 1
+        if self._tree.unique:
+            parts = separator(page.key(last), key)
+        else:
+            node = page.node(last)
+            parts = separator(node.key + node.data, key + operation.data)
+        parent, parent_line = path[-1]
+        if not self._takes(parent, parts):
+            return 0
+        if take is None:
+            (new_pgno,) = self._new_pages([page])
+        else:
+            new_pgno = take()
+            self._context.announce_new_page(self._session, new_pgno, self._tree.objid)
+        dbtime = self._context.macro_dbtime(self._session)
+        above = self._head(parent, dbtime)
+        above["operation_line"] = parent_line
+        flags, prefix = page.flags & ~_SCRUBBED, page.prefix
+        fields = self._head(page, dbtime)
+        fields |= {
+            "new_pgno": new_pgno,
+            "parent_pgno": parent.pgno,
+            "parent_dbtime_before": parent.dbtime,
+            "split_kind": APPEND,
+            "operation": INSERT,
+            "operation_line": lines,
+            "split_line": lines,
+            "lines": lines + 1,
+            "new_page_flags": flags & ~_ROOT,
+            "old_page_flags": flags,
+            "old_uncommitted_free_field": page.uncommitted_free_bytes,
+            "old_prefix_line": NO_PREFIX,
+            "new_prefix_line": NO_PREFIX,
+            "old_prefix_bytes": len(prefix),
+            "key_bytes": len(parts),
+        }
+        levels = build(Split2, above), build(Split2, fields, parts + prefix)
+        self._context.split(self._session, levels, self._operation_record(page, operation, dbtime))
+        return new_pgno
 
     # -- planning -----------------------------------------------------------------------
 

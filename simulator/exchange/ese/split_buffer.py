@@ -54,7 +54,11 @@ class SplitBuffer:
                 return last - count + 1
         raise RuntimeError(f"no pages to split the space tree {self.tree.top_pgno}")
 
-    def free(self, session: Session, pgno: int) -> None:
+    def allocate_run(self, session: Session, near_pgno: int, most: int) -> tuple[int, int]:
+        """One page; raises as :meth:`allocate` does."""
+        return self.allocate(session, near_pgno), 1
+
+    def free(self, session: Session, last_pgno: int, pages: int = 1) -> None:
         raise RuntimeError("pages of space trees are not given back")
 
     def fill(self, session: Session, count: int, last: int) -> None:

@@ -22,6 +22,7 @@ from replicator.ese.node import EditedNode
 from replicator.ese.record_encoding import Row
 from replicator.ese.records import Instance, Record, parse_record
 from replicator.ese.schema import IndexDefinition, TableDefinition
+from simulator.exchange.ese.ascending import insert_ascending
 from simulator.exchange.ese.known_catalogs import separator_of
 from simulator.exchange.ese.preparation import (
     NODE_OVERHEAD_BYTES,
@@ -238,9 +239,10 @@ class Table:
 
     def _inserted_values(self, new: SeparatedRow) -> Iterator[Touch]:
         for identifier, value in new.long_values.items():
-            for node in self._chunks.nodes(identifier, value):
-                added = NODE_OVERHEAD_BYTES + len(node.key) + len(node.data)
-                yield Touch(self._long_tree(), node.key, b"", added)
+            # No other node stands between those of one value: they begin on one leaf.
+            nodes = list(self._chunks.nodes(identifier, value))
+            added = sum(NODE_OVERHEAD_BYTES + len(node.key) + len(node.data) for node in nodes)
+            yield Touch(self._long_tree(), nodes[0].key, b"", added)
 
     def _look_at_update(
         self, key: bytes, old: StoredRow, new: SeparatedRow, record: StoredRow
@@ -252,7 +254,8 @@ class Table:
             added = NODE_OVERHEAD_BYTES + len(key)
             touches += [Touch(tree, entry, key) for entry in before - after]
             touches += [Touch(tree, entry, key, added + len(entry)) for entry in after - before]
-        look_at([*touches, *self._deleted_values(old)])
+        look_at(touches)
+        self._look_at_long_values(old)
 
     def _look_at_deletion(self, key: bytes, old: StoredRow) -> None:
         look_at(self._deleted(key, old))
@@ -262,12 +265,13 @@ class Table:
         for index, tree in self._secondary:
             for entry in self._entries(index, old, {}):
                 yield Touch(tree, entry, key)
-        yield from self._deleted_values(old)
+        self._look_at_long_values(old)
 
-    def _deleted_values(self, old: StoredRow) -> Iterator[Touch]:
-        for identifier in self._long_value_ids(old):
-            for node in self._long_nodes(self._long_key(identifier)):
-                yield Touch(self._long_tree(), node.key)
+    def _look_at_long_values(self, row: StoredRow) -> None:
+        """Visit the leaves of the long values that a row refers to."""
+        for identifier in self._long_value_ids(row):
+            for _leaf in self._long_tree().lines_with(self._long_key(identifier)):
+                pass
 
     # -- keys ---------------------------------------------------------------------------
 
@@ -377,16 +381,13 @@ class Table:
             yield node
 
     def _insert_long_value(self, session: Session, identifier: int, value: bytes) -> None:
-        tree = self._long_tree()
-        for node in self._chunks.nodes(identifier, value):
-            tree.insert(session, node.key, node.data)
+        nodes = list(self._chunks.nodes(identifier, value))
+        insert_ascending(self._long_tree(), session, nodes)
 
     def _delete_long_values(self, session: Session, record: StoredRow) -> None:
         """Delete the long values that a record referred to."""
         for identifier in self._long_value_ids(record):
-            keys = [each.key for each in self._long_nodes(self._long_key(identifier))]
-            for key in keys:
-                self._long_tree().flag_delete(session, key)
+            self._long_tree().flag_delete_all(session, self._long_key(identifier))
 
     def _long_value_ids(self, row: StoredRow) -> Iterator[int]:
         if not self._last_long_value:

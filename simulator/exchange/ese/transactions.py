@@ -13,7 +13,12 @@ from replicator.ese.undo_operations import apply_undo
 from replicator.ese.values import LogPosition
 from replicator.ese.versions import Version as RedoVersion
 from simulator.exchange.ese.change import ChangeContext
-from simulator.exchange.ese.merge import look_at_merges, merge_if_empty, merge_neighbours
+from simulator.exchange.ese.merge import (
+    LeftPages,
+    look_at_merges,
+    merge_if_empty,
+    merge_neighbours,
+)
 from simulator.exchange.ese.preparation import (
     PageNotInMemory,
     Steps,
@@ -193,6 +198,7 @@ class Transactions:
         """
         removed = 0
         queue = self.versions.to_clean
+        left = LeftPages(session)
         self.begin(session)
         try:
             for _ in range(min(limit, len(queue))):
@@ -201,12 +207,14 @@ class Transactions:
                 version = queue.popleft()
                 try:
                     yield partial(self._look_at, version)
-                    removed += self._clean(session, version)
+                    removed += self._clean(session, version, left)
                 except (GeneratorExit, Exception):
                     queue.appendleft(version)
                     raise
         finally:
-            self.commit(session)
+            if session.level:  # else the database was detached while this waited for a page
+                left.give_back()
+                self.commit(session)
         return removed
 
     @staticmethod
@@ -214,7 +222,7 @@ class Transactions:
         place = version.tree.seek(version.key, version.data)
         look_at_merges(version.tree, place)
 
-    def _clean(self, session: Session, version: Version) -> bool:
+    def _clean(self, session: Session, version: Version, left: LeftPages) -> bool:
         """Remove one node; False when somebody has revived it, or has it in work."""
         tree = version.tree
         if self.versions.is_live(tree, version.key, version.data):
@@ -227,4 +235,4 @@ class Transactions:
             merge_neighbours(tree, session, place)
             return True
         # Else it stays for good, for every leaf but a root has a line.
-        return merge_if_empty(tree, session, place)
+        return merge_if_empty(tree, session, place, left)

@@ -18,7 +18,7 @@ from replicator.ese.log_page_records import (
     SetExternalHeader,
 )
 from replicator.ese.log_record_types import Kind
-from replicator.ese.node import EditedNode, shared_prefix_bytes
+from replicator.ese.node import DELETED, EditedNode, shared_prefix_bytes
 from replicator.ese.page import TAG_BYTES
 from replicator.ese.page_editor import PageEditor
 from replicator.ese.split_operations import INSERT
@@ -98,42 +98,54 @@ class Tree(TreeSearch):
         Raises EseError: -1605 when it is there, -1102 when another transaction has to do
         with it, -1026 when no page can hold it, -1808 when the file may not grow.
         """
+        self.insert_as(session, key, data, self.new_version(session, key, data, versioned))
+
+    def new_version(self, session: Session, key: bytes, data: bytes, versioned: bool = True) -> int:
+        """The number of the version of a node that is to be put in; raises as :meth:`insert`."""
         if len(key) + len(data) > self._most_bytes:
             raise EseError(TOO_BIG, f"a node of {len(key) + len(data):,} bytes")
-        version_id = 0
-        if versioned:
-            self.versions.check(session, self, key, data)
-            version_id = self.context.next_version_id()
+        if not versioned:
+            return 0
+        self.versions.check(session, self, key, data)
+        return self.context.next_version_id()
+
+    def insert_as(self, session: Session, key: bytes, data: bytes, version_id: int) -> None:
+        """The rest of :meth:`insert`: find the place, split what is full, put the node in."""
         while True:
             path, page, line, found = self.seek(key, data)
             if found:
                 self._revive(session, key, data, version_id)
                 return
-            prefix = page.prefix
-            share = shared_prefix_bytes(prefix, key) if prefix else 0
-            stored = (4 - share if share else 2) + len(key) + len(data)
-            more = {
-                "suffix_bytes": len(key) - share,
-                "prefix_bytes": share,
-                "data_bytes": len(data),
-            }
-            if stored + TAG_BYTES <= page.free_bytes - page.uncommitted_free_bytes or self._room(
-                page, stored + TAG_BYTES
-            ):
-                self.context.node(
-                    session, Insert, Kind.INSERT, self, page, line, version_id, key + data, None,
-                    more,
-                )  # fmt: skip
-                self._last_insert = page.pgno, line
-                break
-            operation = Operation(
-                INSERT, Insert, Kind.INSERT, line, key, data, key + data, more, version_id
-            )
             hotpoint = self._last_insert == (page.pgno, line - 1)
+            operation = self.put(session, page, line, key, data, version_id)
+            if operation is None:
+                break
             if self._split(session, path, page, operation, hotpoint):
                 break
-        if versioned:
+        if version_id:
             self.versions.note(session, self, Change.INSERT, version_id, key, data)
+
+    def put(
+        self,
+        session: Session,
+        page: PageEditor,
+        line: int,
+        key: bytes,
+        data: bytes,
+        version_id: int,
+    ) -> Operation | None:
+        """Put a node on a leaf that has room for it; else say what a split of the leaf is for."""
+        prefix = page.prefix
+        share = shared_prefix_bytes(prefix, key) if prefix else 0
+        stored = (4 - share if share else 2) + len(key) + len(data) + TAG_BYTES
+        more = {"suffix_bytes": len(key) - share, "prefix_bytes": share, "data_bytes": len(data)}
+        if stored <= page.free_bytes - page.uncommitted_free_bytes or self._room(page, stored):
+            self.context.node(
+                session, Insert, Kind.INSERT, self, page, line, version_id, key + data, None, more
+            )
+            self._last_insert = page.pgno, line
+            return None
+        return Operation(INSERT, Insert, Kind.INSERT, line, key, data, key + data, more, version_id)
 
     def replace(self, session: Session, key: bytes, data: bytes, *, versioned: bool = True) -> None:
         """Give a node of a unique tree other data.
@@ -163,16 +175,36 @@ class Tree(TreeSearch):
 
         Raises EseError: -1601 when there is none, -1102.
         """
-        version_id = 0
         if versioned:
             self.versions.check(session, self, key, data)
-        place = self.seek(key, data)
-        self._existing(place, key)
-        if versioned:
-            version_id = self.context.next_version_id()
-        self.context.node(
-            session, NodeRecord, Kind.FLAG_DELETE, self, place.page, place.line, version_id
-        )
+        _, page, line, found = self.seek(key, data)
+        if not found or page.node_flags(line) & DELETED:
+            raise self._missing(key)
+        self._flag(session, page, line, key, data, versioned)
+
+    def flag_delete_all(self, session: Session, beginning: bytes) -> None:
+        """The same for all nodes of a unique tree whose keys begin alike, with one search.
+
+        Raises EseError -1102; none at all is no error.
+        """
+        for page, first, end in self.lines_with(beginning):
+            for line in range(first, end):
+                if not page.node_flags(line) & DELETED:
+                    key = page.key(line)
+                    self.versions.check(session, self, key, b"")
+                    self._flag(session, page, line, key, b"", versioned=True)
+
+    def _flag(
+        self,
+        session: Session,
+        page: PageEditor,
+        line: int,
+        key: bytes,
+        data: bytes,
+        versioned: bool,
+    ) -> None:
+        version_id = self.context.next_version_id() if versioned else 0
+        self.context.node(session, NodeRecord, Kind.FLAG_DELETE, self, page, line, version_id)
         if versioned:
             self.versions.note(session, self, Change.FLAG_DELETE, version_id, key, data)
 
@@ -211,7 +243,10 @@ class Tree(TreeSearch):
             node = place.page.node(place.line)
             if not node.is_deleted:
                 return node
-        raise EseError(NOT_FOUND, f"no node {key.hex()} in tree {self.objid}")
+        raise self._missing(key)
+
+    def _missing(self, key: bytes) -> EseError:
+        return EseError(NOT_FOUND, f"no node {key.hex()} in tree {self.objid}")
 
     def _room(self, page: PageEditor, need: int, own_bytes: int = 0) -> bool:
         """Whether a page has so many bytes that undo does not need.

@@ -137,6 +137,24 @@ class TreeSearch:
             page, line = self._next_leaf(page, place.path, passed, passed), 0
             passed += 1
 
+    def lines_with(self, beginning: bytes) -> Iterator[tuple[PageEditor, int, int]]:
+        """Where the keys of a unique tree begin alike: leaf, first line, and the line behind.
+
+        Lines may be flagged on the way, no more.
+        """
+        path, page, line, _ = self.seek(beginning)
+        passed = 0
+        while True:
+            end, count = line, page.line_count
+            while end < count and page.key(end).startswith(beginning):
+                end += 1
+            if end > line:
+                yield page, line, end
+            if end < count or not page.next_pgno:
+                return
+            page, line = self._next_leaf(page, path, passed, passed), 0
+            passed += 1
+
     def leaf_from(
         self, key: bytes, data: bytes = b"", *, after: bool = False, ahead: int = 0
     ) -> tuple[list[EditedNode], bool]:
