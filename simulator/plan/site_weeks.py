@@ -1,0 +1,142 @@
+"""A curve that was measured for days, made as long as a plan needs.
+
+Theory
+------
+Whole weeks are repeated as they are: every burst stays.  Of fewer days a week is fitted
+(:class:`~simulator.exchange.diurnal.WeekCurve`): the mean of each hour of the day, and of each
+day that was seen relative to a working day; a day that was not seen is a working day, or of the
+weekend a share of one.  A fit levels bursts within an hour, and says so.  Less than a day
+has no rhythm to fit, and is repeated from end to end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final, Literal
+
+import numpy as np
+
+from simulator.exchange.diurnal import DEFAULT_DAYS, WeekCurve
+from simulator.plan.change import ChangeCurve
+from simulator.plan.grid import DAY_SECONDS, HOUR_SECONDS, Floats, TimeGrid
+from simulator.plan.mail_change import working_days
+
+Extension = Literal["auto", "repeat", "fit"]
+WEEKEND_SHARE: Final = DEFAULT_DAYS[5]
+"""Traffic of a Saturday or Sunday that was not seen, in working days [A]."""
+_WEEK_DAYS: Final = 7
+_WORKING_DAYS: Final = 5
+
+
+def fitted_week(
+    curve: ChangeCurve, weekend_share: float = WEEKEND_SHARE
+) -> tuple[WeekCurve, float]:
+    """The week that fits a curve, and how many bytes (logs and pages) its working day has.
+
+    Arguments
+    ---------
+    weekend_share: of a working day, for a Saturday or Sunday that the curve does not hold.
+
+    Raises ValueError for a curve shorter than a day, steps longer than an hour, and a curve whose
+    working days are idle.
+    """
+    grid = curve.grid
+    if grid.span_seconds < DAY_SECONDS or grid.step_seconds > HOUR_SECONDS:
+        raise ValueError("a week is fitted to a day or more, in steps of an hour at most")
+    hours, days = grid.hours_of_day(), grid.weekdays()
+    written = curve.written_bytes
+    place = days * 24 + hours
+    sums = np.bincount(place, written, _WEEK_DAYS * 24).reshape(_WEEK_DAYS, 24)
+    counts = np.bincount(place, minlength=_WEEK_DAYS * 24).reshape(_WEEK_DAYS, 24)
+    working = days < _WORKING_DAYS
+    chosen = working if len(np.unique(hours[working])) == 24 else np.ones(grid.steps, bool)
+    by_hour = np.bincount(hours[chosen], written[chosen], 24) / np.bincount(
+        hours[chosen], minlength=24
+    )
+    if not by_hour.sum() > 0:
+        raise ValueError("the working days of the curve are idle: there is no rhythm to fit")
+    traffic = []
+    for day in range(_WEEK_DAYS):
+        seen = counts[day] > 0
+        expected = float((counts[day] * by_hour).sum())
+        if seen.sum() >= 12 and expected > 0:
+            traffic.append(float(sums[day].sum()) / expected)
+        else:
+            traffic.append(1.0 if day < _WORKING_DAYS else weekend_share)
+    working_day_bytes = float(by_hour.sum()) * HOUR_SECONDS / grid.step_seconds
+    scale = 1.0 / float(by_hour.max())
+    week = WeekCurve(tuple(float(each) * scale for each in by_hour), tuple(traffic))
+    return week, working_day_bytes
+
+
+def extended(
+    curve: ChangeCurve,
+    days: float,
+    how: Extension = "auto",
+    weekend_share: float = WEEKEND_SHARE,
+) -> ChangeCurve:
+    """A curve of so many days, from the begin of the one given; cut when it is longer.
+
+    Arguments
+    ---------
+    how: "repeat" whole weeks, else whole days, else all there is; "fit" a week; "auto" repeats
+        whole weeks, fits a week to whole days, and repeats what is shorter.
+    weekend_share: of a working day, for days of the weekend that a fit has not seen.
+
+    Raises ValueError for a fit that cannot be (:func:`fitted_week`).
+    """
+    grid = curve.grid
+    steps = TimeGrid.of_days(days, grid.begins_at, grid.step_seconds).steps
+    if steps <= grid.steps:
+        return _cut(curve, steps, "")
+    per_day = DAY_SECONDS / grid.step_seconds
+    whole_days = int(grid.steps / per_day + 1e-9)
+    if how == "auto":
+        how = "repeat" if whole_days == 0 or whole_days >= _WEEK_DAYS else "fit"
+    if how == "fit":
+        return _fitted(curve, steps, weekend_share)
+    if whole_days >= _WEEK_DAYS:
+        unit, word = whole_days - whole_days % _WEEK_DAYS, "whole weeks"
+    else:
+        unit, word = whole_days, "whole days, whatever the day of the week,"
+    exact = round(unit * per_day)
+    if unit == 0 or abs(exact - unit * per_day) > 1e-6:
+        exact, word = grid.steps, "the whole of it, whatever the time of day,"
+    remark = f"{curve.days:.3g} days are known: {word} repeated to {days:g} days"
+    return _cut(_cut(curve, exact, "").repeated(steps), steps, remark)
+
+
+def _cut(curve: ChangeCurve, steps: int, remark: str) -> ChangeCurve:
+    return replace(
+        curve,
+        grid=replace(curve.grid, steps=steps),
+        log_bytes=curve.log_bytes[:steps],
+        database_bytes=curve.database_bytes[:steps],
+        message_bytes=curve.message_bytes[:steps],
+        remarks=(*curve.remarks, remark) if remark else curve.remarks,
+    )
+
+
+def _fitted(curve: ChangeCurve, steps: int, weekend_share: float) -> ChangeCurve:
+    week, working_day_bytes = fitted_week(curve, weekend_share)
+    grid = replace(curve.grid, steps=steps)
+    rhythm = working_days(grid, week) * working_day_bytes
+    total = float(curve.written_bytes.sum())
+
+    def part(amounts: Floats) -> Floats:
+        of_total: Floats = rhythm * (float(amounts.sum()) / total)
+        return of_total
+
+    days = grid.span_seconds / DAY_SECONDS
+    return replace(
+        curve,
+        grid=grid,
+        log_bytes=part(curve.log_bytes),
+        database_bytes=part(curve.database_bytes),
+        message_bytes=part(curve.message_bytes),
+        remarks=(
+            *curve.remarks,
+            f"{curve.days:.3g} days are known: a week was fitted to them and laid over {days:.3g} "
+            "days, without bursts shorter than an hour",
+        ),
+    )
