@@ -132,12 +132,14 @@ class ReplicaImage:
         operations: list[NumberedOperation],
         chain_after: bytes,
         barrier: Callable[[], Awaitable[None]],
+        after: Callable[[], Awaitable[None]],
     ) -> None:
         """Carry out operations in order; what was applied before is skipped.
 
         Arguments
         ---------
-        barrier: takes a checkpoint; called on both sides of each change of names.
+        barrier: takes a checkpoint in both copies; called before each change of names.
+        after: takes a checkpoint; called after it.
 
         Raises NoSpace between two operations, or in one that can be repeated.
         """
@@ -155,7 +157,7 @@ class ReplicaImage:
                     home.apply_content(operation)
                     self.applied, self.chain = sequence, chain
                 else:
-                    await self._apply_names(sequence, operation, chain, barrier)
+                    await self._apply_names(sequence, operation, chain, barrier, after)
                 size += operation.length + 1
         finally:
             self.unsaved_bytes += size
@@ -172,6 +174,7 @@ class ReplicaImage:
         operation: Operation,
         chain: bytes,
         barrier: Callable[[], Awaitable[None]],
+        after: Callable[[], Awaitable[None]],
     ) -> None:
         """A barrier: nothing before it is redone after it, and the reverse."""
         if self._safeguards.barrier_at_names:
@@ -179,7 +182,7 @@ class ReplicaImage:
         self.home.apply_names(operation)
         self.applied, self.chain = sequence, chain
         if self._safeguards.barrier_at_names:
-            await barrier()
+            await after()
 
     # -- how old -------------------------------------------------------------------
 

@@ -3,9 +3,9 @@
 * Records are taken in the order of the journal, from the cursor up to the durable mark.
 * It is repeated after a crash from the last checkpoint on.  Content carries absolute bytes, so
   repeating is harmless.
-* A change of *names* is fenced: home is synced and checkpointed, the change is made, its
-  directories are synced, and a checkpoint is taken again.  So redo never meets a name that means
-  another file than it did.
+* A change of *names* is fenced: home is synced and checkpointed in both copies, the change is
+  made, its directories are synced, and a checkpoint is taken again.  So redo never meets a name
+  that means another file than it did, not even where the newer copy of the checkpoint is damaged.
 * Operations of an epoch that is still being synchronized are passed over: they are held.  At its
   COMMIT record the staged image becomes home, **that is checkpointed**, only then what was staged
   is removed, and the cursor goes back to where that epoch's operations begin.
@@ -148,7 +148,8 @@ class ReplicaApply:
         await self._volume.admit(header.raw_bytes)
         await self._image.home.trim()
         self._runtime.emit("activity", "apply")
-        await self._image.apply(batch.operations, header.chain_after, self._checkpointer.take)
+        barrier, after = self._checkpointer.take_in_both, self._checkpointer.take
+        await self._image.apply(batch.operations, header.chain_after, barrier, after)
         self._runtime.emit("activity", "")
 
     # -- another image -------------------------------------------------------------
@@ -174,6 +175,6 @@ class ReplicaApply:
             max(first, journal.log.start), journal.durable_end
         )
         journal.release(image.epoch)
-        await self._checkpointer.take()
+        await self._checkpointer.take_in_both()
         await discard_committed(self._volume, document)
         self._runtime.emit("activity", "")

@@ -9,6 +9,10 @@ from that place on.  So the order is fixed::
 * The mark rises, and segments of the journal go, only when the slot is durable.  A crash in
   between finds the checkpoint before, and all that it needs.
 
+What cannot be redone over what comes after it, a change of names or of the image, waits until
+*both* copies are past all that was before: should the newer one be damaged, the older would begin
+with operations on names that are gone.
+
 One is due when enough was applied since the last, when the last is old, when the end of a doubt is
 to be noted, and when somebody asks: who needs room in the journal gets one as soon as that would
 free a segment, and not before.
@@ -27,6 +31,7 @@ from replicator.replica_marks import ReplicaMarks
 from replicator.replica_options import ReplicaOptions
 from replicator.runtime import sleep_ns
 from replicator.runtime.port import Runtime
+from replicator.safeguards import Safeguards
 
 
 class ReplicaCheckpointer:
@@ -38,6 +43,7 @@ class ReplicaCheckpointer:
     marks, image, journal: of the replica.
     checkpoints: where they are kept.
     options: how often.
+    safeguards: which rules apply.
     """
 
     def __init__(
@@ -48,6 +54,7 @@ class ReplicaCheckpointer:
         journal: ReplicaJournal,
         checkpoints: Checkpoints,
         options: ReplicaOptions,
+        safeguards: Safeguards,
     ) -> None:
         self._runtime = runtime
         self._marks = marks
@@ -55,6 +62,7 @@ class ReplicaCheckpointer:
         self._journal = journal
         self._checkpoints = checkpoints
         self._options = options
+        self._safeguards = safeguards
         self._begun_ns = 0
         """When the last one was begun, or apply was."""
         self._wanted = False
@@ -62,6 +70,10 @@ class ReplicaCheckpointer:
         """It is wanted only if it frees a segment."""
         self._demanded = self._granted = 0
         """How many were demanded, and how many of these demands one has come after."""
+        self._newest: tuple[int, int] | None = None
+        """Epoch and operation of the newest copy, if this process wrote it."""
+        self._in_both = False
+        """Whether the other copy says the same operation."""
 
     # -- when ----------------------------------------------------------------------
 
@@ -105,8 +117,8 @@ class ReplicaCheckpointer:
             await self._marks.changed
 
     async def catch_up(self) -> None:
-        """Wait until the newest checkpoint includes all that is applied."""
-        while self._marks.checkpointed != self._image.applied:
+        """Wait until the checkpoint includes all that is applied, in both copies."""
+        while self._marks.checkpointed != self._image.applied or not self._settled:
             self._image.unsaved_bytes = self._options.checkpoint_bytes
             self._marks.asked.notify()
             await self._marks.changed
@@ -133,11 +145,27 @@ class ReplicaCheckpointer:
         except NoSpace:
             self._wanted = True
             raise
+        self._in_both = self._newest == (image.epoch, applied)
+        self._newest = image.epoch, applied
         self._marks.checkpointed = applied
         self._granted = number
         journal.log.free_before(redo_from.segment)
         self._runtime.emit("activity", "")
         self._marks.tell()
+
+    async def take_in_both(self) -> None:
+        """Take one in each of the two copies, unless the other says this operation already.
+
+        Whatever damages one of them, recovery does not begin before this operation then.
+        Raises NoSpace.
+        """
+        await self.take()
+        if not self._settled:
+            await self.take()
+
+    @property
+    def _settled(self) -> bool:
+        return self._in_both or not self._safeguards.both_copies_at_names
 
     async def take_again(self) -> None:
         """Take the one that found no room, if there was one.  Raises NoSpace."""

@@ -112,7 +112,10 @@ class ReplicaIntake:
         if not self._safeguards.journal_before_apply:
             for batch in batches:
                 await self._image.apply(
-                    batch.operations, batch.header.chain_after, self._checkpointer.take
+                    batch.operations,
+                    batch.header.chain_after,
+                    self._checkpointer.take_in_both,
+                    self._checkpointer.take,
                 )
         await journal.volume.admit(sum(len(batch.payload) for batch in batches))
         for batch in batches:

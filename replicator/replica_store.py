@@ -72,7 +72,13 @@ class ReplicaStore:
         self.patience = Patience(runtime, self.marks, options.retry_ns)
         self.checkpoints = Checkpoints(volume, root, options.set_id)
         self.checkpointer = ReplicaCheckpointer(
-            runtime, self.marks, self.image, self.promises, self.checkpoints, options
+            runtime,
+            self.marks,
+            self.image,
+            self.promises,
+            self.checkpoints,
+            options,
+            safeguards,
         )
         self.apply = ReplicaApply(
             runtime,

@@ -19,6 +19,8 @@ class Safeguards:
     apply_in_order: bool = True
     barrier_at_names: bool = True
     """Checkpoints before and after each change of names."""
+    both_copies_at_names: bool = True
+    """The one before it in both copies of the checkpoint; so around a new image."""
     sequence_check: bool = True
     """Each number once: batches without a gap, and redo skips what a checkpoint includes."""
     stable_file_ids: bool = True

@@ -14,6 +14,7 @@ import pytest
 from replicator import protocol
 from replicator.capture import Capture
 from replicator.home import HomeImage
+from replicator.replica_checkpointer import ReplicaCheckpointer
 from replicator.replica_store import ReplicaStore
 from replicator.source import Source
 from replicator.source_session import SourceSession
@@ -153,3 +154,10 @@ def test_without_what_the_full_volume_refused() -> None:
         result = run("cut_short_for_want_of_room")
     assert result.verdict is Verdict.SAFETY, result.reasons
     assert "neither that before nor that after" in result.reasons[-1]
+
+
+def test_with_one_copy_of_the_checkpoint_before_a_name() -> None:
+    with mock.patch.object(ReplicaCheckpointer, "_settled", True):
+        result = run("newest_checkpoint_rots_at_a_name")
+    assert result.verdict is Verdict.SAFETY, result.reasons
+    assert "no such file or directory" in result.reasons[0]
