@@ -15,7 +15,7 @@ unevenly.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -107,6 +107,25 @@ class PlannedLink:
         )
         # The next unit is asked for when the last byte of one is there.
         return self.streams * unit_bytes / float(one)
+
+    def at_rate(self, bits_per_second: float) -> PlannedLink:
+        """The same link with another line rate; its windows keep their ratio to it.
+
+        Raises ValueError for a link without a rate, and a rate that is not positive.
+        """
+        if self.bits_per_second <= 0 or bits_per_second <= 0:
+            raise ValueError("only a positive line rate can be changed to another one")
+        ratio = bits_per_second / self.bits_per_second
+        windows = tuple(
+            replace(window, bits_per_second=window.bits_per_second * ratio)
+            for window in self.windows
+        )
+        return replace(self, bits_per_second=bits_per_second, windows=windows)
+
+    @property
+    def highest_bits_per_second(self) -> float:
+        """The largest line rate of any time."""
+        return max(self.bits_per_second, *(each.bits_per_second for each in self.windows), 0.0)
 
     def capacity_bytes(self, grid: TimeGrid, unit_bytes: float = 0.0) -> Floats:
         """Data that can be carried in each step; shape (steps,)."""

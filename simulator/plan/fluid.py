@@ -73,16 +73,22 @@ def lag_seconds(
     Returns an array of the shape of ``departed``; 0 where nothing waits.
     """
     at = np.arange(1, len(departed) + 1) if steps is None else steps
+    lag: Floats = (at - oldest_place(arrived, departed)) * step_seconds
+    waiting = arrived[np.minimum(at, len(arrived) - 1)] - departed
+    lag[(waiting <= EMPTY_BYTES) | (lag < 0)] = 0.0
+    return lag
+
+
+def oldest_place(arrived: Floats, departed: Floats) -> Floats:
+    """When the oldest byte came that has not left, in steps; arguments as :func:`lag_seconds`."""
     place = np.searchsorted(arrived, departed, side="right") - 1
     np.clip(place, 0, len(arrived) - 2, out=place)
     begin = arrived[place]
     came = arrived[place + 1] - begin
     with np.errstate(divide="ignore", invalid="ignore"):
         within = np.where(came > 0, (departed - begin) / came, 1.0)
-    lag: Floats = (at - place - np.clip(within, 0.0, 1.0)) * step_seconds
-    waiting = arrived[np.minimum(at, len(arrived) - 1)] - departed
-    lag[(waiting <= EMPTY_BYTES) | (lag < 0)] = 0.0
-    return lag
+    oldest: Floats = place + np.clip(within, 0.0, 1.0)
+    return oldest
 
 
 _PADDING: Final = 3

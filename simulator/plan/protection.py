@@ -7,6 +7,7 @@ Each kind takes a change curve and the capacity of a link, and gives a :class:`C
   how old it is come from :mod:`.fluid`, and outages from :mod:`.outages`.
 * Runs (:class:`ChangedBlocks`, :class:`NightlyBackup`) take a snapshot now and then and carry
   what changed since the last one; the copy is as old as the last snapshot that arrived whole.
+  They are described by :class:`Runs`, and their outages are in :mod:`.run_outages`.
 
 Lag is the RPO if the source were lost at that instant: the age of the oldest change that the
 copy lacks.
@@ -14,8 +15,9 @@ copy lacks.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -90,6 +92,8 @@ class Queue:
     unit_bytes: what is at the copy only as a whole; 0 for anything.
     wire_per_byte: bytes on the link for one of these.
     delay_seconds: from being sent to being safe at the copy.
+
+    Raises ValueError when a byte takes nothing on the link.
     """
 
     grid: TimeGrid
@@ -98,6 +102,9 @@ class Queue:
     unit_bytes: float
     wire_per_byte: float
     delay_seconds: float
+
+    def __post_init__(self) -> None:
+        _check_wire(self.wire_per_byte)
 
     def arrived_whole(self, sent: Floats) -> Floats:
         """Of what was sent, what the copy can use."""
@@ -124,6 +131,101 @@ class Queue:
         return Course(
             self.grid, self.written[1:] - have, lag, np.maximum(carried, 0.0), capacity_bytes
         )
+
+
+def _check_wire(wire_per_byte: float) -> None:
+    if not 0 < wire_per_byte < np.inf:
+        raise ValueError("what is saved or rewritten must leave something to be carried")
+
+
+class Run(NamedTuple):
+    """One run.
+
+    Attributes
+    ----------
+    begin: when it begins, and takes its snapshot, in steps.
+    snapshot_bytes: what was written up to then.
+    wire_bytes: what it carries.
+    could_bytes: what the link could have carried from the begin of the grid until this one began.
+    end: when all is carried, in steps; None when not within the grid.
+    """
+
+    begin: float
+    snapshot_bytes: float
+    wire_bytes: float
+    could_bytes: float
+    end: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """What a protection that takes snapshots has to carry: one run after the other, each with what
+    was written since the snapshot before.
+
+    Attributes
+    ----------
+    written: cumulative bytes as programs write them; shape (steps + 1,).
+    due_seconds: when runs are to begin; one that is late begins when the one before has ended.
+    wire_per_byte: bytes on the link for one of these.
+    fixed_bytes: carried by each run besides, whatever was written.
+
+    Raises ValueError when a byte takes nothing on the link.
+    """
+
+    grid: TimeGrid
+    written: Floats
+    due_seconds: Floats
+    wire_per_byte: float
+    fixed_bytes: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_wire(self.wire_per_byte)
+
+    def walk(self, could: Floats) -> Iterator[Run]:
+        """The runs, on a link that could have carried so much, cumulative; the last one may be
+        without an end."""
+        step, places = self.grid.step_seconds, np.arange(self.grid.steps + 1, dtype=np.float64)
+        copied = ended = 0.0
+        for due in self.due_seconds:
+            begin = max(float(due) / step, ended)
+            if begin >= self.grid.steps:
+                return
+            snapshot = float(np.interp(begin, places, self.written))
+            amount = (snapshot - copied) * self.wire_per_byte + self.fixed_bytes
+            before = float(np.interp(begin, places, could))
+            end = _place_of(could, before + amount)
+            if end is None:
+                yield Run(begin, snapshot, amount, before, None)
+                return
+            copied, ended = snapshot, max(begin, end)
+            yield Run(begin, snapshot, amount, before, ended)
+
+    def course(self, capacity_bytes: Floats) -> Course:
+        """How the runs fare on that link."""
+        steps, could = self.grid.steps, cumulative(capacity_bytes)
+        have, carried_sum = np.zeros(steps), np.zeros(steps + 1)
+        copied = carried = 0.0
+        # Filled run by run: what lies right of these places is not known yet.
+        known_have = known_carried = 0
+        for run in self.walk(could):
+            low = int(run.begin)
+            high = steps if run.end is None else min(steps, int(np.ceil(run.end)))
+            carried_sum[known_carried : low + 1] = carried
+            moved = np.clip(could[low + 1 : high + 1] - run.could_bytes, 0.0, run.wire_bytes)
+            carried_sum[low + 1 : high + 1] = carried + moved
+            known_carried = high + 1
+            if run.end is None:
+                break
+            carried += run.wire_bytes
+            known_carried = high
+            arrival = max(0, high - 1)
+            have[known_have:arrival] = copied
+            known_have, copied = arrival, run.snapshot_bytes
+        have[known_have:] = copied
+        carried_sum[known_carried:] = carried
+        lag = lag_seconds(self.written, have, self.grid.step_seconds)
+        moved_now = np.maximum(np.diff(carried_sum), 0.0)
+        return Course(self.grid, self.written[1:] - have, lag, moved_now, capacity_bytes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,16 +349,17 @@ class ChangedBlocks:
     def name(self) -> str:
         return "changed blocks"
 
-    def course(self, change: ChangeCurve, capacity_bytes: Floats) -> Course:
-        written = cumulative(change.written_bytes)
-        begins = np.arange(0.0, change.grid.span_seconds, self.interval_seconds)
-        return _runs(
+    def runs(self, change: ChangeCurve) -> Runs:
+        """What is to be carried."""
+        return Runs(
             change.grid,
-            written,
-            capacity_bytes,
-            begins,
+            cumulative(change.written_bytes),
+            np.arange(0.0, change.grid.span_seconds, self.interval_seconds),
             (1.0 - self.rewritten_share) * (1.0 - self.saving),
         )
+
+    def course(self, change: ChangeCurve, capacity_bytes: Floats) -> Course:
+        return self.runs(change).course(capacity_bytes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,58 +381,20 @@ class NightlyBackup:
     def name(self) -> str:
         return "nightly backup"
 
-    def course(self, change: ChangeCurve, capacity_bytes: Floats) -> Course:
+    def runs(self, change: ChangeCurve) -> Runs:
+        """What is to be carried."""
         grid = change.grid
         first = (self.at_seconds - grid.seconds_of_week()[0]) % DAY_SECONDS
         begins = np.arange(first, grid.span_seconds, DAY_SECONDS)
         fixed = (change.stored_bytes or 0.0) * (1.0 - self.saving) if self.full else 0.0
-        written = cumulative(change.log_bytes)
-        return _runs(grid, written, capacity_bytes, begins, 1.0 - self.saving, fixed)
+        return Runs(grid, cumulative(change.log_bytes), begins, 1.0 - self.saving, fixed)
+
+    def course(self, change: ChangeCurve, capacity_bytes: Floats) -> Course:
+        return self.runs(change).course(capacity_bytes)
 
 
-def _runs(
-    grid: TimeGrid,
-    written: Floats,
-    capacity_bytes: Floats,
-    begins: Floats,
-    wire_per_byte: float,
-    fixed_bytes: float = 0.0,
-) -> Course:
-    """Runs one after the other: each carries what was written since the snapshot before.
-
-    Arguments
-    ---------
-    begins: when runs are due, in seconds.
-    fixed_bytes: carried by each run besides, whatever was written.
-    """
-    step, steps = grid.step_seconds, grid.steps
-    places = np.arange(steps + 1, dtype=np.float64)
-    could = cumulative(capacity_bytes)
-    have = np.zeros(steps)
-    carried_sum = np.zeros(steps + 1)
-    copied = carried = ended = 0.0
-    for due in begins:
-        begin = max(float(due), ended)
-        if begin >= grid.span_seconds:
-            break
-        snapshot = float(np.interp(begin / step, places, written))
-        amount = (snapshot - copied) * wire_per_byte + fixed_bytes
-        wanted = float(np.interp(begin / step, places, could)) + amount
-        end_place = _place_of(could, wanted)
-        low = int(begin / step)
-        high = steps if end_place is None else min(steps, int(np.ceil(end_place)))
-        moved = np.clip(could[low + 1 : high + 1] - (wanted - amount), 0.0, amount)
-        carried_sum[low + 1 : high + 1] = carried + moved
-        if end_place is None:
-            break
-        carried += amount
-        carried_sum[high + 1 :] = carried
-        carried_sum[high] = carried
-        copied, ended = snapshot, max(begin, end_place * step)
-        have[max(0, high - 1) :] = snapshot
-    lag = lag_seconds(written, have, step)
-    moved_now = np.maximum(np.diff(carried_sum), 0.0)
-    return Course(grid, written[1:] - have, lag, moved_now, capacity_bytes)
+RunByRun = ChangedBlocks | NightlyBackup
+"""Kinds that take a snapshot now and then."""
 
 
 def _place_of(sums: Floats, wanted: float) -> float | None:

@@ -26,6 +26,7 @@ from tests.benchmarks import (
     log_replay,
     log_writing,
     memory,
+    plan,
     prefix,
     replication,
     server_hour,
@@ -53,6 +54,7 @@ BENCHMARKS = {
     "pages": store_pages.table,
     "logs": log_writing.table,
     "replay": log_replay.table,
+    "plan": plan.table,
     campaign.NAME: campaign.table,
 }
 LIVE = {"durable": durable, "synchronization": synchronization, "memory": memory}

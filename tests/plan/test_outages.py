@@ -112,7 +112,58 @@ def test_many_outages_at_once_are_those_one_by_one() -> None:
         assert alone.iloc[0].equals(together.iloc[number])
 
 
+@pytest.mark.parametrize("kind", ["bytes", "objects"])
+def test_loads_and_services_are_those_of_another_site_and_link(kind: str) -> None:
+    random = np.random.default_rng(11)
+    change = curve((random.integers(0, 9, 2_000) * 1_000_000).tolist())
+    capacity = random.integers(0, 13, 2_000) * (1e6 if kind == "bytes" else 0.3e6)
+    begin = random.integers(0, 1_000, 60) * 60.0
+    length = random.integers(0, 500, 60) * 60.0
+    load, service = random.uniform(0.2, 3.0, 60), random.uniform(0.5, 2.0, 60)
+    found = OutageModel(KINDS[kind].queue(change), capacity).effects(begin, length, load, service)
+    assert 10 < found.caught_up.sum() < 60
+    for each in range(60):
+        queue = KINDS[kind].queue(change.scaled(float(load[each])))
+        other = OutageModel(queue, capacity * service[each]).effects(begin[[each]], length[[each]])
+        alone, together = other.frame().iloc[0], found.frame().iloc[each]
+        assert alone["caught_up"] == together["caught_up"]
+        assert np.allclose(
+            alone.astype(float), together.astype(float), rtol=1e-6, atol=1e-2, equal_nan=True
+        )
+
+
+def test_a_longer_outage_fills_no_smaller_spool_and_ages_no_less() -> None:
+    random = np.random.default_rng(5)
+    model = OutageModel(
+        KINDS["bytes"].queue(curve(random.integers(0, 9, 3_000).tolist())), np.full(3_000, 8.0)
+    )
+    begin = np.repeat(random.integers(0, 1_000, 50) * 60.0, 40)
+    length = np.tile(np.arange(40) * 600.0, 50)
+    found = model.effects(begin, length)
+    for each in (found.spool_peak_bytes, found.lag_peak_seconds):
+        assert (np.diff(each.reshape(50, 40)) >= -1e-6).all()
+
+
+def test_a_queue_that_holds_something_is_empty_when_a_walk_says_so() -> None:
+    random = np.random.default_rng(6)
+    logs, could = random.integers(0, 9, 200), random.integers(0, 30, 200).astype(float)
+    model = OutageModel(KINDS["objects"].queue(curve(logs.tolist())), could)
+    taken = model.drained(np.array([600.0, 3_000.0, 11_940.0]), np.array([50.0, 0.0, 1e6]))
+    for number, (start, held) in enumerate(((10, 50.0), (50, 0.0))):
+        waiting, step = held, start
+        while waiting > 0.5:
+            waiting = max(0.0, waiting + logs[step] / 2 - could[step])
+            step += 1
+        assert taken[number] == (step - start) * 60.0
+    assert np.isnan(taken[2])
+    assert model.ready_bytes(np.array([0.0]), np.array([600.0])) == logs[:10].sum() / 2
+
+
 def test_an_outage_outside_of_the_curve_is_refused() -> None:
     model = OutageModel(KINDS["bytes"].queue(curve([1] * STEPS)), np.full(STEPS, 5.0))
     with pytest.raises(ValueError, match="within the grid"):
         model.effects(np.array([0.0]), np.array([61 * 60.0]))
+    with pytest.raises(ValueError, match="positive"):
+        model.effects(0.0, 60.0, service=-1.0)
+    with pytest.raises(ValueError, match="within the grid"):
+        model.drained(np.array([-60.0]), np.array([1.0]))

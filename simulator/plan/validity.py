@@ -1,0 +1,134 @@
+"""For which inputs the answer of a plan holds: "while change <= 1.3 of the plan, loss <= 0.4 %".
+
+Each input is moved away from the plan's value, alone, until an objective breaks.  On the way it is
+looked at some places, ever further apart, and between the last that held and the first that broke
+the limit is found by bisection: so an objective that breaks and heals again on the way is missed
+only when that lies between two neighbouring places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import pandas as pd
+
+from simulator.plan.answers import answer_frame
+from simulator.plan.sensitivity import Plan, numeric_inputs, with_input
+
+LOOKS: Final = 12
+TOLERANCE: Final = 0.001
+Broken = Callable[[Plan], Mapping[str, str]]
+"""Which objectives a plan breaks: what is told of each, by name; empty when it holds."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How far an input may go.
+
+    Attributes
+    ----------
+    input: its path in the plan.
+    direction: "up" or "down".
+    planned: the plan's own value.
+    holds_until: the last value found that holds; None when the plan does not hold itself.
+    breaks: the objectives that break just beyond, with what is told of them; empty when none does.
+    text: all of it in words.
+    """
+
+    input: str
+    direction: str
+    planned: float
+    holds_until: float | None
+    breaks: str
+    text: str
+
+
+def limit_of(
+    plan: Plan,
+    broken: Broken[Plan],
+    path: str,
+    furthest: float,
+    tolerance: float = TOLERANCE,
+    looks: int = LOOKS,
+) -> Limit:
+    """How far one input may go.
+
+    Arguments
+    ---------
+    broken: the objectives that a plan breaks.  A ValueError of it (the plan refuses the value)
+        counts as broken.
+    path: of the input.
+    furthest: where to stop looking; above or below the plan's value.
+    tolerance: of the limit, as a share of the way.
+    looks: at how many places to look on the way.
+
+    Raises KeyError for an input that the plan does not have.
+    """
+    numbers = numeric_inputs(plan)
+    if path not in numbers:
+        raise KeyError(f"the plan has no number {path!r}; it has {', '.join(numbers)}")
+    planned = numbers[path]
+    way = furthest - planned
+    direction, sign = ("up", "<=") if way >= 0 else ("down", ">=")
+    whole = isinstance(planned, int)
+
+    def value_at(share: float) -> float:
+        value = planned + share * way
+        return float(round(value)) if whole else value
+
+    def breaks_at(share: float) -> str:
+        try:
+            found = broken(with_input(plan, path, value_at(share)))
+        except ValueError as refusal:
+            return f"refused: {refusal}"
+        return "; ".join(f"{name}: {told}" if told else name for name, told in found.items())
+
+    breaks = breaks_at(0.0)
+    if breaks:
+        text = f"does not hold as planned ({breaks})"
+        return Limit(path, direction, planned, None, breaks, text)
+    held, at_fault = 0.0, None
+    for number in range(1, looks + 1):
+        share = 2.0 ** (number - looks)  # near the plan first
+        breaks = breaks_at(share)
+        if breaks:
+            at_fault = share
+            break
+        held = share
+    if at_fault is None:
+        text = f"holds while {path} {sign} {furthest:g}, and maybe beyond"
+        return Limit(path, direction, planned, furthest, "", text)
+    while at_fault - held > tolerance * at_fault:
+        if whole and abs(value_at(at_fault) - value_at(held)) <= 1:
+            break
+        middle = (held + at_fault) / 2
+        found = breaks_at(middle)
+        if found:
+            at_fault, breaks = middle, found
+        else:
+            held = middle
+    limit = value_at(held)
+    text = f"holds while {path} {sign} {limit:g} (planned {planned:g}); beyond it {breaks}"
+    return Limit(path, direction, planned, limit, breaks, text)
+
+
+def validity(
+    plan: Plan,
+    broken: Broken[Plan],
+    furthest: Mapping[str, float],
+    tolerance: float = TOLERANCE,
+    looks: int = LOOKS,
+) -> pd.DataFrame:
+    """How far each input may go, alone.
+
+    Arguments
+    ---------
+    furthest: by path of the input, where to stop looking.
+
+    A row for each input, the columns those of :class:`Limit`.  Raises KeyError for an input that
+    the plan does not have.
+    """
+    limits = [limit_of(plan, broken, path, end, tolerance, looks) for path, end in furthest.items()]
+    return answer_frame(limits, Limit.__dataclass_fields__)

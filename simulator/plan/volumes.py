@@ -1,0 +1,297 @@
+"""How large the spools and the log volume must be.
+
+Theory
+------
+An outage of a given length needs the largest spool when it begins just before the busiest time;
+so each start is tried (on the hour, all through the curve), and the worst of each hour of the day
+or of the week is what counts.  The curve's catching up is part of it: the most may wait after the
+link is back.
+
+At the replica bytes wait in a spool when they arrive and are not applied: during the first
+synchronization, an integrity test, on purpose (a delayed copy), or because its disk is slow.
+
+Logs of the store are kept until they are backed up and every copy has them.  While one of that
+fails they only grow, and the log volume is full where the cumulative logs have risen by its free
+space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import pandas as pd
+
+from simulator.plan.answers import answer_frame, or_none
+from simulator.plan.change import ChangeCurve
+from simulator.plan.fluid import backlog, cumulative
+from simulator.plan.grid import DAY_SECONDS, HOUR_SECONDS, Floats, Indices, TimeGrid
+from simulator.plan.outages import OutageModel
+from simulator.plan.protection import Queue
+
+SPOOL_MARGIN: Final = 0.2
+"""Above what is computed [A]."""
+RULE_OF_THUMB_SHARE: Final = 0.1
+"""Of the data set: a vendor's advice for a spool [V]."""
+Hours = Literal["day", "week"]
+
+
+def hour_numbers(grid: TimeGrid, hours: Hours) -> tuple[Floats, Indices]:
+    """Starts on the hour all through a grid, in seconds, and what hour of the day (0 to 23) or of
+    the week (0 to 167) each is."""
+    of_week = float(grid.seconds_of_week()[0])
+    first = -of_week % HOUR_SECONDS
+    starts = np.arange(first, grid.span_seconds, HOUR_SECONDS)
+    starts = np.rint(starts / grid.step_seconds) * grid.step_seconds
+    starts = starts[starts < grid.span_seconds]
+    number = np.rint((starts + of_week) / HOUR_SECONDS).astype(np.int64)
+    return starts, number % (24 if hours == "day" else 168)
+
+
+def spool_surface(
+    model: OutageModel, lengths_seconds: Sequence[float], hours: Hours = "day"
+) -> pd.DataFrame:
+    """The spool that an outage needs, by its length and its start.
+
+    A row for each length and hour: ``length_seconds``, ``hour`` (of the day, or of the week from
+    Monday, midnight), ``spool_bytes`` (the most that waits, of all starts of that hour),
+    ``worst_begin_seconds`` (that start), ``starts`` (how many), ``not_caught_up`` (of these; their
+    peak is that until the grid ends).  Lengths and hours for which no outage fits the grid have no
+    row.
+
+    Raises ValueError for lengths that are negative or do not fit the grid at all.
+    """
+    grid = model.grid
+    starts, number = hour_numbers(grid, hours)
+    tables = []
+    for length in lengths_seconds:
+        fits = starts + length <= grid.span_seconds
+        if length < 0 or not fits.any():
+            raise ValueError(f"an outage of {length:,.0f} s does not fit the curve")
+        effects = model.effects(starts[fits], float(length), with_lag=False)
+        table = pd.DataFrame(
+            {
+                "hour": number[fits],
+                "begin": effects.begin_seconds,
+                "peak": effects.spool_peak_bytes,
+                "open": ~effects.caught_up,
+            }
+        )
+        groups = table.groupby("hour")
+        worst = table.loc[groups["peak"].idxmax()].set_index("hour")
+        tables.append(
+            pd.DataFrame(
+                {
+                    "length_seconds": float(length),
+                    "hour": worst.index.to_numpy(),
+                    "spool_bytes": worst["peak"].to_numpy(),
+                    "worst_begin_seconds": worst["begin"].to_numpy(),
+                    "starts": groups.size().to_numpy(),
+                    "not_caught_up": groups["open"].sum().to_numpy(),
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class SpoolSize:
+    """How large a spool should be.
+
+    Attributes
+    ----------
+    length_seconds: of the outage that it has to survive.
+    needed_bytes: of the worst start.
+    worst_begins_at: that start, local time in ISO format.
+    worst_hour: of the day.
+    recommended_bytes: with the margin.
+    rule_of_thumb_bytes: a tenth of the data set; None when its size is not known.
+    remark: where the recommendation does not hold; else empty.
+    """
+
+    length_seconds: float
+    needed_bytes: float
+    worst_begins_at: str
+    worst_hour: int
+    recommended_bytes: float
+    rule_of_thumb_bytes: float | None
+    remark: str = ""
+
+
+def spool_size(
+    model: OutageModel,
+    length_seconds: float,
+    data_set_bytes: float | None = None,
+    margin: float = SPOOL_MARGIN,
+    rule_of_thumb_share: float = RULE_OF_THUMB_SHARE,
+) -> SpoolSize:
+    """The spool that survives an outage of a length, whenever it begins.
+
+    Raises ValueError as :func:`spool_surface`, and for a margin below 0.
+    """
+    if not 0 <= margin < np.inf:
+        raise ValueError("a margin is 0 or more")
+    surface = spool_surface(model, [length_seconds])
+    worst = surface.loc[surface["spool_bytes"].idxmax()]
+    needed, open_ = float(worst["spool_bytes"]), int(surface["not_caught_up"].sum())
+    remark = ""
+    if open_:
+        remark = (
+            f"{open_:,} of {int(surface['starts'].sum()):,} starts are not caught up within the "
+            "curve: what they need is at least this"
+        )
+    return SpoolSize(
+        float(length_seconds),
+        needed,
+        model.grid.time_at(
+            float(worst["worst_begin_seconds"]) / model.grid.step_seconds
+        ).isoformat(),
+        int(worst["hour"]),
+        needed * (1.0 + margin),
+        None if data_set_bytes is None else data_set_bytes * rule_of_thumb_share,
+        remark,
+    )
+
+
+def spool_lasts(model: OutageModel, limit_bytes: float, hours: Hours = "day") -> pd.DataFrame:
+    """How long a spool of a size lasts when the link goes down, by the hour.
+
+    A row for each hour: ``hour``, ``shortest_seconds`` and ``median_seconds`` over the starts of
+    that hour; None where the spool is not full before the curve ends (of so many: ``never``, of
+    ``starts``).
+    """
+    if not 0 <= limit_bytes < np.inf:
+        raise ValueError("a spool has no negative size")
+    starts, number = hour_numbers(model.grid, hours)
+    lasts = model.seconds_until_full(starts, limit_bytes)
+    rows = []
+    for hour in np.unique(number):
+        # What never is full lasts longest.
+        of = np.sort(np.where(np.isnan(lasts), np.inf, lasts)[number == hour])
+        rows.append(
+            {
+                "hour": int(hour),
+                "shortest_seconds": or_none(of[0]),
+                "median_seconds": or_none(of[(len(of) - 1) // 2]),
+                "never": int(np.isinf(of).sum()),
+                "starts": len(of),
+            }
+        )
+    return answer_frame(rows)
+
+
+# -- at the replica --------------------------------------------------------------------------
+
+
+def replica_spool(
+    change: ChangeCurve,
+    suspended_seconds: Mapping[str, float],
+    apply_bytes_per_second: float,
+    amounts: Floats | None = None,
+) -> pd.DataFrame:
+    """What waits at the replica because it is not applied, by cause.
+
+    Arguments
+    ---------
+    suspended_seconds: how long nothing is applied, by cause ("initial synchronization",
+        "integrity test", "delayed copy").
+    apply_bytes_per_second: how fast it is applied otherwise.
+    amounts: bytes that arrive in each step; by default logs and pages as they are written.
+
+    A row for each cause, and one for ``slow disk`` (nothing suspended): ``cause``, ``seconds``,
+    ``spool_bytes`` (at the worst start on the hour, until it is caught up), ``begins_at`` (that
+    start), ``reason`` (empty, or why there is no figure).
+
+    Raises ValueError for times that are negative, and a rate that is not positive.
+    """
+    if not 0 < apply_bytes_per_second < np.inf:
+        raise ValueError("a replica applies some bytes each second")
+    grid, arrivals = change.grid, change.written_bytes if amounts is None else amounts
+    arrived = cumulative(arrivals)
+    apply = np.full(grid.steps, apply_bytes_per_second * grid.step_seconds)
+    # To suspend applying is an outage of the disk.
+    model = OutageModel(Queue(grid, arrived, arrived, 0.0, 1.0, 0.0), apply)
+    starts, _numbers = hour_numbers(grid, "day")
+    busiest = float(np.argmax(backlog(arrivals, apply)) + 1) * grid.step_seconds
+    starts = np.append(starts, (0.0, busiest))
+    mean = float(arrivals.sum()) / grid.span_seconds
+    rows = []
+    for cause, seconds in {**suspended_seconds, "slow disk": 0.0}.items():
+        if not 0 <= seconds < np.inf:
+            raise ValueError(f"{cause}: a time cannot be {seconds} s")
+        row: dict[str, object] = {
+            "cause": cause,
+            "seconds": float(seconds),
+            "spool_bytes": None,
+            "begins_at": None,
+        }
+        if mean >= apply_bytes_per_second:
+            row["reason"] = (
+                f"never caught up: {mean:,.0f} bytes/s arrive, {apply_bytes_per_second:,.0f} are "
+                "applied"
+            )
+        elif seconds > grid.span_seconds:
+            row["reason"] = "longer than the curve"
+        else:
+            fits = starts[starts + seconds <= grid.span_seconds]
+            effects = model.effects(fits, float(seconds), with_lag=False)
+            worst = int(np.argmax(effects.spool_peak_bytes))
+            row["spool_bytes"] = float(effects.spool_peak_bytes[worst])
+            row["begins_at"] = grid.time_at(
+                float(effects.begin_seconds[worst]) / grid.step_seconds
+            ).isoformat()
+            row["reason"] = (
+                "" if effects.caught_up[worst] else "at least: not caught up in the curve"
+            )
+        rows.append(row)
+    return answer_frame(rows)
+
+
+# -- the log volume --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LogVolume:
+    """How long a log volume lasts when nothing is truncated.
+
+    Attributes
+    ----------
+    free_bytes: at the begin.
+    shortest_days, median_days: over starts at each midnight of the curve; None where the curve
+        ends before.
+    worst_begins_at: the start of the shortest, local time in ISO format; None likewise.
+    reason: why there is no figure; else empty.
+    """
+
+    free_bytes: float
+    shortest_days: float | None
+    median_days: float | None
+    worst_begins_at: str | None
+    reason: str = ""
+
+
+def log_volume(change: ChangeCurve, free_bytes: float) -> LogVolume:
+    """Days until a log volume is full while truncation is blocked: a copy is suspended, backups
+    fail.
+
+    Raises ValueError for free space that is negative.
+    """
+    if not 0 <= free_bytes < np.inf:
+        raise ValueError("free space is 0 or more")
+    grid, sums = change.grid, cumulative(change.log_bytes)
+    step = grid.step_seconds
+    first = -float(grid.seconds_of_week()[0]) % DAY_SECONDS
+    starts = np.rint(np.arange(first, grid.span_seconds, DAY_SECONDS) / step).astype(np.int64)
+    starts = np.unique(np.append(starts[starts < grid.steps], 0))
+    full = np.searchsorted(sums, sums[starts] + free_bytes, side="left")
+    took = np.where(full <= grid.steps, (full - starts) * step / DAY_SECONDS, np.inf)
+    order = np.sort(took)
+    shortest, median = or_none(order[0]), or_none(order[(len(order) - 1) // 2])
+    if shortest is None:
+        reason = f"not full within the {change.days:,.1f} days of the curve"
+        return LogVolume(free_bytes, None, None, None, reason)
+    worst = grid.time_at(int(starts[int(np.argmin(took))])).isoformat()
+    reason = "" if median is not None else "from most starts not full within the curve"
+    return LogVolume(free_bytes, shortest, median, worst, reason)

@@ -1,0 +1,112 @@
+"""Outages that fill the spool, walked through minute by minute."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator.plan.outages import OutageModel
+from simulator.plan.protection import ByteLevel
+from simulator.plan.spool_full import Spool, with_spool
+from tests.plan.curves import flat
+
+STEPS = 300
+PLAIN = ByteLevel(saving=0.0, overhead=0.0)
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(6, 15),
+    st.integers(0, 60),
+    st.integers(0, 60),
+    st.integers(1, 200),
+    st.sampled_from(["resynchronize", "hold"]),
+)
+def test_a_full_spool_step_by_step(
+    seed: int, could: int, begin: int, length: int, limit: int, policy: str
+) -> None:
+    amounts = np.random.default_rng(seed).integers(0, 10, STEPS).astype(float)
+    model = OutageModel(PLAIN.queue(flat(amounts)), np.full(STEPS, float(could)))
+    spool = Spool(
+        limit_bytes=float(limit),
+        policy=policy,
+        data_set_bytes=90.0,
+        compare_bytes_per_second=0.25,  # six minutes for all
+        rewritten_share=0.5,
+    )
+    found = with_spool(model, spool, begin * 60.0, length * 60.0).frame().iloc[0]
+
+    waiting = 0.0
+    for came in amounts[:begin]:
+        waiting = max(0.0, waiting + came - could)
+    waited, end = waiting, begin + length
+    full_at = begin if waiting > limit else None
+    for step in range(begin, end):
+        waiting += amounts[step]
+        if waiting > limit and full_at is None:
+            full_at = step + 1
+    if full_at is None:
+        late = waiting
+        for step in range(end, STEPS):
+            if late <= 0.5:
+                break
+            late = max(0.0, late + amounts[step] - could)
+            if late > limit + 0.5:
+                full_at = end
+                break
+    assert found["full_after_seconds"] == (None if full_at is None else (full_at - begin) * 60.0)
+    if full_at is None:
+        start = end
+    elif policy == "hold":
+        assert found["stands_still_seconds"] == (end - full_at) * 60.0
+        waiting, start = float(limit), end
+    else:
+        assert found["compared_bytes"] == 90.0
+        differs = min(90.0, waited + 0.5 * amounts[begin:end].sum())
+        assert found["differing_bytes"] == pytest.approx(differs)
+        start = end + 6
+        waiting = differs + amounts[end:start].sum()
+    step = start
+    while waiting > 0.5 and step < STEPS:
+        waiting = max(0.0, waiting + amounts[step] - could)
+        step += 1
+    behind = (step - begin) * 60.0 if waiting <= 0.5 else None
+    assert found["behind_seconds"] == behind
+    if full_at is not None and policy == "resynchronize":
+        assert found["unprotected_seconds"] == (None if behind is None else (step - full_at) * 60.0)
+    else:
+        assert found["unprotected_seconds"] == 0.0
+
+
+def test_loads_are_those_of_another_site() -> None:
+    amounts = np.random.default_rng(2).integers(0, 10, STEPS) * 1e6
+    model = OutageModel(PLAIN.queue(flat(amounts)), np.full(STEPS, 8e6))
+    spool = Spool(limit_bytes=4e7, data_set_bytes=9e7, compare_bytes_per_second=1e5)
+    begin, length = np.arange(0.0, 6_000.0, 600.0), np.arange(0.0, 3_000.0, 300.0)
+    found = with_spool(model, spool, begin, length, load=1.3, service=1.4)
+    other = OutageModel(PLAIN.queue(flat(amounts * 1.3)), np.full(STEPS, 8e6 * 1.4))
+    expected = with_spool(other, spool, begin, length)
+    for name in found.__dataclass_fields__:
+        assert np.allclose(getattr(found, name), getattr(expected, name), equal_nan=True), name
+    assert 0 < np.isfinite(found.full_after_seconds).sum() < len(begin)
+
+
+def test_what_does_not_end_within_the_curve_is_none() -> None:
+    model = OutageModel(PLAIN.queue(flat([5.0] * 30)), np.full(30, 4.0))
+    spool = Spool(limit_bytes=10.0, data_set_bytes=1e6, compare_bytes_per_second=1.0)
+    [row] = with_spool(model, spool, 0.0, 600.0).frame().itertuples()
+    assert row.full_after_seconds == 180.0
+    assert row.unprotected_seconds is None
+    assert row.behind_seconds is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"limit_bytes": 0.0}, {"data_set_bytes": np.inf}, {"rewritten_share": 1.5}],
+)
+def test_what_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"positive numbers|within 0 and 1"):
+        Spool(**{"limit_bytes": 1.0, "data_set_bytes": 1.0, **wrong})
