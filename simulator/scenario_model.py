@@ -48,9 +48,11 @@ class StoreStream(Table):
     kind: Literal["store"] = key(None, "The emulated store under message load.", REQUIRED)
     format: Literal["small", "exchange 2003", "exchange 2007", "exchange 2010"] = key(
         None,
-        "Format of its files: that of a version of Exchange, or a small one of its own, in which "
-        "runs are some times as fast.",
-        "small",
+        "Format of its files: that of a version of Exchange; or `small`, a test double of the "
+        "bench with a format of its own, for tests that must be quick, and as a second store that "
+        "shares no code with the first: a defect that the emulated store has in common with its "
+        "judgement cannot hide from both.",
+        "exchange 2007",
     )
     messages_per_second: PositiveFrequency = key(
         "messages", "Mean rate of arriving messages.", "2/s"

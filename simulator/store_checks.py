@@ -107,8 +107,9 @@ def _engine_contradictions(stream: StoreStream, name: EngineFormat) -> Iterator[
     needed = max(least_database_bytes(name), 12 * stream.message_size_bytes)
     if stream.database_size_bytes < needed:
         given = units.spell_size(stream.database_size_bytes)
+        other = "format" if needed == least_database_bytes(name) else "message_size"
         yield Remark(
-            (("stream", "database_size"), ("stream", "format")),
+            (("stream", "database_size"), ("stream", other)),
             f"{given} is too small for a database of {name} with messages of "
             f"{units.spell_size(stream.message_size_bytes)}",
             f"Set stream.database_size to at least {units.spell_size(needed)}.",

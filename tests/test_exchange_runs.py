@@ -33,6 +33,7 @@ from simulator.scenario import (
     ProcessCrash,
     Scenario,
     StoreStream,
+    TraceStream,
     check_scenario,
     load_scenario,
     parse_scenario,
@@ -40,7 +41,7 @@ from simulator.scenario import (
 from tests.test_run import BASE
 
 ROOT = Path(__file__).resolve().parents[1]
-CAMPAIGN = ROOT / "scenarios/campaign_exchange.toml"
+CAMPAIGN = ROOT / "scenarios/campaign.toml"
 MS_NS = 1_000_000
 VERSIONS = ("exchange 2003", "exchange 2007", "exchange 2010")
 SHORT = ("duration=2s",)
@@ -91,9 +92,16 @@ def test_a_format_chooses_the_store_and_its_figures(version: str) -> None:
     assert store.single_instance is (version != "exchange 2010")
 
 
-def test_without_a_format_it_is_the_small_store_as_ever() -> None:
-    stream = parse_scenario(BASE).stream
+def test_without_a_format_it_is_a_store_of_2007() -> None:
+    stream = parse_scenario(BASE.replace('format = "small"\n', "")).stream
     assert isinstance(stream, StoreStream)
+    assert isinstance(stream.store, EngineStoreConfig)
+    assert stream.store.format == stream.format == "exchange 2007"
+
+
+def test_the_small_store_is_chosen_by_name() -> None:
+    stream = parse_scenario(BASE).stream
+    assert isinstance(stream, StoreStream) and stream.format == "small"
     assert isinstance(stream.store, SmallStoreConfig)
     assert whole_bytes(stream.store) == 0
     assert stream.load.retention_bytes == stream.database_size_bytes // 2
@@ -309,6 +317,20 @@ def test_with_pages_that_are_written_whole_the_same_power_loss_does_no_harm() ->
 
 
 # -- our scenarios ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted((ROOT / "scenarios").rglob("*.toml")),
+    ids=lambda path: path.relative_to(ROOT / "scenarios").as_posix(),
+)
+def test_what_is_shipped_names_a_store_of_exchange_on_a_disk_that_tears_no_page(path: Path) -> None:
+    stream = load_scenario(path).stream
+    if isinstance(stream, TraceStream):
+        return
+    assert 'format = "exchange ' in path.read_text(encoding="utf-8")
+    sector_bytes = load_scenario(path).source.disk.sector_bytes
+    assert sector_bytes == whole_bytes(stream.store) > 0
 
 
 @pytest.mark.full

@@ -17,10 +17,10 @@ from simulator.scenario import parse_scenario
 
 SCENARIO = """
 name = "kept"
-duration = "20s"
+duration = "4s"
 [stream]
 kind = "store"
-messages = "4/s"
+messages = "2/s"
 message_size = "16KiB"
 mailboxes = 5
 database_size = "16MiB"
@@ -45,7 +45,7 @@ LOSS = """
 [[faults]]
 kind = "loss"
 host = "source"
-at = "10s"
+at = "2s"
 """
 
 

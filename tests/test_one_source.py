@@ -35,9 +35,11 @@ SMALL = (
     (ROOT / "scenarios/campaign.toml")
     .read_text(encoding="utf-8")
     .replace('duration = "4s"', 'duration = "20s"')
-    .replace('"320KiB"', '"8MiB"')
+    .replace('"640KiB"', '"16MiB"')
+    .replace('"2/s"', '"7/s"')
     + """
 [failover]
+mount_per_log = "0s"
 redirect = "500ms"
 """
 )

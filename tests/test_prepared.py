@@ -18,7 +18,7 @@ from replicator.batch import Compressor
 from replicator.compression import contexts, decompress
 from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
 from simulator.disk import Disk
-from simulator.exchange.small_store import SmallStore
+from simulator.exchange.engine_store import EngineStore
 from simulator.fault_marks import Fault
 from simulator.host import Host
 from simulator.known import ImageContents, KnownImages, KnownPacks
@@ -36,12 +36,14 @@ from simulator.scenario import (
     Pause,
     PowerLoss,
     ProcessCrash,
+    Scenario,
     SyncFailure,
     load_scenario,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
 SCENARIO = load_scenario(ROOT / "scenarios/campaign.toml", ["duration=2s"])
+SMALL = load_scenario(ROOT / "tests/campaign/small.toml", ["duration=2s"])
 MS_NS = 1_000_000
 
 TIMES = st.integers(0, 1_999).map(lambda ms: ms * MS_NS)
@@ -89,24 +91,34 @@ PLANS = st.tuples(st.lists(FAULTS, max_size=4), st.lists(LOSSES, max_size=1)).ma
 
 
 def alone(
-    faults: tuple[Fault, ...], seed: int, safeguards: Safeguards = ALL_SAFEGUARDS
+    faults: tuple[Fault, ...],
+    seed: int,
+    safeguards: Safeguards = ALL_SAFEGUARDS,
+    scenario: Scenario = SCENARIO,
 ) -> RunResult:
     """What the run gives without any help from others."""
-    return ScenarioRun(SCENARIO.model_copy(update={"faults": faults}), seed, safeguards).run()
+    return ScenarioRun(scenario.model_copy(update={"faults": faults}), seed, safeguards).run()
 
 
 def fields(result: RunResult) -> dict[str, Any]:
     return asdict(replace(result, wall_seconds=0.0))
 
 
-PREPARED = prepare(SCENARIO)
+PREPARED, PREPARED_SMALL = prepare(SCENARIO), prepare(SMALL)
 """One for all examples: each takes over what those before it have found out."""
 
 
 @given(faults=PLANS, seed=st.integers(1, 2))
-@settings(max_examples=40)
+@settings(max_examples=10)
 def test_equals_a_run_of_its_own(faults: tuple[Fault, ...], seed: int) -> None:
     assert fields(PREPARED.run(faults, seed)) == fields(alone(faults, seed))
+
+
+@given(faults=PLANS, seed=st.integers(1, 2))
+@settings(max_examples=40)
+def test_equals_a_run_of_its_own_with_the_small_store(faults: tuple[Fault, ...], seed: int) -> None:
+    expected = alone(faults, seed, scenario=SMALL)
+    assert fields(PREPARED_SMALL.run(faults, seed)) == fields(expected)
 
 
 CRASH = (ProcessCrash.model_construct(kind="process_crash", at_ns=1_300 * MS_NS, host="replica"),)
@@ -127,9 +139,9 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.mounts = self.examinations = 0
-        mount, examine = SmallStore.mount, Oracle.examine
+        mount, examine = EngineStore.mount, Oracle.examine
 
-        async def counted_mount(store: SmallStore) -> Any:
+        async def counted_mount(store: EngineStore) -> Any:
             self.mounts += 1
             return await mount(store)
 
@@ -137,7 +149,7 @@ class Counted:
             self.examinations += 1
             return examine(oracle, *arguments, **named)
 
-        monkeypatch.setattr(SmallStore, "mount", counted_mount)
+        monkeypatch.setattr(EngineStore, "mount", counted_mount)
         monkeypatch.setattr(Oracle, "examine", counted_examine)
 
     def take(self) -> tuple[int, int]:
@@ -176,7 +188,7 @@ def test_what_is_missing_is_seen_in_an_image_that_is_known() -> None:
             when=None,
             restart_ns=None,
         )
-        for at_ms in (500, 1_100, 1_700)
+        for at_ms in (850, 1_450)
     )
     results = [prepared.run(plan, 1, unsafe) for _time in range(2)]
     assert fields(results[0]) == fields(results[1]) == fields(alone(plan, 1, unsafe))
@@ -267,24 +279,44 @@ def test_garbage_is_looked_for_when_a_run_is_gone() -> None:
     assert in_a_run and not any(in_a_run)
 
 
+class Copies:
+    """Copies of disks, as examinations make them, and how many there ever were at a time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made: list[weakref.ref[Disk]] = []
+        self.most = 0
+        fork = Disk.fork
+
+        def noted(disk: Disk, *arguments: Any) -> Disk:
+            made = fork(disk, *arguments)
+            self.made.append(weakref.ref(made))
+            self.most = max(self.most, sum(copy() is not None for copy in self.made))
+            return made
+
+        monkeypatch.setattr(Disk, "fork", noted)
+
+
 def test_the_copies_of_an_examination_are_gone_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No run looks for garbage before its end: what is left in a ring would pile up."""
-    copies: list[weakref.ref[Disk]] = []
-    fork = Disk.fork
-
-    def noted(disk: Disk, *arguments: Any) -> Disk:
-        made = fork(disk, *arguments)
-        copies.append(weakref.ref(made))
-        return made
-
-    monkeypatch.setattr(Disk, "fork", noted)
-    run = ScenarioRun(SCENARIO, 1)
+    """What is left in a ring would pile up, as long as nobody looks for garbage."""
+    copies = Copies(monkeypatch)
+    run = ScenarioRun(SMALL, 1)
     gc.disable()
     try:
         run.run()
-        assert copies and all(copy() is None for copy in copies)
+        assert copies.made and all(copy() is None for copy in copies.made)
     finally:
         gc.enable()
+
+
+def test_a_store_that_is_a_ring_does_not_pile_up_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long run looks for what is young and gone, examination after examination."""
+    copies = Copies(monkeypatch)
+    ScenarioRun(SCENARIO, 1).run()
+    assert len(copies.made) > 4 and copies.most <= 2
+    copies = Copies(monkeypatch)
+    monkeypatch.setattr(gc, "collect", lambda _generation=2: 0)
+    ScenarioRun(SCENARIO, 1).run()
+    assert copies.most > 2, "without it they do"
 
 
 def test_runs_leave_nothing_behind() -> None:

@@ -31,6 +31,7 @@ duration = "60s"
 settle = "5m"
 [stream]
 kind = "store"
+format = "small"
 messages = "4/s"
 message_size = "16KiB"
 mailboxes = 5

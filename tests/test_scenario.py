@@ -66,7 +66,8 @@ def test_quickstart_loads_with_plain_numbers() -> None:
     assert scenario.link.bits_per_second == 10_000_000
     assert scenario.link.rtt_ns == 60_000_000
     assert isinstance(scenario.stream, sc.StoreStream)
-    assert scenario.stream.message_size_bytes == 49_152
+    assert scenario.stream.format == "exchange 2007"
+    assert scenario.stream.message_size_bytes == 32_768
     assert scenario.protection.spool_limit_bytes == 512 << 20
     kinds = [fault.kind for fault in scenario.faults]
     assert kinds == ["link_outage", "power_loss", "link_outage", "loss"]
@@ -340,8 +341,8 @@ def test_collisions_name_the_set_and_the_other_place(
         ("stream.messages=0/s", "'0/s' must be more than nothing"),
         ("stream.messages=2000000/s", "more than can be emulated"),
         ("stream.message_size=255B", "is less than any message has"),
-        ("stream.database_size=90KiB", "90KiB is too small: the mailboxes do not fit"),
-        ("stream.message_size=200MiB", "256MiB is too small: a message of mean size does not"),
+        ("stream.database_size=90KiB", "90KiB is too small for a database of exchange 2007"),
+        ("stream.message_size=200MiB", "256MiB is too small for a database of exchange 2007 with"),
         ("source.disk.size=1MiB", "does not fit on the source's disk (1MiB)"),
         ("protection.spool_limit=10MiB", "8MiB exceeds half of spool_limit (10MiB)"),
         ("protection.journal_limit=10MiB", "8MiB exceeds half of journal_limit (10MiB)"),
@@ -353,14 +354,28 @@ def test_what_a_run_would_refuse_is_refused_here(override: str, message: str) ->
 
 
 @pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stream.database_size=90KiB", "90KiB is too small: the mailboxes do not fit"),
+        ("stream.message_size=200MiB", "256MiB is too small: a message of mean size does not"),
+    ],
+)
+def test_what_the_small_store_would_refuse_is_refused_here(override: str, message: str) -> None:
+    found = errors_of(SMALL, "stream.format=small", override)
+    assert any(message in error and f"--set {override}" in error for error in found)
+
+
+@pytest.mark.parametrize(
     "overrides",
     [
         ["link.loss=99%"],
         ["stream.messages=0.001/s"],
         ["stream.message_size=256B"],
-        ["stream.database_size=160KiB", "stream.mailboxes=5"],
+        ["stream.format=small", "stream.database_size=160KiB", "stream.mailboxes=5"],
         ["stream.database_size=1600KiB"],
-        ["stream.message_size=128MiB"],
+        ["stream.format=small", "stream.database_size=1600KiB"],
+        ["stream.message_size=21MiB"],
+        ["stream.format=small", "stream.message_size=128MiB"],
         ["protection.spool_limit=16MiB", "protection.journal_limit=32MiB"],
         ["protection.segment_size=512KiB", "protection.batch_size=512KiB"],
     ],
@@ -477,7 +492,10 @@ def test_our_own_scenarios_raise_no_doubts(path: Path) -> None:
         (["link.bandwidth=1Mbit/s"], "the link carries 1 Mbit/s on average, the stream brings"),
         (["link.bandwidth=1Mbit/s", "stream.compressible=95%"], ""),
         (["link.loss=30%"], "one TCP stream on this link carries"),
-        (["stream.message_size=300B", "stream.database_size=3MiB"], "will be full before the end"),
+        (
+            ["stream.format=small", "stream.message_size=300B", "stream.database_size=3MiB"],
+            "will be full before the end",
+        ),
     ],
 )
 def test_doubts(tmp_path: Path, overrides: list[str], says: str) -> None:
@@ -525,7 +543,7 @@ CRASH = '[[faults]]\nkind = "process_crash"\nhost = "{host}"\nat = "{at}"\n'
     ],
 )
 def test_faults_of_a_host_that_is_down_are_doubted(tmp_path: Path, more: str, says: str) -> None:
-    found = warnings_of(tmp_path, SMALL + more)
+    found = warnings_of(tmp_path, SMALL + more, "source.disk.sector=8192")
     assert bool(says) == bool(found), found
     assert not says or says in found[-1]
 

@@ -1,5 +1,8 @@
 """A small transactional mail store: write-ahead log, pages, checkpoint, recovery.
 
+A test double of the bench (``format = "small"``): quick, and independent of the code that writes
+and reads the real format.
+
 Models: what a replicator sees of a store of the ESE kind.  Log generations that roll by
 rename; group commit; pages of 8 KiB written lazily, only after their log, at scattered
 offsets, some of them again and again (the mailboxes' totals); a checkpoint file written

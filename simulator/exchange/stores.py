@@ -1,4 +1,8 @@
-"""The kinds of stores that a bench can have, chosen by the type of their figures."""
+"""The kinds of stores that a bench can have, chosen by the type of their figures.
+
+The engine of Exchange is what scenarios have unless they say otherwise; the small store is a test
+double, quick, and shares no code with the engine.
+"""
 
 from __future__ import annotations
 

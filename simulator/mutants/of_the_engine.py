@@ -112,7 +112,7 @@ ENGINE_MUTANTS: Final = (
         ((LogStream, "delete_below", _deletes_all),),
     ),
 )
-"""Found by drawn plans of ``scenarios/campaign_exchange.toml``."""
+"""Found by drawn plans of ``scenarios/campaign.toml``."""
 
 STREAMING_MUTANTS: Final = (
     _engine("stream_before_commit", "a message's row is committed before its content is durable"),

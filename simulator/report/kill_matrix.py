@@ -7,7 +7,8 @@
 
 A matrix that was made in pieces (``--mutant``) comes from several records; they are of one
 campaign.  Where the store is one of Exchange, the page also names what finds the rules of its
-engine that drawn plans hardly meet (:data:`simulator.mutants.ENGINE_ENUMERATED`).
+engine that drawn plans hardly meet (:data:`simulator.mutants.ENGINE_ENUMERATED`).  The small store
+has a page of its own, ``docs/kill-matrix-small.md``, from ``tests/campaign/small.toml``.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from simulator.campaign.killmatrix import KILL_MATRIX_SCHEMA
 from simulator.mutants import ENGINE_ENUMERATED, ENGINE_MUTANTS, Enumerated
 
 _PAGE = """\
-# Kill matrix{{ ' of the engine of Exchange' if enumerated }}
+# Kill matrix{{ ' of the engine of Exchange' if only }}{{ ' over the small store' if small }}
 
 Is the bench blind? Each line takes one rule away from {{ 'the engine of the emulated store' if \
-enumerated else 'the replicator or from the emulated store' }}
+only else 'the replicator or from the emulated store' }}
 (`simulator/mutants/`), and runs the plans of one campaign, in their order, until one breaks a
 promise. That plan is shrunk: the marks say which kinds of faults are left in it, so which it takes
 to notice. A rule that is missed under *no fault* is broken in plain sight.
@@ -76,6 +77,8 @@ To renew this page:
 
 NO_FAULT = "no fault"
 _OF_ENGINE: Final = "engine_"
+_SMALL: Final = "small"
+"""The name of the scenario with the small store."""
 
 
 def merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -119,6 +122,7 @@ def kill_matrix_page(
     only = " --mutant 'engine_*'" if all(name.startswith(_OF_ENGINE) for name in names) else ""
     marks = {m["name"]: m["kinds"] or ([NO_FAULT] if m["killed"] else []) for m in mutants}
     kinds = sorted({kind for each in marks.values() for kind in each} - {NO_FAULT})
+    small = document["scenario"] == _SMALL
     environment = Environment(
         undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
     )
@@ -130,9 +134,12 @@ def kill_matrix_page(
         killed=sum(mutant["killed"] for mutant in mutants),
         undecided=[each for each in mutants if each.get("errors") and not each["killed"]],
         slowest=max(mutants, key=lambda mutant: mutant["plans"]),
-        file=f"scenarios/{document['scenario'].replace(' ', '_')}.toml",
+        file="tests/campaign/small.toml"
+        if small
+        else f"scenarios/{document['scenario'].replace(' ', '_')}.toml",
         only=only,
-        page="kill-matrix-exchange" if of_engine else "kill-matrix",
+        small=small,
+        page="kill-matrix-small" if small else "kill-matrix",
         seed=document["seed"],
         most=document["most_plans"],
     )

@@ -49,6 +49,7 @@ link = { bandwidth = "1Gbit/s", rtt = "1ms" }
 
 [stream]
 kind = "store"
+format = "small"
 mailboxes = 3
 log_size = "64KiB"
 checkpoint_depth = "128KiB"

@@ -106,7 +106,7 @@ def test_within_the_budget_nothing_is_ever_lost_for_good() -> None:
     space = replace(DAMAGING, budget=Budget())
     assert must_recover(space)
     kinds: set[str] = set()
-    for number in range(30):
+    for number in range(15):
         plan = draw_plan(f"within {number}", space)
         outcome = run_plan(prepared, plan, number, False, strict=True)
         assert outcome.verdict is Verdict.PASS, (number, outcome.reasons)

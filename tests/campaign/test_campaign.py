@@ -31,11 +31,13 @@ from simulator.campaign.results import CampaignKey, Results, ResultsFailed
 from simulator.campaign.summary import quantiles, verdicts
 from simulator.measures import Verdict
 from simulator.mutants import MUTANTS, mutant_named
+from simulator.plans.draw import space_of
 from simulator.run import ScenarioRun
-from simulator.scenario import load_scenario
+from simulator.scenario import Scenario, load_scenario
 from tests.campaign.test_plans import SCENARIO, SPACE
 
 CAMPAIGN = Path(__file__).resolve().parents[2] / "scenarios" / "campaign.toml"
+SMALL = Path(__file__).with_name("small.toml")
 # A shorter life still: what is tested here is the campaign.
 SHORT = SCENARIO.model_copy(update={"duration_ns": 1_000_000_000, "faults": ()})
 KEY = CampaignKey("short", toml_text(SHORT), 7, replace(SPACE, horizon_ns=1_000_000_000))
@@ -388,15 +390,27 @@ QUICK = [
     "redo_after_restart",
     "lag_upper_bound",
     "reconnects",
+    "engine_flush_at_commit",
+    "engine_log_before_pages",
+]
+QUICK_OF_THE_SMALL_STORE = [
     "store_sync_log_before_commit",
     "store_sync_pages_before_checkpoint",
 ]
 
 
-@pytest.mark.parametrize("mutant", QUICK)
-def test_a_mutant_is_killed_by_the_first_plans(mutant: str) -> None:
+@pytest.mark.parametrize(
+    ("mutant", "scenario"),
+    [
+        *((name, SCENARIO) for name in QUICK),
+        *((name, load_scenario(SMALL)) for name in QUICK_OF_THE_SMALL_STORE),
+    ],
+    ids=[*QUICK, *QUICK_OF_THE_SMALL_STORE],
+)
+def test_a_mutant_is_killed_by_the_first_plans(mutant: str, scenario: Scenario) -> None:
+    text, space = toml_text(scenario), space_of(scenario)
     for number in range(100):
-        [outcome] = run_batch(BatchJob(toml_text(SCENARIO), 1, SPACE, number, 1, 0, mutant))
+        [outcome] = run_batch(BatchJob(text, 1, space, number, 1, 0, mutant))
         if outcome.failed:
             return
     raise AssertionError(f"{mutant} lives after a hundred plans")

@@ -95,7 +95,10 @@ def test_a_failure_is_replayed_bit_for_bit_or_said_to_be_another(broken: Path) -
         (("--plans", 3, "--for", "1m"), "needs one of --plans and --for"),
         (("--for", "1"), "has no unit"),
         (("--plans", 3, "--mutant", "nonsense"), "no mutant 'nonsense'"),
-        (("--plans", 3, "--mutant", "engine_waypoint"), "a rule away that this scenario does not"),
+        (
+            ("--plans", 3, "--mutant", "store_page_checksums"),
+            "a rule away that this scenario does not",
+        ),
         (("--plans", 3, "--results", "/nowhere/x.db"), "--results cannot be written"),
         (("--plans", 0), "Invalid value for '--plans'"),
         (("--plans", 3, "--set", "link.rtt=60"), "no unit"),

@@ -165,7 +165,7 @@ MARKED = {
     "taken_over": ('kind = "loss"\nat = "500ms"\nhost = "source"',),
     "died_of_failed_sync": ('kind = "sync_failure"\nat = "300ms"\nhost = "replica"\ncount = 5',),
     "power_loss_in_apply": ('kind = "power_loss"\nat = "300ms"\nhost = "replica"\nwhen = "apply"',),
-    "stall_was_told": ('kind = "disk_full"\nat = "500ms"\nhost = "replica"\nduration = "125ms"',),
+    "stall_was_told": ('kind = "disk_full"\nat = "625ms"\nhost = "replica"\nduration = "125ms"',),
     "checkpoint_fallback": (
         'kind = "bit_rot"\nat = "600ms"\nhost = "replica"\nwhere = "checkpoint"',
         'kind = "process_crash"\nat = "601ms"\nhost = "replica"',
@@ -190,10 +190,10 @@ def test_a_spool_that_is_full_leaves_the_mark_of_its_policy() -> None:
     for policy in ("resynchronize", "hold"):
         text = TINY.read_text()
         for before, after in (
-            ('"192KiB"', f'"1100KiB"\nspool_full = "{policy}"'),
-            ('"8/s"', '"150/s"'),
+            ('"640KiB"', f'"1100KiB"\nspool_full = "{policy}"'),
+            ('"4/s"', '"30/s"'),
             ('"4KiB"', '"8KiB"'),
-            ('"1MiB"', '"8MiB"'),
+            ('"2MiB"', '"8MiB"'),
         ):
             assert before in text
             text = text.replace(before, after)

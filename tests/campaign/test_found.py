@@ -5,6 +5,7 @@ Some damage both sites by design: there the verdict has to say so, and nothing e
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -47,6 +48,12 @@ def test_what_was_found_once_stays_mended(name: str) -> None:
         return
     assert result.verdict is Verdict.UNRECOVERABLE, result.reasons
     assert result.reasons[0].startswith(UNRECOVERABLE[name])
+
+
+@pytest.mark.parametrize("path", FOUND, ids=lambda path: path.stem)
+def test_each_names_the_store_that_it_was_found_with(path: Path) -> None:
+    """Another default would make another run of it, which proves nothing."""
+    assert tomllib.loads(path.read_text(encoding="utf-8"))["stream"]["format"] == "small"
 
 
 # -- without what mended it, each is a breach again --------------------------------------

@@ -19,13 +19,13 @@ CAMPAIGN = Path(__file__).resolve().parents[2] / "scenarios" / "campaign.toml"
 HOLD = "protection.spool_full=hold"
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.full)])
+@pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.full)])
 @pytest.mark.parametrize(
     ("overrides", "plans", "mark"),
     [
-        ([], 40, "spool_full_resynchronize"),
-        ([HOLD], 30, "spool_full_hold"),
-        ([HOLD, "protection.spool_limit=1MiB", "stream.messages=40/s"], 10, "spool_full_hold"),
+        ([], 20, "spool_full_resynchronize"),
+        ([HOLD], 15, "spool_full_hold"),
+        ([HOLD, "protection.spool_limit=1MiB", "stream.messages=20/s"], 5, "spool_full_hold"),
     ],
     ids=["resynchronize", "hold", "hold, heavy load"],
 )

@@ -47,13 +47,15 @@ from simulator.report.kill_matrix import kill_matrix_page, main, merged
 from simulator.scenario import load_scenario
 
 ROOT = Path(__file__).resolve().parents[2]
-EXCHANGE = ROOT / "scenarios/campaign_exchange.toml"
+EXCHANGE = ROOT / "scenarios/campaign.toml"
+SMALL = Path(__file__).with_name("small.toml")
 SWITCHES: dict[str, Any] = {
     "engine_": EngineSafeguards(),
     "engine_log_": LogSafeguards(),
     "engine_header_": HeaderSafeguards(),
     "engine_recovery_": RecoverySafeguards(),
 }
+LATER = "## Rules that drawn plans hardly meet"
 FATES = [
     Fate("one", "a rule", True, 3, "safety", "broken", ("power_loss", "sync_failure")),
     Fate("two", "in plain sight", True, 1, "safety", "broken", ()),
@@ -74,14 +76,32 @@ def test_the_page_says_what_was_found_and_what_was_not() -> None:
     ]
 
 
-def test_the_documented_matrix_is_of_all_mutants_and_none_is_alive() -> None:
-    page = (ROOT / "docs/kill-matrix.md").read_text(encoding="utf-8")
-    names = re.findall(r"^\| `(\w+)`", page, re.MULTILINE)
-    assert names == [mutant.name for mutant in MUTANTS]
-    assert len(names) >= 25
-    assert "alive" not in page.partition("|")[2]
-    plans = [int(n) for n in re.findall(r"^\| `\w+`[^|]*\| (\d+) \|", page, re.MULTILINE)]
+def documented(name: str) -> tuple[list[str], str, str]:
+    """Of a page: the mutants of its first table, that it was made for, and what comes after it.
+
+    Each has to be killed; ``--mutant`` in the page's own command says which there have to be.
+    """
+    page = (ROOT / f"docs/{name}.md").read_text(encoding="utf-8")
+    drawn, _, enumerated = page.partition(LATER)
+    names = re.findall(r"^\| `(\w+)`", drawn, re.MULTILINE)
+    assert "alive" not in drawn.partition("|")[2]
+    plans = [int(n) for n in re.findall(r"^\| `\w+`[^|]*\| (\d+) \|", drawn, re.MULTILINE)]
     assert len(plans) == len(names) and max(plans) <= 2_000
+    command = re.search(r"^\.venv/bin/simulator killmatrix (\S+)(.*) --json", page, re.MULTILINE)
+    assert command is not None
+    stream = load_scenario(ROOT / command[1]).stream
+    patterns = re.findall(r"--mutant '([^']+)'", command[2])
+    assert names == [mutant.name for mutant in chosen_mutants(stream, patterns)]
+    return names, command[1], enumerated
+
+
+def test_the_documented_matrices_are_of_all_mutants_and_none_is_alive() -> None:
+    small, scenario, enumerated = documented("kill-matrix-small")
+    assert small == [mutant.name for mutant in MUTANTS]
+    assert (ROOT / scenario, enumerated) == (SMALL, "")
+    exchange, scenario, _enumerated = documented("kill-matrix")
+    assert ROOT / scenario == EXCHANGE
+    assert {each.name for each in ENGINE_MUTANTS} <= set(exchange)
 
 
 # -- which mutants a scenario has ------------------------------------------------------
@@ -95,10 +115,15 @@ def stores_of(mutants: tuple[Mutant, ...]) -> set[str]:
 
 @pytest.mark.parametrize(
     ("scenario", "stores"),
-    [("campaign", {"store"}), ("campaign_exchange", {"engine"}), ("production-trace", set())],
+    [
+        (SMALL, {"store"}),
+        (EXCHANGE, {"engine"}),
+        (ROOT / "scenarios/production-trace.toml", set()),
+    ],
+    ids=lambda each: each.stem if isinstance(each, Path) else "",
 )
-def test_only_rules_of_the_store_that_runs_are_taken_away(scenario: str, stores: set[str]) -> None:
-    mutants = mutants_for(load_scenario(ROOT / f"scenarios/{scenario}.toml").stream)
+def test_only_rules_of_the_store_that_runs_are_taken_away(scenario: Path, stores: set[str]) -> None:
+    mutants = mutants_for(load_scenario(scenario).stream)
     assert stores_of(mutants) == stores
     assert mutant_named("sequence_check") in mutants
 
@@ -270,16 +295,12 @@ def test_the_command_ends_with_what_it_knows(
 # -- the page of the engine --------------------------------------------------------------
 
 
-def test_the_documented_matrix_of_the_engine_is_of_its_mutants_and_none_is_alive() -> None:
-    page = (ROOT / "docs/kill-matrix-exchange.md").read_text(encoding="utf-8")
-    drawn, _, enumerated = page.partition("## Rules that drawn plans hardly meet")
-    names = r"^\| `(\w+)`"
-    assert re.findall(names, drawn, re.MULTILINE) == [each.name for each in ENGINE_MUTANTS]
-    assert "alive" not in drawn.partition("|")[2]
-    plans = [int(n) for n in re.findall(r"^\| `\w+`[^|]*\| (\d+) \|", drawn, re.MULTILINE)]
-    assert len(plans) == len(ENGINE_MUTANTS) and max(plans) <= 2_000
-    made = kill_matrix_page(kill_matrix_document([engine_fate()], "campaign exchange", 1, 2_000))
-    assert made.partition("## Rules that drawn plans hardly meet")[2] == enumerated
+def test_the_documented_matrix_names_what_finds_the_other_rules() -> None:
+    names, _scenario, enumerated = documented("kill-matrix")
+    fates = [engine_fate(name) for name in names]
+    made = kill_matrix_page(kill_matrix_document(fates, "campaign", 1, 2_000))
+    assert made.partition(LATER)[2] == enumerated
+    assert all(f"`{each.mutant.name}`" in enumerated for each in ENGINE_ENUMERATED)
 
 
 def engine_fate(name: str = "engine_waypoint") -> Fate:
@@ -296,17 +317,25 @@ def test_what_finds_the_others_is_there(test: str) -> None:
 def test_the_page_of_pieces_is_that_of_the_whole() -> None:
     fates = [engine_fate(each.name) for each in ENGINE_MUTANTS]
     whole, one, two = (
-        kill_matrix_document(part, "campaign exchange", 1, 2_000)
+        kill_matrix_document(part, "campaign", 1, 2_000)
         for part in (fates, fates[1::2], fates[::2])
     )
     assert kill_matrix_page(merged([one, two])) == kill_matrix_page(whole)
-    assert "killmatrix scenarios/campaign_exchange.toml --mutant 'engine_*'" in kill_matrix_page(
-        whole
-    )
+    assert "killmatrix scenarios/campaign.toml --mutant 'engine_*'" in kill_matrix_page(whole)
     with pytest.raises(BadInput, match="is in two of the records"):
         merged([whole, two])
     with pytest.raises(BadInput, match="differ in seed: 1 and 7"):
         merged([one, two | {"seed": 7}])
+
+
+def test_rules_of_replicator_and_engine_share_a_page_and_the_small_store_has_its_own() -> None:
+    both = [*FATES, engine_fate()]
+    page = kill_matrix_page(kill_matrix_document(both, "campaign", 1, 50))
+    assert page.startswith("# Kill matrix\n") and "--mutant" not in page and LATER in page
+    assert "killmatrix scenarios/campaign.toml --json out/kill-matrix.json" in page
+    small = kill_matrix_page(kill_matrix_document(FATES, "small", 1, 50))
+    assert small.startswith("# Kill matrix over the small store\n") and LATER not in small
+    assert "killmatrix tests/campaign/small.toml --json out/kill-matrix-small.json" in small
 
 
 @pytest.mark.parametrize("content", ['["no record"]', "no JSON", None])
@@ -325,7 +354,7 @@ def test_what_is_no_record_is_refused(
 def test_the_page_of_a_record_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    document = kill_matrix_document([engine_fate()], "campaign exchange", 1, 2_000)
+    document = kill_matrix_document([engine_fate()], "campaign", 1, 2_000)
     record = tmp_path / "record.json"
     record.write_text(json.dumps(document), encoding="utf-8")
     assert main([str(record)]) == 0

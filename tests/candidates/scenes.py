@@ -20,16 +20,16 @@ sample = "100ms"
 
 [stream]
 kind = "store"
-messages = "7/s"
+messages = "2/s"
 message_size = "5KiB"
 mailboxes = 3
-log_size = "96KiB"
+log_size = "64KiB"
 checkpoint_depth = "128KiB"
-database_size = "256KiB"
+database_size = "2MiB"
 
 [source]
 restart = "300ms"
-disk = {{ profile = "ssd" }}
+disk = {{ profile = "ssd", sector = 8192 }}
 
 [replica]
 restart = "300ms"

@@ -21,6 +21,7 @@ settle = "3m"
 sample = "500ms"
 [stream]
 kind = "store"
+format = "small"
 messages = "12/s"
 message_size = "6KiB"
 mailboxes = 3

@@ -18,6 +18,7 @@ duration = "20s"
 settle = "5m"
 [stream]
 kind = "store"
+format = "small"
 messages = "1/s"
 message_size = "8KiB"
 mailboxes = 2

@@ -397,7 +397,7 @@ duration = "{duration}"
 settle = "30s"
 [stream]
 kind = "store"
-messages = "20/s"
+messages = "12/s"
 message_size = "16KiB"
 log_size = "256KiB"
 checkpoint_depth = "1MiB"

@@ -85,8 +85,8 @@ def test_catching_up_is_told_from_not_having_been_seen_to() -> None:
     assert outage.catch_up_seconds is not None
     assert 0 < outage.catch_up_seconds < 2
     lost = under(
-        {"kind": "link_outage", "at": "1s", "duration": "1s"},
-        {"kind": "loss", "host": "source", "at": "1500ms"},
+        {"kind": "link_outage", "at": "1s", "duration": "2s"},
+        {"kind": "loss", "host": "source", "at": "2s"},
     )
     assert lost.catch_up_seconds in (0, None)
     assert 0.4 < lost.rpo_seconds < 1.5
