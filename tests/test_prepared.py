@@ -188,7 +188,7 @@ def test_what_is_missing_is_seen_in_an_image_that_is_known() -> None:
             when=None,
             restart_ns=None,
         )
-        for at_ms in (850, 1_450)
+        for at_ms in (500, 1_450)
     )
     results = [prepared.run(plan, 1, unsafe) for _time in range(2)]
     assert fields(results[0]) == fields(results[1]) == fields(alone(plan, 1, unsafe))

@@ -129,6 +129,7 @@ class Recovery:
         try:
             await self._redo_logs()
             self._logged.check_named()
+            self._logged.check_ended(self._last_position)
             if not self._settings.undo:
                 for database in self.databases:
                     await database.write_out()

@@ -103,6 +103,25 @@ class LoggedDatabases:
                 detail = f"the logs from generation 0x{self._first_generation:X} do not name it"
                 raise EseError(NOT_ATTACHED, detail, path=database.path)
 
+    def check_ended(self, end: LogPosition) -> None:
+        """Raises EseError -551 for a database that was shut down behind the end of these logs.
+
+        Its header says clean, and its ShutDown record is in none of them: the copy's logs are older
+        than its database.  That the engine answers so, and not later, when it attaches the
+        database again, is assumed.
+
+        Arguments
+        ---------
+        end: of the logs.
+        """
+        for database in self._databases:
+            if database.is_attached and database.header.state is State.CLEAN_SHUTDOWN:
+                detail = (
+                    f"it was shut down at {database.consistent}, and the logs end at {end} with it "
+                    "attached: newer logs are missing"
+                )
+                raise EseError(TOO_OLD, detail, path=database.path)
+
     def _of(self, signature: Signature) -> list[tuple[int, RecoveredDatabase]]:
         return [
             (index, each)

@@ -34,6 +34,7 @@ from tests.store_ese.engine_harness import (
     content_breach,
     judge,
     new_medium,
+    recover_only,
     rows_of,
     run,
     short_life,
@@ -390,3 +391,25 @@ def test_the_example_of_the_page_runs() -> None:
     assert header_of(life, "priv1.edb").state is State.CLEAN_SHUTDOWN
     rows = ReadDatabase(BytesReader(content(life, "priv1.edb"))).table("Notes").rows()
     assert [row["Text"] for row in rows] == ["durable when commit returns"]
+
+
+def test_logs_that_end_before_their_database_was_shut_down_are_refused() -> None:
+    """A copy whose newest log was not synced, beside a database that was: out of step, -551."""
+    older: list[bytes] = []
+
+    async def script(life: Life) -> None:
+        instance, _box = await filled(life)
+        inode = life.volume.medium.names[f"{DIRECTORY}/E00.log"]
+        assert inode is not None
+        older.append(bytes(inode.data))
+        await instance.close()
+
+    life = lived(script)
+    assert header_of(life, NAMES[0]).state is State.CLEAN_SHUTDOWN
+    inode = life.volume.medium.names[f"{DIRECTORY}/E00.log"]
+    assert inode is not None
+    inode.data[:] = older[0]
+    again = run(life.volume.medium, recover_only, config=PLAIN)
+    assert isinstance(again.error, EseError) and again.error.number == -551, again.error
+    assert "newer logs are missing" in str(again.error)
+    assert header_of(again, NAMES[0]).state is State.CLEAN_SHUTDOWN
