@@ -96,6 +96,10 @@ class ChangeCurve:
 
     def scaled(self, factor: float) -> ChangeCurve:
         """All of it so many times as much."""
+        return self.shaped(np.full(self.grid.steps, factor))
+
+    def shaped(self, factor: Floats) -> ChangeCurve:
+        """In each step so many times as much; shape (steps,)."""
         return replace(
             self,
             log_bytes=self.log_bytes * factor,

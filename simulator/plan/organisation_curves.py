@@ -5,6 +5,9 @@ from __future__ import annotations
 import datetime
 from dataclasses import replace
 
+import numpy as np
+
+from replicator.errors import BadInput
 from simulator.exchange.diurnal import DEFAULT_HOURS, week_of
 from simulator.exchange.hourly_logs import load_hourly_shares
 from simulator.exchange.profiles import select_profile
@@ -21,6 +24,11 @@ from simulator.plan.protection import (
     ObjectLevel,
     Protection,
 )
+from simulator.plan.recovery_time import RecoveryFigures
+from simulator.plan.seeding import SeedRates
+from simulator.plan.site_files import load_site
+from simulator.plan.site_options import SiteOptions
+from simulator.plan.site_weeks import extended
 
 NS = 1e9
 
@@ -54,6 +62,82 @@ def mailbox_curve(organisation: Organisation, grid: TimeGrid) -> ChangeCurve:
     if change.database_bytes is None:
         return curve
     return replace(curve, stored_bytes=float(change.database_bytes))
+
+
+def change_of(organisation: Organisation) -> ChangeCurve:
+    """What the organisation writes, over the whole plan.
+
+    Raises BadInput for files of the site that cannot be right.
+    """
+    grid, change = grid_of(organisation), organisation.change
+    if not change.files:
+        return mailbox_curve(organisation, grid)
+    options = SiteOptions(begins_at=grid.begins_at)
+    curves = [
+        extended(load_site(path, options), grid.span_seconds / DAY_SECONDS, "auto", change.weekend)
+        for path in change.files
+    ]
+    curve = _together(curves)
+    years = curve.grid.seconds() / (365.25 * DAY_SECONDS)
+    if change.growth_per_year:
+        curve = curve.shaped((1.0 + change.growth_per_year) ** years)
+    return replace(
+        curve,
+        stored_bytes=_given_or(change.database_bytes, curve.stored_bytes),
+        log_sets=change.log_sets or curve.log_sets,
+    )
+
+
+def _given_or(given: int | None, found: float | None) -> float | None:
+    return found if given is None else float(given)
+
+
+def _together(curves: list[ChangeCurve]) -> ChangeCurve:
+    """Several files of one site: what they count is added up, weekday to weekday.
+
+    Raises BadInput for files whose weeks do not fit: their grids begin on other days.
+    """
+    first = curves[0]
+    for other in curves[1:]:
+        same_begin = other.grid.seconds_of_week()[0] == first.grid.seconds_of_week()[0]
+        if not same_begin or other.grid.steps != first.grid.steps:
+            raise BadInput(
+                f"{other.origin} and {first.origin} do not begin at the same time of the week",
+                remedy="Cut them to the same days, or plan each of them alone.",
+            )
+    return replace(
+        first,
+        log_bytes=np.sum([each.log_bytes for each in curves], axis=0),
+        database_bytes=np.sum([each.database_bytes for each in curves], axis=0),
+        message_bytes=np.sum([each.message_bytes for each in curves], axis=0),
+        log_sets=sum(each.log_sets for each in curves),
+        origin="; ".join(each.origin for each in curves),
+        remarks=tuple(remark for each in curves for remark in each.remarks),
+    )
+
+
+def seed_rates(organisation: Organisation) -> SeedRates:
+    """How fast a first copy is made."""
+    first = organisation.first_copy
+    return SeedRates(
+        source_bytes_per_second=first.disk_bytes_per_second,
+        replica_bytes_per_second=first.disk_bytes_per_second,
+        medium_bytes_per_second=first.disk_bytes_per_second,
+        saving=organisation.protection.saving,
+        courier_seconds=first.transport_ns / NS,
+    )
+
+
+def recovery_figures(organisation: Organisation) -> RecoveryFigures:
+    """What a recovery is made of."""
+    failover = organisation.failover
+    return RecoveryFigures(
+        detect_seconds=failover.detect_ns / NS,
+        decide_seconds=failover.decide_ns / NS,
+        redirect_seconds=failover.redirect_ns / NS,
+        replay_seconds_per_log=failover.mount_per_log_ns / NS,
+        replay_lag_seconds=organisation.protection.replica_delay_ns / NS,
+    )
 
 
 def link_of(organisation: Organisation) -> PlannedLink:

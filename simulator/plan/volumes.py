@@ -38,20 +38,31 @@ RULE_OF_THUMB_SHARE: Final = 0.1
 Hours = Literal["day", "week"]
 
 
-def hour_numbers(grid: TimeGrid, hours: Hours) -> tuple[Floats, Indices]:
+def hour_numbers(
+    grid: TimeGrid, hours: Hours, within_seconds: float | None = None
+) -> tuple[Floats, Indices]:
     """Starts on the hour all through a grid, in seconds, and what hour of the day (0 to 23) or of
-    the week (0 to 167) each is."""
+    the week (0 to 167) each is.
+
+    Arguments
+    ---------
+    within_seconds: only those before this time; what lies behind it is there for catching up.
+    """
+    until = grid.span_seconds if within_seconds is None else within_seconds
     of_week = float(grid.seconds_of_week()[0])
     first = -of_week % HOUR_SECONDS
     starts = np.arange(first, grid.span_seconds, HOUR_SECONDS)
     starts = np.rint(starts / grid.step_seconds) * grid.step_seconds
-    starts = starts[starts < grid.span_seconds]
+    starts = starts[starts < min(grid.span_seconds, until)]
     number = np.rint((starts + of_week) / HOUR_SECONDS).astype(np.int64)
     return starts, number % (24 if hours == "day" else 168)
 
 
 def spool_surface(
-    model: OutageModel, lengths_seconds: Sequence[float], hours: Hours = "day"
+    model: OutageModel,
+    lengths_seconds: Sequence[float],
+    hours: Hours = "day",
+    within_seconds: float | None = None,
 ) -> pd.DataFrame:
     """The spool that an outage needs, by its length and its start.
 
@@ -59,12 +70,12 @@ def spool_surface(
     Monday, midnight), ``spool_bytes`` (the most that waits, of all starts of that hour),
     ``worst_begin_seconds`` (that start), ``starts`` (how many), ``not_caught_up`` (of these; their
     peak is that until the grid ends).  Lengths and hours for which no outage fits the grid have no
-    row.
+    row.  ``within_seconds`` as for :func:`hour_numbers`.
 
     Raises ValueError for lengths that are negative or do not fit the grid at all.
     """
     grid = model.grid
-    starts, number = hour_numbers(grid, hours)
+    starts, number = hour_numbers(grid, hours, within_seconds)
     tables = []
     for length in lengths_seconds:
         fits = starts + length <= grid.span_seconds
@@ -126,14 +137,17 @@ def spool_size(
     data_set_bytes: float | None = None,
     margin: float = SPOOL_MARGIN,
     rule_of_thumb_share: float = RULE_OF_THUMB_SHARE,
+    within_seconds: float | None = None,
 ) -> SpoolSize:
     """The spool that survives an outage of a length, whenever it begins.
+
+    ``within_seconds`` as for :func:`hour_numbers`.
 
     Raises ValueError as :func:`spool_surface`, and for a margin below 0.
     """
     if not 0 <= margin < np.inf:
         raise ValueError("a margin is 0 or more")
-    surface = spool_surface(model, [length_seconds])
+    surface = spool_surface(model, [length_seconds], within_seconds=within_seconds)
     worst = surface.loc[surface["spool_bytes"].idxmax()]
     needed, open_ = float(worst["spool_bytes"]), int(surface["not_caught_up"].sum())
     remark = ""
@@ -155,16 +169,21 @@ def spool_size(
     )
 
 
-def spool_lasts(model: OutageModel, limit_bytes: float, hours: Hours = "day") -> pd.DataFrame:
+def spool_lasts(
+    model: OutageModel,
+    limit_bytes: float,
+    hours: Hours = "day",
+    within_seconds: float | None = None,
+) -> pd.DataFrame:
     """How long a spool of a size lasts when the link goes down, by the hour.
 
     A row for each hour: ``hour``, ``shortest_seconds`` and ``median_seconds`` over the starts of
     that hour; None where the spool is not full before the curve ends (of so many: ``never``, of
-    ``starts``).
+    ``starts``).  ``within_seconds`` as for :func:`hour_numbers`.
     """
     if not 0 <= limit_bytes < np.inf:
         raise ValueError("a spool has no negative size")
-    starts, number = hour_numbers(model.grid, hours)
+    starts, number = hour_numbers(model.grid, hours, within_seconds)
     lasts = model.seconds_until_full(starts, limit_bytes)
     rows = []
     for hour in np.unique(number):

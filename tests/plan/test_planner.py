@@ -1,0 +1,186 @@
+"""Plans of organisations: the whole of it, words, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simulator.plan.organisation import BadOrganisation, Organisation, parse_organisation
+from simulator.plan.plan_words import answer_of, breaks_of, gigabytes, hours, round_up
+from simulator.plan.planner import Plan, make_plan
+
+HEAD_OFFICE = Path(__file__).parents[2] / "scenarios" / "plans" / "head-office.toml"
+SMALL = """
+name = "small"
+horizon = "2w"
+draws = 500
+[[mailboxes]]
+count = 200
+profile = "average"
+[link]
+bandwidth = "4Mbit/s"
+rtt = "60ms"
+"""
+
+
+def organisation(*overrides: str, text: str = SMALL) -> Organisation:
+    return parse_organisation(text, overrides)
+
+
+def plan(*overrides: str) -> Plan:
+    return make_plan(organisation(*overrides))
+
+
+@pytest.fixture(scope="module")
+def small() -> Plan:
+    return plan()
+
+
+def test_a_plan_has_all_its_frames(small: Plan) -> None:
+    assert list(small.kinds["kind"]) == [
+        "byte level",
+        "log shipping",
+        "changed blocks",
+        "object level",
+        "nightly backup",
+    ]
+    assert len(small.lags) == len(small.rates) == 4
+    assert small.spools[0].length_seconds == 8 * 3_600
+    assert set(small.returns["hour"]) == set(range(24))
+    assert small.drawn.outages.shape[0] > 300
+    frames = [each for each in vars(small).values() if hasattr(each, "select_dtypes")]
+    assert len(frames) > 10
+    for frame in frames:
+        assert np.isfinite(frame.select_dtypes("number").to_numpy()).all()
+
+
+def test_the_order_of_kinds_by_what_they_carry(small: Plan) -> None:
+    carried = small.kinds.set_index("kind")["carried_bytes_per_day"]
+    assert carried["object level"] < carried["log shipping"] < carried["byte level"]
+
+
+def test_outages_at_the_end_of_a_plan_catch_up_behind_it(small: Plan) -> None:
+    assert not small.returns["not_caught_up"].any()
+    assert not any(size.remark for size in small.spools)
+
+
+def test_a_longer_outage_needs_a_larger_spool(small: Plan) -> None:
+    needed = {size.length_seconds: size.needed_bytes for size in small.spools}
+    assert [needed[each] for each in sorted(needed)] == sorted(needed.values())
+
+
+def test_the_answer_in_words(small: Plan) -> None:
+    told = " ".join(answer_of(small))
+    assert re.search(r"Give it [\d.]+ GB on its own volume: an outage of 8 h needs", told)
+    assert re.search(r"[\d.]+ GB last [\d.]+ h from \d\d:00\.", told)
+    assert "The first to break is the log volume of" in told
+    assert "as the rule of three days has it" in told
+    assert "back by day" in told.lower() and "back by night" in told
+    assert "This holds while change <=" in told
+    assert not re.search(r"\b(inf|nan|None)\b", told)
+
+
+def test_a_spool_that_is_given_may_break_first() -> None:
+    found = plan('protection.spool="1GB"', 'protection.log_volume="1TB"')
+    assert breaks_of(found)[0].what.startswith("the spool of 1 GB")
+    told = " ".join(answer_of(found))
+    assert "The first to break is the spool of 1 GB" in told
+    assert "the site is unprotected for" in told
+
+
+def test_held_writers_are_told() -> None:
+    told = answer_of(plan('protection.spool="1GB"', 'protection.spool_full="hold"'))
+    assert any("the store stands still for up to" in sentence for sentence in told)
+
+
+def test_a_link_that_can_never_catch_up_is_told_so() -> None:
+    found = plan('link.bandwidth="200kbit/s"')
+    [first, *rest] = answer_of(found)
+    assert re.match(
+        r"This link can never catch up: the mean load is [\d.]+ of its capacity\.", first
+    )
+    assert any("No RPO can be kept on this line" in sentence for sentence in rest)
+    assert not re.search(r"\b(inf|nan|None)\b", " ".join(rest))
+    assert found.kinds.set_index("kind").loc["byte level", "rpo_95_seconds"] is None
+
+
+def test_windows_bound_the_streams_and_that_is_told() -> None:
+    found = plan('link.tcp_window="8KiB"', 'link.rtt="600ms"', 'link.bandwidth="100Mbit/s"')
+    told = " ".join(answer_of(found))
+    assert "the window of 8,192 bytes over 600 ms" in told
+    assert "streams" in told
+
+
+@pytest.mark.parametrize(
+    "kind", ["log shipping", "changed blocks", "object level", "nightly backup"]
+)
+def test_each_kind_can_be_planned(kind: str) -> None:
+    found = plan(f'protection.kind="{kind}"')
+    assert found.protection.name == kind
+    assert answer_of(found)
+
+
+def test_outages_at_dates_are_in_the_course() -> None:
+    quiet = plan()
+    busy = plan('outages.events=[{at=2007-01-03T09:00:00, length="6h"}]')
+    assert busy.course.lag_seconds.max() >= 6 * 3_600
+    assert busy.course.lag_seconds.max() > quiet.course.lag_seconds.max()
+    day = busy.days.set_index(busy.days["date"].astype(str))
+    assert day.loc["2007-01-03", "largest_lag_seconds"] >= 6 * 3_600
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ('mailboxes.0.profile="150"', "version 2007 has no profile '150'"),
+        ('link.bandwidth="0bit/s"', "bandwidth"),
+        ('horizon="1h"', "a plan covers a day to ten years"),
+        ('outages.planned="2w"', "longer than half of the plan"),
+        ('outages.p95="1m"', "not longer than half of them"),
+        ('change.files=["nothing.csv"]', "there is no file or folder"),
+        ("outages.events=[{at=2031-01-03T09:00:00, length='6h'}]", "not within the plan"),
+        ('link.schedule=[{from="8:00", to="9:00", bandwidth="1Mbit/s"}]', "no time of day"),
+        (
+            'link.schedule=[{from="08:00", to="09:00", bandwidth="1Mbit/s", days="Mo"}]',
+            "no weekdays",
+        ),
+    ],
+)
+def test_what_makes_no_plan_is_refused_with_its_place(override: str, told: str) -> None:
+    with pytest.raises(BadOrganisation, match=re.escape(told)) as refused:
+        organisation(override)
+    assert "--set" in str(refused.value)
+
+
+def test_mailboxes_and_files_exclude_each_other(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x")
+    both = SMALL + '[change]\nfiles = ["a.csv"]\n'
+    with pytest.raises(BadOrganisation, match="files of the site already hold"):
+        parse_organisation(both, directory=tmp_path)
+    neither = SMALL.replace('[[mailboxes]]\ncount = 200\nprofile = "average"\n', "")
+    with pytest.raises(BadOrganisation, match="nothing says what is written"):
+        parse_organisation(neither)
+
+
+@pytest.mark.parametrize(
+    ("figure", "told"),
+    [(62.8e9, "62.8 GB"), (1.2e12, "1.2 TB"), (999.9e9, "1 TB"), (350e6, "350 MB"), (4e3, "4 kB")],
+)
+def test_sizes_in_words(figure: float, told: str) -> None:
+    assert gigabytes(figure) == told
+
+
+@pytest.mark.parametrize(
+    ("figure", "told"),
+    [(7.1 * 3600, "7.1 h"), (2700, "45 min"), (12, "12 s"), (3.4 * 86400, "3.4 days"), (0, "0 s")],
+)
+def test_times_in_words(figure: float, told: str) -> None:
+    assert hours(figure) == told
+
+
+@pytest.mark.parametrize(("figure", "rounded"), [(62.8, 63), (75.4, 76), (131, 140), (60, 60)])
+def test_recommended_sizes_are_rounded_up(figure: float, rounded: float) -> None:
+    assert round_up(figure * 1e9) == pytest.approx(rounded * 1e9)
