@@ -215,8 +215,13 @@ def exit_code_of(verdict: Verdict) -> ExitCode:
 
 
 def _protection_line(protection: Protection) -> str:
-    from simulator.report.units import format_bytes
+    from simulator.report.units import format_bytes, format_duration
 
+    if protection.kind == "log shipping":
+        p = protection.log_shipping
+        lag = f"replay {format_duration(p.replay_lag_ns / 1e9)} later" if p.replay_lag_ns else ""
+        behind = f"replay {p.logs_behind} logs behind" if p.logs_behind else ""
+        return "  protection: " + ", ".join(filter(None, (protection.kind, lag, behind)))
     limit = format_bytes(protection.spool_limit_bytes)
     return f"  protection: {protection.kind}, spool up to {limit}, then {protection.spool_full}"
 
@@ -270,6 +275,10 @@ def describe(scenario: Scenario) -> list[str]:
     peak_bytes = scenario.objectives.spool_peak_bytes
     if peak_bytes is not None:
         wanted.append(f"spool peak {format_bytes(peak_bytes)}")
+    for name in ("copy_queue", "replay_queue"):
+        peak_logs = getattr(scenario.objectives, f"{name}_peak_logs")
+        if peak_logs is not None:
+            wanted.append(f"{name.replace('_', ' ')} peak {count_of(peak_logs, 'log')}")
     lines.append(f"  objectives: {', '.join(wanted) or 'none'}")
     return lines
 

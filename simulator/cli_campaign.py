@@ -166,9 +166,10 @@ def campaign(
                     remedy=f"Give {option} another path.",
                 )
     from replicator.toml_writer import toml_text
-    from simulator.mutants import check_mutant
+    from simulator.mutants import check_mutant, check_protection
 
     if mutant:
+        check_protection(loaded.protection.kind)
         check_mutant(mutant, loaded.stream)
     key = CampaignKey(loaded.name, toml_text(loaded), seed, space, mutant, steer)
     kept = Results(results, key, resume)

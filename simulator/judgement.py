@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from simulator.exchange.ledger import LedgerVerdict
 from simulator.measures import LossMeasure
 
 SECOND_NS = 1_000_000_000
@@ -55,6 +56,8 @@ class Claim:
     """Rot had hit the newest record of the journal when recovery met it."""
     failure: str = ""
     """Why recovery ended without an image; empty when it did not."""
+    by_content: bool = False
+    """Its files are its own: what is in them is judged, once a store has mounted them."""
     mixture: str = ""
     """Of an image that nobody numbered and that the source never had: what it is, in words."""
 
@@ -78,12 +81,23 @@ def prefix_check(claim: Claim, truth: TruthView) -> Found:
         return True, f"the replica says that its image is in doubt: {claim.damage}"
     if claim.mixture:
         return False, claim.mixture
+    if claim.by_content:
+        return True, f"its files are its own; it is said to have all up to {claim.words}"
     if truth.digest_of(claim.epoch, claim.operation) == claim.digest:
         return True, f"the image is that after {claim.words}"
     elsewhere = truth.find(claim.epoch, claim.digest)
     if elsewhere:
         return False, f"the replica claims {claim.words}, its image is that after {elsewhere[:3]}"
     return False, f"the image is not that after {claim.words}, nor after any other"
+
+
+def content_check(found: LedgerVerdict) -> Found:
+    """What is in an image whose files are its own is what some prefix of the work has left."""
+    if found.error_number is not None:
+        return True, "what is in it is not known: it does not mount"
+    if not found.is_prefix:
+        return False, found.reason
+    return True, f"it has what transactions up to {found.transactions} have left"
 
 
 def durable_check(claim: Claim, durable: Mapping[int, int]) -> Found | None:
@@ -137,6 +151,7 @@ def loss_measure(
     messages: int | None,
     last: int | None = None,
     mailboxes: int | None = None,
+    oldest_ns: int | None = None,
 ) -> LossMeasure:
     """What an image lacks if the source is gone at ``now_ns``.
 
@@ -148,6 +163,8 @@ def loss_measure(
     messages: acknowledged, and not in the image; None when the programs have none.
     last: the source's last instant then; the newest one when None.
     mailboxes: that lack one of these messages; None when nobody counts them.
+    oldest_ns: of an image that is judged by its content, when the oldest of these messages was
+        acknowledged; None when there is none.
     """
     last = truth.instant if last is None else last
     operation: int | None = claim.operation
@@ -155,6 +172,8 @@ def loss_measure(
         operation = max(truth.find(claim.epoch, claim.digest), default=None)
     have = 0 if operation is None else min(last, truth.instant_of(claim.epoch, operation))
     lag_ns = max(0, now_ns - truth.times_ns[have + 1]) if have < last else 0
+    if claim.by_content:
+        lag_ns = 0 if oldest_ns is None else max(0, now_ns - oldest_ns)
     return LossMeasure(
         failure,
         now_ns / SECOND_NS,

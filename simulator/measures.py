@@ -132,6 +132,22 @@ class Samples:
     """Capacity of the link at that instant by schedule and faults; 0 while it is down."""
     source_state: list[str] = field(default_factory=list)
     """The source's own word for its state: ``"streaming"``, ``"disconnected"`` ..."""
+    copy_queue_logs: list[int] = field(default_factory=list)
+    """Of log shipping, else empty: closed logs that the copy has not inspected, in truth."""
+    copy_queue_bytes: list[int] = field(default_factory=list)
+    replay_queue_logs: list[int] = field(default_factory=list)
+    """Inspected logs that are not replayed, as the copy tells them."""
+    replay_queue_bytes: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePeaks:
+    """The longest queues of log shipping."""
+
+    copy_queue_logs: int
+    copy_queue_bytes: int
+    replay_queue_logs: int
+    replay_queue_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +201,8 @@ class RunResult:
     world: str = "simulated"
     live: LiveNotes | None = None
     """None for any other world than the live one."""
+    queue_peaks: QueuePeaks | None = None
+    """None where no logs are shipped."""
     not_judged: dict[str, str] = field(default_factory=dict)
     """Invariants that there was no ground to judge, and why: they count for nothing."""
 
@@ -235,6 +253,7 @@ class RunResult:
             "spool_peak_bytes": self.spool_peak_bytes,
             "spool_limit_bytes": self.spool_limit_bytes,
             "journal_peak_bytes": self.journal_peak_bytes,
+            "queue_peaks": None if self.queue_peaks is None else asdict(self.queue_peaks),
             "wire_bytes": self.wire_bytes,
             "reverse_wire_bytes": self.reverse_wire_bytes,
             "captured_bytes": self.captured_bytes,

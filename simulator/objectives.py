@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from replicator.units import format_bytes, format_seconds
@@ -33,17 +34,25 @@ def measure_objectives(scenario: Scenario, result: RunResult) -> list[tuple[Verd
             float(wanted.spool_peak_bytes),
             float(result.spool_peak_bytes),
         )
+    for name in ("copy_queue", "replay_queue"):
+        most = getattr(wanted, f"{name}_peak_logs")
+        if most is not None:
+            peaks = result.queue_peaks
+            found = None if peaks is None else float(getattr(peaks, f"{name}_logs"))
+            result.objectives[f"{name}_peak_logs"] = (float(most), found)
+            if found is None:
+                unanswered.append(f"{name.replace('_', ' ')}: no logs are shipped")
     if wanted.catch_up_ns is not None:
         limit = wanted.catch_up_ns / SECOND_NS
-        found = catch_up(scenario, result)
-        measured = found.seconds
-        if found.at_least is not None:
-            bound = max(found.at_least, found.seconds or 0.0)
+        caught = catch_up(scenario, result)
+        measured = caught.seconds
+        if caught.at_least is not None:
+            bound = max(caught.at_least, caught.seconds or 0.0)
             # More than was wanted is more than was wanted, however long it would have lasted.
             measured = bound if bound > limit else None
             if measured is None:
                 unanswered.append(
-                    f"catch up: not over after {format_seconds(found.at_least)}, "
+                    f"catch up: not over after {format_seconds(caught.at_least)}, "
                     "when there was nothing more to see"
                 )
         result.objectives["catch_up_seconds"] = (limit, measured)
@@ -81,11 +90,10 @@ def catch_up(scenario: Scenario, result: RunResult) -> CatchUp:
     lost = [fault.start_seconds for fault in result.faults if fault.kind in ends]
     over = min(lost, default=math.inf)
     samples = result.samples
-    curve = [
-        (at, lag)
-        for at, lag in zip(samples.time_seconds, samples.lag_seconds, strict=True)
-        if at < over
-    ]
+    behind: Sequence[float] = samples.lag_seconds
+    if samples.copy_queue_logs:  # a copy by log shipping always lacks the open log
+        behind, normal = samples.copy_queue_logs, 0.0
+    curve = [(at, lag) for at, lag in zip(samples.time_seconds, behind, strict=True) if at < over]
     last = over if lost else max((at for at, _lag in curve), default=0.0)
     seen: list[float] = []
     unseen: list[float] = []
@@ -118,7 +126,9 @@ def missed_objectives(result: RunResult) -> list[str]:
 
 def _missed(name: str, measured: float, wanted: float) -> str:
     """A missed objective in the words and units of the report."""
-    if name.endswith("_bytes"):
+    if name.endswith("_logs"):
+        amounts = [f"{measured:.0f} logs", f"{wanted:.0f}"]
+    elif name.endswith("_bytes"):
         amounts = [format_bytes(int(measured)), format_bytes(int(wanted))]
     else:
         amounts = [format_seconds(measured), format_seconds(wanted)]

@@ -28,6 +28,7 @@ from simulator.judgement import (
     Claim,
     Found,
     complete_before_ns,
+    content_check,
     durable_check,
     kept_check,
     loss_measure,
@@ -151,6 +152,8 @@ class Oracle:
         run_offline(disks, recover, choose=choose)
         claim = found[0]
         prefix, detail = prefix_check(claim, self.truth)
+        if claim.by_content and prefix and mounted and mounted[0] is not None:
+            prefix, detail = content_check(mounted[0])
         if claim.mixture and mounted and mounted[0] is not None:
             said = "succeeds" if mounted[0].ok else mounted[0].reason
             detail = f"{detail}; the store's own mount of it: {said}"
@@ -161,6 +164,8 @@ class Oracle:
         root = recovered.root or self._home_root
         digest = image_digest(disk, root)
         epoch, operation = recovered.epoch, recovered.operation
+        if recovered.by_content:
+            return Claim(epoch, operation, digest, recovered.damage, by_content=True)
         if recovered.numbered or not epoch or recovered.damage:
             return Claim(epoch, operation, digest, recovered.damage, recovered.unverified)
         found = self.truth.newest_with(digest)
@@ -271,12 +276,24 @@ class Oracle:
         """
         claim = self._claim(recovered, disk)
         so = circumstances(claim)
-        self._note("prefix", now_ns, FAILOVER, prefix_check(claim, self.truth), so)
+        if not claim.by_content:  # its content is judged when the store has opened it
+            self._note("prefix", now_ns, FAILOVER, prefix_check(claim, self.truth), so)
         self._note("durable means durable", now_ns, FAILOVER, self._durable(claim), so)
         if at_loss is not None and not (claim.mixture or at_loss.mixture):
             found = kept_check(claim, at_loss)
             self._note("durable means durable", now_ns, f"{FAILOVER}, against the loss", found, so)
         return claim
+
+    def note_contents(
+        self,
+        claim: Claim,
+        mounted: LedgerVerdict | None,
+        now_ns: int,
+        circumstances: tuple[str, ...] = (),
+    ) -> None:
+        """Note what was found in an image that took over and is judged by its content."""
+        if claim.by_content and mounted is not None:
+            self._note("prefix", now_ns, FAILOVER, content_check(mounted), circumstances)
 
     # -- loss ----------------------------------------------------------------------
 
@@ -318,11 +335,13 @@ class Oracle:
     ) -> LossMeasure:
         messages: int | None = None
         mailboxes: int | None = None
+        oldest_ns: int | None = None
         ledger = self.workload.ledger
         if ledger is not None:
             have = 0 if mounted is None else mounted.transactions
             messages = max(0, ledger.loss(have).messages - later_messages)
-            mailboxes = ledger.loss(have, until_ns=now_ns).mailboxes
+            lost = ledger.loss(have, until_ns=now_ns)
+            mailboxes, oldest_ns = lost.mailboxes, lost.oldest_acknowledged_ns
         measure = loss_measure(
             self.truth,
             claim,
@@ -331,6 +350,7 @@ class Oracle:
             messages=messages,
             last=last,
             mailboxes=mailboxes,
+            oldest_ns=oldest_ns,
         )
         self.losses.append(measure)
         self.losses.sort(key=lambda loss: loss.at_seconds)

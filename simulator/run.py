@@ -95,7 +95,7 @@ class ScenarioRun:
         """None for a system that keeps neither spool nor journal in the places of ours."""
         self._one_source: OneSourceJudge | None = None
         """None for a system that has no epochs."""
-        if scenario.candidate is None:
+        if self.system.has_our_frames:
             self._bounds = BoundsWatch(
                 self.system.source_machine,
                 self.system.replica_machine,
@@ -291,6 +291,7 @@ class ScenarioRun:
             messages=None if ledger is None else ledger.acknowledged_messages,
             synchronizations=system.resynchronizations,
             prefix=prefix,
+            queue_peaks=sampler.queue_peaks,
             found=self._found(),
             not_judged=system.not_judged,
         )

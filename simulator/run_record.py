@@ -12,6 +12,7 @@ from simulator.measures import (
     FaultMark,
     LiveNotes,
     LossMeasure,
+    QueuePeaks,
     RecoveryTime,
     RunResult,
     Samples,
@@ -56,6 +57,8 @@ class Observed:
     prefix: tuple[int, int]
     found: list[tuple[Verdict, str]]
     """What is to be said of the run beside its checks and objectives."""
+    queue_peaks: QueuePeaks | None = None
+    """Of log shipping."""
     not_judged: Mapping[str, str] = field(default_factory=dict)
     """Invariants that there was no ground to judge, and why."""
 
@@ -101,6 +104,7 @@ def make_record(
         spool_peak_bytes=o.spool_peak_bytes,
         spool_limit_bytes=scenario.protection.spool_limit_bytes,
         journal_peak_bytes=o.journal_peak_bytes,
+        queue_peaks=o.queue_peaks,
         wire_bytes=o.wire_bytes[0],
         reverse_wire_bytes=o.wire_bytes[1],
         captured_bytes=o.truth.written_bytes[-1],

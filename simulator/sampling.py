@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from replicator.logship_queue import QueueReport
 from simulator.judgement import SECOND_NS
-from simulator.measures import Samples
+from simulator.measures import QueuePeaks, Samples
 from simulator.run_record import in_aftermath
 from simulator.scenario_world import ScenarioWorld
+from simulator.shipped_truth import ShippedTruth
 from simulator.systems.interface import ImageReport
 from simulator.telemetry import TelemetryJudge
 
@@ -27,6 +29,7 @@ class Sampler:
         self._link = built.link
         self._system = built.system
         self._oracle = built.oracle
+        self._queues: QueueReport | None = None
 
     @property
     def state(self) -> str:
@@ -63,6 +66,9 @@ class Sampler:
             if report.lag is not None:
                 lag = report.lag
                 self.telemetry.lag(now_ns, lag.sender, lag.streaming, lag.lag_ns, oldest_ns)
+        if report.queues is not None:
+            self._judge_queue(now_ns, report.queues)
+        self._sample_queues(lost_at_ns)
         if report.image is not None:
             self._judge_as_of(now_ns, report.image)
         self.journal_peak_bytes = max(self.journal_peak_bytes, report.journal_bytes)
@@ -75,6 +81,46 @@ class Sampler:
         samples.wire_bytes.append(system.wire_bytes(self._link)[0])
         samples.link_bytes_per_second.append(self._link.capacity_bytes_per_second(now_ns))
         samples.source_state.append("lost" if lost_at_ns is not None else report.state)
+
+    def _judge_queue(self, now_ns: int, queues: QueueReport) -> None:
+        """The copy queue is no shorter than it was when the source was heard last."""
+        truth, heard_ns = self._system.truth, queues.heard_as_of_ns
+        if heard_ns is None or not isinstance(truth, ShippedTruth):
+            return
+        generated = truth.newest_at(self._system.source_machine.instant_of(heard_ns))
+        self.telemetry.queue(now_ns, queues.copy_queue, generated - queues.inspected)
+
+    def _sample_queues(self, lost_at_ns: int | None) -> None:
+        """The queues of log shipping; while the copy's process is down, as they were."""
+        truth, samples = self._system.truth, self.samples
+        if not isinstance(truth, ShippedTruth):
+            return
+        queues = self._system.report().queues
+        if queues is not None:
+            self._queues = queues
+        inspected = replays = log_bytes = 0
+        if self._queues is not None:
+            inspected, replays = self._queues.inspected, self._queues.replay_queue
+            log_bytes = self._queues.log_bytes
+        # What a lost source had closed is not waited for any more.
+        waiting = 0 if lost_at_ns is not None else max(0, truth.newest - inspected)
+        samples.copy_queue_logs.append(waiting)
+        samples.copy_queue_bytes.append(waiting * log_bytes)
+        samples.replay_queue_logs.append(replays)
+        samples.replay_queue_bytes.append(replays * log_bytes)
+
+    @property
+    def queue_peaks(self) -> QueuePeaks | None:
+        """The longest queues; None where no logs are shipped."""
+        samples = self.samples
+        if not samples.copy_queue_logs:
+            return None
+        return QueuePeaks(
+            max(samples.copy_queue_logs),
+            max(samples.copy_queue_bytes),
+            max(samples.replay_queue_logs),
+            max(samples.replay_queue_bytes),
+        )
 
     def _judge_as_of(self, now_ns: int, image: ImageReport) -> None:
         """The replica's image is as of no later than the first change that it lacks."""

@@ -27,6 +27,8 @@ from simulator.scenario_faults import (
     SecondSource,
     SlowProcessor,
 )
+from simulator.scenario_log_shipping import KIND as LOG_SHIPPING
+from simulator.scenario_log_shipping import log_shipping_contradictions
 from simulator.scenario_model import Link, Scenario, StoreStream
 from simulator.store_checks import mean_message_bytes, store_contradictions, store_doubts
 from simulator.traces import read_writes
@@ -46,6 +48,16 @@ def contradictions(scenario: Scenario) -> Iterator[Remark]:
     yield from _link_contradictions(scenario.link)
     yield from _protection_contradictions(scenario)
     yield from candidate_contradictions(scenario.candidate, scenario.faults)
+    yield from log_shipping_contradictions(
+        scenario.protection.kind,
+        scenario.protection.log_shipping,
+        getattr(scenario.stream, "format", None)
+        if isinstance(scenario.stream, StoreStream)
+        else None,
+        scenario.candidate is not None,
+        scenario.replica.disk.sector_bytes,
+        scenario.faults,
+    )
     if isinstance(scenario.stream, StoreStream):
         yield from store_contradictions(scenario, scenario.stream)
 
@@ -233,6 +245,8 @@ def _remark_of_overlap(
 def _heartbeat_doubts(scenario: Scenario) -> Iterator[Remark]:
     protection, link = scenario.protection, scenario.link
     slowest_ns = link.rtt_ns + 2 * link.jitter_ns
+    if protection.kind == LOG_SHIPPING:
+        return
     if protection.heartbeat_ns >= slowest_ns:
         return
     silence_ns = protection.heartbeat_ns * protection.heartbeat_misses
@@ -258,6 +272,8 @@ def _rate_doubts(scenario: Scenario) -> Iterator[Remark]:
         return
     protection, stream = scenario.protection, scenario.stream
     packed = stream_rate * (1 - stream.compressible * (protection.compression == "zstd"))
+    if protection.kind == LOG_SHIPPING:
+        packed = stream_rate / 2  # logs only, and as they are
     model = scenario.link_model
     line = _line_bytes_per_second(model, scenario.duration_ns)
     single = model.stream_bytes_per_second()

@@ -38,6 +38,7 @@ from simulator.scenario_candidate import Candidate
 from simulator.scenario_faults import Fault
 from simulator.scenario_hosts import ReplicaHost, SourceHost
 from simulator.scenario_keys import DAY_NS, PositiveFrequency, SamplingInterval, TimeOfDay
+from simulator.scenario_log_shipping import LogShipping
 
 # --- the write stream ---------------------------------------------------------------------
 
@@ -186,7 +187,11 @@ Stream = Annotated[StoreStream | TraceStream, Field(discriminator="kind")]
 class Protection(Table):
     """How the source is protected: the reference replicator and its limits."""
 
-    kind: Literal["replicator"] = key(None, "The protection system.", "replicator")
+    kind: Literal["replicator", "log shipping"] = key(
+        None,
+        "The protection system: the reference replicator, or closed logs that are copied.",
+        "replicator",
+    )
     spool_limit_bytes: PositiveSize = key("spool_limit", "Hard limit of the spool.", "1GiB")
     spool_full: Literal["resynchronize", "hold"] = key(
         None,
@@ -222,6 +227,7 @@ class Protection(Table):
     acknowledge_release: Literal["checkpoint", "durable"] = key(
         None, "What the replica must have done before the source frees spool.", "checkpoint"
     )
+    log_shipping: LogShipping = key(None, "Of log shipping.", {})
 
 
 # --- the link -----------------------------------------------------------------------------
@@ -302,6 +308,12 @@ class Objectives(Table):
     rpo_ns: Duration | None = key("rpo", "Most recent work that may be lost.", None)
     rto_ns: Duration | None = key("rto", "Longest time without service.", None)
     spool_peak_bytes: Size | None = key("spool_peak", "Largest spool.", None)
+    copy_queue_peak_logs: int | None = key(
+        "copy_queue_peak", "Of log shipping: most closed logs that the copy may lack.", None, ge=0
+    )
+    replay_queue_peak_logs: int | None = key(
+        "replay_queue_peak", "Of log shipping: most logs that may wait for replay.", None, ge=0
+    )
     catch_up_ns: Duration | None = key(
         "catch_up", "Longest time from the end of a fault until nothing waits.", None
     )

@@ -43,11 +43,16 @@ _CANDIDATE: Final = (
     "In place of the reference replicator; then of `[protection]` only `heartbeat` counts, for "
     "catching up. See [candidates.md](candidates.md)."
 )
+_PROTECTION: Final = (
+    'With `kind = "log shipping"` its other keys mean nothing, but those of the table below. See '
+    "[log-shipping.md](log-shipping.md)."
+)
 _SECTIONS: Final = (
     ("Top level", "Scenario", "Keys before the first table."),
     ('[stream] with kind = "store"', "StoreStream", ""),
     ('[stream] with kind = "trace"', "TraceStream", ""),
-    ("[protection]", "Protection", ""),
+    ("[protection]", "Protection", _PROTECTION),
+    ("[protection.log_shipping]", "LogShipping", ""),
     ('[candidate] with kind = "port"', "PortCandidate", _CANDIDATE),
     ('[candidate] with kind = "program"', "ProgramCandidate", _CANDIDATE),
     ('[candidate] with kind = "command"', "CommandCandidate", _CANDIDATE),

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from replicator.capture import SpoolPolicy
+from replicator.logship_options import LogCopyOptions, LogServerOptions
+from replicator.logship_queue import ReplayDelay
 from replicator.replica_options import ReplicaOptions
 from replicator.safeguards import Safeguards
 from replicator.source import SourceOptions
 from simulator.candidates.adapters import adapter_of
-from simulator.exchange.stores import whole_bytes
+from simulator.exchange.engine_config import EngineStoreConfig
+from simulator.exchange.stores import StoreConfig, whole_bytes
 from simulator.host import World
 from simulator.known import Known, KnownImages
 from simulator.link import Link
 from simulator.oracle import Oracle
 from simulator.scenario import Scenario, StoreStream, TraceStream
+from simulator.scenario_log_shipping import KIND as LOG_SHIPPING
 from simulator.systems.byte_level import (
     HOME_DISK,
     REPLICA,
@@ -24,6 +30,7 @@ from simulator.systems.byte_level import (
 )
 from simulator.systems.candidate import CandidateSystem
 from simulator.systems.interface import ProtectionSystem
+from simulator.systems.log_shipping import ADDRESS, LogShippingOptions, LogShippingSystem
 from simulator.traces import TracePlayer, read_writes
 from simulator.workload import StoreWorkload, TraceWorkload, Workload
 
@@ -62,11 +69,53 @@ class ScenarioWorld:
 
     def _system(self, safeguards: Safeguards, known: Known | None) -> ProtectionSystem:
         until_ns = self.scenario.duration_ns
+        if self.scenario.protection.kind == LOG_SHIPPING:
+            return self._log_shipping()
         if self.scenario.candidate is not None:
             adapter = adapter_of(self.scenario.candidate)
             return CandidateSystem(self.world, self.workload, adapter, until_ns)
         options = self._options(safeguards, known)
         return ByteLevelSystem(self.world, self.workload, options, until_ns)
+
+    def _store(self) -> StoreConfig | None:
+        """The figures of the store, as its engine has them; None for another stream.
+
+        Where logs are shipped the engine deletes none: that is for who ships them to decide.
+        """
+        stream = self.scenario.stream
+        if not isinstance(stream, StoreStream):
+            return None
+        store, ships = stream.store, self.scenario.protection.kind == LOG_SHIPPING
+        if ships and isinstance(store, EngineStoreConfig):
+            return replace(store, circular=False)
+        return store
+
+    def _log_shipping(self) -> LogShippingSystem:
+        store, stream = self._store(), self.scenario.stream
+        if not (isinstance(store, EngineStoreConfig) and isinstance(stream, StoreStream)):
+            raise ValueError("logs are shipped of a store in a format of Exchange only")
+        p = self.scenario.protection.log_shipping
+        options = LogShippingOptions(
+            server=LogServerOptions(
+                set_id=SET_ID,
+                address=ADDRESS,
+                truncate=stream.circular,
+                patience_ns=p.patience_ns + p.poll_ns,
+            ),
+            copy=LogCopyOptions(
+                set_id=SET_ID,
+                source_address=ADDRESS,
+                poll_ns=p.poll_ns,
+                patience_ns=p.patience_ns,
+                retry_ns=p.retry_ns,
+                tries=p.tries,
+                delay=ReplayDelay(lag_ns=p.replay_lag_ns, behind_logs=p.logs_behind),
+                logs_a_run=p.logs_at_once,
+                replay_per_log_ns=p.replay_per_log_ns,
+            ),
+        )
+        until_ns = self.scenario.duration_ns
+        return LogShippingSystem(self.world, self.workload, store, options, until_ns)
 
     def _fit_disks(self) -> None:
         scenario = self.scenario
@@ -87,10 +136,9 @@ class ScenarioWorld:
 
     def _workload(self, known_images: KnownImages | None) -> Workload:
         stream = self.scenario.stream
-        if isinstance(stream, StoreStream):
-            return StoreWorkload(
-                stream.store, stream.load, self.world.random("load"), known=known_images
-            )
+        store = self._store()
+        if store is not None and isinstance(stream, StoreStream):
+            return StoreWorkload(store, stream.load, self.world.random("load"), known=known_images)
         assert isinstance(stream, TraceStream)
         writes = read_writes(stream.path)
         if stream.limit_ns is not None:

@@ -123,6 +123,7 @@ class Takeover:
             root = recovered.root or system.home.root
             logs = mounted.replayed_logs
             await sleep_ns(wait_ns * (self._logs(host, root) if logs is None else logs))
+        oracle.note_contents(claim, mounted, host.now_ns(), self._circumstances(claim))
         oracle.note_mounted(mounted, FAILOVER, host.now_ns(), self._circumstances(claim))
         judge = self._one_source
         if judge is not None:

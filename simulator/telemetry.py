@@ -82,6 +82,20 @@ class TelemetryJudge:
                 f"reported, {true_ns / SECOND_NS:.3f} s is true"
             )
 
+    def queue(self, now_ns: int, reported: int, true: int) -> None:
+        """How many logs a copy says that it has not got yet.
+
+        Arguments
+        ---------
+        true: how many it had not, at the time that the report is as of.
+        """
+        self.reports += 1
+        if reported < true:
+            self.lies.append(
+                f"at {now_ns / SECOND_NS:.1f} s: a copy queue of {reported} logs is reported, "
+                f"{true} is true"
+            )
+
     def as_of(self, now_ns: int, reported_ns: int, until_ns: int) -> None:
         """As of when a replica says that its image is.
 

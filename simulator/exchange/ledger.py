@@ -71,6 +71,8 @@ class LedgerVerdict:
     """The engine's own number, where the store did not mount and has such numbers."""
     replayed_logs: int | None = None
     """Generations that the mount's recovery went through; None where they are not counted."""
+    is_prefix: bool = True
+    """Whether the contents equal the state after any transaction at all, enough of them or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +234,8 @@ class Ledger:
             if sum(map(len, found)) < sum(map(len, best)):
                 best, nearest = found, candidate
         missing, extra, garbled = best
-        nearest = self._last_equal(nearest) if not any(best) else nearest
+        is_prefix = not any(best)
+        nearest = self._last_equal(nearest) if is_prefix else nearest
         reason = ""
         if missing or extra or garbled:
             reason = (
@@ -250,6 +253,7 @@ class Ledger:
             extra=tuple(extra[:_NAMED_AT_MOST]),
             garbled=tuple(garbled[:_NAMED_AT_MOST]),
             reason=reason,
+            is_prefix=is_prefix,
         )
 
     # -- comparison ----------------------------------------------------------------

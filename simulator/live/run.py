@@ -39,6 +39,7 @@ from simulator.objectives import loses_its_source
 from simulator.restarts import Restarts
 from simulator.run_record import Observed, Progress, in_aftermath, make_record, unfinished
 from simulator.scenario import Scenario
+from simulator.scenario_log_shipping import KIND as LOG_SHIPPING
 from simulator.systems.byte_level import PROGRAMS, REPLICA, SOURCE
 
 SECOND_NS: Final = 1_000_000_000
@@ -356,6 +357,12 @@ def run_live(
     Raises BadInput for what this machine cannot do, ChildFailed when a process of the run does
     not start or answer; in any case, Ctrl-C included, no process and no mount is left.
     """
+    if scenario.protection.kind == LOG_SHIPPING:
+        raise BadInput(
+            "log shipping is simulated only: there are no processes for it yet",
+            path=scenario.name,
+            remedy="Leave out --world live.",
+        )
     mounts.sweep()
     root = mounts.make_work_directory()
     kept = False

@@ -30,6 +30,7 @@ from simulator.mutants.of_the_replica import REPLICA_MUTANTS
 from simulator.mutants.of_the_source import SOURCE_MUTANTS
 from simulator.mutants.of_the_store import STORE_MUTANTS
 from simulator.mutants.of_the_telling import TELLING_MUTANTS
+from simulator.scenario_log_shipping import KIND as LOG_SHIPPING
 from simulator.scenario_model import StoreStream, Stream
 
 REPLICATOR_MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -97,6 +98,20 @@ def chosen_mutants(stream: Stream, names: Sequence[str]) -> tuple[Mutant, ...]:
     )
 
 
+def check_protection(kind: str) -> None:
+    """Raises BadInput for a protection system whose rules are no mutants.
+
+    Arguments
+    ---------
+    kind: of the scenario's ``[protection]``.
+    """
+    if kind == LOG_SHIPPING:
+        raise BadInput(
+            "the mutants take rules away from the reference replicator, and logs are shipped here",
+            remedy='Take a scenario with kind = "replicator" in [protection].',
+        )
+
+
 def check_mutant(name: str, stream: Stream) -> None:
     """Raises BadInput for a mutant that does not exist, or whose rule no run of a stream has."""
     mutant = mutant_named(name)
@@ -138,6 +153,7 @@ __all__ = [
     "Enumerated",
     "Mutant",
     "check_mutant",
+    "check_protection",
     "chosen_mutants",
     "mutant_named",
     "mutants_for",

@@ -37,6 +37,8 @@ from simulator.scenario_faults import (
     SlowProcessor,
     SyncFailure,
 )
+from simulator.scenario_log_shipping import KIND as LOG_SHIPPING
+from simulator.scenario_log_shipping import UNSUITABLE_FAULTS
 
 T = TypeVar("T")
 MS: Final = 1_000_000
@@ -83,6 +85,7 @@ class PlanSpace:
     longest_ns: of what lasts.
     swarm: each plan takes a random part of the kinds.
     lose_the_source: how often a plan ends with the loss of the source, and a failover.
+    activities: of the replica, in the midst of which its power may fail.
     budget: what goes beyond it is left out of each plan.
     """
 
@@ -94,14 +97,22 @@ class PlanSpace:
     longest_ns: int = 1_500 * MS
     swarm: bool = True
     lose_the_source: float = 0.1
+    activities: tuple[str, ...] = ("apply", "checkpoint", "resynchronize")
     budget: Budget | None = None
 
 
 def space_of(scenario: Scenario) -> PlanSpace:
     """The space that is drawn from when nothing else is asked for."""
     grid_ns = max(MS, scenario.duration_ns // 400)
+    weights = DEFAULT_WEIGHTS
+    activities: tuple[str, ...] = ("apply", "checkpoint", "resynchronize")
+    if scenario.protection.kind == LOG_SHIPPING:
+        weights = {kind: each for kind, each in weights.items() if kind not in UNSUITABLE_FAULTS}
+        activities = ("apply", "checkpoint")
     return PlanSpace(
         horizon_ns=scenario.duration_ns,
+        weights=weights,
+        activities=activities,
         grid_ns=grid_ns,
         longest_ns=max(grid_ns, scenario.duration_ns * 3 // 8),
     )
@@ -218,7 +229,7 @@ _MAKERS: Final[Mapping[str, Maker]] = {
         PowerLoss,
         "power_loss",
         host=_of("replica"),
-        when=_of("apply", "checkpoint", "resynchronize"),
+        when=lambda draw, space: draw.one(space.activities),
         survive=_of("seeded", "seeded", "none", "all"),
     ),
     "power_loss_in_a_call": _maker(

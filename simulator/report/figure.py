@@ -197,11 +197,13 @@ def _mark_peak(
 
 
 def _draw_spool(axes: Axes, result: RunResult, time: TimeScale) -> None:
-    samples = result.samples
-    spool = curve(samples.time_seconds, samples.spool_bytes)
-    journal = curve(samples.time_seconds, samples.journal_bytes)
-    limit = float(result.spool_limit_bytes)
-    peak = max(float(result.spool_peak_bytes), spool.largest)
+    samples, ships = result.samples, bool(result.samples.copy_queue_logs)
+    there, here = samples.spool_bytes, samples.journal_bytes
+    if ships:
+        there, here = samples.copy_queue_bytes, samples.replay_queue_bytes
+    spool, journal = curve(samples.time_seconds, there), curve(samples.time_seconds, here)
+    limit = 0.0 if ships else float(result.spool_limit_bytes)
+    peak = max(0.0 if ships else float(result.spool_peak_bytes), spool.largest)
     highest = max(peak, journal.largest)
     if not len(spool.seconds):
         title(axes, "Waiting bytes")
@@ -223,13 +225,14 @@ def _draw_spool(axes: Axes, result: RunResult, time: TimeScale) -> None:
     highest_text = f"peak {format_bytes(peak)}"
     bound = limit / unit.divisor if drawn else 0.0
     _mark_peak(axes, spool, peak / unit.divisor, highest_text, time, ink.SPOOL, bound)
-    names = [EndName(_last(spool) / unit.divisor, "spool (source)", ink.SPOOL)]
+    names = ["copy queue", "replay queue"] if ships else ["spool (source)", "journal (replica)"]
+    ends = [EndName(_last(spool) / unit.divisor, names[0], ink.SPOOL)]
     if journal.largest > 0:
-        names.append(EndName(_last(journal) / unit.divisor, "journal (replica)", ink.JOURNAL))
+        ends.append(EndName(_last(journal) / unit.divisor, names[1], ink.JOURNAL))
     if drawn:
         bound_line(axes, limit / unit.divisor)
-        names.append(EndName(limit / unit.divisor, f"limit {format_bytes(limit)}", ink.BOUND))
-    return name_ends(axes, names)
+        ends.append(EndName(limit / unit.divisor, f"limit {format_bytes(limit)}", ink.BOUND))
+    return name_ends(axes, ends)
 
 
 def _last(points: Curve) -> float:

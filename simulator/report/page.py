@@ -159,15 +159,8 @@ def _tiles(result: RunResult) -> list[Tile]:
                 "until users were back",
             )
         )
-    spool_limit = result.spool_limit_bytes
     tiles += [
-        Tile(
-            "spool at its peak",
-            format_bytes(result.spool_peak_bytes),
-            f"{format_percent(result.spool_peak_bytes, spool_limit)} of {format_bytes(spool_limit)}"
-            if spool_limit
-            else "no limit set",
-        ),
+        _waiting_tile(result),
         Tile(
             "sent over the link",
             format_bytes(result.wire_bytes),
@@ -176,6 +169,24 @@ def _tiles(result: RunResult) -> list[Tile]:
         ),
     ]
     return tiles
+
+
+def _waiting_tile(result: RunResult) -> Tile:
+    """What waited for the replica: logs, or bytes of the spool."""
+    queues, limit = result.queue_peaks, result.spool_limit_bytes
+    if queues is not None:
+        return Tile(
+            "copy queue at its peak",
+            count_of(queues.copy_queue_logs, "log"),
+            f"{count_of(queues.replay_queue_logs, 'log')} to be replayed at most",
+        )
+    return Tile(
+        "spool at its peak",
+        format_bytes(result.spool_peak_bytes),
+        f"{format_percent(result.spool_peak_bytes, limit)} of {format_bytes(limit)}"
+        if limit
+        else "no limit set",
+    )
 
 
 def _loss_note(worst: LossMeasure) -> str:

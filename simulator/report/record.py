@@ -109,6 +109,15 @@ class LiveRecord(_Part):
     ]
 
 
+class QueuePeaksRecord(_Part):
+    """The longest queues of log shipping."""
+
+    copy_queue_logs: Annotated[Count, Field(description="closed and not inspected by the copy")]
+    copy_queue_bytes: SizeBytes
+    replay_queue_logs: Annotated[Count, Field(description="inspected and not replayed")]
+    replay_queue_bytes: SizeBytes
+
+
 class RunRecord(_Part):
     """The result of one run of a scenario."""
 
@@ -133,6 +142,7 @@ class RunRecord(_Part):
     spool_peak_bytes: SizeBytes
     spool_limit_bytes: SizeBytes
     journal_peak_bytes: SizeBytes
+    queue_peaks: Annotated[QueuePeaksRecord | None, Field(description="null: no logs are shipped")]
     wire_bytes: Annotated[SizeBytes, Field(description="from source to replica, framed")]
     reverse_wire_bytes: SizeBytes
     captured_bytes: Annotated[SizeBytes, Field(description="written by the source's programs")]

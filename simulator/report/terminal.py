@@ -147,7 +147,10 @@ def _rows(result: RunResult) -> Iterator[tuple[str, str]]:
     for row in words.objective_rows(result):
         outcome = {True: "met", False: "missed", None: "open"}[row.met]
         yield "objective", f"{row.label} {row.wanted}: {row.measured}, {outcome}"
-    yield "spool peak", _of(result.spool_peak_bytes, result.spool_limit_bytes, "limit")
+    if result.queue_peaks is None:
+        yield "spool peak", _of(result.spool_peak_bytes, result.spool_limit_bytes, "limit")
+    else:
+        yield "queue peaks", words.queues_phrase(result.queue_peaks)
     yield "link", _of(result.wire_bytes, result.captured_bytes, "captured")
     yield "operations", _operations(result)
     yield "checks", words.checks_sentence(result)

@@ -15,6 +15,7 @@ from simulator.measures import (
     ORDERED_FAILOVER,
     Check,
     LossMeasure,
+    QueuePeaks,
     RunResult,
     Verdict,
 )
@@ -66,7 +67,7 @@ class InvariantRow:
 
 
 def _objective_label(name: str) -> str:
-    stem = name.removesuffix("_seconds").removesuffix("_bytes")
+    stem = name.removesuffix("_seconds").removesuffix("_bytes").removesuffix("_logs")
     return stem.upper() if stem in ("rpo", "rto") else spoken(stem)
 
 
@@ -75,6 +76,8 @@ def _objective_value(name: str, value: float) -> str:
         return format_duration(value)
     if name.endswith("_bytes"):
         return format_bytes(value)
+    if name.endswith("_logs"):
+        return count_of(round(value), "log")
     return format_count(value)
 
 
@@ -207,15 +210,28 @@ def recovery_sentence(result: RunResult) -> str | None:
 
 
 def resources_sentence(result: RunResult) -> str:
-    """Spool and link as a sentence."""
+    """Spool, or queues of logs, and link as a sentence."""
+    crossed = (
+        f"The source wrote {format_bytes(result.captured_bytes)}; "
+        f"{format_bytes(result.wire_bytes)} crossed the link."
+    )
+    queues = result.queue_peaks
+    if queues is not None:
+        return f"The longest queues were {queues_phrase(queues)}. {crossed}"
     limit, peak = result.spool_limit_bytes, result.spool_peak_bytes
     share = format_percent(peak, limit)
     spool = f"The spool grew to {format_bytes(peak)}" + (
         f", {share} of its limit of {format_bytes(limit)}" if limit else ""
     )
+    return f"{spool}. {crossed}"
+
+
+def queues_phrase(queues: QueuePeaks) -> str:
+    """The longest queues of log shipping."""
+    copies, replays = queues.copy_queue_logs, queues.replay_queue_logs
     return (
-        f"{spool}. The source wrote {format_bytes(result.captured_bytes)}; "
-        f"{format_bytes(result.wire_bytes)} crossed the link."
+        f"{count_of(copies, 'log')} to be copied ({format_bytes(queues.copy_queue_bytes)}) and "
+        f"{count_of(replays, 'log')} to be replayed ({format_bytes(queues.replay_queue_bytes)})"
     )
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from replicator.failover import FailoverOptions, FailoverProgress, FailoverReport
+from replicator.logship_queue import QueueReport
 from simulator.disk import Disk
 from simulator.host import Host, Machine
 from simulator.link import Link
@@ -43,6 +44,8 @@ class Recovered:
     numbered: whether it says so at all; else ``operation`` means nothing and is found out.
     root: where the image is, when it is not where it always is.
     unverified: why the replica does not know whether its disk holds what it said.
+    by_content: its files are none of the source's and are not compared with them: what is in
+        them, once a store has mounted them, must be what the operation had left.
     """
 
     epoch: int
@@ -51,6 +54,7 @@ class Recovered:
     numbered: bool = True
     root: str = ""
     unverified: str = ""
+    by_content: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,8 @@ class SystemReport:
     journal_bytes: int = 0
     lag: LagReport | None = None
     image: ImageReport | None = None
+    queues: QueueReport | None = None
+    """Of log shipping: logs that wait to be copied, and to be replayed."""
 
 
 class KeptTree(NamedTuple):
