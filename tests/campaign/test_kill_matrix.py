@@ -283,7 +283,7 @@ def test_the_command_ends_with_what_it_knows(
     monkeypatch.setattr(
         "simulator.campaign.executors.process_pool", lambda _: ThreadPoolExecutor(1)
     )
-    arguments = ["killmatrix", str(ROOT / "scenarios/campaign.toml"), "--plans", "1"]
+    arguments = ["killmatrix", str(ROOT / "tests/campaign/small.toml"), "--plans", "1"]
     code = finish(app, "simulator", [*arguments, "--json", str(target)])
     assert code == ExitCode.INCONCLUSIVE
     assert "Broken('a [figure] is missing')" in capsys.readouterr().out
