@@ -33,6 +33,7 @@ from simulator.cli_options import (
     ScenarioArgument,
     SetOption,
 )
+from simulator.cli_plan import plan as make_capacity_plan
 from simulator.cli_plans import draw, with_plan
 from simulator.cli_replay import coverage, replay
 from simulator.cli_schema import schema
@@ -203,6 +204,7 @@ app.command()(coverage)
 app.command()(compare)
 app.command()(killmatrix)
 app.command()(store)
+app.command("plan")(make_capacity_plan)
 
 
 def exit_code_of(verdict: Verdict) -> ExitCode:

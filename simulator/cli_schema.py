@@ -22,6 +22,9 @@ def schema(
         bool, typer.Option("--comparison", help="Of the JSON of simulator compare.")
     ] = False,
     store: Annotated[bool, typer.Option("--store", help="Of the JSON of simulator store.")] = False,
+    capacity: Annotated[
+        bool, typer.Option("--capacity", help="Of the JSON of simulator plan.")
+    ] = False,
 ) -> None:
     """Print the JSON Schema of scenarios, or of another kind of file."""
     from simulator.report.record import result_json_schema, schema_text
@@ -33,6 +36,7 @@ def schema(
         "coverage": coverage,
         "comparison": comparison,
         "store": store,
+        "capacity": capacity,
     }
     chosen = [name for name, wanted in asked.items() if wanted]
     if len(chosen) > 1:
@@ -54,6 +58,10 @@ def schema(
         from simulator.exchange.ese.store_record import store_json_schema
 
         document = store_json_schema()
+    elif capacity:
+        from simulator.plan.plan_record import plan_json_schema as capacity_json_schema
+
+        document = capacity_json_schema()
     else:
         from simulator.campaign.records import record_schema
 

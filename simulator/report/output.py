@@ -137,7 +137,11 @@ def write_atomically(path: Path, text: str, option: str) -> None:
 
     Raises BadInput naming ``option`` when the volume refuses.
     """
-    content = text.encode("utf-8", errors="backslashreplace")
+    write_bytes_atomically(path, text.encode("utf-8", errors="backslashreplace"), option)
+
+
+def write_bytes_atomically(path: Path, content: bytes, option: str) -> None:
+    """As :func:`write_atomically`, of bytes."""
     try:
         if _is_special(path):
             with path.open("wb") as device:

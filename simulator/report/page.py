@@ -81,7 +81,7 @@ def page_text(result: RunResult, command: str | None = None) -> str:
         bytes=format_bytes,
         count=format_count,
         duration=format_duration,
-        plain=_plain,
+        plain=plain,
         spoken=words.spoken,
     )
     source = files("simulator.report").joinpath("report.html.j2").read_text(encoding="utf-8")
@@ -93,7 +93,7 @@ def _values(result: RunResult, command: str | None) -> dict[str, Any]:
         "result": result,
         "title": words.VERDICT_TITLE[result.verdict],
         "tone": _TONE[result.verdict],
-        "headline": _unbroken(" ".join(words.headline(result))),
+        "headline": unbroken(" ".join(words.headline(result))),
         "tiles": _tiles(result),
         "figure": Markup(draw_run(result)),
         "light": Markup(ink.css_variables(dark=False)),
@@ -112,12 +112,12 @@ def _values(result: RunResult, command: str | None) -> dict[str, Any]:
     }
 
 
-def _unbroken(text: str) -> str:
+def unbroken(text: str) -> str:
     """With no line break between a number and its unit."""
     return re.sub(r"(?<=\d) (?=[A-Za-zµ%])", "\N{NO-BREAK SPACE}", text)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Without control characters, which HTML forbids and a reader cannot see."""
     return "".join(c if c.isprintable() or c in _KEPT else "\ufffd" for c in text)
 

@@ -1,0 +1,211 @@
+"""Which objectives a plan meets, and what has to be bought for the others.
+
+Theory
+------
+A plan promises four things: that the line catches up at all, a recovery point for a share of the
+time, a recovery time, and, where a volume is given, that the spool survives the planned outage
+whenever it begins.  Each is judged on the plan's own figures, the outages at dates among them.
+What never happens has no figure and is missed.
+
+What is to be had follows from the same figures: the line rate of the least share of time that is
+not below the objective's, the spool of the planned outage with its margin, what waits at the
+replica during its longest suspension, and how long the log volume lasts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from simulator.plan.answers import or_none
+from simulator.plan.planner import Plan, worst_spool
+
+NS: Final = 1e9
+Unit = Literal["seconds", "bytes", "bits_per_second", "days"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One objective.
+
+    Attributes
+    ----------
+    objective: "catching up", "RPO", "RTO" or "spool".
+    unit: of the two figures.
+    wanted: the most that is allowed; None for catching up, where any end will do.
+    found: None for never, or not known.
+    met: whether ``found`` is not above ``wanted``.
+    reason: why nothing was found; else empty.
+    """
+
+    objective: str
+    unit: Unit
+    wanted: float | None
+    found: float | None
+    met: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something to have.
+
+    Attributes
+    ----------
+    item: "line rate", "spool at the source", "spool at the replica" or "log volume".
+    unit: of the figures.
+    given: what the plan has; None where it says nothing.
+    needed: the least that does; None where nothing does, or that is not known.
+    advised: with the plan's margin on top; None likewise.
+    enough: whether what is given does; None where nothing is given, or needed.
+    what_for: in a few words.
+    reason: why there is no figure, or what it leaves open; else empty.
+    """
+
+    item: str
+    unit: Unit
+    given: float | None
+    needed: float | None
+    advised: float | None
+    enough: bool | None
+    what_for: str
+    reason: str = ""
+
+
+def outcomes_of(plan: Plan) -> list[Outcome]:
+    """Each objective of the organisation, and what the plan gives."""
+    objectives = plan.organisation.objectives
+    found = [_catching_up(plan)]
+    rpo_seconds = objectives.rpo_ns / NS
+    # A backlog that only grows has a lag at the end of the plan, but that is no answer.
+    lag = plan.course.lag_at(objectives.rpo_share) if plan.use.catches_up else None
+    found.append(
+        Outcome(
+            "RPO",
+            "seconds",
+            rpo_seconds,
+            lag,
+            lag is not None and lag <= rpo_seconds,
+            "" if lag is not None else plan.use.reason,
+        )
+    )
+    found.append(_recovery(plan, objectives.rto_ns / NS))
+    limit, spool = plan.organisation.protection.spool_bytes, worst_spool(plan)
+    if limit is not None and spool is not None:
+        needed = spool.needed_bytes if plan.use.catches_up else None
+        met = needed is not None and needed <= limit
+        reason = "" if needed is not None else plan.use.reason
+        found.append(Outcome("spool", "bytes", float(limit), needed, met, reason))
+    return found
+
+
+def _catching_up(plan: Plan) -> Outcome:
+    """Of the planned outage's worst start, on the line as it is planned."""
+    if not plan.use.catches_up:
+        return Outcome("catching up", "seconds", None, None, False, plan.use.reason)
+    table = plan.catch_up_by_rate
+    rates = table["bits_per_second"].astype(float)
+    nearest = (rates - plan.link.bits_per_second).abs().idxmin()
+    value = table.loc[nearest, "catch_up_seconds"]
+    seconds = None if value is None else or_none(float(value))
+    reason = "" if seconds is not None else "the planned outage is not caught up within the plan"
+    return Outcome("catching up", "seconds", None, seconds, seconds is not None, reason)
+
+
+def _recovery(plan: Plan, wanted_seconds: float) -> Outcome:
+    row = plan.recovery.loc[plan.recovery["protection"] == plan.protection.name].iloc[0]
+    value = row["total_seconds"]
+    total = None if value is None else or_none(float(value))
+    met = total is not None and total <= wanted_seconds
+    reason = "" if total is not None else str(row["reason"])
+    return Outcome("RTO", "seconds", wanted_seconds, total, met, reason)
+
+
+def holds(outcomes: list[Outcome]) -> bool:
+    """Whether all objectives are met."""
+    return all(each.met for each in outcomes)
+
+
+def needs_of(plan: Plan) -> list[Need]:
+    """What to have so that the objectives are met."""
+    found = [_line(plan)]
+    protection, spool = plan.organisation.protection, worst_spool(plan)
+    if spool is not None:
+        given = None if protection.spool_bytes is None else float(protection.spool_bytes)
+        sound = plan.use.catches_up
+        needed = spool.needed_bytes if sound else None
+        found.append(
+            Need(
+                "spool at the source",
+                "bytes",
+                given,
+                needed,
+                spool.recommended_bytes if sound else None,
+                _enough(given, needed),
+                "the planned outage at its worst hour",
+                spool.remark if sound else plan.use.reason,
+            )
+        )
+    found.append(_replica_spool(plan))
+    volume = plan.log_volume
+    if volume is not None:
+        found.append(
+            Need(
+                "log volume",
+                "days",
+                volume.shortest_days,
+                None,
+                None,
+                None,
+                "time until it is full while logs are not deleted",
+                volume.reason,
+            )
+        )
+    return found
+
+
+def _enough(given: float | None, needed: float | None) -> bool | None:
+    return None if given is None or needed is None else given >= needed
+
+
+def _line(plan: Plan) -> Need:
+    share = plan.organisation.objectives.rpo_share
+    rates = plan.rates.sort_values("share_of_time")
+    fitting = rates.loc[rates["share_of_time"] >= share - 1e-9]
+    row = (fitting if len(fitting) else rates.tail(1)).iloc[0]
+    value = row["bits_per_second"]
+    needed = None if value is None else or_none(float(value))
+    given = float(plan.link.bits_per_second)
+    in_proportion = "other rates at certain hours are to grow in proportion"
+    return Need(
+        "line rate",
+        "bits_per_second",
+        given,
+        needed,
+        None,
+        False if needed is None else given >= needed,
+        f"the RPO for {100 * float(row['share_of_time']):g} % of the time",
+        str(row["reason"]) if needed is None else in_proportion if plan.link.windows else "",
+    )
+
+
+def _replica_spool(plan: Plan) -> Need:
+    given_bytes = plan.organisation.protection.replica_spool_bytes
+    given = None if given_bytes is None else float(given_bytes)
+    rows = plan.replica.loc[[value is not None for value in plan.replica["spool_bytes"]]]
+    if rows.empty:
+        reason = "; ".join(dict.fromkeys(str(each) for each in plan.replica["reason"]))
+        return Need("spool at the replica", "bytes", given, None, None, None, "", reason)
+    worst = rows.loc[rows["spool_bytes"].astype(float).idxmax()]
+    needed = float(worst["spool_bytes"])
+    margin = 1.0 + plan.organisation.protection.spool_margin
+    return Need(
+        "spool at the replica",
+        "bytes",
+        given,
+        needed,
+        needed * margin,
+        _enough(given, needed),
+        f"{worst['cause']} at its worst start",
+        str(worst["reason"]),
+    )

@@ -1,0 +1,138 @@
+"""What the figures of a plan say, in sentences: what to buy, what breaks first.
+
+The sentences are made of :mod:`simulator.plan.plan_objectives` alone, so that page, terminal and
+record cannot say different things.
+"""
+
+from __future__ import annotations
+
+from simulator.plan.plan_objectives import Need, Outcome, needs_of, outcomes_of
+from simulator.plan.plan_rows import frame_rows
+from simulator.plan.planner import Plan, longest_lasting
+from simulator.report.plan_units import FORMATS, format_input, format_volume, input_name
+from simulator.report.units import format_duration
+
+_NAMES = {
+    "catching up": "Catching up",
+    "RPO": "Recovery point (RPO)",
+    "RTO": "Recovery time (RTO)",
+    "spool": "Spool for the planned outage",
+}
+
+
+def figure(unit: str, value: float | None, missing: str = "never") -> str:
+    """A figure with its unit; ``missing`` where there is none."""
+    return missing if value is None else FORMATS[unit](value)
+
+
+def objective_name(outcome: Outcome) -> str:
+    """In words."""
+    return _NAMES.get(outcome.objective, outcome.objective)
+
+
+def wanted_words(plan: Plan, outcome: Outcome) -> str:
+    """What an objective allows."""
+    if outcome.wanted is None:
+        return "at all"
+    text = f"at most {figure(outcome.unit, outcome.wanted)}"
+    if outcome.objective == "RPO":
+        text += f" for {100 * plan.organisation.objectives.rpo_share:g} % of the time"
+    return text
+
+
+def headline(plan: Plan) -> str:
+    """Whether the plan holds, in a few words."""
+    missed = [each.objective for each in outcomes_of(plan) if not each.met]
+    if not missed:
+        return "the plan holds"
+    return f"the plan does not hold ({', '.join(missed)})"
+
+
+def need_sentence(need: Need) -> str:
+    """What is given, what is needed, and whether it is enough."""
+    name = need.item[0].upper() + need.item[1:]
+    if need.unit == "days":
+        if need.given is None:
+            return f"{name}: {need.reason}."
+        return f"{name}: full after {figure('days', need.given)} while logs are not deleted."
+    if need.needed is None:
+        return f"{name}: nothing that is bought does it; {need.reason}."
+    wanted = f"{figure(need.unit, need.needed)} needed for {need.what_for}"
+    if need.advised is not None:
+        wanted += f", {figure(need.unit, need.advised)} advised"
+    given = "none is planned" if need.given is None else f"planned {figure(need.unit, need.given)}"
+    verdict = {True: "enough", False: "NOT enough", None: "to be bought"}[need.enough]
+    return f"{name}: {wanted}; {given}: {verdict}."
+
+
+def answer_sentences(plan: Plan) -> list[str]:
+    """What has to be bought: a sentence for each need."""
+    return [need_sentence(each) for each in needs_of(plan)]
+
+
+def breaks_first(plan: Plan) -> list[str]:
+    """What is broken as planned; else which input breaks an objective first, and the next ones."""
+    missed = [each for each in outcomes_of(plan) if not each.met]
+    told = _never(missed) + [_missed(plan, each) for each in missed if each.found is not None]
+    told += [_limit_sentence(row) for row in _limits(plan)]
+    if not plan.spools or not plan.use.catches_up:
+        return told
+    lasts = longest_lasting(plan)
+    if lasts is not None:
+        volume = plan.organisation.protection.spool_bytes or 0
+        hour = min(
+            (row for row in frame_rows(plan.lasts) if row["shortest_seconds"] is not None),
+            key=lambda row: float(row["shortest_seconds"]),
+        )["hour"]
+        told.append(
+            f"In an outage the spool of {format_volume(volume)} is full after "
+            f"{format_duration(lasts)} when the line goes down at the worst time, from "
+            f"{FORMATS['hour'](hour)} on."
+        )
+    return told
+
+
+def _never(missed: list[Outcome]) -> list[str]:
+    """What is missed without a figure, together where it has one reason."""
+    names: dict[str, list[str]] = {}
+    for each in missed:
+        if each.found is None:
+            name = objective_name(each)
+            names.setdefault(each.reason, []).append(name[0].lower() + name[1:])
+    return [f"Missed as planned: {', '.join(each)}: {why}." for why, each in names.items()]
+
+
+def _missed(plan: Plan, outcome: Outcome) -> str:
+    """How an objective is missed as planned."""
+    found = figure(outcome.unit, outcome.found)
+    if outcome.objective == "spool":
+        given = figure(outcome.unit, outcome.wanted)
+        return f"The spool of {given} is too small for the planned outage: {found} are needed."
+    wanted = wanted_words(plan, outcome)
+    return f"{objective_name(outcome)} is missed as planned: {found}, where {wanted} is wanted."
+
+
+def _limits(plan: Plan) -> list[dict[str, object]]:
+    """The limits of inputs that break something, the nearest first."""
+    rows = [
+        row for row in frame_rows(plan.validity) if row["holds_until"] is not None and row["breaks"]
+    ]
+    return sorted(rows, key=_distance)
+
+
+def _distance(row: dict[str, object]) -> float:
+    """How many times the plan's value an input may have, or the plan's as many times as it."""
+    planned, until = float(str(row["planned"])), float(str(row["holds_until"]))
+    if planned <= 0 or until <= 0:
+        return float("inf")
+    return max(planned / until, until / planned)
+
+
+def _limit_sentence(row: dict[str, object]) -> str:
+    path = str(row["input"])
+    planned, until = float(str(row["planned"])), float(str(row["holds_until"]))
+    beyond = "above" if row["direction"] == "up" else "below"
+    return (
+        f"It holds until {input_name(path)} is {beyond} {format_input(path, until)} (planned "
+        f"{format_input(path, planned)}); then {row['breaks']}."
+    )

@@ -1,0 +1,160 @@
+"""A plan in the terminal: the answer, then the tables, 80 columns wide.
+
+A column whose cells all say nothing is left out, and so are the longest tables' later rows; the
+report and the JSON record have everything.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from replicator.command_line import printable
+from simulator.plan.planner import Plan
+from simulator.report.page import unbroken
+from simulator.report.plan_story import breaks_first, headline
+from simulator.report.plan_table import Column, PlanTable
+from simulator.report.plan_tables import plan_tables
+from simulator.report.terminal import QUIET_SECONDS
+from simulator.report.units import format_count
+
+WIDTH: Final = 80
+MOST_ROWS: Final = 24
+SHOWN: Final = (
+    "objectives",
+    "needs",
+    "kinds",
+    "rates",
+    "spools",
+    "lasts",
+    "first_copy",
+    "recovery",
+    "validity",
+)
+"""Keys of the tables that fit a screen; the others are in the report."""
+_COLOURS: Final = {
+    "met": "green",
+    "enough": "green",
+    "missed": "bold red",
+    "not enough": "bold red",
+    "never": "bold red",
+}
+_NARROW: Final = 8
+"""A text is not squeezed into less."""
+SAYS_NOTHING: Final = frozenset({"-", "", "0 s"})
+"""A column of nothing but these is left out."""
+LEFT_OUT: Final = frozenset({("kinds", "rpo_50_seconds"), ("kinds", "carried_bytes_per_day")})
+"""Tables and their columns for which there is no room."""
+
+
+def print_plan(console: Console, plan: Plan, sentences: Sequence[str]) -> None:
+    """The answer, what breaks first, and the tables.
+
+    Arguments
+    ---------
+    sentences: the answer in words.
+    """
+    title = f"{plan.organisation.name}: {headline(plan)}"
+    console.print(Text(printable(title), style="bold"), soft_wrap=True)
+    for sentence in sentences:
+        _say(console, sentence)
+    first = breaks_first(plan)
+    if first:
+        console.print(Text("What breaks first", style="bold"))
+        for sentence in first:
+            _say(console, sentence, "  ")
+    by_key = {table.key: table for table in plan_tables(plan)}
+    for key in SHOWN:
+        if key in by_key:
+            console.print()
+            print_table(console, by_key[key])
+
+
+def print_table(console: Console, table: PlanTable) -> None:
+    """One table, with its remarks below it: beside the figures there is no room for them."""
+    rows = list(table.spelled())
+    shown = [
+        index
+        for index, column in enumerate(table.columns)
+        if (table.key, column.key) not in LEFT_OUT
+        and column.key != "reason"
+        and any(row[index] not in SAYS_NOTHING for row in rows)
+    ]
+    console.print(Text(printable(table.title), style="bold"), soft_wrap=True)
+    made = Table(box=None, padding=(0, 1, 0, 0))
+    cells = [[printable(row[index]) for row in rows[:MOST_ROWS]] for index in shown]
+    columns = [table.columns[index] for index in shown]
+    for column, width in zip(columns, _widths(columns, cells), strict=True):
+        made.add_column(
+            column.name,
+            justify="right" if column.is_number else "left",
+            overflow="fold",
+            width=width,
+            header_style="dim",
+        )
+    for row in zip(*cells, strict=True):
+        made.add_row(*(Text(text, style=_COLOURS.get(text, "")) for text in row))
+    console.print(made, width=WIDTH)
+    if len(rows) > MOST_ROWS:
+        console.print(f"and {format_count(len(rows) - MOST_ROWS)} more, in the report")
+    for text in dict.fromkeys(_remarks(table, rows)):
+        _say(console, text, style="dim")
+
+
+def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[int | None]:
+    """Widths at which no figure is broken: texts give way, the longest first.
+
+    None for all where figures alone are too wide: then any cell may be broken.
+    """
+    longest = [max(len(text) for text in texts) for texts in cells]
+    names = [len(column.name) for column in columns]
+    if sum(map(max, longest, names)) + len(columns) <= WIDTH:
+        return list(map(max, longest, names))
+    # Names of figures are broken between words.
+    words = [
+        max(map(len, column.name.split())) if column.is_number else len(column.name)
+        for column in columns
+    ]
+    widths = list(map(max, longest, words))
+    while sum(widths) + len(widths) > WIDTH:
+        texts_only = [n for n, column in enumerate(columns) if not column.is_number]
+        widest = max(texts_only, key=lambda n: widths[n], default=-1)
+        if widest < 0 or widths[widest] <= _NARROW:
+            return [None] * len(widths)
+        widths[widest] -= 1
+    return list(widths)
+
+
+def _say(console: Console, text: str, indent: str = "", style: str = "") -> None:
+    """A paragraph in which no number is parted from its unit."""
+    lines = textwrap.wrap(unbroken(printable(text)), WIDTH - len(indent), break_on_hyphens=False)
+    for number, line in enumerate(lines):
+        begin = indent if not number else " " * len(indent)
+        shown = Text(begin + line.replace("\N{NO-BREAK SPACE}", " "), style=style)
+        console.print(shown, soft_wrap=True)
+
+
+def _remarks(table: PlanTable, rows: Sequence[Sequence[str]]) -> list[str]:
+    found = [table.note] if table.note else []
+    if table.columns[-1].key == "reason":
+        found += [f"{row[0]}: {row[-1]}" for row in rows if row[-1]]
+    return found
+
+
+def steps_on(console: Console) -> Callable[[str], None]:
+    """A function that is told each part of the work; it says them when it takes longer than
+    :data:`~simulator.report.terminal.QUIET_SECONDS`."""
+    started = time.monotonic()
+
+    def tell(what: str) -> None:
+        taken = time.monotonic() - started
+        if taken >= QUIET_SECONDS:
+            console.print(Text(printable(f"{what} (after {taken:.0f} s)")), soft_wrap=True)
+
+    return tell

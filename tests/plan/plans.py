@@ -1,0 +1,49 @@
+"""Plans that the tests of records and reports share: made once for each process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from simulator.plan.organisation import parse_organisation
+from simulator.plan.planner import Plan, make_plan
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = (ROOT / "scenarios/plans/head-office.toml").read_text(encoding="utf-8")
+QUICK = ("horizon=2w", "draws=100", 'outages.lengths=["1h"]', "outages.events=[]")
+"""Little enough to be planned in about a second."""
+
+
+@cache
+def plan(*overrides: str) -> Plan:
+    """The example's plan with some keys changed."""
+    return make_plan(parse_organisation(EXAMPLE, [*QUICK, *overrides]))
+
+
+def never() -> Plan:
+    """A plan whose line never catches up."""
+    return plan("link.bandwidth=3Mbit/s", "link.schedule=[]")
+
+
+def nightly() -> Plan:
+    """A plan without a spool."""
+    return plan("protection.kind=nightly backup")
+
+
+def sound() -> Plan:
+    """A plan that holds."""
+    return plan("link.bandwidth=200Mbit/s", "protection.spool=200GB", "link.schedule=[]")
+
+
+def replaced(given: Plan, **changes: object) -> Plan:
+    """A plan with some attributes changed, nothing else made anew."""
+    return replace(given, **changes)
+
+
+def hostile(name: str) -> Plan:
+    """A plan whose texts want to be markup, a formula, or to steer a terminal."""
+    given = plan()
+    organisation = given.organisation.model_copy(update={"name": name, "description": name})
+    change = replace(given.change, origin=name, remarks=(name,))
+    return replace(given, organisation=organisation, change=change)

@@ -1,0 +1,85 @@
+"""A plan in the terminal: 80 columns, every figure, whatever its names are."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from simulator.report import plan_terminal
+from simulator.report.plan_story import answer_sentences, headline
+from simulator.report.plan_tables import plan_tables
+from simulator.report.plan_terminal import (
+    LEFT_OUT,
+    MOST_ROWS,
+    SAYS_NOTHING,
+    SHOWN,
+    WIDTH,
+    print_plan,
+    steps_on,
+)
+from tests.plan import plans
+
+ALL = {"usual": plans.plan, "never": plans.never, "nightly": plans.nightly, "sound": plans.sound}
+
+
+def printed(plan, width: int = 200) -> str:
+    out = io.StringIO()
+    print_plan(Console(file=out, width=width, highlight=False), plan, answer_sentences(plan))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_line_is_wider_than_80_columns_and_no_figure_is_lost(name: str) -> None:
+    plan = ALL[name]()
+    text = printed(plan)
+    lines = text.splitlines()
+    title = f"head office: {headline(plan)}"
+    assert lines[0] == title
+    assert max(len(line) for line in lines[1:]) <= WIDTH
+    joined = re.sub(r"\s+", "", text)
+    for table in plan_tables(plan):
+        if table.key not in SHOWN:
+            continue
+        assert re.sub(r"\s+", "", table.title) in joined
+        rows = list(table.spelled())
+        for number, column in enumerate(table.columns):
+            cells = [row[number] for row in rows]
+            if (table.key, column.key) in LEFT_OUT or set(cells) <= SAYS_NOTHING:
+                continue
+            for cell in cells[:MOST_ROWS]:
+                if column.is_number:  # whole: no figure is parted from its unit
+                    assert f"{cell} " in text or f"{cell}\n" in text, (table.key, cell)
+                elif column.key != "reason":
+                    whole = [word for word in cell.split() if len(word) <= 8]
+                    assert all(word in text for word in whole), (table.key, cell)
+                else:
+                    assert re.sub(r"\s+", "", cell) in joined
+
+
+def test_what_is_left_out_is_in_the_report() -> None:
+    columns = {(t.key, c.key) for t in plan_tables(plans.plan()) for c in t.columns}
+    assert columns >= LEFT_OUT and len(LEFT_OUT) == 2
+
+
+def test_a_name_cannot_steer_the_terminal() -> None:
+    plan = plans.hostile("[bold]x\x1b[2J\r<script>")
+    text = printed(plan)
+    assert "\x1b" not in text and "\r" not in text
+    assert "[bold]x\\x1b[2J\\r<script>" in text
+
+
+def test_progress_is_said_only_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(plan_terminal.time, "monotonic", lambda: now[0])
+    out = io.StringIO()
+    tell = steps_on(Console(file=out, width=80))
+    tell("what is written")
+    now[0] += 1.9
+    tell("bandwidth")
+    assert out.getvalue() == ""
+    now[0] += 5.1
+    tell("outages")
+    assert out.getvalue() == "outages (after 7 s)\n"
