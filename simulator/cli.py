@@ -37,6 +37,7 @@ from simulator.cli_plan import plan as make_capacity_plan
 from simulator.cli_plans import draw, with_plan
 from simulator.cli_replay import coverage, replay
 from simulator.cli_schema import schema
+from simulator.cli_size import size
 from simulator.cli_store import store
 
 if TYPE_CHECKING:
@@ -204,6 +205,7 @@ app.command()(coverage)
 app.command()(compare)
 app.command()(killmatrix)
 app.command()(store)
+app.command()(size)
 app.command("plan")(make_capacity_plan)
 
 

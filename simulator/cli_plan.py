@@ -63,8 +63,8 @@ def plan(
     from rich.console import Console
 
     from simulator.plan.plan_objectives import holds, outcomes_of
+    from simulator.plan.plan_words import answer_of
     from simulator.plan.planner import make_plan
-    from simulator.report.plan_story import answer_sentences
     from simulator.report.plan_terminal import WIDTH, print_plan, steps_on
 
     # With the record on standard output nothing else may stand there.
@@ -72,7 +72,7 @@ def plan(
     if not console.is_terminal:
         console.width = max(console.width, WIDTH)
     made = make_plan(loaded, steps_on(Console(stderr=True, highlight=False)))
-    sentences = answer_sentences(made)
+    sentences = answer_of(made)
     print_plan(console, made, sentences)
     words = ["simulator", "plan", str(organisation)]
     for override in overrides:

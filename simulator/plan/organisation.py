@@ -261,7 +261,7 @@ class BadOrganisation(BadDocument):
 
     noun = "organisation"
     default_remedy = (
-        "Correct each of them; docs/planning.md lists all keys with their units and defaults."
+        "Correct each of them; docs/planning-keys.md lists all keys with their units and defaults."
     )
 
 
@@ -310,6 +310,18 @@ def contradictions(organisation: Organisation) -> Iterator[Remark]:
     if not DAY_NS <= organisation.horizon_ns <= 10 * 366 * DAY_NS:
         yield Remark(
             (("horizon",),), "a plan covers a day to ten years", 'Write for instance "4w" or "52w".'
+        )
+    protection = organisation.protection
+    for name, share, place in (
+        ("packets are lost", organisation.link.loss, ("link", "loss")),
+        ("bytes are saved by compression", protection.saving, ("protection", "saving")),
+        ("blocks are written again", protection.rewritten, ("protection", "rewritten")),
+    ):
+        if share >= 1:
+            yield Remark((place,), f"all {name}: nothing is left", "Write less than 100%.")
+    if organisation.link.payload <= 0:
+        yield Remark(
+            (("link", "payload"),), "headers leave no room for data", 'Write for instance "94%".'
         )
     yield from _outage_contradictions(organisation)
 

@@ -6,6 +6,7 @@ move one at a time; it evaluates only the few figures that a decision hangs on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from simulator.plan.bandwidth import link_use
-from simulator.plan.capacity import PlannedLink
+from simulator.plan.capacity import PlannedLink, without
 from simulator.plan.change import ChangeCurve
 from simulator.plan.grid import HOUR_SECONDS
 from simulator.plan.monte_carlo import continued
@@ -58,8 +59,9 @@ class PlanCase:
         change: ChangeCurve,
         link: PlannedLink,
         protection: Protection,
+        outages: Sequence[tuple[float, float]] = (),
     ) -> PlanCase:
-        """The inputs of an organisation's plan."""
+        """The inputs of an organisation's plan; ``outages`` at dates as for :func:`without`."""
         objectives = organisation.objectives
         return cls(
             change.written_bytes_per_day / GB,
@@ -72,6 +74,7 @@ class PlanCase:
                 objectives.rpo_ns / NS,
                 objectives.rpo_share,
                 organisation.protection.spool_bytes,
+                outages,
             ),
         )
 
@@ -96,7 +99,7 @@ class PlanCase:
         model = outages_of(self.protection, change, capacity)
         starts, _numbers = hour_numbers(change.grid, "day", change.grid.span_seconds - AFTER)
         effects = model.effects(starts, float(length), with_lag=False)
-        course = self.protection.course(change, capacity)
+        course = self.protection.course(change, without(capacity, change.grid, self.curve.outages))
         caught_up = bool(effects.caught_up.all())
         return {
             "spool_bytes": float(effects.spool_peak_bytes.max()),
@@ -123,12 +126,18 @@ class _Fixed:
     """What no input changes; not a dataclass, so that nobody takes its numbers for inputs."""
 
     def __init__(
-        self, change: ChangeCurve, rpo_seconds: float, rpo_share: float, spool_bytes: int | None
+        self,
+        change: ChangeCurve,
+        rpo_seconds: float,
+        rpo_share: float,
+        spool_bytes: int | None,
+        outages: Sequence[tuple[float, float]],
     ) -> None:
         self.change = change
         self.rpo_seconds = rpo_seconds
         self.rpo_share = rpo_share
         self.spool_bytes = spool_bytes
+        self.outages = tuple(outages)
 
 
 _LEFT_OUT: Final = frozenset({"link.mss_bytes", "protection.delay_seconds"})

@@ -179,17 +179,11 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
     protections = protections_of(organisation)
     own = next(iter(protections.values()))
     usual = link.capacity_bytes(grid)
-    capacity = without(
-        usual,
-        grid,
-        [
-            (
-                (event.at - grid.begins_at).total_seconds(),
-                event.length_ns / NS,
-            )
-            for event in organisation.outages.events
-        ],
-    )
+    outages = [
+        ((event.at - grid.begins_at).total_seconds(), event.length_ns / NS)
+        for event in organisation.outages.events
+    ]
+    capacity = without(usual, grid, outages)
     tell("kinds of protection")
     courses = {name: kind.course(change, capacity) for name, kind in protections.items()}
     rpo = organisation.objectives.rpo_ns / NS
@@ -231,7 +225,7 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
     )
     tell("drawn outages")
     drawn = _draw(organisation, own, change, link)
-    case = PlanCase.of(organisation, change, link, own)
+    case = PlanCase.of(organisation, change, link, own, outages)
     tell("what it depends on")
     return Plan(
         organisation,

@@ -1,0 +1,160 @@
+"""The command ``simulator size``: a spool and a link in one line, without a file.
+
+It makes an organisation of its options and plans that, so it knows nothing that ``simulator plan``
+does not; what it leaves out are the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from replicator.command_line import printable
+from replicator.errors import BadInput, ExitCode
+from simulator.cli_options import STANDARD_OUTPUT, JsonOption
+
+if TYPE_CHECKING:
+    from simulator.plan.organisation import Organisation
+
+
+def size(
+    users: Annotated[int, typer.Option(min=1, max=10_000_000, help="Mailboxes.")],
+    link: Annotated[str, typer.Option(metavar="RATE", help="Line rate, for instance 10Mbit/s.")],
+    profile: Annotated[
+        str, typer.Option(help="light, average, heavy, ...; from 2010 on messages a day.")
+    ] = "heavy",
+    version: Annotated[str, typer.Option(help="Of Exchange: 2003, 2007, 2010, 2013.")] = "2007",
+    rtt: Annotated[str, typer.Option(metavar="TIME", help="Round trip of the line.")] = "20ms",
+    loss: Annotated[str, typer.Option(metavar="SHARE", help="Packets lost.")] = "0%",
+    outage: Annotated[
+        str, typer.Option(metavar="TIME", help="The outage that must be survived.")
+    ] = "8h",
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="byte level, log shipping, changed blocks, object level, nightly backup."
+        ),
+    ] = "byte level",
+    spool: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="The volume that there is; without it, two thirds of what is advised.",
+            show_default=False,
+        ),
+    ] = None,
+    tcp_window: Annotated[
+        str, typer.Option(metavar="SIZE", help="Largest TCP window; 64KiB is that of old systems.")
+    ] = "16MiB",
+    streams: Annotated[int, typer.Option(min=1, max=10_000, help="TCP streams.")] = 1,
+    saving: Annotated[str, typer.Option(metavar="SHARE", help="Of the bytes, by compression.")] = (
+        "30%"
+    ),
+    defragmentation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Of the stored pages, rewritten each night; 10 % up to 2007, none later.",
+            show_default=False,
+        ),
+    ] = None,
+    mailbox_size: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Of one mailbox; by default the profile's."),
+    ] = None,
+    rpo: Annotated[str, typer.Option(metavar="TIME", help="Most work that may be lost.")] = "15m",
+    json: JsonOption = None,
+) -> None:
+    """Say how large a spool must be and what the line does, for so many mailboxes.
+
+    Exit code 1: an objective is missed.  For tables, pictures and all else: simulator plan.
+    """
+    from replicator import units
+    from simulator.report.output import check_file_target
+
+    if json is not None and json != STANDARD_OUTPUT:
+        check_file_target(json, "--json")
+    from simulator.plan.organisation import parse_organisation
+
+    def checked(option: str, text: str | None, read: Callable[[object], object]) -> str | None:
+        if text is None:
+            return None
+        try:
+            read(text)
+        except units.UnitError as error:
+            raise BadInput(f"{option}: {error}", remedy="Correct the option.") from None
+        return text
+
+    change: dict[str, Any] = {
+        "defragmentation": checked("--defragmentation", defragmentation, units.parse_ratio),
+        "mailbox_size": checked("--mailbox-size", mailbox_size, units.parse_size_bytes),
+    }
+    text = _toml(
+        {
+            "": {"name": f"{users:,} mailboxes"},
+            "[[mailboxes]]": {"count": users, "version": version, "profile": profile},
+            "[change]": change,
+            "[link]": {
+                "bandwidth": checked("--link", link, units.parse_rate_bits_per_second),
+                "rtt": checked("--rtt", rtt, units.parse_duration_ns),
+                "loss": checked("--loss", loss, units.parse_ratio),
+                "tcp_window": checked("--tcp-window", tcp_window, units.parse_size_bytes),
+                "streams": streams,
+            },
+            "[protection]": {
+                "kind": kind,
+                "saving": checked("--saving", saving, units.parse_ratio),
+                "spool": checked("--spool", spool, units.parse_size_bytes),
+            },
+            "[outages]": {
+                "planned": checked("--outage", outage, units.parse_duration_ns),
+                "lengths": [outage],
+            },
+            "[objectives]": {"rpo": checked("--rpo", rpo, units.parse_duration_ns)},
+        }
+    )
+    organisation = parse_organisation(text, origin="the options")
+    raise typer.Exit(_plan_and_tell(organisation, json))
+
+
+def _plan_and_tell(organisation: Organisation, json: Path | None) -> ExitCode:
+    """Plans and prints the answer; writes the record where it is asked for."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from simulator.plan.plan_objectives import holds, outcomes_of
+    from simulator.plan.plan_words import answer_of
+    from simulator.plan.planner import make_plan
+    from simulator.report.plan_terminal import steps_on
+
+    console = Console(stderr=json == STANDARD_OUTPUT, highlight=False)
+    made = make_plan(organisation, steps_on(Console(stderr=True, highlight=False)))
+    sentences = answer_of(made)
+    for sentence in sentences:
+        console.print(Text(printable(sentence)))
+    if json is not None:
+        from simulator.plan.plan_record import plan_text, record_of
+        from simulator.report.output import write_atomically
+
+        text = plan_text(record_of(made, sentences))
+        if json == STANDARD_OUTPUT:
+            print(text, end="", flush=True)
+        else:
+            write_atomically(json, text, "--json")
+    return ExitCode.PASS if holds(outcomes_of(made)) else ExitCode.BROKEN
+
+
+def _toml(tables: dict[str, dict[str, Any]]) -> str:
+    """TOML of tables of plain values, by header; None is left out."""
+    import json
+
+    lines = []
+    for header, table in tables.items():
+        lines += [header] if header else []
+        lines += [
+            f"{key} = {json.dumps(value)}" for key, value in table.items() if value is not None
+        ]
+    return "\n".join(lines) + "\n"
