@@ -6,7 +6,7 @@ record cannot say different things.
 
 from __future__ import annotations
 
-from simulator.plan.plan_objectives import Need, Outcome, needs_of, outcomes_of
+from simulator.plan.plan_objectives import Need, Outcome, outcomes_of
 from simulator.plan.plan_rows import frame_rows
 from simulator.plan.planner import Plan, longest_lasting
 from simulator.report.plan_units import FORMATS, format_input, format_volume, input_name
@@ -65,21 +65,16 @@ def need_sentence(need: Need) -> str:
     return f"{name}: {wanted}; {given}: {verdict}."
 
 
-def answer_sentences(plan: Plan) -> list[str]:
-    """What has to be bought: a sentence for each need."""
-    return [need_sentence(each) for each in needs_of(plan)]
-
-
 def breaks_first(plan: Plan) -> list[str]:
     """What is broken as planned; else which input breaks an objective first, and the next ones."""
     missed = [each for each in outcomes_of(plan) if not each.met]
     told = _never(missed) + [_missed(plan, each) for each in missed if each.found is not None]
     told += [_limit_sentence(row) for row in _limits(plan)]
-    if not plan.spools or not plan.use.catches_up:
+    if not plan.spools or not plan.spool_is_given or not plan.use.catches_up:
         return told
     lasts = longest_lasting(plan)
     if lasts is not None:
-        volume = plan.organisation.protection.spool_bytes or 0
+        volume = plan.spool_volume_bytes
         hour = min(
             (row for row in frame_rows(plan.lasts) if row["shortest_seconds"] is not None),
             key=lambda row: float(row["shortest_seconds"]),

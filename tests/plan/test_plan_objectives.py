@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simulator.plan.plan_objectives import holds, needs_of, outcomes_of
-from simulator.report.plan_story import answer_sentences, breaks_first, headline
+from simulator.report.plan_story import breaks_first, headline, need_sentence
 from tests.plan import plans
 
 
@@ -46,7 +46,7 @@ def test_needs_follow_the_objective_s_share_of_the_time() -> None:
     spool = needs_of(plan)[1]
     assert spool.item == "spool at the source" and spool.enough is False
     assert spool.advised == plan.spools[0].recommended_bytes
-    assert any("NOT enough" in each for each in answer_sentences(plan))
+    assert any("NOT enough" in each for each in map(need_sentence, needs_of(plan)))
 
 
 def test_never_has_no_figure() -> None:

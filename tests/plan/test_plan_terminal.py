@@ -8,8 +8,9 @@ import re
 import pytest
 from rich.console import Console
 
+from simulator.plan.plan_words import answer_of
 from simulator.report import plan_terminal
-from simulator.report.plan_story import answer_sentences, headline
+from simulator.report.plan_story import headline
 from simulator.report.plan_tables import plan_tables
 from simulator.report.plan_terminal import (
     LEFT_OUT,
@@ -27,7 +28,7 @@ ALL = {"usual": plans.plan, "never": plans.never, "nightly": plans.nightly, "sou
 
 def printed(plan, width: int = 200) -> str:
     out = io.StringIO()
-    print_plan(Console(file=out, width=width, highlight=False), plan, answer_sentences(plan))
+    print_plan(Console(file=out, width=width, highlight=False), plan, answer_of(plan))
     return out.getvalue()
 
 
