@@ -70,7 +70,7 @@ class PlanCase:
             protection,
             organisation.outages.planned_ns / NS / HOUR_SECONDS,
             _Fixed(
-                continued(change, AFTER),
+                change,
                 objectives.rpo_ns / NS,
                 objectives.rpo_share,
                 organisation.protection.spool_bytes,
@@ -81,7 +81,7 @@ class PlanCase:
     def changed(self) -> ChangeCurve:
         """The curve with these inputs."""
         change = self.curve.change
-        factor = self.change_gb_per_day * GB / change.written_bytes_per_day
+        factor = self.change_gb_per_day / self.curve.planned_gb_per_day
         if self.night_share != 1.0:
             hours = change.grid.hours_of_day()
             night = np.where((hours >= 22) | (hours < 6), self.night_share, 1.0)
@@ -104,7 +104,9 @@ class PlanCase:
         return {
             "spool_bytes": float(effects.spool_peak_bytes.max()),
             "catch_up_seconds": float(effects.catch_up_seconds.max()) if caught_up else None,
-            "rpo_seconds": course.lag_at(self.curve.rpo_share),
+            "rpo_seconds": float(
+                np.quantile(course.lag_seconds[: self.curve.steps], self.curve.rpo_share)
+            ),
         }
 
     def broken(self) -> dict[str, str]:
@@ -133,7 +135,10 @@ class _Fixed:
         spool_bytes: int | None,
         outages: Sequence[tuple[float, float]],
     ) -> None:
-        self.change = change
+        self.change = continued(change, AFTER)
+        self.planned_gb_per_day = change.written_bytes_per_day / GB
+        self.steps = change.grid.steps
+        """Of the plan itself; those behind are for catching up."""
         self.rpo_seconds = rpo_seconds
         self.rpo_share = rpo_share
         self.spool_bytes = spool_bytes

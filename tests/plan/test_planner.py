@@ -184,3 +184,11 @@ def test_times_in_words(figure: float, told: str) -> None:
 @pytest.mark.parametrize(("figure", "rounded"), [(62.8, 63), (75.4, 76), (131, 140), (60, 60)])
 def test_recommended_sizes_are_rounded_up(figure: float, rounded: float) -> None:
     assert round_up(figure * 1e9) == pytest.approx(rounded * 1e9)
+
+
+def test_what_it_depends_on_begins_at_the_plan_s_own_figures(small: Plan) -> None:
+    """A board would ask why one page has two figures for one thing."""
+    base = small.tornado.groupby("output")["base"].first()
+    assert base["spool_bytes"] == pytest.approx(small.spools[0].needed_bytes)
+    assert base["catch_up_seconds"] == pytest.approx(small.returns["catch_up_seconds"].max())
+    assert base["rpo_seconds"] == pytest.approx(small.course.lag_at(0.95))
