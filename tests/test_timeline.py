@@ -89,7 +89,7 @@ def test_each_operation_is_there_once_with_its_number(
     assert [e.first for e in operations] == list(range(1, result.operations + 1))
     assert sum(e.size_bytes for e in operations) == result.captured_bytes
     assert {e.epoch for e in operations} == {1}
-    assert operations[0].word == "create /store/res1.log"
+    assert operations[0].word == "create /store/E00res00001.jrs"
     assert not [e for e in operations if e.word.startswith("failed")]
     syncs = [e for e in operations if e.word.startswith("sync ")]
     assert syncs and all("/store/" in e.word for e in syncs)
@@ -157,7 +157,7 @@ def test_names_are_called_as_they_were(recorded: tuple[RunResult, Timeline]) -> 
     assert "create /store/priv1.edb" in words
     assert "rename /store/E00tmp.log to /store/E00.log" in words
     # Circular logging: a log that recovery needs no more becomes the next one.
-    assert "rename /store/E0000001.log to /store/E00tmp.log" in words
+    assert "rename /store/E0000000001.log to /store/E00tmp.log" in words
     # The replica does to its image what the source did to the store.
     copied = [e.word for e in events(timeline, "replica", "data: image: names")]
     assert [w.replace("/store", "/replica/image") for w in words] == copied

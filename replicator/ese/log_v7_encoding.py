@@ -237,6 +237,12 @@ class LogV7Encoder:
         return self._with(data, replace(record, checksum=record.checksum ^ SHADOW_MARK))
 
 
+def digits_of_version_7(page_size: int) -> int:
+    """Hex digits of a generation in the names of logs: 5 up to Exchange 2003, whose pages have
+    4 KiB, and 8 from 2007 on [V]."""
+    return 5 if page_size <= 4096 else 8
+
+
 @dataclass(frozen=True, kw_only=True)
 class LogV7Format:
     """The logs of one set in version 7; implements :class:`replicator.ese.log_encoding.LogFormat`.

@@ -13,7 +13,7 @@ from replicator.ese.log_page_records import Record
 from replicator.ese.log_record_types import Kind
 from replicator.ese.log_records import RecoveryUndo2, Term, Term2
 from replicator.ese.log_stream import LogStream
-from replicator.ese.log_v7_encoding import LogV7Format
+from replicator.ese.log_v7_encoding import LogV7Format, digits_of_version_7
 from replicator.ese.log_v8_encoding import LogV8Format
 from replicator.ese.recovery_checks import RecoveryPlan
 from replicator.ese.values import LogPosition, LogTime
@@ -68,9 +68,12 @@ def _last_header(plan: RecoveryPlan) -> LogHeader:
 def _log_format(plan: RecoveryPlan, now: Callable[[], LogTime]) -> LogFormat:
     """New logs are like the last one that is there."""
     header = _last_header(plan)
-    closed = (each.name.name for each in plan.logs if each.name.role is LogRole.CLOSED)
-    short = len(next(closed, "")) == BASE_CHARACTERS + _SHORT_DIGITS + len(_SUFFIX)
-    digits = _SHORT_DIGITS if short else _LONG_DIGITS
+    closed = [each.name.name for each in plan.logs if each.name.role is LogRole.CLOSED]
+    if closed:
+        short = len(closed[0]) == BASE_CHARACTERS + _SHORT_DIGITS + len(_SUFFIX)
+        digits = _SHORT_DIGITS if short else _LONG_DIGITS
+    else:  # the current log alone does not tell how the ones before it were called
+        digits = _LONG_DIGITS if header.is_segmented else digits_of_version_7(header.page_size)
     if not header.is_segmented:
         return LogV7Format(
             file_bytes=header.file_bytes,

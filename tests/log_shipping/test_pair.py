@@ -170,19 +170,19 @@ def test_a_suspended_copy_does_nothing_and_goes_on(short_history: History) -> No
     pair.close()
 
 
-def test_a_source_may_call_its_logs_by_five_digits_and_by_eight(short_history: History) -> None:
+def test_a_source_may_call_its_logs_by_eight_digits_and_by_five(short_history: History) -> None:
     """A copy calls all of its own alike: a recovery would not find those that it guesses."""
     pair = pair_of(short_history)
     first, second = list(short_history.logs)[:2]
     pair.start_source()
     pair.start_copy()
     pair.close_logs(first)
-    long_name = f"E00{generation_of(second):08X}.log"
+    other_name = f"E00{generation_of(second):05X}.log"
     host = pair.world.machine(SOURCE).processes["courier"]
-    host.start(put(pair.source_volume, STORE, {long_name: short_history.logs[second]}), "closes")
+    host.start(put(pair.source_volume, STORE, {other_name: short_history.logs[second]}), "closes")
     pair.run()
     there = pair.replica_disk.names.directory(COPY).entries
-    assert second in there and long_name not in there
+    assert second in there and other_name not in there
     generation, contents = pair.found(lose_everything)
     assert generation == 2 and is_prefix(contents, short_history, 2)
     pair.close()

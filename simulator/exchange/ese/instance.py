@@ -33,7 +33,7 @@ from replicator.ese.log_options import LogOwner, LogStreamOptions
 from replicator.ese.log_record_types import Kind
 from replicator.ese.log_records import Init, Init2, Term, Term2
 from replicator.ese.log_stream import LogBufferFull, LogStream
-from replicator.ese.log_v7_encoding import LogV7Format
+from replicator.ese.log_v7_encoding import LogV7Format, digits_of_version_7
 from replicator.ese.log_v8_encoding import LogV8Format
 from replicator.ese.recovery_files import find_logs
 from replicator.ese.recovery_result import RecoveryResult
@@ -165,7 +165,7 @@ class Instance:
         size, page = config.log_file_bytes, config.store_format.page_bytes
         if config.log_version == 8:
             return LogV8Format(now=self._now, file_bytes=size, page_size=page)
-        return LogV7Format(file_bytes=size, page_size=page)
+        return LogV7Format(file_bytes=size, page_size=page, digits=digits_of_version_7(page))
 
     # -- what the log asks ---------------------------------------------------------------
 
