@@ -329,7 +329,11 @@ def space_from_json(document: dict[str, Any]) -> Space:
     values = dict(document)
     if values["budget"] is not None:
         values["budget"] = Budget.model_construct(**values["budget"])
-    return Enumeration(**values) if "instants" in values else PlanSpace(**values)
+    if "instants" in values:
+        return Enumeration(**values)
+    if "activities" in values:  # a file of an earlier release has none
+        values["activities"] = tuple(values["activities"])
+    return PlanSpace(**values)
 
 
 def _outcome(row: tuple[Any, ...]) -> PlanOutcome:

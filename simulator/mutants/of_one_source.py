@@ -8,7 +8,9 @@ import replicator.captured_set
 import replicator.service
 import replicator.source_session
 from replicator.checkpoints import Checkpoints
+from replicator.journal import Position
 from replicator.replica import Replica
+from replicator.replica_checkpointer import ReplicaCheckpointer
 from replicator.replica_marks import ReplicaMarks
 from replicator.replica_store import ReplicaStore
 from replicator.runtime import sleep_ns
@@ -24,6 +26,14 @@ def _in_memory_only(_original: Any) -> Any:
         self.promoted = True
 
     return promote
+
+
+def _without_the_promotion(original: Any) -> Any:
+    def note(self: ReplicaCheckpointer, redo_from: Position) -> dict[str, Any]:
+        noted: dict[str, Any] = original(self, redo_from)
+        return noted | {"promoted": False, "promised_epoch": self._marks.promised_epoch}
+
+    return note
 
 
 def _in_the_checkpoint_only(original: Any) -> Any:
@@ -72,7 +82,10 @@ ONE_SOURCE_MUTANTS: Final = (
     Mutant(
         "promotion_is_durable",
         "that it has taken over is known to the replica's process only",
-        ((ReplicaStore, "promote", _in_memory_only),),
+        (
+            (ReplicaStore, "promote", _in_memory_only),
+            (ReplicaCheckpointer, "note", _without_the_promotion),
+        ),
     ),
     Mutant(
         "promotion_outlives_checkpoints",

@@ -14,9 +14,12 @@ def log_times(log_bytes, step_seconds: float, size: int, begin: datetime = BEGIN
     """When each log was full, if bytes of a step run evenly; the first one at the begin."""
     reached = np.concatenate(([0.0], np.cumsum(log_bytes)))
     edges = np.arange(len(reached)) * step_seconds
-    keep = np.append(True, np.diff(reached) > 0)
     fills = np.arange(0, int(reached[-1] // size) + 1) * size
-    seconds = np.interp(fills, reached[keep], edges[keep])
+    # The step in which each became full; nothing runs in one that is empty.
+    step = np.maximum(np.searchsorted(reached, fills, side="left") - 1, 0)
+    came = np.maximum(np.diff(reached)[step], 1)
+    seconds = edges[step] + (fills - reached[step]) / came * step_seconds
+    seconds[0] = 0.0
     return [begin + timedelta(seconds=float(each)) for each in seconds]
 
 
