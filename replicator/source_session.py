@@ -282,6 +282,8 @@ class SourceSession:
             ):
                 await self._source.comparison_wanted
             comparison = self._source.comparison
+            if self._unverified:
+                await self._sent_again()
             comparison.attempts += 1
             comparer = ImageComparer(
                 self._runtime,
@@ -305,6 +307,18 @@ class SourceSession:
                 self._spool.end_epoch(source.highest_epoch, reason)
                 raise HistoryEnded(reason)
             self._unverified = ""
+
+    async def _sent_again(self) -> None:
+        """Return when all has been sent that was completed before.
+
+        A replica that has gone back is sent operations again over an image that may be ahead of
+        them, names and all.  Were it compared meanwhile, what they touch would count as changed,
+        and a file that took another one's name by it would never be looked at.
+        """
+        fence = self._spool.board.completed
+        while self._changes.sequence < fence:
+            self._spool.check()
+            await self._changes.news
 
     def _handle(self, frame: Frame) -> None:
         if frame.type == FrameType.ACKNOWLEDGE:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 
+from replicator.source_session import SourceSession
 from simulator.expectations import UNVERIFIED
 from simulator.measures import RunResult, Verdict
 from simulator.run import ScenarioRun
@@ -47,13 +50,28 @@ def test_programs_that_end_while_their_disk_lies_end_in_order() -> None:
 def test_what_lost_flushes_had_promised_is_named_and_repaired(survive: str) -> None:
     result, events = run_with_events(
         fault("lost_flush", 15, REPLICA, duration="20s")
-        + fault("power_loss", 30, REPLICA, survive=survive)
+        + fault("power_loss", 29, REPLICA, survive=survive)
     )
     assert result.verdict is Verdict.PASS, result.reasons
     assert "replica_went_back" in events
     assert any(check.detail.startswith("named: ") for check in result.checks)
     at_the_end = [check for check in result.checks if check.occasion == "end of run"]
     assert at_the_end and all(check.holds for check in at_the_end)
+
+
+def test_images_compared_while_operations_are_sent_again_hide_a_file_under_another_s_name() -> None:
+    """A file of home had the new name of another one, which is renamed over it once more."""
+    text = fault("lost_flush", 15, REPLICA, duration="20s") + fault(
+        "power_loss", 29, REPLICA, survive="seeded"
+    )
+
+    async def at_once(_session: SourceSession) -> None:
+        return None
+
+    with mock.patch.object(SourceSession, "_sent_again", at_once):
+        result, events = run_with_events(text)
+    assert "verified" in events
+    assert result.verdict is Verdict.SAFETY, result.reasons
 
 
 def test_after_the_lie_the_drive_has_written_all() -> None:
@@ -94,7 +112,7 @@ def test_without_the_comparison_the_copy_is_wrong_and_all_that_is_said_is_that_n
 ):
     off = OFTEN.replace("[protection]", "[protection]\ncompare_after_power_loss = false")
     result, events = run_with_events(
-        fault("lost_flush", 15, REPLICA, duration="20s") + fault("power_loss", 30, REPLICA), off
+        fault("lost_flush", 15, REPLICA, duration="20s") + fault("power_loss", 25, REPLICA), off
     )
     assert "compared" not in events and "verified" not in events
     wrong = [each for each in result.checks if each.detail.startswith("named: the image is not")]
