@@ -39,6 +39,7 @@ from simulator.cli_replay import coverage, replay
 from simulator.cli_schema import schema
 from simulator.cli_size import size
 from simulator.cli_store import store
+from simulator.cli_truth import plan_truth
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -207,6 +208,7 @@ app.command()(killmatrix)
 app.command()(store)
 app.command()(size)
 app.command("plan")(make_capacity_plan)
+app.command("plan-truth")(plan_truth)
 
 
 def exit_code_of(verdict: Verdict) -> ExitCode:

@@ -91,6 +91,46 @@ def oldest_place(arrived: Floats, departed: Floats) -> Floats:
     return oldest
 
 
+def whole_units(sums: Floats, unit_bytes: float) -> Floats:
+    """Of cumulative bytes, those in units that are complete; all of them for units of 0 bytes."""
+    if not unit_bytes:
+        return sums
+    # A unit is there when its last byte is; sums are exact to far less than a byte.
+    whole: Floats = np.floor((sums + 0.25) / unit_bytes) * unit_bytes
+    return whole
+
+
+def delayed(sums: Floats, steps: float) -> Floats:
+    """Cumulative bytes at the ends of steps, as they were so many whole steps before."""
+    if not steps:
+        return sums
+    late = round(steps)
+    before: Floats = np.concatenate((np.zeros(min(late, len(sums))), sums[: len(sums) - late]))
+    return before
+
+
+def group_synced(arrived: Floats, sync_steps: float) -> Floats:
+    """What a journal has made durable, that syncs one time after the other all that has come.
+
+    Arguments
+    ---------
+    arrived: cumulative bytes at the ends of steps; bytes that come together are synced together.
+    sync_steps: how long a sync takes; what comes meanwhile waits for the next one.
+    """
+    lasting = round(sync_steps)
+    if lasting < 1:
+        return arrived
+    durable, last = np.zeros(len(arrived)), len(arrived)
+    begin = int(np.searchsorted(arrived, EMPTY_BYTES))
+    while begin + lasting < last:
+        covered = arrived[begin]
+        durable[begin + lasting] = covered
+        news = int(np.searchsorted(arrived, covered + EMPTY_BYTES))
+        begin = max(begin + lasting, news)
+    held: Floats = np.maximum.accumulate(durable)
+    return held
+
+
 _PADDING: Final = 3
 """Places right of the last one that a search may look at."""
 

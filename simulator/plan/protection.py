@@ -22,8 +22,17 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 import pandas as pd
 
+from simulator.plan.batches import Batches
 from simulator.plan.change import ChangeCurve
-from simulator.plan.fluid import backlog, cumulative, lag_seconds
+from simulator.plan.checkpoints import Checkpoints
+from simulator.plan.fluid import (
+    backlog,
+    cumulative,
+    delayed,
+    group_synced,
+    lag_seconds,
+    whole_units,
+)
 from simulator.plan.grid import DAY_SECONDS, Floats, TimeGrid
 
 PLANNED_SAVING: Final = 0.3
@@ -44,6 +53,8 @@ class Course:
     lag_seconds: age of the oldest of that, at the end of each step; the RPO there.
     carried_bytes: what the link carried in each step, compressed.
     capacity_bytes: what it could have carried.
+    retained_bytes: what the copy has and the spool still holds, at the end of each step; None
+        where nothing is.
     """
 
     grid: TimeGrid
@@ -51,6 +62,14 @@ class Course:
     lag_seconds: Floats
     carried_bytes: Floats
     capacity_bytes: Floats
+    retained_bytes: Floats | None = None
+
+    @property
+    def spool_bytes(self) -> Floats:
+        """What a spool at the source holds: what waits, and what is retained."""
+        if self.retained_bytes is None:
+            return self.waiting_bytes
+        return self.waiting_bytes + self.retained_bytes
 
     @property
     def utilisation(self) -> float:
@@ -92,6 +111,11 @@ class Queue:
     unit_bytes: what is at the copy only as a whole; 0 for anything.
     wire_per_byte: bytes on the link for one of these.
     delay_seconds: from being sent to being safe at the copy.
+    transit_seconds: the same on grids with steps of less than that: a change is under way for so
+        long even where nothing waits.
+    sync_seconds: of the copy's journal, on such grids; what comes meanwhile waits for the next one.
+    batches: what is sent, and safe, together; None for each by itself.
+    checkpoints: after what the copy lets the source forget; None where it does so at once.
 
     Raises ValueError when a byte takes nothing on the link.
     """
@@ -102,17 +126,17 @@ class Queue:
     unit_bytes: float
     wire_per_byte: float
     delay_seconds: float
+    transit_seconds: float = 0.0
+    sync_seconds: float = 0.0
+    batches: Batches | None = None
+    checkpoints: Checkpoints | None = None
 
     def __post_init__(self) -> None:
         _check_wire(self.wire_per_byte)
 
     def arrived_whole(self, sent: Floats) -> Floats:
         """Of what was sent, what the copy can use."""
-        if not self.unit_bytes:
-            return sent
-        # A unit is there when its last byte is; sums are exact to far less than a byte.
-        whole: Floats = np.floor((sent + 0.25) / self.unit_bytes) * self.unit_bytes
-        return whole
+        return whole_units(sent, self.unit_bytes)
 
     def service(self, capacity_bytes: Floats) -> Floats:
         """What the link could take of this queue in each step."""
@@ -125,11 +149,23 @@ class Queue:
         sent = self.ready[1:] - waiting
         step = self.grid.step_seconds
         have = self.arrived_whole(sent)
+        if self.batches is not None:
+            have = self.batches.arrived(self.written[1:], sent)
+        have = delayed(have, self.transit_seconds / step)
+        have = group_synced(have, self.sync_seconds / step)
         lag = lag_seconds(self.written, have, step)
         lag[lag > 0] += self.delay_seconds
         carried = np.diff(sent, prepend=0.0) * self.wire_per_byte
+        retained = None
+        if self.checkpoints is not None:
+            retained = have - self.checkpoints.released(have, step, capacity_bytes <= 0)
         return Course(
-            self.grid, self.written[1:] - have, lag, np.maximum(carried, 0.0), capacity_bytes
+            self.grid,
+            self.written[1:] - have,
+            lag,
+            np.maximum(carried, 0.0),
+            capacity_bytes,
+            retained,
         )
 
 
@@ -237,11 +273,28 @@ class ByteLevel:
     saving: of compression.
     overhead: headers, as a share of the data.
     delay_seconds: from a write to being durable at the replica when nothing waits.
+    write_bytes: data of one write, which is captured, and durable, as a whole.  It shows on grids
+        with steps of less than a write; 0 for writes as small as one likes.
+    transit_seconds, sync_seconds: on such grids in place of the delay: from the last byte of a
+        write being sent to the source knowing that it is durable, but for the sync of the journal;
+        and that one, during which what comes waits for the next.
+    batches: on such grids, which writes are sent together.
+    retained_seconds, retained_bytes: the replica's checkpoints, before which nothing leaves the
+        spool: so long, or so many bytes of data, after the last one; 0 for without that bound.
+        Without either the spool forgets what is durable.
+    retained_from_seconds: when the first of these intervals begins.
     """
 
     saving: float = PLANNED_SAVING
     overhead: float = OPERATION_OVERHEAD
     delay_seconds: float = 0.0
+    write_bytes: float = 0.0
+    transit_seconds: float = 0.0
+    sync_seconds: float = 0.0
+    batches: Batches | None = None
+    retained_seconds: float = 0.0
+    retained_bytes: float = 0.0
+    retained_from_seconds: float = 0.0
 
     @property
     def name(self) -> str:
@@ -250,7 +303,25 @@ class ByteLevel:
     def queue(self, change: ChangeCurve) -> Queue:
         """What is to be sent."""
         written = cumulative(change.written_bytes * (1.0 + self.overhead))
-        return Queue(change.grid, written, written, 0.0, 1.0 - self.saving, self.delay_seconds)
+        unit = self.write_bytes * (1.0 + self.overhead)
+        checkpoints = None
+        if self.retained_seconds or self.retained_bytes:
+            checkpoints = Checkpoints(
+                self.retained_seconds, self.retained_bytes, self.retained_from_seconds
+            )
+        whole = whole_units(written, unit)
+        return Queue(
+            change.grid,
+            whole,
+            whole,
+            unit,
+            1.0 - self.saving,
+            self.delay_seconds,
+            self.transit_seconds,
+            self.sync_seconds,
+            self.batches,
+            checkpoints,
+        )
 
     def course(self, change: ChangeCurve, capacity_bytes: Floats) -> Course:
         return self.queue(change).course(capacity_bytes)
@@ -270,11 +341,14 @@ class LogShipping:
     idle_logs_per_day: logs that an idle set closes: 96 for one in 15 minutes [V], ten times that
         on an active node of a 2007 cluster [M]; 0 for none.
     delay_seconds: from a log being copied to being inspected.
+    transit_seconds: in its place on grids with steps of less than that: from the last byte of a
+        log being sent to being inspected, and what a poll adds before.
     """
 
     saving: float = PLANNED_SAVING
     idle_logs_per_day: float = 96.0
     delay_seconds: float = 0.0
+    transit_seconds: float = 0.0
 
     @property
     def name(self) -> str:
@@ -285,12 +359,13 @@ class LogShipping:
         size = float(change.log_file_bytes)
         least = self.idle_logs_per_day / DAY_SECONDS * change.grid.step_seconds * change.log_sets
         written = cumulative(np.maximum(change.log_bytes, least * size))
-        closed = np.floor(written / size) * size
+        closed = whole_units(written, size)
         # What is open lies in all sets: the oldest of it is as old as the fullest open log, which
         # with evenly spread sets began (sets - 1) logs before the last one closed.
         open_before = (change.log_sets - 1) * size
         ready = np.maximum(closed - open_before, 0.0)
-        return Queue(change.grid, written, ready, size, 1.0 - self.saving, self.delay_seconds)
+        saved, delay, transit = self.saving, self.delay_seconds, self.transit_seconds
+        return Queue(change.grid, written, ready, size, 1.0 - saved, delay, transit)
 
     def course(self, change: ChangeCurve, capacity_bytes: Floats) -> Course:
         return self.queue(change).course(capacity_bytes)
