@@ -13,8 +13,6 @@ from replicator.errors import BadInput, ExitCode
 from simulator.cli_options import STANDARD_OUTPUT, JsonOption
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from simulator.plan.planner import Plan
 
 XlsxOption = Annotated[
@@ -61,6 +59,7 @@ def plan(
     check_targets(organisation, json, report, xlsx)
 
     from rich.console import Console
+    from rich.text import Text
 
     from simulator.plan.plan_objectives import holds, outcomes_of
     from simulator.plan.plan_words import answer_of
@@ -73,11 +72,14 @@ def plan(
         console.width = max(console.width, WIDTH)
     made = make_plan(loaded, steps_on(Console(stderr=True, highlight=False)))
     sentences = answer_of(made)
-    print_plan(console, made, sentences)
     words = ["simulator", "plan", str(organisation)]
     for override in overrides:
         words += ["--set", override]
-    _write(console, made, sentences, shlex.join(words), json, report, xlsx)
+    # Files first: whoever reads the tables may stop reading at any line.
+    written = _write(made, sentences, shlex.join(words), json, report, xlsx)
+    print_plan(console, made, sentences)
+    for line in written:
+        console.print(Text(printable(line)), soft_wrap=True)
     raise typer.Exit(ExitCode.PASS if holds(outcomes_of(made)) else ExitCode.BROKEN)
 
 
@@ -118,43 +120,39 @@ def check_targets(
 
 
 def _write(
-    console: Console,
     made: Plan,
     sentences: list[str],
     command: str,
     json: Path | None,
     report: Path | None,
     xlsx: Path | None,
-) -> None:
-    """Writes what was asked for, and says where it is."""
+) -> list[str]:
+    """Writes what was asked for, the standard output last; gives lines that say where it is."""
     from contextlib import ExitStack
 
     from simulator.report.output import directory_for, write_atomically
 
+    written = []
     with ExitStack() as opened:
         if report is not None:
             opened.enter_context(directory_for(report, "--report"))
+        text = ""
         if json is not None:
             from simulator.plan.plan_record import plan_text, record_of
 
             text = plan_text(record_of(made, sentences))
-            if json == STANDARD_OUTPUT:
-                print(text, end="", flush=True)
-            else:
+            if json != STANDARD_OUTPUT:
                 write_atomically(json, text, "--json")
-                _say(console, f"JSON: {json}")
+                written.append(f"JSON: {json}")
         if xlsx is not None:
             from simulator.report.plan_sheets import write_sheets
 
             write_sheets(made, xlsx, sentences, command)
-            _say(console, f"spreadsheet: {xlsx}")
+            written.append(f"spreadsheet: {xlsx}")
         if report is not None:
             from simulator.report.plan_page import render_plan
 
-            _say(console, f"report: {render_plan(made, report, sentences, command)}")
-
-
-def _say(console: Console, line: str) -> None:
-    from rich.text import Text
-
-    console.print(Text(printable(line)), soft_wrap=True)
+            written.append(f"report: {render_plan(made, report, sentences, command)}")
+    if json == STANDARD_OUTPUT:
+        print(text, end="", flush=True)
+    return written

@@ -133,8 +133,6 @@ def _plan_and_tell(organisation: Organisation, json: Path | None) -> ExitCode:
     console = Console(stderr=json == STANDARD_OUTPUT, highlight=False)
     made = make_plan(organisation, steps_on(Console(stderr=True, highlight=False)))
     sentences = answer_of(made)
-    for sentence in sentences:
-        console.print(Text(printable(sentence)))
     if json is not None:
         from simulator.plan.plan_record import plan_text, record_of
         from simulator.report.output import write_atomically
@@ -144,6 +142,9 @@ def _plan_and_tell(organisation: Organisation, json: Path | None) -> ExitCode:
             print(text, end="", flush=True)
         else:
             write_atomically(json, text, "--json")
+    # The record first: whoever reads the sentences may stop reading at any of them.
+    for sentence in sentences:
+        console.print(Text(printable(sentence)))
     return ExitCode.PASS if holds(outcomes_of(made)) else ExitCode.BROKEN
 
 

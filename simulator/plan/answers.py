@@ -21,6 +21,14 @@ def or_none(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
+def round_up(amount: float) -> float:
+    """To two digits, upwards, as one buys: 62.8 -> 63, 75.4 -> 76, 131 -> 140."""
+    if amount <= 0:
+        return 0.0
+    worth = 10.0 ** (np.floor(np.log10(amount)) - 1)
+    return float(np.ceil(amount / worth - 1e-9) * worth)
+
+
 def each_or_none(values: Floats) -> list[float | None]:
     """Finite numbers; None for each other."""
     return [or_none(value) for value in values]

@@ -9,7 +9,8 @@ which the objective holds, and below which it just did not.)  A link keeps its s
 rates of its windows stay in proportion, and what bounds its TCP streams stays as it is.
 
 What streams cannot carry no line rate helps.  Then the rate is None, and the reason says which
-bound it is (window / round trip, or loss), and how many streams, or what window, would do.
+bound it is (window / round trip, or loss), and how many streams, or what window, would do, and on
+what line: the planned one may be too slow beside.
 
 A share of time counts the ends of steps.
 """
@@ -25,7 +26,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from simulator.plan.answers import answer_frame
+from replicator.units import format_bits_per_second
+from simulator.plan.answers import answer_frame, round_up
 from simulator.plan.capacity import PlannedLink
 from simulator.plan.change import ChangeCurve
 from simulator.plan.grid import DAY_SECONDS, HOUR_SECONDS, Floats
@@ -49,8 +51,8 @@ class RequiredRate:
     share_of_time: of the steps.
     bits_per_second: the line rate outside of windows; None when no rate does it.
     reason: why not; empty where there is a rate.
-    streams: how many TCP streams would do at the rate that is needed; None where that is not what
-        is missing.
+    streams: how many TCP streams would do on a line of ``without_bound_bits_per_second``; None
+        where that is not what is missing.
     window_bytes: what TCP window would do instead; None where it is not, or loss forbids it.
     without_bound_bits_per_second: the line rate if streams were not bounded; None where no link
         does it.
@@ -193,12 +195,19 @@ def _bounded(
         if link.tcp_window_bytes / max(link.rtt_seconds, 1e-12) < by_loss
         else f"loss of {100 * link.loss:g} % over {link.rtt_seconds * 1e3:g} ms"
     )
-    remedy = f"{streams:,} streams" + (f", or a window of {window:,} bytes," if window else "")
+    remedy = _counted(streams) + (f", or a window of {window:,} bytes," if window else "")
+    line = f"a line of {format_bits_per_second(round_up(free_rate))}"
+    if link.windows:
+        line += ", with its other rates in proportion,"
     reason = (
-        f"{bound} bounds {link.streams:,} stream(s) to {link.streams_bytes_per_second:,.0f} "
-        f"bytes/s, {needed_bytes_per_second:,.0f} are needed: {remedy} would do"
+        f"{bound} bounds {_counted(link.streams)} to {link.streams_bytes_per_second:,.0f} "
+        f"bytes/s, {needed_bytes_per_second:,.0f} are needed: {remedy} and {line} would do"
     )
     return RequiredRate(share, None, reason, streams, window, free_rate)
+
+
+def _counted(streams: int) -> str:
+    return f"{streams:,} stream" if streams == 1 else f"{streams:,} streams"
 
 
 def lags_of_link(

@@ -37,6 +37,10 @@ class ChangeCurve:
     log_sets: storage groups, or databases, that have logs of their own.
     origin: where the curve comes from, for reports.
     remarks: what was assumed on the way, for reports.
+    measured_seconds: how long that was measured which the curve was made of, where it was
+        measured and is not simply the grid's length; else None.
+    is_mean_day: whether its one day is the mean of all days of the week that were sampled, so
+        that a week made of it must have seven times as much.
 
     Raises ValueError for arrays of another shape, and amounts that are negative or no numbers.
     """
@@ -50,6 +54,8 @@ class ChangeCurve:
     log_sets: int = 1
     origin: str = ""
     remarks: tuple[str, ...] = ()
+    measured_seconds: float | None = None
+    is_mean_day: bool = False
 
     def __post_init__(self) -> None:
         for name in COLUMNS:

@@ -1,8 +1,9 @@
 """An organisation to be planned for, as its TOML file gives it.
 
 :func:`load_organisation` reads one; whatever the bytes of the file, it gives an
-:class:`Organisation` or raises :class:`BadOrganisation`, which lists *all* that is wrong.  How the
-curves of a plan are made of it stands in :mod:`.organisation_curves`.
+:class:`Organisation` or raises :class:`BadOrganisation`, which lists *all* that is wrong.  What
+makes no plan though each key is in order stands in :mod:`.organisation_checks`, how the curves of a
+plan are made of it in :mod:`.organisation_curves`.
 
 Defaults carry a mark where no source was found: [A] assumed, [M] from memory.  Each is a key, so
 that a site's own figure can take its place.
@@ -11,15 +12,15 @@ that a site's own figure can take its place.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from replicator import units
 from replicator.toml_document import Reading, read_toml_file
-from replicator.toml_errors import BadDocument, Grammar, Remark, set_place
+from replicator.toml_errors import BadDocument, Grammar, set_place
 from replicator.toml_keys import (
     REQUIRED,
     BitRate,
@@ -33,13 +34,17 @@ from replicator.toml_keys import (
 )
 from replicator.toml_reference import toml_json_schema
 from replicator.toml_text import KeyPath
-from simulator.exchange.profiles import PROFILES
-from simulator.scenario_keys import DAY_NS, ByteRate, TimeOfDay
+from simulator.plan.organisation_checks import contradictions
+from simulator.plan.site_options import DayOrder, DecimalMark
+from simulator.scenario_keys import ByteRate, TimeOfDay
 from simulator.scenario_model import Failover
 from simulator.scenario_toml import OverrideError, apply_override
 
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MOST_FILES_TABLES: Final = 20
+_MOST_COUNTERS: Final = 1_000
+_LONGEST_NAME: Final = 1_000
+CounterName = Annotated[str, Field(min_length=1, max_length=_LONGEST_NAME)]
 
 
 def _read_days(given: object) -> tuple[int, ...]:
@@ -123,6 +128,40 @@ class Change(Table):
         "defragmentation",
         "Of the stored pages, rewritten by each night's pass; by default 10 % up to 2007 [A].",
         None,
+    )
+    log_counters: tuple[CounterName, ...] = key(
+        None,
+        "How files of the site are read: parts of the names of counters that are bytes of logs a "
+        "second; by default those that are known.",
+        (),
+        max_length=_MOST_COUNTERS,
+    )
+    database_counters: tuple[CounterName, ...] = key(
+        None, "Likewise, of pages of the databases.", (), max_length=_MOST_COUNTERS
+    )
+    day_order: DayOrder = key(
+        None, "Likewise: of dates such as 03/04/2026; auto decides from the whole file.", "auto"
+    )
+    decimal_mark: DecimalMark = key(None, "Likewise: of counters.", "auto")
+    utc_offset_hours: float | None = key(
+        None,
+        "Likewise: the site's clock less UTC, for times in UTC; by default they stay so.",
+        None,
+        ge=-24,
+        le=24,
+    )
+    log_file_bytes: PositiveSize | None = key(
+        "log_file_size",
+        "Likewise: of one log; by default what the files say, else 1 MiB.",
+        None,
+        le=1 << 40,
+    )
+    trace: str | None = key(
+        None,
+        "Likewise: the virtual machine to take from a table of several.",
+        None,
+        min_length=1,
+        max_length=_LONGEST_NAME,
     )
 
     @field_validator("files", "hours", mode="before")
@@ -276,90 +315,6 @@ GRAMMAR: Final = Grammar(
     BadOrganisation,
     "scenarios/plans/head-office.toml",
 )
-
-
-def contradictions(organisation: Organisation) -> Iterator[Remark]:
-    """What makes no plan, though each key alone is in order."""
-    mailboxes, change = organisation.mailboxes, organisation.change
-    if not mailboxes and not change.files:
-        yield Remark(
-            (("mailboxes",), ("change", "files")),
-            "nothing says what is written",
-            "Give [[mailboxes]] with a count, or files of the site under [change].",
-        )
-    if mailboxes and change.files:
-        yield Remark(
-            (("change", "files"), ("mailboxes",)),
-            "files of the site already hold what the mailboxes write",
-            "Leave out one of them.",
-        )
-    for index, group in enumerate(mailboxes):
-        names = [name for version, name in PROFILES if version == group.version]
-        if group.profile not in names:
-            yield Remark(
-                (("mailboxes", index, "profile"),),
-                f"version {group.version} has no profile {group.profile!r}",
-                f"Choose one of {', '.join(names)}.",
-            )
-    if len({group.version for group in mailboxes}) > 1:
-        yield Remark(
-            (("mailboxes", 0, "version"),),
-            "groups of mailboxes are of different versions",
-            "Make a plan for each version: their logs and nights differ.",
-        )
-    if not DAY_NS <= organisation.horizon_ns <= 10 * 366 * DAY_NS:
-        yield Remark(
-            (("horizon",),), "a plan covers a day to ten years", 'Write for instance "4w" or "52w".'
-        )
-    protection = organisation.protection
-    for name, share, place in (
-        ("packets are lost", organisation.link.loss, ("link", "loss")),
-        ("bytes are saved by compression", protection.saving, ("protection", "saving")),
-        ("blocks are written again", protection.rewritten, ("protection", "rewritten")),
-    ):
-        if share >= 1:
-            yield Remark((place,), f"all {name}: nothing is left", "Write less than 100%.")
-    if organisation.link.payload <= 0:
-        yield Remark(
-            (("link", "payload"),), "headers leave no room for data", 'Write for instance "94%".'
-        )
-    yield from _outage_contradictions(organisation)
-
-
-def _outage_contradictions(organisation: Organisation) -> Iterator[Remark]:
-    outages, horizon_ns = organisation.outages, organisation.horizon_ns
-    for length_ns, place in [
-        *((length, ("outages", "lengths")) for length in outages.lengths_ns),
-        (outages.planned_ns, ("outages", "planned")),
-    ]:
-        if length_ns > horizon_ns // 2:
-            yield Remark(
-                (place, ("horizon",)),
-                f"an outage of {units.spell_duration(length_ns)} is longer than half of the plan",
-                "Give the plan a longer horizon, or shorter outages.",
-            )
-    if outages.p95_ns < outages.median_ns:
-        yield Remark(
-            (("outages", "p95"), ("outages", "median")),
-            "the one of twenty that is longest is not longer than half of them",
-            "Give p95 at least the median.",
-        )
-    begin = datetime.datetime.combine(organisation.begins, datetime.time())
-    for index, event in enumerate(outages.events):
-        if event.at.tzinfo is not None:
-            yield Remark(
-                (("outages", "events", index, "at"),),
-                "a plan has the site's own time, without a zone",
-                "Write it without Z or an offset.",
-            )
-            continue
-        at_ns = int((event.at - begin).total_seconds()) * units.NS_PER_SECOND
-        if at_ns < 0 or at_ns + event.length_ns > horizon_ns:
-            yield Remark(
-                (("outages", "events", index, "at"), ("horizon",)),
-                "this outage is not within the plan",
-                "Change its date, or begins and horizon of the plan.",
-            )
 
 
 def load_organisation(path: str | Path, overrides: Sequence[str] = ()) -> Organisation:

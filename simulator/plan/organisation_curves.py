@@ -64,6 +64,21 @@ def mailbox_curve(organisation: Organisation, grid: TimeGrid) -> ChangeCurve:
     return replace(curve, stored_bytes=float(change.database_bytes))
 
 
+def site_options(organisation: Organisation) -> SiteOptions:
+    """How the site's files are to be read."""
+    change = organisation.change
+    return SiteOptions(
+        begins_at=grid_of(organisation).begins_at,
+        log_counters=change.log_counters,
+        database_counters=change.database_counters,
+        day_order=change.day_order,
+        decimal_mark=change.decimal_mark,
+        utc_offset_hours=change.utc_offset_hours,
+        log_file_bytes=change.log_file_bytes,
+        trace=change.trace,
+    )
+
+
 def change_of(organisation: Organisation) -> ChangeCurve:
     """What the organisation writes, over the whole plan.
 
@@ -72,7 +87,7 @@ def change_of(organisation: Organisation) -> ChangeCurve:
     grid, change = grid_of(organisation), organisation.change
     if not change.files:
         return mailbox_curve(organisation, grid)
-    options = SiteOptions(begins_at=grid.begins_at)
+    options = site_options(organisation)
     curves = [
         extended(load_site(path, options), grid.span_seconds / DAY_SECONDS, "auto", change.weekend)
         for path in change.files
@@ -111,6 +126,7 @@ def _together(curves: list[ChangeCurve]) -> ChangeCurve:
         database_bytes=np.sum([each.database_bytes for each in curves], axis=0),
         message_bytes=np.sum([each.message_bytes for each in curves], axis=0),
         log_sets=sum(each.log_sets for each in curves),
+        measured_seconds=min(each.measured_seconds or 0.0 for each in curves),
         origin="; ".join(each.origin for each in curves),
         remarks=tuple(remark for each in curves for remark in each.remarks),
     )

@@ -72,6 +72,10 @@ class Need:
     reason: str = ""
 
 
+_IN_SENTENCES: Final = {"catching up": "catching up", "RPO": "the RPO", "spool": "the spool"}
+"""Objectives whose limits are looked for."""
+
+
 def outcomes_of(plan: Plan) -> list[Outcome]:
     """Each objective of the organisation, and what the plan gives."""
     objectives = plan.organisation.objectives
@@ -124,6 +128,27 @@ def _recovery(plan: Plan, wanted_seconds: float) -> Outcome:
 def holds(outcomes: list[Outcome]) -> bool:
     """Whether all objectives are met."""
     return all(each.met for each in outcomes)
+
+
+def still_holds(plan: Plan) -> str:
+    """What the limits of the inputs are about, with its verb: "This holds", "Catching up holds".
+
+    Where an objective is missed as planned, :attr:`~.planner.Plan.validity` is about the others,
+    and of the recovery time it knows nothing; empty where none is left.
+    """
+    outcomes = outcomes_of(plan)
+    if holds(outcomes):
+        return "This holds"
+    names = [
+        _IN_SENTENCES[each.objective]
+        for each in outcomes
+        if each.met and each.objective in _IN_SENTENCES
+    ]
+    if not names:
+        return ""
+    joined = " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+    verb = "holds" if len(names) == 1 else "hold"
+    return f"{joined[0].upper()}{joined[1:]} {verb}"
 
 
 def needs_of(plan: Plan) -> list[Need]:

@@ -184,14 +184,20 @@ class LastsRecord(_Row):
 class SpoolOutageRecord(_Row):
     """What the planned outage does to the given spool, by hour: its worst start."""
 
-    figures = ("full_after_seconds", "unprotected_seconds", "behind_seconds")
+    figures = (
+        "full_after_seconds",
+        "compared_bytes",
+        "differing_bytes",
+        "unprotected_seconds",
+        "behind_seconds",
+    )
     hour: Hour
     begin_seconds: Seconds
     length_seconds: Seconds
     full_after_seconds: Seconds | None
     stands_still_seconds: Seconds
-    compared_bytes: Amount
-    differing_bytes: Amount
+    compared_bytes: Annotated[Amount | None, Field(description="null: no database size is known")]
+    differing_bytes: Annotated[Amount | None, Field(description="likewise")]
     unprotected_seconds: Seconds | None
     behind_seconds: Seconds | None
 

@@ -35,6 +35,9 @@ FRAMES: Final = (
     "validity",
 )
 """Names of the frames of a :class:`~simulator.plan.planner.Plan`."""
+RESYNCHRONIZATION_UNKNOWN: Final = (
+    "how long a resynchronization takes is not known: give change.database_size"
+)
 
 
 def plain(value: Any) -> Any:
@@ -74,7 +77,9 @@ def _of_outage(row: Row) -> str:
     parts = []
     if row["full_after_seconds"] is None:
         parts.append("the spool holds")
-    if row["unprotected_seconds"] is None or row["behind_seconds"] is None:
+    if row["compared_bytes"] is None:
+        parts.append(RESYNCHRONIZATION_UNKNOWN)
+    elif row["unprotected_seconds"] is None or row["behind_seconds"] is None:
         parts.append("not current again before the plan ends")
     return "; ".join(parts)
 

@@ -13,21 +13,30 @@ import numpy as np
 import pandas as pd
 
 from replicator.units import format_bits_per_second, format_seconds
+from simulator.plan.answers import round_up
 from simulator.plan.organisation_curves import NS
+from simulator.plan.plan_objectives import still_holds
+from simulator.plan.plan_rows import RESYNCHRONIZATION_UNKNOWN
 from simulator.plan.planner import Plan, worst_spool
 
 GB: Final = 1e9
 _DAY_HOURS: Final = range(8, 18)
+LITTLE_DATA_SHARE: Final = 0.25
+"""Of the plan: from less data than this it is said of how little the plan was made; a week is
+enough for four [A]."""
 
 
 def gigabytes(size_bytes: float) -> str:
-    """``62.8 GB``, ``1.2 TB``, ``350 MB``: decimal, three digits, as disks are sold."""
+    """``62.8 GB``, ``1.2 TB``, ``350 MB``: decimal, three digits, as disks are sold; what is not
+    nothing has a byte at least."""
     for unit, worth in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if size_bytes >= 0.9995 * worth:
             value = size_bytes / worth
             digits = 0 if value >= 99.95 else 1
             return f"{value:,.{digits}f}".removesuffix(".0") + f" {unit}"
-    return f"{size_bytes / 1e3:,.0f} kB"
+    if size_bytes >= 999.5:
+        return f"{size_bytes / 1e3:,.0f} kB"
+    return f"{max(size_bytes, 1.0) if size_bytes > 0 else 0:,.0f} B"
 
 
 def hours(seconds: float) -> str:
@@ -46,14 +55,6 @@ def hours(seconds: float) -> str:
 def clock(hour: int) -> str:
     """9 -> ``09:00``."""
     return f"{hour:02}:00"
-
-
-def round_up(size_bytes: float) -> float:
-    """To two digits, upwards: 62.8 GB -> 63 GB, 75.4 GB -> 76 GB, 131 GB -> 140 GB."""
-    if size_bytes <= 0:
-        return 0.0
-    worth = 10.0 ** (np.floor(np.log10(size_bytes)) - 1)
-    return float(np.ceil(size_bytes / worth - 1e-9) * worth)
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,13 @@ def breaks_of(plan: Plan) -> list[Break]:
 
 def answer_of(plan: Plan) -> list[str]:
     """The answer, the most important sentence first."""
-    sentences = [*_spool(plan), *_returning(plan), _breaking(plan), *_bandwidth(plan)]
+    sentences = [
+        *_spool(plan),
+        _measured(plan),
+        *_returning(plan),
+        _breaking(plan),
+        *_bandwidth(plan),
+    ]
     sentences += [_recovering(plan), *_copying(plan), *_holding(plan)]
     return [sentence for sentence in sentences if sentence]
 
@@ -124,32 +131,66 @@ def _spool(plan: Plan) -> list[str]:
         told.append(f"The rule of a tenth of the data would say {rule}.")
     shortest = _shortest(plan.lasts)
     volume = gigabytes(plan.spool_volume_bytes)
+    # Of a volume that nobody has it must not read as if it were there.
+    given = plan.spool_is_given
     if shortest is None:
-        told.append(f"{volume} are never full within the plan.")
+        never = "are never full" if given else "would never be full"
+        told.append(f"{_subject(volume, given)} {never} within the plan.")
     else:
         hour, seconds = shortest
-        told.append(f"{volume} last {hours(seconds)} from {clock(hour)}.")
-        told += _when_full(plan)
+        last = "last" if given else "would last"
+        told.append(f"{_subject(volume, given)} {last} {hours(seconds)} from {clock(hour)}.")
+        told += _when_full(plan, hour)
     return told
 
 
-def _when_full(plan: Plan) -> list[str]:
+def _subject(volume: str, given: bool) -> str:
+    return volume if given else f"A volume of {volume}"
+
+
+def _when_full(plan: Plan, hour: int) -> list[str]:
+    """What the planned outage does to that volume when it begins at an hour; where the volume
+    holds then, at the worst other hour, which is named."""
     table = plan.spool_outages
     full = table[[each is not None and np.isfinite(each) for each in table["full_after_seconds"]]]
     if full.empty:
         return []
+    same = full[full["hour"] == hour]
+    known = full["unprotected_seconds"].astype(float).fillna(np.inf)
+    worst = full.loc[(known + full["stands_still_seconds"].astype(float)).idxmax()]
+    row, when = (worst, f", from {clock(int(worst['hour']))}") if same.empty else (same.iloc[0], "")
+    length = f"in an outage of {hours(float(row['length_seconds']))}{when}"
+    shipped = plan.protection.name == "log shipping"
     if plan.organisation.protection.spool_full == "hold":
-        longest = float(full["stands_still_seconds"].astype(float).max())
-        return [f"Then writers are held: the store stands still for up to {hours(longest)}."]
-    times = full["unprotected_seconds"]
-    if any(each is None for each in times):
-        return ["Then it must be resynchronized, which does not end within the plan."]
-    worst = full.loc[times.astype(float).idxmax()]
+        still = hours(float(row["stands_still_seconds"]))
+        if shipped:
+            return [f"Then the log volume is full, and the stores stop for up to {still} {length}."]
+        return [f"Then writers are held: the store stands still for up to {still} {length}."]
+    if shipped:
+        stored = plan.change.stored_bytes
+        size = f" ({gigabytes(stored)})" if stored else ""
+        return [
+            "Then the log volume is full and the stores stop, unless logs are deleted that the "
+            f"copy lacks: then it must be seeded anew{size}."
+        ]
+    if row["compared_bytes"] is None:
+        return [f"Then it is dropped and must be resynchronized; {RESYNCHRONIZATION_UNKNOWN}."]
+    if row["unprotected_seconds"] is None:
+        return [f"Then it must be resynchronized, which {length} does not end within the plan."]
     return [
-        f"Then it is dropped: {gigabytes(worst['compared_bytes'])} are compared, "
-        f"{gigabytes(worst['differing_bytes'])} sent again, and the site is unprotected for "
-        f"{hours(float(worst['unprotected_seconds']))}."
+        f"Then it is dropped: {gigabytes(row['compared_bytes'])} are compared, "
+        f"{gigabytes(row['differing_bytes'])} sent again, and the site is unprotected for "
+        f"{hours(float(row['unprotected_seconds']))} {length}."
     ]
+
+
+def _measured(plan: Plan) -> str:
+    """Of how little the plan was made, where that is much less than the plan."""
+    known, span = plan.change.measured_seconds, plan.change.grid.span_seconds
+    if known is None or known >= LITTLE_DATA_SHARE * span:
+        return ""
+    advice = ": measure a week at least" if known < 7 * 86_400 else ""
+    return f"All of this is planned from {hours(known)} of data, for {hours(span)}{advice}."
 
 
 def _shortest(lasts: pd.DataFrame) -> tuple[int, float] | None:
@@ -259,7 +300,8 @@ def _holding(plan: Plan) -> list[str]:
         if row.holds_until is None or not row.breaks:
             continue
         parts.append(_limit(str(row.input), float(row.holds_until)))
-    return [f"This holds while {', '.join(parts)}."] if parts else []
+    subject = still_holds(plan)
+    return [f"{subject} while {', '.join(parts)}."] if parts and subject else []
 
 
 def _limit(name: str, value: float) -> str:

@@ -51,7 +51,7 @@ from simulator.plan.protection import Course, LogShipping, Protection
 from simulator.plan.recovery_time import recovery_times
 from simulator.plan.run_outages import AnyOutages, outages_of
 from simulator.plan.seeding import compare_seedings, seed_by_courier, seed_over_wire
-from simulator.plan.spool_full import Spool, with_spool
+from simulator.plan.spool_full import Spool, with_spool, worst_by_hour
 from simulator.plan.volumes import (
     LogVolume,
     SpoolSize,
@@ -298,17 +298,12 @@ def _of_given_spool(
     spool = Spool(
         limit_bytes=volume,
         policy=organisation.protection.spool_full,
-        data_set_bytes=change.stored_bytes or float(change.written_bytes.sum()),
+        data_set_bytes=change.stored_bytes or None,
         compare_bytes_per_second=organisation.protection.compare_bytes_per_second,
         rewritten_share=organisation.protection.rewritten,
     )
     starts, number = hour_numbers(model.grid, "day", within)
-    table = with_spool(model, spool, starts, length).frame()
-    table.insert(0, "hour", number)
-    worst = table["unprotected_seconds"].astype(float) + table["stands_still_seconds"].astype(float)
-    ordered = worst.fillna(np.inf)
-    chosen = ordered.groupby(table["hour"]).idxmax()
-    return table.loc[chosen].reset_index(drop=True)
+    return worst_by_hour(with_spool(model, spool, starts, length), number)
 
 
 def _volume(organisation: Organisation, own: Protection, needed: SpoolSize) -> tuple[float, bool]:

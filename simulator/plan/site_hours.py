@@ -3,11 +3,12 @@
 The file is the one that :mod:`simulator.exchange.hourly_logs` reads for the shape of a day; its
 logs and seconds give the volume too: logs a second, in each of 24 hours, times the size of a log.
 The curve is one day, the mean of those that were sampled, so peaks between days are levelled; its
-date stands for any.
+date stands for any, and a week made of it has seven times as much (:mod:`.site_weeks`).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -26,13 +27,13 @@ MOST_LOGS_PER_SECOND: Final = 1e6
 """Of all databases together; the vendor's alarm is at some ten a second for one."""
 
 
-def logs_per_second(path: str | Path) -> tuple[list[float], float]:
-    """Rate of each hour of the day, and how many logs were counted in all.
+def logs_per_second(path: str | Path) -> tuple[list[float], float, float]:
+    """Rate of each hour of the day, how many logs were counted in all, and in how many seconds.
 
     Raises BadInput, with file and line, for anything that cannot be right.
     """
     load_hourly_shares(path)  # refuses whatever is wrong; what is left is read plainly
-    rates, total = [0.0] * _HOURS, 0.0
+    rates, total, seconds = [0.0] * _HOURS, 0.0, 0.0
     header: list[str] | None = None
     for number, line in read_lines(path):
         if not line.strip() or (header is None and line.startswith("#TYPE")):
@@ -45,6 +46,7 @@ def logs_per_second(path: str | Path) -> tuple[list[float], float]:
         logs = float(row["TotalLogsCreated"])
         rates[int(float(row["Hour"]))] = logs / float(row["TotalSampleIntervalSeconds"])
         total += logs
+        seconds += float(row["TotalSampleIntervalSeconds"])
         if rates[int(float(row["Hour"]))] > MOST_LOGS_PER_SECOND:
             refuse(
                 path,
@@ -52,21 +54,22 @@ def logs_per_second(path: str | Path) -> tuple[list[float], float]:
                 "Take the file as the script wrote it.",
                 number,
             )
-    return rates, total
+    return rates, total, seconds
 
 
 def curve_of_hours(path: str | Path, options: SiteOptions | None = None) -> ChangeCurve:
     """A mean day; raises BadInput for anything that cannot be right."""
     options = options or SiteOptions()
-    rates, total = logs_per_second(path)
+    rates, total, seconds = logs_per_second(path)
     size = options.log_file_bytes or LOG_FILE_BYTES
     remarks = [f"mean day of {total:,.0f} logs: what differs from day to day is levelled"]
     if options.log_file_bytes is None:
-        remarks.append(f"a log is taken to have {size:,} bytes: 2003 has more (log_file_bytes)")
+        remarks.append(f"a log is taken to have {size:,} bytes: 2003 has more (log_file_size)")
     begin = seconds_of(options.begins_at.replace(hour=0, minute=0, second=0, microsecond=0))
     grid = grid_over(begin, begin + DAY_SECONDS, options.step_seconds, str(path))
     of_hours: Floats = np.array(rates) * HOUR_SECONDS * size
     times: Floats = begin + np.arange(_HOURS + 1, dtype=np.float64) * HOUR_SECONDS
     log_bytes = spread(times, cumulative(of_hours), grid)
     found = Found(str(path), grid, log_bytes=log_bytes, log_file_bytes=size)
-    return curve_of(found, options, f"hourly log statistics {Path(path).name}", remarks)
+    curve = curve_of(found, options, f"hourly log statistics {Path(path).name}", remarks)
+    return replace(curve, measured_seconds=seconds, is_mean_day=True)

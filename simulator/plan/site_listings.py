@@ -252,7 +252,10 @@ def read_listing(
             )
     remarks = []
     if reader.other_lines:
-        remarks.append(f"{reader.other_lines:,} lines without a closed log were skipped")
+        lines = "1 line" if reader.other_lines == 1 else f"{reader.other_lines:,} lines"
+        remarks.append(
+            f"{lines} without a closed log {'was' if reader.other_lines == 1 else 'were'} skipped"
+        )
     in_utc = sum(row.utc for row in reader.rows)
     if in_utc:
         remarks.append(_utc_remark(options, in_utc))

@@ -7,6 +7,10 @@ Whole weeks are repeated as they are: every burst stays.  Of fewer days a week i
 day that was seen relative to a working day; a day that was not seen is a working day, or of the
 weekend a share of one.  A fit levels bursts within an hour, and says so.  Less than a day
 has no rhythm to fit, and is repeated from end to end.
+
+A day that is the mean of all days of the week already has the quiet weekend in it.  Its working
+days are then scaled up, so that a whole week has seven times as much as the mean day: with a share
+w of the weekend by 7 / (5 + 2 w).
 """
 
 from __future__ import annotations
@@ -55,6 +59,11 @@ def fitted_week(
     )
     if not by_hour.sum() > 0:
         raise ValueError("the working days of the curve are idle: there is no rhythm to fit")
+    working_day_bytes = float(by_hour.sum()) * HOUR_SECONDS / grid.step_seconds
+    hourly = tuple(float(each) / float(by_hour.max()) for each in by_hour)
+    if curve.is_mean_day:
+        traffic = [1.0] * _WORKING_DAYS + [weekend_share] * (_WEEK_DAYS - _WORKING_DAYS)
+        return WeekCurve(hourly, tuple(traffic)), working_day_bytes * _WEEK_DAYS / sum(traffic)
     traffic = []
     for day in range(_WEEK_DAYS):
         seen = counts[day] > 0
@@ -63,10 +72,7 @@ def fitted_week(
             traffic.append(float(sums[day].sum()) / expected)
         else:
             traffic.append(1.0 if day < _WORKING_DAYS else weekend_share)
-    working_day_bytes = float(by_hour.sum()) * HOUR_SECONDS / grid.step_seconds
-    scale = 1.0 / float(by_hour.max())
-    week = WeekCurve(tuple(float(each) * scale for each in by_hour), tuple(traffic))
-    return week, working_day_bytes
+    return WeekCurve(hourly, tuple(traffic)), working_day_bytes
 
 
 def extended(
@@ -83,9 +89,13 @@ def extended(
         whole weeks, fits a week to whole days, and repeats what is shorter.
     weekend_share: of a working day, for days of the weekend that a fit has not seen.
 
+    The curve knows of how many seconds it was made (``measured_seconds``).
+
     Raises ValueError for a fit that cannot be (:func:`fitted_week`).
     """
     grid = curve.grid
+    if curve.measured_seconds is None:
+        curve = replace(curve, measured_seconds=grid.span_seconds)
     steps = TimeGrid.of_days(days, grid.begins_at, grid.step_seconds).steps
     if steps <= grid.steps:
         return _cut(curve, steps, "")
@@ -102,8 +112,15 @@ def extended(
     exact = round(unit * per_day)
     if unit == 0 or abs(exact - unit * per_day) > 1e-6:
         exact, word = grid.steps, "the whole of it, whatever the time of day,"
-    remark = f"{curve.days:.3g} days are known: {word} repeated to {days:g} days"
+    remark = f"{_known(curve)}: {word} repeated to {days:g} days"
     return _cut(_cut(curve, exact, "").repeated(steps), steps, remark)
+
+
+def _known(curve: ChangeCurve) -> str:
+    if curve.days < 1:
+        return f"{curve.grid.span_seconds / HOUR_SECONDS:.3g} h are known"
+    days = f"{curve.days:.3g}"
+    return "1 day is known" if days == "1" else f"{days} days are known"
 
 
 def _cut(curve: ChangeCurve, steps: int, remark: str) -> ChangeCurve:
@@ -128,15 +145,23 @@ def _fitted(curve: ChangeCurve, steps: int, weekend_share: float) -> ChangeCurve
         return of_total
 
     days = grid.span_seconds / DAY_SECONDS
+    scaled = ""
+    if curve.is_mean_day:
+        times = working_day_bytes / total
+        scaled = (
+            f"; it is the mean of all days of the week, so working days have {times:.3g} times as "
+            f"much, and days of the weekend {times * weekend_share:.3g} times"
+        )
     return replace(
         curve,
         grid=grid,
+        is_mean_day=False,
         log_bytes=part(curve.log_bytes),
         database_bytes=part(curve.database_bytes),
         message_bytes=part(curve.message_bytes),
         remarks=(
             *curve.remarks,
-            f"{curve.days:.3g} days are known: a week was fitted to them and laid over {days:.3g} "
-            "days, without bursts shorter than an hour",
+            f"{_known(curve)}: a week was fitted to them and laid over {days:.3g} "
+            f"days, without bursts shorter than an hour{scaled}",
         ),
     )

@@ -25,6 +25,7 @@ from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from simulator.plan.answers import finite_frame
 from simulator.plan.fluid import EMPTY_BYTES
@@ -46,7 +47,8 @@ class Spool:
     ----------
     limit_bytes: its size.
     policy: what happens at the limit.
-    data_set_bytes: what is compared afterwards.
+    data_set_bytes: what is compared afterwards; None: not known, then there are no figures of a
+        resynchronization.
     compare_bytes_per_second: how fast.
     rewritten_share: of what is written during an outage, written again meanwhile.
 
@@ -55,13 +57,13 @@ class Spool:
 
     limit_bytes: float
     policy: SpoolPolicy = "resynchronize"
-    data_set_bytes: float
+    data_set_bytes: float | None
     compare_bytes_per_second: float = COMPARE_BYTES_PER_SECOND
     rewritten_share: float = REWRITTEN_SHARE
 
     def __post_init__(self) -> None:
         sizes = (self.limit_bytes, self.data_set_bytes, self.compare_bytes_per_second)
-        if not all(0 < each < np.inf for each in sizes):
+        if not all(0 < each < np.inf for each in sizes if each is not None):
             raise ValueError("sizes and rates of a spool must be positive numbers")
         if not 0 <= self.rewritten_share <= 1:
             raise ValueError("a share lies within 0 and 1")
@@ -77,9 +79,10 @@ class SpoolOutages:
     begin_seconds, length_seconds: of each outage, in whole steps.
     full_after_seconds: from the begin of the outage; NaN where the spool held.
     stands_still_seconds: of the store, 0 unless it is held.
-    compared_bytes, differing_bytes: of the resynchronization, 0 where there is none.
+    compared_bytes, differing_bytes: of the resynchronization, 0 where there is none; NaN where
+        the size of the data set is not known.
     unprotected_seconds: during which the copy is not kept up with from a full spool on; 0 where
-        the spool held, NaN where that does not end within the grid.
+        the spool held, NaN where that does not end within the grid or is not known.
     behind_seconds: from the begin of the outage until the copy is current again; NaN likewise.
     """
 
@@ -133,6 +136,10 @@ def with_spool(
         limits = np.full(len(begin), spool.limit_bytes)
         behind = np.where(full, length + model.drained(end, limits, load, service), behind)
         return SpoolOutages(begin, length, full_after, still, nothing, nothing, nothing, behind)
+    if spool.data_set_bytes is None:
+        unknown = np.where(full, np.nan, 0.0)
+        behind = np.where(full, np.nan, behind)
+        return SpoolOutages(begin, length, full_after, nothing, unknown, unknown, unknown, behind)
     waited = model.waiting_bytes(begin, load, service)
     written = model.ready_bytes(begin, end, load)
     differing = waited + (1.0 - spool.rewritten_share) * written
@@ -154,3 +161,22 @@ def with_spool(
         np.where(full, current - np.nan_to_num(full_after), 0.0),
         np.where(full, current, behind),
     )
+
+
+def worst_by_hour(outages: SpoolOutages, hours: NDArray[np.int64]) -> pd.DataFrame:
+    """The outage of each hour that is the longest without protection or service.
+
+    Arguments
+    ---------
+    hours: a number for each outage.
+
+    A row for each number in rising order: ``hour``, and the columns of :class:`SpoolOutages`.
+    """
+    table = outages.frame()
+    table.insert(0, "hour", hours)
+    worst = table["unprotected_seconds"].astype(float) + table["stands_still_seconds"].astype(float)
+    # What never ends, or is not known, is the worst; of such the one that is full soonest.
+    order = table.assign(worst=worst.fillna(np.inf), full=table["full_after_seconds"].astype(float))
+    order = order.sort_values(["worst", "full"], ascending=[False, True], kind="stable")
+    chosen = order.groupby("hour").head(1).sort_values("hour").index
+    return table.loc[chosen].reset_index(drop=True)

@@ -190,9 +190,10 @@ def _assumed(plan: Plan) -> list[str]:
         f"{plan.change.peak_to_mean():.1f} times the mean"
         + ("" if stored is None else f"; the databases have {format_volume(stored)}")
     )
+    streams = "stream" if link.streams == 1 else "streams"
     found.append(
         f"a line of {format_line(link.bits_per_second)}, {format_duration(link.rtt_seconds)} round "
-        f"trip, {100 * link.loss:g} % loss, {link.streams} TCP streams, "
+        f"trip, {100 * link.loss:g} % loss, {link.streams} TCP {streams}, "
         f"{100 * link.payload_share:g} % of it left by headers"
         + (f", other rates at {len(link.windows)} times of the week" if link.windows else "")
     )

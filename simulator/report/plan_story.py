@@ -6,7 +6,7 @@ record cannot say different things.
 
 from __future__ import annotations
 
-from simulator.plan.plan_objectives import Need, Outcome, outcomes_of
+from simulator.plan.plan_objectives import Need, Outcome, outcomes_of, still_holds
 from simulator.plan.plan_rows import frame_rows
 from simulator.plan.planner import Plan, longest_lasting
 from simulator.report.plan_units import FORMATS, format_input, format_volume, input_name
@@ -69,7 +69,8 @@ def breaks_first(plan: Plan) -> list[str]:
     """What is broken as planned; else which input breaks an objective first, and the next ones."""
     missed = [each for each in outcomes_of(plan) if not each.met]
     told = _never(missed) + [_missed(plan, each) for each in missed if each.found is not None]
-    told += [_limit_sentence(row) for row in _limits(plan)]
+    subject = still_holds(plan).replace("This holds", "It holds")
+    told += [_limit_sentence(row, subject) for row in _limits(plan) if subject]
     if not plan.spools or not plan.spool_is_given or not plan.use.catches_up:
         return told
     lasts = longest_lasting(plan)
@@ -123,11 +124,11 @@ def _distance(row: dict[str, object]) -> float:
     return max(planned / until, until / planned)
 
 
-def _limit_sentence(row: dict[str, object]) -> str:
+def _limit_sentence(row: dict[str, object], subject: str) -> str:
     path = str(row["input"])
     planned, until = float(str(row["planned"])), float(str(row["holds_until"]))
     beyond = "above" if row["direction"] == "up" else "below"
     return (
-        f"It holds until {input_name(path)} is {beyond} {format_input(path, until)} (planned "
+        f"{subject} until {input_name(path)} is {beyond} {format_input(path, until)} (planned "
         f"{format_input(path, planned)}); then {row['breaks']}."
     )

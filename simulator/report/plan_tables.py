@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from simulator.plan.plan_objectives import needs_of, outcomes_of
-from simulator.plan.plan_rows import frame_rows, with_reason
+from simulator.plan.plan_rows import RESYNCHRONIZATION_UNKNOWN, frame_rows, with_reason
 from simulator.plan.planner import Plan
 from simulator.report.plan_story import objective_name, wanted_words
 from simulator.report.plan_table import Column, PlanTable, Quantity, Row
@@ -223,6 +223,7 @@ def _spools(plan: Plan) -> PlanTable:
 
 def _given_spool(plan: Plan, rows: dict[str, list[Row]]) -> PlanTable:
     outages = {row["hour"]: row for row in rows["spool_outages"]}
+    unknown = any(row["compared_bytes"] is None for row in rows["spool_outages"])
     nothing = {"full_after_seconds": None, "unprotected_seconds": None, "stands_still_seconds": 0.0}
     made = []
     for row in rows["lasts"]:
@@ -240,13 +241,24 @@ def _given_spool(plan: Plan, rows: dict[str, list[Row]]) -> PlanTable:
         _seconds("shortest_seconds", "Lasts at least", "to the end"),
         _seconds("median_seconds", "Half the starts", "to the end"),
         _seconds("full_after_seconds", "Planned outage: full after", "holds"),
-        _seconds("unprotected_seconds", "Then unprotected for"),
+        _seconds(
+            "unprotected_seconds",
+            "Then unprotected for",
+            "not known" if unknown else "never",
+        ),
         _seconds("stands_still_seconds", "Store stands still"),
         _REASON,
     ]
     volume = plan.organisation.protection.spool_bytes
     size = "" if volume is None else f" of {FORMATS['bytes'](float(volume))}"
-    return _table("lasts", f"How long the spool{size} lasts, by hour of the begin", columns, made)
+    title = f"How long the spool{size} lasts, by hour of the begin"
+    return _table(
+        "lasts",
+        title,
+        columns,
+        made,
+        f"{RESYNCHRONIZATION_UNKNOWN.capitalize()}." if unknown else "",
+    )
 
 
 def _returns(plan: Plan, rows: list[Row]) -> PlanTable:

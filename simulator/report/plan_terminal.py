@@ -1,7 +1,7 @@
 """A plan in the terminal: the answer, then the tables, 80 columns wide.
 
-A column whose cells all say nothing is left out, and so are the longest tables' later rows; the
-report and the JSON record have everything.
+Of what was assumed only the first lines are shown. A column whose cells all say nothing is left
+out, and so are the longest tables' later rows; the report and the JSON record have everything.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from simulator.report.units import format_count
 
 WIDTH: Final = 80
 MOST_ROWS: Final = 24
+MOST_REMARKS: Final = 5
+"""Lines of what was assumed."""
 SHOWN: Final = (
     "objectives",
     "needs",
@@ -69,11 +71,30 @@ def print_plan(console: Console, plan: Plan, sentences: Sequence[str]) -> None:
         console.print(Text("What breaks first", style="bold"))
         for sentence in first:
             _say(console, sentence, "  ")
+    _print_remarks(console, plan.change.remarks)
     by_key = {table.key: table for table in plan_tables(plan)}
     for key in SHOWN:
         if key in by_key:
             console.print()
             print_table(console, by_key[key])
+
+
+def _print_remarks(console: Console, remarks: Sequence[str]) -> None:
+    """What the curve says of itself, :data:`MOST_REMARKS` lines of it: the last remark first, which
+    tells how few days became the plan."""
+    told = list(dict.fromkeys((*remarks[-1:], *remarks)))
+    lines = [
+        line
+        for remark in told
+        for line in textwrap.wrap(printable(remark), WIDTH - 4, subsequent_indent="  ")
+    ]
+    if not lines:
+        return
+    console.print(Text("What is written is known like this", style="bold"))
+    if len(lines) > MOST_REMARKS:
+        lines = [*lines[: MOST_REMARKS - 1], "and more, in the report"]
+    for line in lines:
+        console.print(Text("  " + line), soft_wrap=True)
 
 
 def print_table(console: Console, table: PlanTable) -> None:

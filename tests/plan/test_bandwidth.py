@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from replicator.units import format_bits_per_second
+from simulator.plan.answers import round_up
 from simulator.plan.bandwidth import (
     RequiredRate,
     days,
@@ -131,6 +133,11 @@ def test_what_streams_cannot_carry_names_the_bound_and_what_would_do(
     assert said in found.reason
     assert found.without_bound_bits_per_second == free.bits_per_second
     assert found.streams is not None
+    # Streams alone are no remedy: the line as planned may be too slow for them.
+    line = format_bits_per_second(round_up(free.bits_per_second))
+    assert f" {found.streams} streams" in found.reason
+    assert found.reason.endswith(f" and a line of {line} would do")
+    assert "bounds 1 stream to" in found.reason
     enough = replace(link, streams=found.streams)
     [with_streams] = required_rates(LogShipping(), change, enough, 300.0, [1.0])
     assert with_streams.bits_per_second == pytest.approx(free.bits_per_second, rel=2e-3)

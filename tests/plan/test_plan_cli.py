@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,6 +101,34 @@ def test_what_cannot_be_is_refused_before_the_work(
 def test_a_missing_file_is_told(tmp_path, capsys) -> None:
     assert run(tmp_path / "none.toml") == ExitCode.USAGE
     assert "none.toml" in capsys.readouterr().err
+
+
+class _Closed(io.StringIO):
+    """A reader that went away: what is written to it breaks."""
+
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_files_are_there_though_nobody_reads_the_tables(
+    office, planned, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", _Closed())
+    out = tmp_path / "out"
+    with contextlib.suppress(BrokenPipeError, SystemExit):
+        run(office, *SETS, "--json", out / "p.json", "--xlsx", out / "p.xlsx", "--report", out)
+    monkeypatch.undo()
+    assert {each.name for each in out.iterdir()} >= {"p.json", "p.xlsx", "plan.html"}
+    assert json.loads((out / "p.json").read_text())["holds"] is False
+
+
+def test_the_record_of_a_size_is_there_though_nobody_reads(planned, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "stdout", _Closed())
+    words = ["size", "--users", "10", "--link", "1Mbit/s", "--json", str(tmp_path / "p.json")]
+    with contextlib.suppress(BrokenPipeError, SystemExit):
+        finish(cli.app, "simulator", words)
+    monkeypatch.undo()
+    assert json.loads((tmp_path / "p.json").read_text())["schema"] == "simulator-plan/1"
 
 
 def test_the_whole_way_once(office, capsys) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.plan.plan_objectives import holds, needs_of, outcomes_of
+from simulator.plan.plan_objectives import holds, needs_of, outcomes_of, still_holds
 from simulator.report.plan_story import breaks_first, headline, need_sentence
 from tests.plan import plans
 
@@ -29,7 +29,23 @@ def test_missed_objectives_say_by_how_much() -> None:
     assert missed["RPO"].wanted == 900.0
     assert missed["RPO"].found == plan.course.lag_at(0.95)
     assert headline(plan) == "the plan does not hold (RPO, spool)"
-    assert "The spool of 60 GB is too small for the planned outage" in " ".join(breaks_first(plan))
+    told = " ".join(breaks_first(plan))
+    assert "The spool of 60 GB is too small for the planned outage" in told
+    # "It holds" after that would contradict it.
+    assert "Catching up holds until" in told and "It holds" not in told
+
+
+def test_what_the_limits_are_about() -> None:
+    plan = plans.plan()
+    names = {"RPO", "spool"}
+    assert {each.objective for each in outcomes_of(plan) if not each.met} == names
+    assert still_holds(plan) == "Catching up holds"
+    assert still_holds(plans.sound()) == "This holds"
+    late = plans.sound().organisation.objectives.model_copy(update={"rto_ns": 1})
+    organisation = plans.sound().organisation.model_copy(update={"objectives": late})
+    late_plan = plans.replaced(plans.sound(), organisation=organisation)
+    assert still_holds(late_plan) == "Catching up, the RPO and the spool hold"
+    assert still_holds(plans.never()) == ""
 
 
 def test_needs_follow_the_objective_s_share_of_the_time() -> None:

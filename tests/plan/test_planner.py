@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from simulator.plan.answers import round_up
 from simulator.plan.organisation import BadOrganisation, Organisation, parse_organisation
-from simulator.plan.plan_words import answer_of, breaks_of, gigabytes, hours, round_up
+from simulator.plan.plan_words import answer_of, breaks_of, gigabytes, hours
 from simulator.plan.planner import Plan, make_plan
 
 HEAD_OFFICE = Path(__file__).parents[2] / "scenarios" / "plans" / "head-office.toml"
@@ -75,11 +77,11 @@ def test_a_longer_outage_needs_a_larger_spool(small: Plan) -> None:
 def test_the_answer_in_words(small: Plan) -> None:
     told = " ".join(answer_of(small))
     assert re.search(r"Give it [\d.]+ GB on its own volume: an outage of 8 h needs", told)
-    assert re.search(r"[\d.]+ GB last [\d.]+ h from \d\d:00\.", told)
+    assert re.search(r"A volume of [\d.]+ GB would last [\d.]+ h from \d\d:00\.", told)
     assert "The first to break is the log volume of" in told
     assert "as the rule of three days has it" in told
     assert "back by day" in told.lower() and "back by night" in told
-    assert "This holds while change <=" in told
+    assert "Catching up holds while change <=" in told  # the RPO is missed as it is planned
     assert not re.search(r"\b(inf|nan|None)\b", told)
 
 
@@ -89,6 +91,26 @@ def test_a_spool_that_is_given_may_break_first() -> None:
     told = " ".join(answer_of(found))
     assert "The first to break is the spool of 1 GB" in told
     assert "the site is unprotected for" in told
+
+
+def test_a_full_spool_is_told_of_one_hour(small: Plan) -> None:
+    """How long it lasts and what comes of it are of the same hour: figures of two hours in one
+    sentence belong to no outage."""
+    worse = small.spool_outages.copy()
+    worse.loc[worse["hour"] == 3, "unprotected_seconds"] = 9e5  # full less soon, but for longer
+    told = " ".join(answer_of(dataclasses.replace(small, spool_outages=worse)))
+    found = re.search(
+        r"would last [^.]+(?:\.\d+)? h from (\d\d):00\. Then it is dropped: .+ unprotected for "
+        r"([\d.]+ (?:h|days)) in an outage of 8 h\.",
+        told,
+    )
+    assert found is not None
+    hour, times = int(found[1]), small.spool_outages.set_index("hour")["unprotected_seconds"]
+    assert found[2] == hours(float(times[hour]))
+    # An hour in which the volume holds: the hour that is told of is named.
+    others = small.spool_outages[small.spool_outages["hour"] != hour]
+    told = " ".join(answer_of(dataclasses.replace(small, spool_outages=others)))
+    assert re.search(r"unprotected for [^ ]+ \w+ in an outage of 8 h, from \d\d:00\.", told)
 
 
 def test_held_writers_are_told() -> None:
@@ -147,6 +169,16 @@ def test_outages_at_dates_are_in_the_course() -> None:
             'link.schedule=[{from="08:00", to="09:00", bandwidth="1Mbit/s", days="Mo"}]',
             "no weekdays",
         ),
+        (
+            'link.schedule=[{from="08:00", to="08:00", bandwidth="1Mbit/s"}]',
+            "this entry ends when it begins",
+        ),
+        (
+            'link.schedule=[{from="24:00", to="00:00", bandwidth="1Mbit/s"}]',
+            "this entry ends when it begins",
+        ),
+        ('change.log_file_size="5MiB"', "how files of the site are read, but there are none"),
+        ("change.utc_offset_hours=25", "at most 24"),
     ],
 )
 def test_what_makes_no_plan_is_refused_with_its_place(override: str, told: str) -> None:
@@ -167,7 +199,18 @@ def test_mailboxes_and_files_exclude_each_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("figure", "told"),
-    [(62.8e9, "62.8 GB"), (1.2e12, "1.2 TB"), (999.9e9, "1 TB"), (350e6, "350 MB"), (4e3, "4 kB")],
+    [
+        (62.8e9, "62.8 GB"),
+        (1.2e12, "1.2 TB"),
+        (999.9e9, "1 TB"),
+        (350e6, "350 MB"),
+        (4e3, "4 kB"),
+        (999.6, "1 kB"),
+        (350, "350 B"),
+        (1, "1 B"),
+        (0.2, "1 B"),
+        (0, "0 B"),
+    ],
 )
 def test_sizes_in_words(figure: float, told: str) -> None:
     assert gigabytes(figure) == told

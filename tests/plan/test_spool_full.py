@@ -110,3 +110,17 @@ def test_what_does_not_end_within_the_curve_is_none() -> None:
 def test_what_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"positive numbers|within 0 and 1"):
         Spool(**{"limit_bytes": 1.0, "data_set_bytes": 1.0, **wrong})
+
+
+def test_a_data_set_of_unknown_size_has_no_figures_of_a_resynchronization() -> None:
+    model = OutageModel(PLAIN.queue(flat([10.0] * STEPS)), np.full(STEPS, 20.0))
+    given = {"limit_bytes": 100.0, "compare_bytes_per_second": 1.0}
+    unknown = with_spool(model, Spool(**given, data_set_bytes=None), 0.0, [300.0, 1_200.0])
+    known = with_spool(model, Spool(**given, data_set_bytes=90.0), 0.0, [300.0, 1_200.0])
+    assert unknown.full_after_seconds.tolist()[1] == known.full_after_seconds.tolist()[1]
+    for name in ("compared_bytes", "differing_bytes", "unprotected_seconds"):
+        held, full = getattr(unknown, name)
+        assert held == 0.0 and np.isnan(full), name
+        assert getattr(known, name)[1] > 0.0
+    assert unknown.behind_seconds[0] == known.behind_seconds[0]
+    assert np.isnan(unknown.behind_seconds[1])

@@ -1,0 +1,149 @@
+"""What makes no plan though each key of an organisation is in order alone.
+
+Each function yields a remark for what contradicts itself, with the places of the keys and what to
+do; :mod:`.organisation` asks for them when it reads a file.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from replicator import units
+from replicator.toml_errors import Remark
+from simulator.exchange.profiles import PROFILES
+from simulator.scenario_keys import DAY_NS
+
+if TYPE_CHECKING:
+    from simulator.plan.organisation import Organisation
+
+
+def contradictions(organisation: Organisation) -> Iterator[Remark]:
+    """What makes no plan, though each key alone is in order."""
+    mailboxes, change = organisation.mailboxes, organisation.change
+    if not mailboxes and not change.files:
+        yield Remark(
+            (("mailboxes",), ("change", "files")),
+            "nothing says what is written",
+            "Give [[mailboxes]] with a count, or files of the site under [change].",
+        )
+    if mailboxes and change.files:
+        yield Remark(
+            (("change", "files"), ("mailboxes",)),
+            "files of the site already hold what the mailboxes write",
+            "Leave out one of them.",
+        )
+    yield from _file_contradictions(organisation)
+    for index, group in enumerate(mailboxes):
+        names = [name for version, name in PROFILES if version == group.version]
+        if group.profile not in names:
+            yield Remark(
+                (("mailboxes", index, "profile"),),
+                f"version {group.version} has no profile {group.profile!r}",
+                f"Choose one of {', '.join(names)}.",
+            )
+    if len({group.version for group in mailboxes}) > 1:
+        yield Remark(
+            (("mailboxes", 0, "version"),),
+            "groups of mailboxes are of different versions",
+            "Make a plan for each version: their logs and nights differ.",
+        )
+    if not DAY_NS <= organisation.horizon_ns <= 10 * 366 * DAY_NS:
+        yield Remark(
+            (("horizon",),), "a plan covers a day to ten years", 'Write for instance "4w" or "52w".'
+        )
+    protection = organisation.protection
+    for name, share, place in (
+        ("packets are lost", organisation.link.loss, ("link", "loss")),
+        ("bytes are saved by compression", protection.saving, ("protection", "saving")),
+        ("blocks are written again", protection.rewritten, ("protection", "rewritten")),
+    ):
+        if share >= 1:
+            yield Remark((place,), f"all {name}: nothing is left", "Write less than 100%.")
+    if organisation.link.payload <= 0:
+        yield Remark(
+            (("link", "payload"),), "headers leave no room for data", 'Write for instance "94%".'
+        )
+    yield from _empty_windows(organisation)
+    yield from _outage_contradictions(organisation)
+
+
+def _file_contradictions(organisation: Organisation) -> Iterator[Remark]:
+    """A file that would count twice, and keys for files that there are none of."""
+    change = organisation.change
+    seen: dict[Path, int] = {}
+    for index, path in enumerate(change.files):
+        first = seen.setdefault(path.resolve(), index)
+        if first != index:
+            yield Remark(
+                (("change", "files", index), ("change", "files", first)),
+                f"{path.name} is given twice: what it counts would be added up twice",
+                "Leave out one of them.",
+            )
+    if change.files:
+        return
+    for name, given in (
+        ("log_counters", change.log_counters),
+        ("database_counters", change.database_counters),
+        ("day_order", change.day_order != "auto"),
+        ("decimal_mark", change.decimal_mark != "auto"),
+        ("utc_offset_hours", change.utc_offset_hours is not None),
+        ("log_file_size", change.log_file_bytes is not None),
+        ("trace", change.trace is not None),
+    ):
+        if given:
+            yield Remark(
+                (("change", name), ("change", "files")),
+                f"{name} says how files of the site are read, but there are none",
+                f"Leave out {name}, or give files.",
+            )
+
+
+def _empty_windows(organisation: Organisation) -> Iterator[Remark]:
+    """24:00 to 00:00 is the same moment; so is each time of day to itself."""
+    for index, entry in enumerate(organisation.link.schedule):
+        begin_ns, end_ns = entry.from_time_of_day_ns, entry.to_time_of_day_ns
+        if begin_ns == end_ns or (begin_ns == DAY_NS and end_ns == 0):
+            yield Remark(
+                (("link", "schedule", index, "from"), ("link", "schedule", index, "to")),
+                "this entry ends when it begins",
+                'Give it another end; for a whole day write from = "00:00", to = "24:00".',
+            )
+
+
+def _outage_contradictions(organisation: Organisation) -> Iterator[Remark]:
+    outages, horizon_ns = organisation.outages, organisation.horizon_ns
+    for length_ns, place in [
+        *((length, ("outages", "lengths")) for length in outages.lengths_ns),
+        (outages.planned_ns, ("outages", "planned")),
+    ]:
+        if length_ns > horizon_ns // 2:
+            yield Remark(
+                (place, ("horizon",)),
+                f"an outage of {units.spell_duration(length_ns)} is longer than half of the plan",
+                "Give the plan a longer horizon, or shorter outages.",
+            )
+    if outages.p95_ns < outages.median_ns:
+        yield Remark(
+            (("outages", "p95"), ("outages", "median")),
+            "the one of twenty that is longest is not longer than half of them",
+            "Give p95 at least the median.",
+        )
+    begin = datetime.datetime.combine(organisation.begins, datetime.time())
+    for index, event in enumerate(outages.events):
+        if event.at.tzinfo is not None:
+            yield Remark(
+                (("outages", "events", index, "at"),),
+                "a plan has the site's own time, without a zone",
+                "Write it without Z or an offset.",
+            )
+            continue
+        at_ns = int((event.at - begin).total_seconds()) * units.NS_PER_SECOND
+        if at_ns < 0 or at_ns + event.length_ns > horizon_ns:
+            yield Remark(
+                (("outages", "events", index, "at"), ("horizon",)),
+                "this outage is not within the plan",
+                "Change its date, or begins and horizon of the plan.",
+            )

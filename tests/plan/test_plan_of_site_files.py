@@ -1,0 +1,199 @@
+"""Plans of files that a site has: what is not known is not made up."""
+
+from __future__ import annotations
+
+import io
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from simulator.plan.capacity import PlannedLink, RateWindow
+from simulator.plan.grid import TimeGrid
+from simulator.plan.organisation import BadOrganisation, Organisation, parse_organisation
+from simulator.plan.organisation_curves import change_of, site_options
+from simulator.plan.plan_record import record_of
+from simulator.plan.plan_words import answer_of
+from simulator.plan.planner import Plan, make_plan
+from simulator.plan.site_files import load_site
+from simulator.plan.site_options import SiteOptions
+from simulator.plan.site_weeks import extended
+from simulator.report.plan_tables import plan_tables
+from simulator.report.plan_terminal import MOST_REMARKS, print_plan
+from tests.plan import site_texts
+
+LOGS_A_DAY = 24_000
+HOURS = (
+    "Hour,TotalLogsCreated,TotalSampleIntervalSeconds,NumberOfSamples,AverageSample,"
+    "PercentDailyUsage,AverageSamplePer60Minutes,PercentDailyUsagePer60Minutes\n"
+) + "".join(f"{hour},1000,3600,1,1000,4.17,1000,4.17\n" for hour in range(24))
+OFFICE = """
+name = "site"
+horizon = "3d"
+draws = 100
+[change]
+files = ["{file}"]
+[link]
+bandwidth = "20Mbit/s"
+[outages]
+lengths = ["1h"]
+"""
+
+
+def organisation(folder: Path, file: str, *overrides: str) -> Organisation:
+    return parse_organisation(OFFICE.replace("{file}", file), overrides, directory=folder)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hourly statistics, and a listing of two hours in which a log is closed every 5 s."""
+    made = tmp_path_factory.mktemp("site")
+    (made / "hours.csv").write_text(HOURS)
+    times = [site_texts.BEGIN + timedelta(seconds=5 * at) for at in range(1_441)]
+    (made / "logs.txt").write_text(site_texts.listing_ls(times))
+    return made
+
+
+@pytest.fixture(scope="module")
+def short(folder: Path) -> Plan:
+    """Of two hours, with a spool that is too small."""
+    return make_plan(organisation(folder, "logs.txt", 'protection.spool="1GB"'))
+
+
+# -- no database size ----------------------------------------------------------------------------
+
+
+def test_without_a_database_size_a_resynchronization_has_no_figures(short: Plan) -> None:
+    assert short.change.stored_bytes is None
+    full = short.spool_outages
+    assert len(full) == 24 and all(each is not None for each in full["full_after_seconds"])
+    for name in ("compared_bytes", "differing_bytes", "unprotected_seconds", "behind_seconds"):
+        assert all(each is None for each in full[name]), name
+    told = " ".join(answer_of(short))
+    assert "how long a resynchronization takes is not known: give change.database_size" in told
+    assert "are compared" not in told
+    rows = record_of(short).spool_outages
+    assert all("change.database_size" in row.reason for row in rows)
+    [table] = [each for each in plan_tables(short) if each.key == "lasts"]
+    assert "change.database_size" in table.note
+    assert all("not known" in row for row in table.spelled())
+
+
+def test_with_a_database_size_it_has(folder: Path) -> None:
+    given = ('protection.spool="1GB"', 'change.database_size="500GB"')
+    plan = make_plan(organisation(folder, "logs.txt", *given))
+    assert (plan.spool_outages["compared_bytes"] == 500e9).all()
+    told = " ".join(answer_of(plan))
+    assert "500 GB are compared" in told and "is not known" not in told
+
+
+# -- a mean day ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("begins", ["2007-01-01", "2007-01-06"])  # a Monday, a Saturday
+def test_a_week_of_a_mean_day_has_seven_of_it(folder: Path, begins: str) -> None:
+    found = change_of(
+        organisation(folder, "hours.csv", "horizon=2w", f"begins={begins}", "change.weekend=10%")
+    )
+    day = LOGS_A_DAY * 2.0**20
+    days = found.log_bytes.reshape(14, -1).sum(axis=1)
+    assert days.sum() == pytest.approx(14 * day)
+    weekend = found.grid.weekdays().reshape(14, -1)[:, 0] >= 5
+    assert days[~weekend] == pytest.approx(np.full(10, day * 7 / 5.2))
+    assert days[weekend] == pytest.approx(np.full(4, 0.1 * day * 7 / 5.2))
+    assert any("working days have 1.35 times as much" in each for each in found.remarks)
+
+
+def test_a_day_that_is_no_mean_keeps_its_volume(folder: Path) -> None:
+    """The safeguard switched off: the same day as if it were one working day."""
+    day = load_site(folder / "hours.csv")
+    assert day.is_mean_day and day.measured_seconds == 86_400.0
+    object.__setattr__(day, "is_mean_day", False)
+    week = extended(day, 7, weekend_share=0.1)
+    assert week.log_bytes.sum() == pytest.approx(5.2 * LOGS_A_DAY * 2.0**20)
+
+
+# -- little data ---------------------------------------------------------------------------------
+
+
+def test_of_how_little_the_plan_was_made_is_said(short: Plan, folder: Path) -> None:
+    told = " ".join(answer_of(short))
+    assert "planned from 2 h of data, for 3 days: measure a week at least" in told
+    out = io.StringIO()
+    print_plan(Console(file=out, width=200, highlight=False), short, answer_of(short))
+    lines = out.getvalue().splitlines()
+    begin = lines.index("What is written is known like this") + 1
+    shown = lines[begin : lines.index("", begin)]
+    assert 1 <= len(shown) <= MOST_REMARKS
+    assert "2 h are known" in shown[0]
+    # A week for four weeks is enough to say nothing.
+    measured = change_of(organisation(folder, "hours.csv", "horizon=4d"))
+    assert measured.measured_seconds == 86_400.0
+
+
+# -- how files are read --------------------------------------------------------------------------
+
+
+def test_keys_for_files_reach_the_reader(folder: Path) -> None:
+    keys = (
+        'change.log_counters=["Log"]',
+        'change.database_counters=["Disk"]',
+        "change.day_order=day first",
+        "change.decimal_mark=,",
+        "change.utc_offset_hours=-5.5",
+        "change.log_file_size=5MiB",
+        "change.trace=mail",
+    )
+    given = organisation(folder, "hours.csv", *keys)
+    found = site_options(given)
+    assert found == SiteOptions(
+        begins_at=found.begins_at,
+        log_counters=("Log",),
+        database_counters=("Disk",),
+        day_order="day first",
+        decimal_mark=",",
+        utc_offset_hours=-5.5,
+        log_file_bytes=5 << 20,
+        trace="mail",
+    )
+    assert site_options(organisation(folder, "hours.csv")) == SiteOptions(begins_at=found.begins_at)
+    larger = change_of(organisation(folder, "hours.csv", "change.log_file_size=5MiB"))
+    usual = change_of(organisation(folder, "hours.csv"))
+    assert larger.log_bytes.sum() == pytest.approx(5 * usual.log_bytes.sum())
+
+
+@pytest.mark.parametrize("again", ["hours.csv", "./hours.csv", "link.csv"])
+def test_a_file_that_is_given_twice_is_refused(folder: Path, again: str) -> None:
+    link = folder / "link.csv"
+    if not link.is_symlink():
+        link.symlink_to("hours.csv")
+    with pytest.raises(BadOrganisation, match=re.escape("is given twice")):
+        organisation(folder, f'hours.csv", "{again}')
+
+
+def test_a_file_that_is_taken_twice_would_count_twice(folder: Path) -> None:
+    """The safeguard switched off."""
+    given = organisation(folder, "hours.csv")
+    twice = given.change.model_copy(update={"files": given.change.files * 2})
+    doubled = change_of(given.model_copy(update={"change": twice}))
+    assert doubled.log_bytes.sum() == pytest.approx(2 * change_of(given).log_bytes.sum())
+
+
+def test_a_window_without_length_would_last_a_day() -> None:
+    """The safeguard switched off: why such an entry of the schedule is refused."""
+    grid = TimeGrid.of_days(1)
+    link = PlannedLink(8e6, windows=(RateWindow(28_800.0, 28_800.0, 0.0),))
+    assert link.capacity_bytes(grid)[grid.steps // 2 :].sum() == 0.0
+
+
+# -- words of a full log volume ------------------------------------------------------------------
+
+
+def test_a_full_log_volume_stops_the_stores(folder: Path) -> None:
+    given = ('protection.kind="log shipping"', 'protection.log_volume="1GB"')
+    told = " ".join(answer_of(make_plan(organisation(folder, "logs.txt", *given))))
+    assert "Then the log volume is full and the stores stop, unless logs are deleted" in told
+    assert "it must be seeded anew." in told and "is dropped" not in told
