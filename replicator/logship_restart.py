@@ -12,7 +12,9 @@ hold the beginning back; the lowest of them counts:
   is held against it.
 
 A page waits from the first generation of the *run* of replay at whose end it was held: at the end
-of the one before, it was written.  All of it is told by the records alone, so a process that
+of the one before, it was written.  But redo passes over a session whose transaction began before
+the logs that it reads.  So what a transaction changed in that run, and had begun earlier, is on
+such a page only if redo begins where that transaction, or macro, did.  All of it is told by the records alone, so a process that
 starts again finds it again from the checkpoint on, where it is rather too careful than too bold.
 """
 
@@ -56,6 +58,8 @@ class RestartPoint:
         self._macros: dict[tuple[int, int], int] = {}
         self._waits: dict[Page, int] = {}
         """Pages that were not written at the end of a run, and from where they lack changes."""
+        self._open_since: int | None = None
+        """The oldest generation in which what was open at the end of the last run had begun."""
         self._left: int | None = None
         """The generation in which the databases were left, if they are."""
 
@@ -119,8 +123,11 @@ class RestartPoint:
         last: the last one.
         """
         held = set().union(*self._held.values())
-        self._waits = {page: self._waits.get(page, first) for page in held}
-        bounds = [*self._began.values(), *self._macros.values(), *self._waits.values(), last]
+        since = first if self._open_since is None else min(first, self._open_since)
+        self._waits = {page: self._waits.get(page, since) for page in held}
+        begun = [*self._began.values(), *self._macros.values()]
+        self._open_since = min(begun, default=None)
+        bounds = [*begun, *self._waits.values(), last]
         if self._left is not None:
             bounds.append(self._left)
         self.generation = max(self.generation, min(bounds))

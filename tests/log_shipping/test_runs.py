@@ -11,6 +11,7 @@ import pytest
 from replicator.errors import BadInput
 from replicator.logship_options import LogShipSafeguards as Guards
 from replicator.logship_queue import LogQueue
+from replicator.logship_restart import RestartPoint
 from simulator.judgement import FAILOVER
 from simulator.live.run import run_live
 from simulator.measures import RunResult, Verdict
@@ -235,3 +236,49 @@ def test_mutants_of_the_replicator_are_none_of_log_shipping() -> None:
 def test_the_live_world_has_no_log_shipping() -> None:
     with pytest.raises(BadInput, match="simulated only"):
         run_live(scenario())
+
+
+SMALL_DATABASE = """
+name = "a small database"
+duration = "8m"
+[stream]
+kind = "store"
+format = "exchange 2007"
+messages = "1/s"
+message_size = "32KiB"
+mailboxes = 20
+compressible = 0.0
+database_size = "48MiB"
+[protection]
+kind = "log shipping"
+[source.disk]
+sector = 8192
+[replica.disk]
+sector = 8192
+[link]
+bandwidth = "4Mbit/s"
+rtt = "50ms"
+"""
+
+
+@pytest.mark.full
+def test_transactions_that_delete_go_over_the_end_of_many_logs() -> None:
+    """Pages that one transaction holds back have changes of one that began a log before."""
+    result = run_scenario(parse_scenario(SMALL_DATABASE))
+    assert result.verdict is Verdict.PASS, result.reasons
+
+
+@pytest.mark.full
+def test_without_the_logs_of_transactions_that_were_open_the_copy_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    original = RestartPoint.end_of_run
+
+    def forgets(restart: RestartPoint, first: int, last: int) -> int:
+        restart._open_since = None
+        return original(restart, first, last)
+
+    monkeypatch.setattr(RestartPoint, "end_of_run", forgets)
+    result = run_scenario(parse_scenario(SMALL_DATABASE))
+    assert result.verdict is Verdict.SAFETY
+    assert any("-566" in reason or "-528" in reason for reason in result.reasons)
