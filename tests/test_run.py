@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from replicator.errors import BadInput, ReplicatorError, SyncFailed
 from replicator.replica_intake import ReplicaIntake
@@ -19,6 +21,7 @@ from replicator.runtime.port import EntryKind, Volume
 from replicator.safeguards import ALL_SAFEGUARDS
 from replicator.source import Source
 from simulator.measures import RunResult, Verdict
+from simulator.report.terminal import print_result
 from simulator.run import ScenarioRun, run_scenario
 from simulator.scenario import load_scenario, parse_scenario
 
@@ -86,6 +89,13 @@ def test_quickstart_passes() -> None:
     assert {fault.kind for fault in result.faults} == {"link_outage", "power_loss", "loss"}
     struck = next(fault for fault in result.faults if fault.kind == "power_loss")
     assert struck.note == "in apply"
+    printed = io.StringIO()
+    print_result(Console(file=printed, width=200, highlight=False), result)
+    lines = [line.rstrip() for line in printed.getvalue().splitlines()]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition("and prints\n\n```\n")[2].partition("```")[0].splitlines()
+    assert len(shown) > 5
+    assert [line for line in shown if line != "..." and line not in lines] == []
 
 
 def test_excerpt_of_the_production_trace_passes() -> None:
