@@ -14,8 +14,9 @@ hold the beginning back; the lowest of them counts:
 A page waits from the first generation of the *run* of replay at whose end it was held: at the end
 of the one before, it was written.  But redo passes over a session whose transaction began before
 the logs that it reads.  So what a transaction changed in that run, and had begun earlier, is on
-such a page only if redo begins where that transaction, or macro, did.  All of it is told by the records alone, so a process that
-starts again finds it again from the checkpoint on, where it is rather too careful than too bold.
+such a page only if redo begins where that transaction, or macro, did.  All of it is told by the
+records alone, so a process that starts again finds it again from the checkpoint on, where it is
+rather too careful than too bold.
 """
 
 from __future__ import annotations
