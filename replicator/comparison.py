@@ -15,6 +15,11 @@ Whatever was read at either end shows all operations up to k and none after n.  
 differs and that no operation of k+1 ... n touched is a *difference*; one that was touched is
 reported as *changed meanwhile*, and nothing is claimed about it.  The same holds for names.
 
+A comparison that is to leave nothing open goes over what it could claim nothing about once more,
+and again, until nothing is left of it: pages that were changed in each of these *passes*, and
+files whose names were.  What a page or a name held in one of them was the same at both ends at that
+operation, and all later ones are applied to both.
+
 What is compared: names, kinds and targets, sizes, and the bytes of regular files in pages of
 8 KiB; not attributes.  The replica's image is read as it is, so the report is also about its
 disk.
@@ -75,6 +80,10 @@ class ComparisonReport:
     """Names of one end, or of another kind or target than at the other."""
     changed_names: list[str] = field(default_factory=list)
     """Came, went or were renamed meanwhile."""
+    complete: bool = False
+    """Nothing is left of what was changed meanwhile."""
+    passes: int = 0
+    """So often it went over what it could claim nothing about before, the first time included."""
     traffic: BlockTraffic = field(default_factory=BlockTraffic)
 
     @property
@@ -118,6 +127,7 @@ class ComparisonReport:
         """What the replica is told."""
         return {
             "identical": self.identical,
+            "complete": self.complete,
             "different_bytes": self.different_bytes,
             "changed_bytes": self.changed_bytes,
             "from_operation": self.from_operation,

@@ -37,7 +37,7 @@ from replicator.errors import ProtocolViolation
 from replicator.runtime.port import Buffer
 from replicator.untrusted import json_object
 
-PROTOCOL_VERSION: Final = 4
+PROTOCOL_VERSION: Final = 5
 MAGIC: Final = b"XRF1"
 HEADER: Final = struct.Struct("<4sBBHIIQ")
 HEADER_BYTES: Final = HEADER.size
@@ -128,6 +128,7 @@ TRANSITIONS: Final[dict[Transition, State]] = {
     (State.COMMITTING, _R, _F.REFUSE): State.CLOSED,
     (State.COMMITTING, _R, _F.RESUME): State.STREAMING,
     (State.STREAMING, _S, _F.COMPARE_BEGIN): State.COMPARING,
+    (State.COMPARING, _S, _F.COMPARE_BEGIN): State.COMPARING,
     (State.COMPARING, _S, _F.BATCH): State.COMPARING,
     (State.COMPARING, _S, _F.HEARTBEAT): State.COMPARING,
     (State.COMPARING, _S, _F.EXTENT_DIGESTS): State.COMPARING,

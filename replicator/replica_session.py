@@ -190,11 +190,13 @@ class ReplicaSession:
             frame = await self._questions.get()
             staging = self._staging
             if frame.type == FrameType.COMPARE_BEGIN:
+                if self._compared is not None:
+                    self._compared.close()
                 self._compared = ComparedImage(self.replica.runtime, self.store)
                 await self.connection.send(*await self._compared.begin(frame))
             elif frame.type == FrameType.COMPARE_REPORT and self._compared is not None:
                 self.replica.comparison = found = frame.document()
-                if found.get("identical") is True:
+                if found.get("identical") is True and found.get("complete") is True:
                     self.store.image.verified()
                     self.store.tell()
                 self._compared.close()

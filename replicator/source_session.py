@@ -275,15 +275,11 @@ class SourceSession:
 
     async def _compare_images(self) -> None:
         """Carry out the comparisons that are asked for, while this session streams."""
-        source = self._source
+        source, options = self._source, self._options
         while True:
-            while (
-                self._source.comparison is None or self._connection.session.state != State.STREAMING
-            ):
-                await self._source.comparison_wanted
-            comparison = self._source.comparison
-            if self._unverified:
-                await self._sent_again()
+            while source.comparison is None or self._connection.session.state != State.STREAMING:
+                await source.comparison_wanted
+            comparison = source.comparison
             comparison.attempts += 1
             comparer = ImageComparer(
                 self._runtime,
@@ -293,10 +289,11 @@ class SourceSession:
                 self._connection.send,
                 self._answers,
                 self._names,
-                self._options.compression_level,
+                options.compression_level,
             )
             try:
-                report = await comparer.run()
+                # An image that is not verified is when nothing of it was left out.
+                report = await comparer.run(options.heartbeat_ns if self._unverified else None)
             finally:
                 self._files.close()
             source.comparison = None
@@ -307,18 +304,6 @@ class SourceSession:
                 self._spool.end_epoch(source.highest_epoch, reason)
                 raise HistoryEnded(reason)
             self._unverified = ""
-
-    async def _sent_again(self) -> None:
-        """Return when all has been sent that was completed before.
-
-        A replica that has gone back is sent operations again over an image that may be ahead of
-        them, names and all.  Were it compared meanwhile, what they touch would count as changed,
-        and a file that took another one's name by it would never be looked at.
-        """
-        fence = self._spool.board.completed
-        while self._changes.sequence < fence:
-            self._spool.check()
-            await self._changes.news
 
     def _handle(self, frame: Frame) -> None:
         if frame.type == FrameType.ACKNOWLEDGE:

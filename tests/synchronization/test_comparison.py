@@ -127,6 +127,44 @@ def test_a_broken_connection_begins_it_anew():
     bench.close()
 
 
+def unverified(bench: Bench) -> None:
+    """The replica does not know whether its disk holds what it said; a new session tells so."""
+    bench.system.replica.store.image.unverified = "for a test"
+    bench.link.reset()
+
+
+def names_in_motion(times: int):
+    """A file that changes its name with each step."""
+    for number in range(times):
+        old, new = ("/data/a", "/data/b")[:: 1 if number % 2 == 0 else -1]
+        yield lambda volume, old=old, new=new: volume.rename(old, new)
+
+
+@pytest.mark.parametrize("spoiled", [False, True])
+def test_a_file_whose_name_is_in_motion_is_compared_before_the_image_is_verified(spoiled):
+    """Each pass meets a change of its name, as long as they go on."""
+    files = {"/a": DATA[:9000], "/log": DATA[:100]}
+    bench = Bench(files, files, Writer(names_in_motion(250), 10 * MS), rtt_ns=20 * MS)
+    bench.run(lambda: bool(bench.system.source and bench.system.source.committed))
+    if spoiled:
+        bench.run(lambda: bench.system.replica.store.applied > 10)
+        names = bench.world.machine(REPLICA).disks["data"].names
+        inodes = [names.find(f"/replica/image/{name}") for name in "ab"]
+        [node] = [each for each in inodes if each is not None]
+        node.write(8000, b"?")
+    unverified(bench)
+    before = len(bench.events)
+
+    def found() -> list[str]:
+        return [event[1] for event in bench.events[before:] if event[1] in ("verified", "epoch")]
+
+    bench.run(lambda: bool(found()))
+    assert found() == ["epoch" if spoiled else "verified"]
+    assert bench.system.replica.store.applied > 200, "several passes met it"
+    bench.converge()
+    bench.close()
+
+
 REPORTS = st.builds(
     ComparisonReport,
     st.integers(0, 9),
