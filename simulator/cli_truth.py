@@ -63,7 +63,8 @@ def plan_truth(
     for each in chosen or CASES.values():
         rows, simulated = compare(each)
         found += rows
-        print(f"{each.name} ({each.system}, {simulated.operations:,} operations)", file=told)
+        operations = sum(ran.operations for ran in simulated)
+        print(f"{each.name} ({each.system}, {operations:,} operations)", file=told)
         for row in rows:
             figures = f"fluid {spelled(row, row.fluid)}, simulated {spelled(row, row.simulated)}"
             verdict = "holds" if row.holds else f"DIFFERS by more than {row.allowed:.0%}"

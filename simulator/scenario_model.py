@@ -29,7 +29,7 @@ from replicator.toml_keys import (
     Table,
     key,
 )
-from simulator.exchange.engine_config import DurabilityName, EngineStoreConfig
+from simulator.exchange.engine_config import WITHOUT_LOG_ROLL, DurabilityName, EngineStoreConfig
 from simulator.exchange.load import LoadConfig
 from simulator.exchange.small_store import SmallStoreConfig
 from simulator.exchange.stores import StoreConfig
@@ -82,6 +82,12 @@ class StoreStream(Table):
         "Delete logs that recovery does not need; without it they stay until the run ends.",
         True,
     )
+    log_roll_ns: PositiveDuration = key(
+        "log_roll",
+        "After so long a log is closed, full or not, for whoever copies closed logs; Exchange 2007 "
+        "and 2010.",
+        "15m",
+    )
     durability: DurabilityName = key(
         None,
         "How a commit becomes durable: each log write by itself, as Exchange does, or one flush "
@@ -119,6 +125,7 @@ class StoreStream(Table):
                 databases=self.databases,
                 circular=self.circular,
                 durability=self.durability,
+                log_roll_ns=0 if self.format in WITHOUT_LOG_ROLL else self.log_roll_ns,
             )
         return SmallStoreConfig(
             log_size_bytes=self.log_size_bytes,

@@ -174,10 +174,11 @@ def raised(
     ---------
     first: all pages with older changes are durable; ``consistent`` follows it when not given.
     last: that generation is durable in the log.
-    committed: the highest there is; its creation time goes with it.
+    committed, committed_created: the highest there is; its creation time goes with it.
     dbtime: highest handed out.
 
-    Raises ValueError when one would fall, when they are out of order, or without need of logs.
+    Raises ValueError when one would fall, when they are out of order, for another highest log
+    without its creation time, or without need of logs.
     """
     if header.state not in NEEDING_LOGS:
         raise ValueError(f"a database in state {header.state_title} requires no generations")
@@ -198,6 +199,8 @@ def raised(
                 f"{name} does not fall from 0x{getattr(header, name):X} to 0x{value:X}"
             )
     given = {name: value for name, value in changes.items() if value is not None}
+    if committed_created is None and (committed or 0) > header.last_committed_generation:
+        raise ValueError(f"when was generation 0x{committed:X} created?")
     if committed_created is not None:
         given["last_committed_created"] = committed_created  # type: ignore[assignment]
     changed: DatabaseHeader = replace(header, **given)  # type: ignore[arg-type]

@@ -176,13 +176,7 @@ class RecoveredDatabase:
             )
         else:
             header = replace(header, attach_position=position, attach_time=time)
-            last = max(first, header.last_required_generation)
-            header = raised(
-                header,
-                first=first,
-                last=last,
-                committed=max(last, header.last_committed_generation),
-            )
+            header = self._raised(header, first)
         self.redo.redo_from = position
         await self._write(header)
 
@@ -222,20 +216,26 @@ class RecoveredDatabase:
         if header.state is State.DIRTY_AND_PATCHED_SHUTDOWN:
             changed = changed.with_state(State.DIRTY_SHUTDOWN)
         if header.last_required_generation < point.generation:
-            last = point.generation
-            newer = last > header.last_committed_generation
-            changed = raised(
-                changed,
-                last=last,
-                committed=max(last, header.last_committed_generation),
-                committed_created=point.created if newer else None,
-            )
+            changed = self._raised(changed)
         if header.recovering_generation != point.generation:
             changed = recovering(changed, point.generation)
         # A flush map knows nothing of the pages that are written now: it is not theirs any more.
         changed = replace(changed, map_flush_signature=Signature())
         if changed != header:
             await self._write(changed)
+
+    def _raised(self, header: DatabaseHeader, first: int | None = None) -> DatabaseHeader:
+        """The header requires the log that is being redone, and those from ``first`` on."""
+        point = self._point()
+        last = max(point.generation, header.last_required_generation)
+        newer = last > header.last_committed_generation
+        return raised(
+            header,
+            first=first,
+            last=last,
+            committed=max(last, header.last_committed_generation),
+            committed_created=point.created if newer else None,
+        )
 
     async def _write(self, header: DatabaseHeader) -> None:
         if self._header_file is None:

@@ -30,6 +30,8 @@ DurabilityName = Literal["write-through", "flush"]
 LOG_VERSION: Final = 7
 """Of the logs of Exchange 2000 to 2010."""
 LOG_SECTOR_BYTES: Final = 512
+WITHOUT_LOG_ROLL: Final = frozenset({"exchange 2003"})
+"""Log roll came with the copies of 2007."""
 _LEAST_LOG_BYTES: Final = 64 << 10
 LEAST_DATABASE_PAGES: Final = 192
 """About what the tables take before there is a message in them, twice."""
@@ -52,6 +54,7 @@ class EngineStoreConfig:
     circular: whether logs that recovery does not need are deleted.
     durability: how commits become durable.
     log_buffer_bytes: log records that wait in memory.
+    log_roll_ns: after so long a log is closed, full or not; 0 for never, as before 2007.
     mime_share: of the messages came from the Internet, 0 to 1 [A]: where the version has a
         streaming file, their content lies in it.
 
@@ -67,6 +70,7 @@ class EngineStoreConfig:
     circular: bool = True
     durability: DurabilityName = "write-through"
     log_buffer_bytes: int = 32 << 20
+    log_roll_ns: int = 0
     mime_share: float = 0.5
 
     def __post_init__(self) -> None:
@@ -76,6 +80,8 @@ class EngineStoreConfig:
             raise ValueError(f"{self.durability!r} is no durability")
         if not 1 <= self.databases <= 6 or self.mailboxes < self.databases:
             raise ValueError("a storage group has 1 to 6 databases, each with a mailbox")
+        if self.log_roll_ns < 0:
+            raise ValueError(f"no log is open for {self.log_roll_ns} ns")
         if not 0 <= self.mime_share <= 1:
             raise ValueError(f"mime_share is a share, 0 to 1, not {self.mime_share}")
         least = least_log_bytes(self.format)

@@ -16,7 +16,7 @@ How a transaction goes::
     run(), beside: pages older than half the checkpoint depth --> checkpoint --> logs deleted
 
 So transactions stand in the log in the order in which they were given, and what a crash leaves is
-all of them up to some point.
+all of them up to some point.  A log that lies open too long is closed between two of them.
 
 After a failed write or sync, and where no room for logs is left, the store stops as the engine
 does (-510, -529); whoever waits is told the storage's own error.
@@ -49,6 +49,7 @@ from simulator.exchange.ese.mail_schema import StoredMessage
 from simulator.exchange.ese.mailboxes import Mailboxes
 from simulator.exchange.ese.opening import has_logs
 from simulator.exchange.ese.store_session import StoreSession
+from simulator.exchange.log_roll import LogRoll
 from simulator.exchange.mail_events import INBOX
 from simulator.exchange.store import (
     Message,
@@ -160,15 +161,25 @@ class EngineStore:
         instance = self._mounted()
         try:
             async with group() as tasks:
-                tasks.spawn(self._keep_pages(instance), "pages and checkpoint")
+                tasks.spawn(instance.run(), "pages and checkpoint")
+                roll = LogRoll(instance.log, self._config.log_roll_ns, self._now_ns)
+                clock = tasks.spawn(roll.keep_time(self._work), "log roll")
                 while not self._closing or self._queue:
                     if self._queue:
                         self._busy = True
                         await self._carry_out(instance, self._queue.popleft())
-                        self._busy = False
+                        roll.note()
+                    elif roll.is_due:
+                        self._busy = True
+                        await roll.carry_out()
                     else:
                         self._idle.notify()
                         await self._work
+                        continue
+                    if instance.log.must_shut_down:
+                        await self._shut_down_for_want_of_room(instance)
+                    self._busy = False
+                clock.cancel()
                 self._idle.notify()
         except (ReplicatorError, EseError, LogBufferFull) as error:
             told = self._stopped(error)
@@ -317,8 +328,6 @@ class EngineStore:
         waiting.changed.notify()
         if waiting.delete:
             await one.session.clean_up()
-        if instance.log.must_shut_down:
-            await self._shut_down_for_want_of_room(instance)
 
     async def _change(self, mailboxes: Mailboxes, waiting: _Waiting) -> None:
         for message_id in waiting.delete:
@@ -343,9 +352,6 @@ class EngineStore:
         self._closing = True
         await instance.close()
         raise NoSpace("no room is left for logs: the store was shut down", path=self._directory)
-
-    async def _keep_pages(self, instance: Instance) -> None:
-        await instance.run()
 
     # -- failures ------------------------------------------------------------------
 

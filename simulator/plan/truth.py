@@ -8,7 +8,7 @@ be durable at the copy).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from simulator.plan.answers import answer_frame
-from simulator.plan.grid import Floats
 from simulator.plan.truth_cases import TruthCase
 from simulator.plan.truth_planned import Planned, plan
 from simulator.plan.truth_simulated import Simulated, simulate
@@ -48,16 +47,18 @@ class Row:
     holds: bool
 
 
-def compare(case: TruthCase) -> tuple[list[Row], Simulated]:
+def compare(case: TruthCase) -> tuple[list[Row], list[Simulated]]:
     """Run both, and set them side by side.  Raises BadInput when the case's trace is missing."""
-    simulated = simulate(case)
-    return rows_of(case, plan(case, simulated), simulated), simulated
+    simulated = [simulate(each) for each in case.runs()]
+    planned = [plan(each, ran) for each, ran in zip(case.runs(), simulated, strict=True)]
+    return rows_of(case, planned, simulated), simulated
 
 
-def rows_of(case: TruthCase, planned: Planned, simulated: Simulated) -> list[Row]:
-    """A row for each figure."""
-    ours = _figures(planned.spool_bytes, planned.lag_seconds)
-    theirs = _figures(simulated.spool_bytes, simulated.lag_seconds)
+def rows_of(
+    case: TruthCase, planned: Sequence[Planned], simulated: Sequence[Simulated]
+) -> list[Row]:
+    """A row for each figure, of all runs of the case together."""
+    ours, theirs = _figures(planned), _figures(simulated)
     return [
         row_of(case.name, case.system, name, ours[name], theirs[name], allowed)
         for name, allowed in ALLOWED.items()
@@ -76,9 +77,11 @@ def row_of(
     return Row(case, system, figure, fluid, simulated, difference, allowed, holds)
 
 
-def _figures(spool: Floats, lag: Floats) -> dict[str, float]:
+def _figures(runs: Sequence[Planned] | Sequence[Simulated]) -> dict[str, float]:
+    spool = max(float(run.spool_bytes.max()) for run in runs)
+    lag = np.concatenate([run.lag_seconds for run in runs])
     median, late = np.quantile(lag, (0.5, 0.95))
-    return {"spool peak": float(spool.max()), "median lag": float(median), "95 % lag": float(late)}
+    return {"spool peak": spool, "median lag": float(median), "95 % lag": float(late)}
 
 
 def truth_frame(rows: Iterable[Row]) -> pd.DataFrame:

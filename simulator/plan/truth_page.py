@@ -37,11 +37,10 @@ def page(cases: Iterable[tuple[TruthCase, Sequence[Row], int]]) -> str:
     ---------
     cases: each with its rows, and how many operations its simulation had.
     """
-    differences, described, resisting = [], [], []
+    differences, described = [], []
     for case, rows, operations in cases:
         described.append((case.name, case.meaning, f"{operations:,}"))
         differences += [_cells(row) for row in rows]
-        resisting += [(case.name, *each) for each in case.resists]
     environment = Environment(
         undefined=StrictUndefined, autoescape=False, trim_blocks=True, keep_trailing_newline=True
     )
@@ -49,7 +48,6 @@ def page(cases: Iterable[tuple[TruthCase, Sequence[Row], int]]) -> str:
         allowed=", ".join(f"{name} {share:.0%}" for name, share in ALLOWED.items()),
         differences=differences,
         cases=described,
-        resisting=resisting,
     )
 
 
@@ -70,7 +68,7 @@ def measured() -> str:
     found = []
     for case in CASES.values():
         rows, simulated = compare(case)
-        found.append((case, rows, simulated.operations))
+        found.append((case, rows, sum(each.operations for each in simulated)))
     return page(found)
 
 

@@ -12,6 +12,7 @@ settings of the scenario, and nothing is fitted:
 * below a mail store the copy takes a checkpoint at each log that is closed: after so many written
   bytes, on the average;
 * transit (log shipping) = half the time between two polls, on the average;
+* logs that the clock closes are the plan's own (``idle_logs_per_day``), not those of the run;
 * a log takes a round trip for the listing, one to open it and one for each piece, its bytes, and
   its sync;
 * after an outage a connection is back when the attempt that is pending gets through, or when the
@@ -33,12 +34,13 @@ from simulator.network import SEND_BUFFER_BYTES
 from simulator.plan.batches import Batches
 from simulator.plan.capacity import without
 from simulator.plan.change import ChangeCurve
-from simulator.plan.grid import Floats, TimeGrid
+from simulator.plan.grid import DAY_SECONDS, Floats, TimeGrid
 from simulator.plan.outages import OutageModel
 from simulator.plan.protection import ByteLevel, LogShipping
 from simulator.plan.spool_full import Spool, with_spool
-from simulator.plan.truth_cases import WRITE_BYTES, TruthCase, binned, finer
+from simulator.plan.truth_cases import WRITE_BYTES, Mail, TruthCase, binned, finer
 from simulator.plan.truth_simulated import Simulated
+from simulator.scenario import StoreStream
 
 STEP_SECONDS: Final = 0.001
 """Less than the transit of a write; divides the second of the samples."""
@@ -195,9 +197,17 @@ def _resynchronized(
 def _logs(case: TruthCase, simulated: Simulated) -> Planned:
     scenario, link = simulated.scenario, case.link
     settings = scenario.protection.log_shipping
-    change = _log_curve(simulated, scenario.stream.log_size_bytes)  # type: ignore[union-attr]
+    assert isinstance(case.source, Mail) and isinstance(scenario.stream, StoreStream)
+    log_bytes, idle_logs_per_day = scenario.stream.log_size_bytes, 0.0
+    if case.source.is_closed_by_clock(log_bytes):
+        change = replace(_nothing(simulated), log_file_bytes=log_bytes)
+        idle_logs_per_day = DAY_SECONDS / case.source.log_roll_seconds
+    else:
+        change = _log_curve(simulated, log_bytes)
     poll = settings.poll_ns / 1e9 + link.rtt_seconds
-    protection = LogShipping(saving=0.0, idle_logs_per_day=0.0, transit_seconds=poll / 2)
+    protection = LogShipping(
+        saving=0.0, idle_logs_per_day=idle_logs_per_day, transit_seconds=poll / 2
+    )
     pieces = -(-change.log_file_bytes // LogCopyOptions(set_id="", source_address="").piece_bytes)
     waits = (2 + pieces) * link.rtt_seconds
     waits += _sync_seconds(scenario.replica.disk.model, change.log_file_bytes, SYNC_STRETCHES)
@@ -214,15 +224,22 @@ def _logs(case: TruthCase, simulated: Simulated) -> Planned:
     return _seen(simulated, change.grid, lacking, course.lag_seconds)
 
 
+def _nothing(simulated: Simulated) -> ChangeCurve:
+    """No change all the time."""
+    grid = TimeGrid(round(simulated.writes.span_seconds / STEP_SECONDS), step_seconds=STEP_SECONDS)
+    nothing = np.zeros(grid.steps)
+    return ChangeCurve(grid, nothing, nothing, nothing)
+
+
 def _log_curve(simulated: Simulated, log_bytes: int) -> ChangeCurve:
     """Each log evenly from the close of the one before to its own; the last one stays open."""
-    grid = TimeGrid(round(simulated.writes.span_seconds / STEP_SECONDS), step_seconds=STEP_SECONDS)
+    curve = _nothing(simulated)
+    grid = curve.grid
     closed = simulated.closed_seconds[simulated.closed_seconds <= grid.span_seconds]
     places = np.concatenate(([0.0], closed, [grid.span_seconds + STEP_SECONDS]))
     sums = np.arange(len(places)) * float(log_bytes)
     written = np.interp(np.arange(grid.steps + 1) * STEP_SECONDS, places, sums)
-    amounts, nothing = np.diff(written), np.zeros(grid.steps)
-    return ChangeCurve(grid, amounts, nothing, nothing, log_file_bytes=log_bytes)
+    return replace(curve, log_bytes=np.diff(written), log_file_bytes=log_bytes)
 
 
 def _carried(

@@ -23,6 +23,7 @@ from simulator.measures import Verdict
 from simulator.plan.capacity import PlannedLink, RateWindow
 from simulator.plan.grid import Floats
 from simulator.plan.truth_cases import (
+    SECTOR_BYTES,
     WRITE_BYTES,
     Mail,
     TruthCase,
@@ -37,7 +38,6 @@ from simulator.systems.byte_level import REPLICA
 
 SAMPLE_SECONDS: Final = 1.0
 _SECOND_NS: Final = 1_000_000_000
-_SECTOR_BYTES: Final = 512
 _SETTLE: Final = "6h"
 
 
@@ -80,12 +80,15 @@ def played(case: TruthCase) -> Writes | None:
     if isinstance(case.source, Mail):
         return None
     if isinstance(case.source, Path):
-        return writes_of_trace(case.source)
+        return writes_of_trace(case.source, case.starts_seconds[0])
     return writes_of_curve(case.curve(), WRITE_BYTES)
 
 
 def simulate(case: TruthCase) -> Simulated:
-    """Run a case in the event simulation.  Raises BadInput when its trace cannot be read."""
+    """Run a case at its first start in the event simulation.
+
+    Raises BadInput when its trace cannot be read.
+    """
     began, writes = time.process_time(), played(case)
     with TemporaryDirectory() as directory:
         path = Path(directory) / "writes.csv"
@@ -164,7 +167,7 @@ def _write_trace(path: Path, writes: Writes, disk_bytes: int) -> None:
     for at, size in zip(writes.at_seconds, writes.sizes_bytes, strict=True):
         if place + size > disk_bytes:
             place = 0
-        lines.append(f"1,{round(at * 1e6)},2a,{int(size)},{place // _SECTOR_BYTES}")
+        lines.append(f"1,{round(at * 1e6)},2a,{int(size)},{place // SECTOR_BYTES}")
         place += int(size)
     path.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
@@ -216,6 +219,7 @@ def _stream(case: TruthCase, trace: Path) -> dict[str, Any]:
         "mailboxes": 20,
         "compressible": 0.0,
         "database_size": "1GiB",
+        "log_roll": _duration(case.source.log_roll_seconds),
     }
 
 

@@ -149,7 +149,7 @@ def test_a_clean_end_is_written_as_the_engine_wrote_it() -> None:
 
 
 def test_formats_without_the_consistent_generation_leave_it_zero() -> None:
-    header = raised(dirty(5, "exchange 2003"), first=6, last=6, committed=6)
+    header = raised(dirty(5, "exchange 2003"), first=6, last=6, committed=6, committed_created=TIME)
     assert header.first_consistent_generation == 0
     assert header.first_required_generation == 6
 
@@ -191,6 +191,8 @@ def test_what_no_engine_does_is_refused() -> None:
         raised(dirty(5), committed=4)
     with pytest.raises(ValueError, match="out of order"):
         raised(dirty(5), last=7)
+    with pytest.raises(ValueError, match="when was generation 0x9 created"):
+        raised(dirty(5), committed=9)
 
 
 # -- the file -------------------------------------------------------------------------
@@ -203,7 +205,7 @@ async def life(volume: MemoryVolume, safeguards: HeaderSafeguards = ALL_SAFEGUAR
     kept = await DatabaseHeaderFile.create(volume, file, fresh(SMALL), draw, safeguards)
     await volume.sync_directory("/store")
     await kept.write(dirty(5, SMALL))
-    await kept.write(raised(kept.header, last=6, committed=6))
+    await kept.write(raised(kept.header, last=6, committed=6, committed_created=TIME))
     position = LogPosition(6, 2, 40)
     await kept.write(detached(kept.header, position=position, time=TIME, dbtime=9, last_objid=3))
     await _go_on(volume, safeguards)

@@ -15,7 +15,7 @@ import simulator.plan.truth_planned as truth_planned
 from simulator.cli import app
 from simulator.plan.batches import Batches
 from simulator.plan.checkpoints import Checkpoints
-from simulator.plan.truth import ALLOWED, Row, compare, row_of, rows_of, truth_frame
+from simulator.plan.truth import ALLOWED, compare, row_of, rows_of, truth_frame
 from simulator.plan.truth_cases import CASES, EXCERPT, TruthCase, writes_of_trace
 from simulator.plan.truth_page import page
 from simulator.plan.truth_planned import plan, reconnect_seconds
@@ -32,14 +32,12 @@ def quick(**changes: object) -> TruthCase:
 
 def test_the_excerpt_of_a_recorded_trace_holds() -> None:
     rows, simulated = compare(CASES["bursty trace"])
-    assert simulated.operations > 3_500
+    assert len(simulated) == 6
+    assert all(each.operations > 3_500 for each in simulated)
     assert [row.figure for row in rows] == list(ALLOWED)
-    assert only_what_resists(CASES["bursty trace"], rows), rows
-
-
-def only_what_resists(case: TruthCase, rows: list[Row]) -> bool:
-    """Whether just those figures differ that are named with a reason."""
-    return {row.figure for row in rows if not row.holds} == {name for name, _why in case.resists}
+    assert all(row.holds for row in rows), rows
+    peaks = {float(each.spool_bytes.max()) for each in simulated}
+    assert len(peaks) > 1, "its starts make a difference"
 
 
 OUTAGE = ((150.0, 60.0),)
@@ -53,7 +51,7 @@ def test_an_outage_in_a_rising_day_holds_and_each_part_of_the_model_is_needed(
     assert all(row.holds for row in rows), rows
 
     def differing() -> set[str]:
-        planned = plan(case, simulated)
+        planned = [plan(case, simulated[0])]
         return {row.figure for row in rows_of(case, planned, simulated) if not row.holds}
 
     assert differing() == set()
@@ -72,7 +70,9 @@ def test_the_base_delay_of_an_even_load_holds_and_needs_the_sync_of_the_journal(
     rows, simulated = compare(case)
     assert all(row.holds for row in rows), rows
     monkeypatch.setattr(truth_planned, "_sync_seconds", lambda disk, size, stretches=1: 0.0)
-    differing = [row for row in rows_of(case, plan(case, simulated), simulated) if not row.holds]
+    differing = [
+        row for row in rows_of(case, [plan(case, simulated[0])], simulated) if not row.holds
+    ]
     assert [row.figure for row in differing] == ["median lag"]
 
 
@@ -98,14 +98,14 @@ def test_a_difference_above_what_is_allowed_does_not_hold() -> None:
     assert table["difference"].tolist() == [0.0, None]
 
 
-def test_the_page_says_what_does_not_hold() -> None:
+def test_the_page_tells_what_does_not_hold() -> None:
     rows = [row_of("steady", "byte level", "spool peak", 2e6, 1e6, 0.05)]
     text = page([(CASES["steady"], rows, 12)])
     row = "| steady | byte level | spool peak | 2.00 MB | 1.00 MB | +100.0% | does not hold |"
     assert row in text
 
 
-def test_the_page_has_each_case_and_what_does_not_hold_is_named() -> None:
+def test_the_page_has_each_case_and_all_hold() -> None:
     text = PAGE.read_text(encoding="utf-8")
     table = re.findall(
         r"^\| ([^|]+) \| (byte level|log shipping) \| ([^|]+) "
@@ -116,11 +116,9 @@ def test_the_page_has_each_case_and_what_does_not_hold_is_named() -> None:
     )
     wanted = [(c.name, c.system, name) for c in CASES.values() for name in ALLOWED]
     assert [row[:3] for row in table] == wanted
-    resisting = {(c.name, figure) for c in CASES.values() for figure, _why in c.resists}
-    assert len(resisting) <= 1
-    for case, _system, figure, difference, holds in table:
-        assert holds == ("does not hold" if (case, figure) in resisting else "yes")
-        assert (abs(float(difference)) <= 100 * ALLOWED[figure]) == (holds == "yes")
+    for _case, _system, figure, difference, holds in table:
+        assert holds == "yes"
+        assert abs(float(difference)) <= 100 * ALLOWED[figure]
     # What stands around the table is the template's: made anew without rows it is the same.
     anew = page([(case, [], 0) for case in CASES.values()])
     around = [line for line in anew.splitlines() if line and not line.startswith("|")]
@@ -211,4 +209,4 @@ def test_the_command_refuses_what_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", list(CASES))
 def test_every_case_holds(name: str) -> None:
     rows, _simulated = compare(CASES[name])
-    assert only_what_resists(CASES[name], rows), rows
+    assert all(row.holds for row in rows), rows
