@@ -14,7 +14,7 @@ from __future__ import annotations
 from replicator.records import InvalidRecord, decode, find_valid
 from replicator.segments import RECORD_TYPES, LogKind
 from simulator.disk_faults import files_of
-from simulator.expectations import LAST_RECORD, NAMED, TORN, UNVERIFIED
+from simulator.expectations import LAST_RECORD, NAMED, TORN, TORN_AFTER_TAKEOVER, UNVERIFIED
 from simulator.faults import FaultInjector
 from simulator.host import Machine
 from simulator.judgement import SECOND_NS, Claim, complete_before_ns
@@ -40,6 +40,8 @@ class CircumstanceFinder:
         """By epoch: home may hold operations up to this one that the journal has lost."""
         self._ahead_epoch = 0
         """Which of them the image is of; 0 while nobody has looked."""
+        self._opened_ns: int | None = None
+        """When the store was opened at the replica, which had taken over."""
 
     def found(self, claim: Claim, final: bool = False) -> tuple[str, ...]:
         """What is so now.
@@ -59,19 +61,41 @@ class CircumstanceFinder:
         truth = self._system.truth
         if claim.epoch and self.torn_before(complete_before_ns(truth, claim.epoch, 0)):
             so.append(TORN)
+        if self._torn_at_replica():
+            so.append(TORN_AFTER_TAKEOVER)
         return tuple(so)
+
+    def store_opened(self, now_ns: int) -> None:
+        """From now on the store writes the image that took over."""
+        self._opened_ns = now_ns
 
     def torn_before(self, time_ns: int) -> bool:
         """Whether a power loss before an instant may have torn what the store needs whole.
 
         It finds that out by itself, and nothing that is replicated could mend it.
         """
-        disk = self._system.source_machine.disks["data"]
-        return disk.model.sector_bytes < self._whole_bytes and any(
-            (mark.kind, mark.where) == ("power_loss", self._system.source_machine.name)
-            and mark.start_seconds * SECOND_NS <= time_ns
-            for mark in self._faults.marks()
+        machine = self._system.source_machine
+        tears = machine.disks["data"].model.sector_bytes < self._whole_bytes
+        return tears and any(at_ns <= time_ns for at_ns in self._power_losses(machine))
+
+    def _torn_at_replica(self) -> bool:
+        """The same of the replica's disk, since the store was opened there."""
+        opened_ns, machine = self._opened_ns, self._system.replica_machine
+        disk = machine.disks[self._system.home.disk]
+        tears = disk.model.sector_bytes < self._whole_bytes
+        return (
+            tears
+            and opened_ns is not None
+            and any(at_ns >= opened_ns for at_ns in self._power_losses(machine))
         )
+
+    def _power_losses(self, machine: Machine) -> list[float]:
+        """When there were any, in nanoseconds."""
+        return [
+            mark.start_seconds * SECOND_NS
+            for mark in self._faults.marks()
+            if (mark.kind, mark.where) == ("power_loss", machine.name)
+        ]
 
     def _nobody_knows(self) -> bool:
         """Whether it is told at this instant, or a power loss now would lose what was promised.

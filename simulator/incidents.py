@@ -122,6 +122,7 @@ class Incidents:
             self._circumstances.found,
             self._one_source,
             ordered,
+            self._circumstances.store_opened,
         )
 
     def _begin_takeover(self) -> None:

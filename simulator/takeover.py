@@ -36,6 +36,7 @@ class Takeover:
     one_source: is told of the image that takes over, if somebody judges that.
     ordered: an operator has decided it, whether the source lives or not: nothing has to be
         detected.
+    opened: called with the time when the store is opened at the replica.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Takeover:
         circumstances: Callable[[Claim], tuple[str, ...]],
         one_source: OneSourceJudge | None = None,
         ordered: bool = False,
+        opened: Callable[[int], None] = lambda _now_ns: None,
     ) -> None:
         self.lost_at_ns = lost_at_ns
         self.ordered = ordered
@@ -60,6 +62,7 @@ class Takeover:
         """What has to be there when it takes over; less when a fault takes that away later."""
         self._circumstances = circumstances
         self._one_source = one_source
+        self._opened = opened
         known_ns = lost_at_ns if ordered else None
         self._progress = FailoverProgress(known_ns, known_ns)
         self._built = built
@@ -115,6 +118,7 @@ class Takeover:
                 recovered, disk, self.at_loss, host.now_ns(), self._circumstances
             )
             self.taken_over = claim
+            self._opened(host.now_ns())
             if self._one_source is not None:
                 self._one_source.taken_over(claim)
         mounted = await self._mounted(host, claim, recovered.root)

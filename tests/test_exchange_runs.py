@@ -11,7 +11,8 @@ import pytest
 
 from replicator.errors import BadInput
 from replicator.ese import page_io
-from simulator.campaign.job import plan_number
+from simulator.campaign.job import plan_number, planned
+from simulator.circumstances import CircumstanceFinder
 from simulator.exchange import engine_store
 from simulator.exchange.engine_config import EngineStoreConfig
 from simulator.exchange.ese import known_pages
@@ -22,7 +23,7 @@ from simulator.exchange.stores import store_config, store_figures, whole_bytes
 from simulator.live.programs import stream_figures
 from simulator.measures import RunResult, Verdict
 from simulator.plans.draw import space_of
-from simulator.plans.plan import FaultPlan
+from simulator.plans.plan import FaultPlan, parse_plan
 from simulator.prepared import prepare
 from simulator.report.record import RunRecord, result_text
 from simulator.report.words import loss_sentence
@@ -314,6 +315,49 @@ def test_a_torn_page_is_told_by_number_and_is_nobodys_lie() -> None:
 
 def test_with_pages_that_are_written_whole_the_same_power_loss_does_no_harm() -> None:
     assert torn(8192).verdict is Verdict.PASS
+
+
+POWER_FAILS_AT_THE_MOUNT = """format = 1
+name = "the power fails while the store recovers at the replica"
+seed = 1069717672
+
+[[faults]]
+kind = "loss"
+at = "1.85s"
+host = "source"
+
+[[faults]]
+kind = "power_loss"
+at = "2.74s"
+host = "replica"
+survive = "seeded"
+calls = 49
+"""
+"""After 2.74 s the 49th call is one of the store's recovery at the replica, after the takeover."""
+
+
+def torn_after_takeover(sector_bytes: int) -> RunResult:
+    loaded = load_scenario(CAMPAIGN, [f"replica.disk.sector={sector_bytes}"])
+    return ScenarioRun(planned(loaded, parse_plan(POWER_FAILS_AT_THE_MOUNT, loaded))).run()
+
+
+def test_a_page_torn_while_the_store_recovers_at_the_replica_is_the_disks() -> None:
+    result = torn_after_takeover(4096)
+    assert result.verdict is Verdict.UNRECOVERABLE, result.reasons
+    [reason] = result.reasons
+    assert reason.startswith("mountable cannot be kept under the power loss of the replica")
+    assert "-1018" in reason
+    mark = next(each for each in result.faults if each.kind == "power_loss")
+    assert mark.start_seconds > 600, "long after the takeover was ordered"
+
+
+def test_on_a_disk_that_writes_pages_whole_it_recovers_there_too() -> None:
+    assert torn_after_takeover(8192).verdict is Verdict.PASS
+
+
+def test_a_power_loss_before_the_takeover_excuses_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CircumstanceFinder, "store_opened", lambda _finder, _now_ns: None)
+    assert torn_after_takeover(4096).verdict is Verdict.SAFETY
 
 
 # -- our scenarios ---------------------------------------------------------------------

@@ -287,7 +287,9 @@ class RunningPair:
             return
         certain = oracle.examine(replica.disks, lose_everything, mount=False).claim
         found = self._circumstances.found
-        self._takeover = Takeover(self._built, self.now_ns, certain, found)
+        self._takeover = Takeover(
+            self._built, self.now_ns, certain, found, opened=self._circumstances.store_opened
+        )
         host = replica.processes.get(REPLICA)
         if host is not None:
             self._takeover.begin(host)
