@@ -141,6 +141,11 @@ def attached(
     """
     generation = position.generation
     changed = header.with_state(State.DIRTY_SHUTDOWN)
+    if log_signature is not None and log_signature != header.log_signature:
+        # Positions in another log set say nothing here [E src/ese/db.cxx: DBISetHeaderAfterAttach].
+        changed = replace(
+            changed, consistent_position=LogPosition(), last_resize_position=LogPosition()
+        )
     return replace(
         changed,
         attach_position=position,

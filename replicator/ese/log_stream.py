@@ -193,6 +193,11 @@ class LogStream:
     # -- records -------------------------------------------------------------------
 
     @property
+    def signature(self) -> Signature:
+        """Of the set."""
+        return self._buffer.signature
+
+    @property
     def tip(self) -> LogPosition:
         """Where the next record would start."""
         return self._buffer.tip

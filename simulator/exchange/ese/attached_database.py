@@ -116,6 +116,13 @@ class AttachedDatabase:
         """Whether its header on disk requires logs."""
         return self.header_file is not None and self.header.state in NEEDING_LOGS
 
+    @property
+    def consistent_position(self) -> LogPosition:
+        """Where it was shut down; nowhere, for a new one and for one that joins this log set."""
+        if self.header_file is None or self.header.log_signature != self._stream.signature:
+            return LogPosition()
+        return self.header.consistent_position
+
     def log(self, record: bytes) -> LogPosition:
         """Where its records go."""
         if record[0] == Kind.EXTEND_DB:
@@ -126,7 +133,6 @@ class AttachedDatabase:
 
     def entry(self) -> Attachment:
         """What the header of a log says of it."""
-        header = self.header_file.header if self.header_file is not None else None
         opened = self._opened
         return attachment(
             self.path,
@@ -135,7 +141,7 @@ class AttachedDatabase:
             dbtime=0 if opened is None else opened.context.dbtime,
             last_objid=0 if opened is None else opened.last_objid,
             attach_position=self.attach_position,
-            consistent_position=LogPosition() if header is None else header.consistent_position,
+            consistent_position=self.consistent_position,
             database_signature=self.signature,
         )
 

@@ -146,7 +146,7 @@ class DatabaseSet:
             number=Kind.ATTACH_DB,
             session=ENGINE_PROCID,
             dbid=one.dbid,
-            consistent_position=header.consistent_position,
+            consistent_position=one.consistent_position,
             database_signature=header.database_signature,
             log_signature=self.signature,
             path_bytes=len(text),
