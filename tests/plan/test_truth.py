@@ -31,8 +31,10 @@ def quick(**changes: object) -> TruthCase:
 
 
 def test_the_excerpt_of_a_recorded_trace_holds() -> None:
-    rows, simulated = compare(CASES["bursty trace"])
-    assert len(simulated) == 6
+    case = CASES["bursty trace"]
+    assert len(case.starts_seconds) == 6
+    rows, simulated = compare(replace(case, starts_seconds=case.starts_seconds[::5]))
+    assert len(simulated) == 2
     assert all(each.operations > 3_500 for each in simulated)
     assert [row.figure for row in rows] == list(ALLOWED)
     assert all(row.holds for row in rows), rows
