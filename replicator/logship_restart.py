@@ -25,7 +25,7 @@ from collections.abc import Iterable
 
 from replicator.ese.log_page_records import NodeRecord
 from replicator.ese.log_record import LogRecord
-from replicator.ese.log_record_types import Kind
+from replicator.ese.log_record_types import TRANSACTION_KINDS, Kind
 from replicator.ese.log_records import Begin, Commit, Macro, Rollback
 from replicator.ese.versions import VersionStore
 
@@ -78,7 +78,7 @@ class RestartPoint:
             self._left = record.position.generation
         elif number in _ATTACHES:
             self._left = None
-        elif number in _TRANSACTIONS:
+        elif number in TRANSACTION_KINDS:
             self._transaction(record)
         elif number in _HOLDING:
             content = record.content
@@ -135,18 +135,6 @@ class RestartPoint:
         return self.generation
 
 
-_TRANSACTIONS = frozenset(
-    {
-        Kind.BEGIN,
-        Kind.BEGIN0,
-        Kind.COMMIT,
-        Kind.COMMIT0,
-        Kind.ROLLBACK,
-        Kind.MACRO_BEGIN,
-        Kind.MACRO_COMMIT,
-        Kind.MACRO_ABORT,
-    }
-)
 _HOLDING = frozenset(
     {Kind.REPLACE, Kind.REPLACE_D, Kind.FLAG_INSERT_AND_REPLACE_DATA, Kind.FLAG_DELETE}
 )

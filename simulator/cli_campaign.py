@@ -81,7 +81,7 @@ def campaign(
         str,
         typer.Option(
             metavar="NAME",
-            help="Take a rule away from the replicator, to see that it is found.",
+            help="Take a rule away from what is tested, to see that it is found.",
             show_default=False,
         ),
     ] = "",
@@ -166,11 +166,10 @@ def campaign(
                     remedy=f"Give {option} another path.",
                 )
     from replicator.toml_writer import toml_text
-    from simulator.mutants import check_mutant, check_protection
+    from simulator.mutants import check_mutant
 
     if mutant:
-        check_protection(loaded.protection.kind)
-        check_mutant(mutant, loaded.stream)
+        check_mutant(mutant, loaded)
     key = CampaignKey(loaded.name, toml_text(loaded), seed, space, mutant, steer)
     kept = Results(results, key, resume)
     console = Console(stderr=json == STANDARD_OUTPUT, highlight=False)

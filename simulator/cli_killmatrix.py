@@ -46,7 +46,7 @@ def killmatrix(
     from replicator.toml_writer import toml_text
     from simulator.campaign.executors import process_pool, processors
     from simulator.campaign.killmatrix import kill_matrix, kill_matrix_document
-    from simulator.mutants import check_protection, chosen_mutants
+    from simulator.mutants import chosen_mutants
     from simulator.plans.draw import space_of
     from simulator.report.campaign import print_kill_matrix
     from simulator.report.output import check_file_target, write_atomically
@@ -56,8 +56,7 @@ def killmatrix(
     loaded = load_scenario(scenario).model_copy(update={"faults": ()})
     if json is not None and json != STANDARD_OUTPUT:
         check_file_target(json, "--json")
-    check_protection(loaded.protection.kind)
-    mutants = chosen_mutants(loaded.stream, mutant or ())
+    mutants = chosen_mutants(loaded, mutant or ())
     with (
         Console(stderr=True).status("trying mutants") as status,
         process_pool(workers or processors()) as pool,

@@ -6,6 +6,9 @@ tried to change, their files; and what a copy must have is told by a generation,
 call that closed it.  What was acknowledged before the call behind that is in this generation or
 in an earlier one.  No digests are kept.
 
+Where a crash cuts a roll in half, no log is open until recovery has made one: what recovery does
+before that is in no log, and belongs to the generation that was closed.
+
 A power loss of the source does not end this history: what was closed and durable stays so.  A
 generation whose new name the power loss took back is closed again later, and counts from then.
 """
@@ -34,7 +37,9 @@ class ShippedTruth(Truth):
         self._closed: list[int] = []
         """Generations that were closed, in order."""
         self._instants: list[int] = []
-        """The instant of each."""
+        """The instant of each, or the last one before there was an open log again."""
+        self._is_open = True
+        """Whether there is a log that is being written."""
         self._look()
 
     @property
@@ -59,9 +64,20 @@ class ShippedTruth(Truth):
     def names_changed(self) -> None:
         self._note(0)
         self._look()
+        self._while_none_is_open()
+
+    def nothing_changed(self) -> None:
+        self._note(0)
+        self._while_none_is_open()
 
     def _content_changed(self, inode: Inode, length: int) -> None:
         self._note(length)
+        self._while_none_is_open()
+
+    def _while_none_is_open(self) -> None:
+        """Nothing can be logged: all up to now is in the newest closed log, or an earlier one."""
+        if not self._is_open and self._closed:
+            self._instants[-1] = self.instant
 
     def _note(self, length: int) -> None:
         self.times_ns.append(self.disk.clock.now())
@@ -74,6 +90,7 @@ class ShippedTruth(Truth):
         while current and self._closed and self._closed[-1] >= current:
             self._closed.pop()
             self._instants.pop()
+        self._is_open = bool(current)
 
     def resumed(self) -> None:
         """The programs start again: a call that was cut short may have happened."""
@@ -102,6 +119,7 @@ class ShippedTruth(Truth):
         for generation in sorted(each for each in self._there() if each > self.newest):
             self._closed.append(generation)
             self._instants.append(self.instant)
+        self._is_open = bool(self._current())
 
 
 __all__ = ["EPOCH", "ShippedTruth"]

@@ -128,6 +128,21 @@ class Kind(IntEnum):
     EXTENT_FREED2 = 101
 
 
+TRANSACTION_KINDS: Final = frozenset(
+    {
+        Kind.BEGIN,
+        Kind.BEGIN0,
+        Kind.COMMIT,
+        Kind.COMMIT0,
+        Kind.ROLLBACK,
+        Kind.MACRO_BEGIN,
+        Kind.MACRO_COMMIT,
+        Kind.MACRO_ABORT,
+    }
+)
+"""Beginnings and ends of transactions, and of macros inside them."""
+
+
 _WORDS: Final = frozenset({"NOP", "NOP2", "MS", "DB", "DB2", "DB3", "FDP", "FDP2", "SLV", "DT"})
 """Words that keep their capitals in a name."""
 

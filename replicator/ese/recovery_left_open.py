@@ -38,7 +38,7 @@ from replicator.ese.log_page_records import (
     Undo,
 )
 from replicator.ese.log_record import LogRecord
-from replicator.ese.log_record_types import Kind
+from replicator.ese.log_record_types import TRANSACTION_KINDS, Kind
 from replicator.ese.log_records import AttachDB, Begin, Commit, CreateDB, DetachDB, Macro, Rollback
 from replicator.ese.log_set import LogSet, LogSummary
 from replicator.ese.recovery_files import FoundDatabase, read_file
@@ -234,7 +234,7 @@ def _changes(record: NodeRecord) -> Iterator[tuple[int, Change]]:
         yield record.version_id, delta
 
 
-_READ: Final = frozenset(
+_READ: Final = TRANSACTION_KINDS | frozenset(
     {
         Kind.INIT,
         Kind.INIT2,
@@ -248,14 +248,6 @@ _READ: Final = frozenset(
         Kind.RECOVERY_QUIT2,
         Kind.TERM,
         Kind.TERM2,
-        Kind.BEGIN,
-        Kind.BEGIN0,
-        Kind.COMMIT,
-        Kind.COMMIT0,
-        Kind.ROLLBACK,
-        Kind.MACRO_BEGIN,
-        Kind.MACRO_COMMIT,
-        Kind.MACRO_ABORT,
         Kind.INSERT,
         Kind.FLAG_INSERT,
         Kind.FLAG_INSERT_AND_REPLACE_DATA,

@@ -39,7 +39,7 @@ from replicator.ese.log_page_records import (
     UndoInfo,
 )
 from replicator.ese.log_record import LogRecord
-from replicator.ese.log_record_types import Kind
+from replicator.ese.log_record_types import TRANSACTION_KINDS, Kind
 from replicator.ese.log_records import Begin, Commit, ExtendDB, Macro, Rollback, ShrinkDB
 from replicator.ese.merge_operations import apply_merge
 from replicator.ese.page_editor import PageEditor
@@ -352,15 +352,8 @@ _HANDLED: Final = (
     _NODE_KINDS
     | _RUN_BEGINS
     | _NOT_REDONE
+    | TRANSACTION_KINDS
     | {
-        Kind.BEGIN,
-        Kind.BEGIN0,
-        Kind.COMMIT,
-        Kind.COMMIT0,
-        Kind.ROLLBACK,
-        Kind.MACRO_BEGIN,
-        Kind.MACRO_COMMIT,
-        Kind.MACRO_ABORT,
         Kind.EXTEND_DB,
         Kind.SHRINK_DB,
         Kind.SHRINK_DB2,

@@ -120,10 +120,10 @@ def kill_matrix(
 
     Arguments
     ---------
-    mutants: those to try; None for all whose rules the scenario's store and replicator have.
+    mutants: those to try; None for all whose rules the scenario has.
     """
     if mutants is None:
-        mutants = mutants_for(parse_scenario(scenario_text).stream)
+        mutants = mutants_for(parse_scenario(scenario_text))
     underway: list[Future[Fate]] = [
         pool.submit(try_mutant, Trial(scenario_text, seed, space, mutant.name, most_plans))
         for mutant in mutants

@@ -3,8 +3,9 @@
 A bench that finds nothing may be blind.  Each mutant here breaks one rule that the promises
 rest on, as a careless change would; a campaign has to notice (``simulator killmatrix``).  The
 rules that the replicator can switch off itself (:mod:`replicator.safeguards`) are mutants by
-name; the others replace one function while a plan runs, in this process only.  Of a store's rules
-those are taken away that the scenario's store has: the small one's, or those of Exchange's engine.
+name; the others replace one function while a plan runs, in this process only.  Those are taken away
+that the scenario has: of the reference replicator and of its store (the small one's, or those of
+Exchange's engine), or, where logs are shipped, those of log shipping.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from replicator.errors import BadInput
 from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
 from simulator.exchange.engine_config import EngineStoreConfig
 from simulator.mutants.mutant import Enumerated, Mutant
+from simulator.mutants.of_log_shipping import LOG_SHIPPING_ENUMERATED, LOG_SHIPPING_MUTANTS
 from simulator.mutants.of_one_source import ONE_SOURCE_MUTANTS
 from simulator.mutants.of_the_engine import (
     ENGINE_ENUMERATED,
@@ -31,7 +33,7 @@ from simulator.mutants.of_the_source import SOURCE_MUTANTS
 from simulator.mutants.of_the_store import STORE_MUTANTS
 from simulator.mutants.of_the_telling import TELLING_MUTANTS
 from simulator.scenario_log_shipping import KIND as LOG_SHIPPING
-from simulator.scenario_model import StoreStream, Stream
+from simulator.scenario_model import Scenario, StoreStream
 
 REPLICATOR_MUTANTS: Final[tuple[Mutant, ...]] = (
     *REPLICA_MUTANTS,
@@ -48,6 +50,8 @@ ALL_MUTANTS: Final[tuple[Mutant, ...]] = (
     *BY_PLAN,
     *ENGINE_MUTANTS,
     *(each.mutant for each in ENGINE_ENUMERATED),
+    *LOG_SHIPPING_MUTANTS,
+    *(each.mutant for each in LOG_SHIPPING_ENUMERATED),
 )
 
 
@@ -62,12 +66,16 @@ def mutant_named(name: str) -> Mutant:
     )
 
 
-def mutants_for(stream: Stream) -> tuple[Mutant, ...]:
-    """Those that drawn plans find and whose rules a scenario of this stream has.
+def mutants_for(scenario: Scenario) -> tuple[Mutant, ...]:
+    """Those that drawn plans find and whose rules a scenario has.
 
     Of a store's rules only those of the store that it runs: where another one writes, the mutant
-    would be the program as it is, and live for ever.
+    would be the program as it is, and live for ever.  Where logs are shipped only those of log
+    shipping: the store's own are tried where each of its writes is replicated.
     """
+    if scenario.protection.kind == LOG_SHIPPING:
+        return LOG_SHIPPING_MUTANTS
+    stream = scenario.stream
     if not isinstance(stream, StoreStream):
         return REPLICATOR_MUTANTS
     if stream.format == "small":
@@ -77,8 +85,17 @@ def mutants_for(stream: Stream) -> tuple[Mutant, ...]:
     return (*REPLICATOR_MUTANTS, *ENGINE_MUTANTS, *(STREAMING_MUTANTS if streaming else ()))
 
 
-def chosen_mutants(stream: Stream, names: Sequence[str]) -> tuple[Mutant, ...]:
-    """Some of those of a stream, in their order; all when none is named.
+def _hardly_found(scenario: Scenario) -> tuple[Mutant, ...]:
+    """Those whose rules a scenario has, and that its drawn plans hardly find."""
+    if scenario.protection.kind == LOG_SHIPPING:
+        return tuple(each.mutant for each in LOG_SHIPPING_ENUMERATED)
+    stream = scenario.stream
+    of_exchange = isinstance(stream, StoreStream) and stream.format != "small"
+    return (*BY_PLAN, *(each.mutant for each in ENGINE_ENUMERATED if of_exchange))
+
+
+def chosen_mutants(scenario: Scenario, names: Sequence[str]) -> tuple[Mutant, ...]:
+    """Some of those of a scenario, in their order; all when none is named.
 
     Arguments
     ---------
@@ -86,7 +103,7 @@ def chosen_mutants(stream: Stream, names: Sequence[str]) -> tuple[Mutant, ...]:
 
     Raises BadInput for one that none of them has.
     """
-    there = mutants_for(stream)
+    there = mutants_for(scenario)
     for name in names:
         if not any(fnmatchcase(each.name, name) for each in there):
             raise BadInput(
@@ -98,33 +115,14 @@ def chosen_mutants(stream: Stream, names: Sequence[str]) -> tuple[Mutant, ...]:
     )
 
 
-def check_protection(kind: str) -> None:
-    """Raises BadInput for a protection system whose rules are no mutants.
-
-    Arguments
-    ---------
-    kind: of the scenario's ``[protection]``.
-    """
-    if kind == LOG_SHIPPING:
+def check_mutant(name: str, scenario: Scenario) -> None:
+    """Raises BadInput for a mutant that does not exist, or whose rule no run of a scenario has."""
+    if mutant_named(name) not in (*mutants_for(scenario), *_hardly_found(scenario)):
         raise BadInput(
-            "the mutants take rules away from the reference replicator, and logs are shipped here",
-            remedy='Take a scenario with kind = "replicator" in [protection].',
+            f"mutant {name!r} takes a rule away that this scenario does not have",
+            remedy="'simulator killmatrix' tells those of a scenario; the rules are those of its "
+            "protection and of the format of its store.",
         )
-
-
-def check_mutant(name: str, stream: Stream) -> None:
-    """Raises BadInput for a mutant that does not exist, or whose rule no run of a stream has."""
-    mutant = mutant_named(name)
-    enumerated = [each.mutant for each in ENGINE_ENUMERATED]
-    if mutant in mutants_for(stream) or mutant in BY_PLAN:
-        return
-    if mutant in enumerated and isinstance(stream, StoreStream) and stream.format != "small":
-        return
-    raise BadInput(
-        f"mutant {name!r} takes a rule away that this scenario does not have",
-        remedy="'simulator killmatrix' tells those of a scenario; the rules of a store are those "
-        "of its format.",
-    )
 
 
 @contextmanager
@@ -148,12 +146,13 @@ __all__ = [
     "BY_PLAN",
     "ENGINE_ENUMERATED",
     "ENGINE_MUTANTS",
+    "LOG_SHIPPING_ENUMERATED",
+    "LOG_SHIPPING_MUTANTS",
     "MUTANTS",
     "STREAMING_MUTANTS",
     "Enumerated",
     "Mutant",
     "check_mutant",
-    "check_protection",
     "chosen_mutants",
     "mutant_named",
     "mutants_for",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from simulator.report import ink
@@ -52,6 +53,49 @@ def dress(axes: Axes) -> None:
     axes.tick_params(colors=ink.MUTED.stand_in, labelcolor=ink.INK.stand_in, length=3)
     axes.tick_params(axis="x", labelbottom=False, bottom=False)
     axes.tick_params(axis="y", length=0)
+
+
+def stacked(
+    heights: list[float],
+    *,
+    width: float,
+    gap: float,
+    above: float,
+    below: float,
+    left: float,
+    right: float,
+    share_x: bool = False,
+) -> tuple[Figure, list[Axes]]:
+    """A figure and its panels, dressed, below each other.
+
+    Arguments
+    ---------
+    heights: of each panel, inches.
+    width: of the figure, inches.
+    gap, above, below: inches: between two panels, above the first one, below the last one.
+    left, right: where they begin and end, as shares of the width.
+    share_x: whether they have one horizontal axis.
+    """
+    total = sum(heights) + gap * (len(heights) - 1) + above + below
+    figure = Figure(figsize=(width, total))
+    grid = figure.subplots(
+        len(heights),
+        1,
+        sharex=share_x,
+        squeeze=False,
+        gridspec_kw={
+            "height_ratios": heights,
+            "left": left,
+            "right": right,
+            "top": 1 - above / total,
+            "bottom": below / total,
+            "hspace": gap * len(heights) / sum(heights),
+        },
+    )
+    made: list[Axes] = list(grid[:, 0])
+    for each in made:
+        dress(each)
+    return figure, made
 
 
 def title(axes: Axes, what: str, note: str = "") -> None:

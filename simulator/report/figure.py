@@ -24,11 +24,11 @@ from simulator.report.axes import (
     EndName,
     TimeScale,
     bound_line,
-    dress,
     format_tick,
     name_ends,
     say_empty,
     short,
+    stacked,
     title,
     value_axis,
 )
@@ -82,26 +82,16 @@ def _figure(result: RunResult) -> Figure:
     lanes = fault_lanes(result.faults, time)
     heights = [_LANE_INCHES * len(lanes) + 0.1] if lanes else []
     heights += [_PANEL_INCHES] * 3 + [_STATE_INCHES]
-    top_inches, bottom_inches, gap_inches = 0.3, 0.55, 0.42
-    total = sum(heights) + gap_inches * (len(heights) - 1) + top_inches + bottom_inches
-    figure = Figure(figsize=(_WIDTH_INCHES, total))
-    grid = figure.subplots(
-        len(heights),
-        1,
-        sharex=True,
-        squeeze=False,
-        gridspec_kw={
-            "height_ratios": heights,
-            "left": _LEFT,
-            "right": _RIGHT,
-            "top": 1 - top_inches / total,
-            "bottom": bottom_inches / total,
-            "hspace": gap_inches * len(heights) / sum(heights),
-        },
+    figure, panels = stacked(
+        heights,
+        width=_WIDTH_INCHES,
+        gap=0.42,
+        above=0.3,
+        below=0.55,
+        left=_LEFT,
+        right=_RIGHT,
+        share_x=True,
     )
-    panels: list[Axes] = list(grid[:, 0])
-    for panel in panels:
-        dress(panel)
     spool, lag, link, state = panels[-4:]
     state.set_xlim(0, time.place(time.end_seconds))
     _draw_spool(spool, result, time)

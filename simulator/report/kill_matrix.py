@@ -6,9 +6,11 @@
     .venv/bin/python -m simulator.report.kill_matrix out/kill-matrix.json > docs/kill-matrix.md
 
 A matrix that was made in pieces (``--mutant``) comes from several records; they are of one
-campaign.  Where the store is one of Exchange, the page also names what finds the rules of its
-engine that drawn plans hardly meet (:data:`simulator.mutants.ENGINE_ENUMERATED`).  The small store
-has a page of its own, ``docs/kill-matrix-small.md``, from ``tests/campaign/small.toml``.
+campaign.  Where rules of Exchange's engine or of log shipping are tried, the page also names what
+finds those of them that drawn plans hardly meet (:data:`simulator.mutants.ENGINE_ENUMERATED`,
+:data:`simulator.mutants.LOG_SHIPPING_ENUMERATED`).  The small store has a page of its own,
+``docs/kill-matrix-small.md``, from ``tests/campaign/small.toml``, and so has log shipping,
+``docs/kill-matrix-log-shipping.md``, from ``scenarios/campaign_log_shipping.toml``.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,19 +27,18 @@ from jinja2 import Environment, StrictUndefined
 from replicator.command_line import print_error
 from replicator.errors import BadInput
 from simulator.campaign.killmatrix import KILL_MATRIX_SCHEMA
-from simulator.mutants import ENGINE_ENUMERATED, ENGINE_MUTANTS, Enumerated
+from simulator.mutants import ALL_MUTANTS, ENGINE_ENUMERATED, LOG_SHIPPING_ENUMERATED, Enumerated
 
 _PAGE = """\
-# Kill matrix{{ ' of the engine of Exchange' if only }}{{ ' over the small store' if small }}
+# Kill matrix{{ title }}
 
-Is the bench blind? Each line takes one rule away from {{ 'the engine of the emulated store' if \
-only else 'the replicator or from the emulated store' }}
+Is the bench blind? Each line takes one rule away from {{ tested }}
 (`simulator/mutants/`), and runs the plans of one campaign, in their order, until one breaks a
 promise. That plan is shrunk: the marks say which kinds of faults are left in it, so which it takes
 to notice. A rule that is missed under *no fault* is broken in plain sight.
 
 {{ killed }} of {{ mutants | length }} mutants were found; the slowest took \
-{{ slowest.plans }} plans (`{{ slowest.name }}`).
+{{ slowest.plans }} plan{{ 's' if slowest.plans != 1 }} (`{{ slowest.name }}`).
 {%- if undecided %}
 Of {{ undecided | length }} nothing is known, since runs ended by an internal error of the bench:
 {% for each in undecided %}
@@ -76,9 +78,49 @@ To renew this page:
 """
 
 NO_FAULT = "no fault"
-_OF_ENGINE: Final = "engine_"
 _SMALL: Final = "small"
 """The name of the scenario with the small store."""
+_ENUMERATED: Final = (*ENGINE_ENUMERATED, *LOG_SHIPPING_ENUMERATED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Whose rules a page is of.
+
+    Arguments
+    ---------
+    title: behind "Kill matrix".
+    tested: what a rule is taken away from.
+    page: name of the file, without its ending.
+    only: what follows the scenario on the command line.
+    """
+
+    title: str
+    tested: str
+    page: str
+    only: str = ""
+
+
+_ALONE: Final = {
+    "engine_": _Part(
+        " of the engine of Exchange",
+        "the engine of the emulated store",
+        "kill-matrix",
+        " --mutant 'engine_*'",
+    ),
+    "logship_": _Part(" of log shipping", "log shipping", "kill-matrix-log-shipping"),
+}
+"""Where all of a page's rules begin with the same word."""
+_BOTH: Final = "the replicator or from the emulated store"
+
+
+def _part_of(names: Sequence[str], scenario: str) -> _Part:
+    for prefix, part in _ALONE.items():
+        if all(name.startswith(prefix) for name in names):
+            return part
+    if scenario == _SMALL:
+        return _Part(" over the small store", _BOTH, "kill-matrix-small")
+    return _Part("", _BOTH, "kill-matrix")
 
 
 def merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -102,44 +144,48 @@ def merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 f"mutant {name} is in two of the records",
                 remedy="Give records that share no mutant.",
             )
-    order = {mutant.name: place for place, mutant in enumerate(ENGINE_MUTANTS)}
+    order = {mutant.name: place for place, mutant in enumerate(ALL_MUTANTS)}
     return first | {"mutants": sorted(mutants, key=lambda mutant: order.get(mutant["name"], -1))}
 
 
 def kill_matrix_page(
-    document: dict[str, Any], enumerated: Sequence[Enumerated] = ENGINE_ENUMERATED
+    document: dict[str, Any], enumerated: Sequence[Enumerated] = _ENUMERATED
 ) -> str:
     """The page, as Markdown.
 
     Arguments
     ---------
     document: as ``simulator killmatrix --json`` writes it.
-    enumerated: what finds the other rules of the engine; shown where the record has such.
+    enumerated: what finds the other rules; shown where the record has some of the same part.
     """
     mutants = document["mutants"]
     names = [mutant["name"] for mutant in mutants]
-    of_engine = any(name.startswith(_OF_ENGINE) for name in names)
-    only = " --mutant 'engine_*'" if all(name.startswith(_OF_ENGINE) for name in names) else ""
+    parts = tuple(part for part in _ALONE if any(name.startswith(part) for name in names))
+    part = _part_of(names, document["scenario"])
     marks = {m["name"]: m["kinds"] or ([NO_FAULT] if m["killed"] else []) for m in mutants}
     kinds = sorted({kind for each in marks.values() for kind in each} - {NO_FAULT})
-    small = document["scenario"] == _SMALL
     environment = Environment(
         undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
     )
     return environment.from_string(_PAGE).render(
         mutants=mutants,
-        enumerated=[each for each in enumerated if of_engine and each.mutant.name not in names],
+        enumerated=[
+            each
+            for each in enumerated
+            if each.mutant.name.startswith(parts) and each.mutant.name not in names
+        ],
         marks=marks,
         kinds=[NO_FAULT, *kinds],
         killed=sum(mutant["killed"] for mutant in mutants),
         undecided=[each for each in mutants if each.get("errors") and not each["killed"]],
         slowest=max(mutants, key=lambda mutant: mutant["plans"]),
         file="tests/campaign/small.toml"
-        if small
+        if document["scenario"] == _SMALL
         else f"scenarios/{document['scenario'].replace(' ', '_')}.toml",
-        only=only,
-        small=small,
-        page="kill-matrix-small" if small else "kill-matrix",
+        title=part.title,
+        tested=part.tested,
+        only=part.only,
+        page=part.page,
         seed=document["seed"],
         most=document["most_plans"],
     )

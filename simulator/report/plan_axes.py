@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import Final
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from simulator.report import ink
-from simulator.report.axes import dress, short
+from simulator.report.axes import short, stacked
 from simulator.report.ink import Role
 from simulator.report.units import HOUR, format_duration
 
@@ -44,25 +43,9 @@ def panels(
     heights, gap, below: inches: of each panel, between two, below the last one.
     left, right: where they begin and end, as shares of the width.
     """
-    above = 0.34
-    total = sum(heights) + gap * (len(heights) - 1) + above + below
-    figure = Figure(figsize=(WIDTH_INCHES, total))
-    grid = figure.subplots(
-        len(heights),
-        1,
-        squeeze=False,
-        gridspec_kw={
-            "height_ratios": heights,
-            "left": left,
-            "right": right,
-            "top": 1 - above / total,
-            "bottom": below / total,
-            "hspace": gap * len(heights) / sum(heights),
-        },
+    _figure, made = stacked(
+        heights, width=WIDTH_INCHES, gap=gap, above=0.34, below=below, left=left, right=right
     )
-    made: list[Axes] = list(grid[:, 0])
-    for each in made:
-        dress(each)
     return made
 
 

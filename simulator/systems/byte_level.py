@@ -8,7 +8,6 @@ exactly what an operator's services would run: recovery first, then the programs
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
 from replicator.batch import Compressor
@@ -26,10 +25,9 @@ from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
 from replicator.service import is_fenced, send_until_fenced
 from replicator.source import Source, SourceOptions, SourceState
 from replicator.source_place import SourcePlace, SpoolOptions
-from simulator.host import Host, Machine, World
+from simulator.host import Host, World
 from simulator.link import Link
 from simulator.systems.interface import (
-    Home,
     ImageReport,
     KeptTree,
     LagReport,
@@ -39,19 +37,22 @@ from simulator.systems.interface import (
     SecondSourceMachine,
     SystemReport,
 )
+from simulator.systems.two_machines import (
+    HOME_DISK,
+    HOME_ROOT,
+    PROGRAMS,
+    REPLICA,
+    REPLICA_ROOT,
+    SENDER,
+    SOURCE,
+    TwoMachines,
+)
 from simulator.truth import Truth
 from simulator.witness import WitnessedVolume
 from simulator.workload import Workload
 
-SOURCE, REPLICA = "source", "replica"
 REPLICA_ADDRESS = "replica:7000"
-REPLICA_ROOT = "/replica"
 SPOOL_ROOT = "/spool"
-PROGRAMS, SENDER = "programs", "sender"
-"""The processes of the source machine."""
-HOME_DISK = "data"
-HOME_ROOT = f"{REPLICA_ROOT}/image"
-"""Where the replica's home image is."""
 JOURNAL_ROOT = "/journal"
 """Of a journal that has a volume of its own."""
 SET_ID = "first storage group"
@@ -75,7 +76,7 @@ class ByteLevelOptions:
     """Compresses batches, with the same outcome; None for the replicator's own contexts."""
 
 
-class ByteLevelSystem:
+class ByteLevelSystem(TwoMachines):
     """The two ends and what they stand on.
 
     Arguments
@@ -90,12 +91,8 @@ class ByteLevelSystem:
     def __init__(
         self, world: World, workload: Workload, options: ByteLevelOptions, until_ns: int
     ) -> None:
-        self.world = world
-        self.workload = workload
+        super().__init__(world, workload, until_ns)
         self.options = options
-        self.until_ns = until_ns
-        self.source_machine: Machine = world.machine(SOURCE)
-        self.replica_machine: Machine = world.machine(REPLICA)
         self.truth = Truth(self.source_machine.disks["data"], "data", workload.root)
         self._replica_address = REPLICA_ADDRESS
         self.source: Source | None = None
@@ -136,11 +133,6 @@ class ByteLevelSystem:
         if boot == self._kept_in_boot:
             self._truth_check = self.truth.before_restart()
         self._kept_in_boot = boot
-
-    @property
-    def home(self) -> Home:
-        """Where the image is."""
-        return Home(HOME_DISK, HOME_ROOT)
 
     @property
     def not_judged(self) -> Mapping[str, str]:
@@ -386,18 +378,6 @@ class ByteLevelSystem:
             image,
         )
 
-    def wire_bytes(self, link: Link) -> tuple[int, int]:
-        """Bytes from source to replica and back."""
-        there, back = link.sent_bytes("to_b"), link.sent_bytes("to_a")
-        return (there, back) if link.b_name == REPLICA else (back, there)
-
-    def watched(self) -> AbstractContextManager[None]:
-        """No guards are needed."""
-        return nullcontext()
-
-    def close(self) -> None:
-        """Nothing of the real machine was used."""
-
     def kept(self) -> Iterator[KeptTree]:
         """The directories that ``--keep`` writes."""
         if not self.source_machine.lost:
@@ -423,4 +403,14 @@ class ByteLevelSystem:
         return SecondSource(self, link)
 
 
-__all__ = ["HOME_DISK", "HOME_ROOT", "REPLICA", "SOURCE", "ByteLevelOptions", "ByteLevelSystem"]
+__all__ = [
+    "HOME_DISK",
+    "HOME_ROOT",
+    "PROGRAMS",
+    "REPLICA",
+    "REPLICA_ROOT",
+    "SENDER",
+    "SOURCE",
+    "ByteLevelOptions",
+    "ByteLevelSystem",
+]

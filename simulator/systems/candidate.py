@@ -13,13 +13,12 @@ process that they were made in.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from replicator.errors import ReplicatorError
-from replicator.failover import FailoverOptions, FailoverProgress, FailoverReport
 from replicator.runtime import Task, TimedOut, deadline, group, sleep_ns
 from replicator.runtime.port import Volume
 from replicator.units import spell_duration
@@ -27,18 +26,17 @@ from simulator.candidates import guards
 from simulator.candidates.failure import CandidateFailed
 from simulator.counted_truth import CountedTruth
 from simulator.digest import image_digest
-from simulator.host import Host, Machine, World, run_offline
-from simulator.link import Link
-from simulator.systems.byte_level import HOME_DISK, HOME_ROOT, PROGRAMS, REPLICA, SENDER, SOURCE
-from simulator.systems.interface import (
-    Home,
-    KeptTree,
-    OtherReplica,
-    Recovered,
-    SecondSourceMachine,
-    SystemReport,
+from simulator.host import Host, World, run_offline
+from simulator.systems.interface import Recovered, SystemReport
+from simulator.systems.two_machines import (
+    HOME_DISK,
+    HOME_ROOT,
+    PROGRAMS,
+    REPLICA,
+    SENDER,
+    SOURCE,
+    OtherSystem,
 )
-from simulator.witness import WitnessedVolume
 from simulator.workload import Workload
 
 _LOOK_NS = 1_000_000
@@ -111,7 +109,7 @@ class Adapter(Protocol):
         """The run is over."""
 
 
-class CandidateSystem:
+class CandidateSystem(OtherSystem):
     """A candidate on its machines; see :class:`simulator.systems.interface.ProtectionSystem`.
 
     Arguments
@@ -122,19 +120,16 @@ class CandidateSystem:
     until_ns: when the programs end their work.
     """
 
+    no_other_replica = "a candidate has no names of sets"
+
     def __init__(self, world: World, workload: Workload, adapter: Adapter, until_ns: int) -> None:
-        self.world = world
-        self.workload = workload
+        super().__init__(world, workload, until_ns)
         self.adapter = adapter
-        self.until_ns = until_ns
-        self.source_machine: Machine = world.machine(SOURCE)
-        self.replica_machine: Machine = world.machine(REPLICA)
         self.counted = CountedTruth(self.source_machine.disks["data"], "data", workload.root)
         self.synchronized = adapter.judged_from_start
         self.resynchronizations = 0
         self._last_synchronization: tuple[int | str, ...] | None = None
         self._replica_task: Task[None] | None = None
-        self._taken_over = Recovered(0, 0)
         self._polled_instant = -1
         adapter.prepare(self)
         world.observers.append(self._observe)
@@ -152,18 +147,10 @@ class CandidateSystem:
         return self.counted
 
     @property
-    def home(self) -> Home:
-        return Home(HOME_DISK, HOME_ROOT)
-
-    @property
     def not_judged(self) -> Mapping[str, str]:
         """What a replicator gives no ground to judge that neither numbers nor reports."""
         found = {"honest telemetry": _NO_REPORTS, "capture is complete": _NO_CAPTURE}
         return found | {"durable means durable": _NO_NUMBERS, "one source": _NO_EPOCHS}
-
-    @property
-    def has_our_frames(self) -> bool:
-        return False
 
     @property
     def areas(self) -> tuple[tuple[str, str], ...]:
@@ -193,9 +180,7 @@ class CandidateSystem:
 
     async def _programs_main(self, host: Host) -> None:
         async def programs(volume: Volume) -> None:
-            witnessed = WitnessedVolume(self.counted, volume)
-            await self.workload.run(host, witnessed, self.until_ns)
-            host.emit("programs_done")
+            await self.run_programs(host, volume)
 
         if self.adapter.has_tap:
             await self.adapter.source_with_tap(host, programs)
@@ -256,10 +241,6 @@ class CandidateSystem:
     def _down(self) -> set[str]:
         return {m.name for m in (self.source_machine, self.replica_machine) if not m.running}
 
-    def wire_bytes(self, link: Link) -> tuple[int, int]:
-        there, back = link.sent_bytes("to_b"), link.sent_bytes("to_a")
-        return (there, back) if link.b_name == REPLICA else (back, there)
-
     # -- the image -------------------------------------------------------------------
 
     async def recover(self, host: Host) -> Recovered:
@@ -287,51 +268,17 @@ class CandidateSystem:
                 f"the candidate's recover() had not ended after {spell_duration(_RECOVERY_NS)}"
             ) from None
 
-    async def fail_over(
-        self,
-        host: Host,
-        options: FailoverOptions,
-        mount: Callable[[], Awaitable[None]],
-        progress: FailoverProgress,
-    ) -> FailoverReport | None:
-        """People notice and decide; then its replica is stopped, and it recovers its image."""
-        if progress.detected_at_ns is None:
-            await sleep_ns(options.detect_ns)
-            progress.detected_at_ns = host.now_ns()
-        if progress.decided_at_ns is None:
-            await sleep_ns(progress.detected_at_ns + options.decide_ns - host.now_ns())
-            progress.decided_at_ns = host.now_ns()
-        decided_ns = progress.decided_at_ns
+    async def take_over(self, host: Host) -> Recovered:
+        """Its replica is stopped; then it recovers its image."""
         while self._replica_task is not None and not self._replica_task.done:
             self._replica_task.cancel()
             await sleep_ns(_LOOK_NS)
-        self._taken_over = await self.recover(host)
-        recovered_ns = host.now_ns()
-        await mount()
-        mounted_ns = host.now_ns()
-        await sleep_ns(options.redirect_ns)
-        return FailoverReport(
-            progress.detected_at_ns,
-            decided_ns - progress.detected_at_ns,
-            recovered_ns - decided_ns,
-            mounted_ns - recovered_ns,
-            options.redirect_ns,
-        )
+        return await self.recover(host)
 
-    def taken_over(self) -> Recovered:
-        return self._taken_over
-
-    def second_source(self, link: Link) -> SecondSourceMachine:
-        raise NotImplementedError("a second source has the reference replicator's protocol")
-
-    def other_replica(self, link: Link) -> OtherReplica:
-        raise NotImplementedError("a candidate has no names of sets")
-
-    def kept(self) -> Iterator[KeptTree]:
-        if not self.source_machine.lost:
-            yield KeptTree(self.source_machine.disks["data"], "/", SOURCE)
-        if not self.replica_machine.lost:
-            yield KeptTree(self.replica_machine.disks[HOME_DISK], "/", REPLICA)
+    @property
+    def kept_roots(self) -> tuple[str, str]:
+        """Everything: where it keeps what is its own affair."""
+        return "/", "/"
 
     def watched(self) -> AbstractContextManager[None]:
         """Around the run: the candidate must not stand in the way of simulated time."""

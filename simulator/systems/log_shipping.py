@@ -20,14 +20,12 @@ acknowledged before the last inspected generation was closed must be there.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from replicator.ese.log_names import LogNames
 from replicator.ese.recovery_files import joined
-from replicator.failover import FailoverOptions, FailoverProgress, FailoverReport
 from replicator.logship import LogShippingCopy
 from replicator.logship_options import (
     ALL_SAFEGUARDS,
@@ -46,20 +44,17 @@ from simulator.exchange.engine_config import EngineStoreConfig
 from simulator.exchange.stores import make_store
 from simulator.host import Host, Machine, World, run_offline
 from simulator.inode import Inode
-from simulator.link import Link
 from simulator.runtime import SimClock
 from simulator.shipped_truth import EPOCH, ShippedTruth
-from simulator.systems.byte_level import HOME_DISK, HOME_ROOT, PROGRAMS, REPLICA, SENDER, SOURCE
-from simulator.systems.interface import (
-    Home,
-    ImageReport,
-    KeptTree,
-    OtherReplica,
-    Recovered,
-    SecondSourceMachine,
-    SystemReport,
+from simulator.systems.interface import ImageReport, Recovered, SystemReport
+from simulator.systems.two_machines import (
+    HOME_DISK,
+    HOME_ROOT,
+    PROGRAMS,
+    REPLICA,
+    SENDER,
+    OtherSystem,
 )
-from simulator.witness import WitnessedVolume
 from simulator.workload import Workload
 
 ADDRESS: Final = "source:64327"
@@ -88,7 +83,7 @@ class LogShippingOptions:
     safeguards: LogShipSafeguards = ALL_SAFEGUARDS
 
 
-class LogShippingSystem:
+class LogShippingSystem(OtherSystem):
     """The two ends; see :class:`simulator.systems.interface.ProtectionSystem`.
 
     Arguments
@@ -100,6 +95,8 @@ class LogShippingSystem:
     until_ns: when the programs end their work.
     """
 
+    no_other_replica = "there is one copy"
+
     def __init__(
         self,
         world: World,
@@ -108,17 +105,12 @@ class LogShippingSystem:
         options: LogShippingOptions,
         until_ns: int,
     ) -> None:
-        self.world = world
-        self.workload = workload
+        super().__init__(world, workload, until_ns)
         self.options = options
-        self.until_ns = until_ns
-        self.source_machine: Machine = world.machine(SOURCE)
-        self.replica_machine: Machine = world.machine(REPLICA)
         seed_by_courier(self.source_machine, self.replica_machine, store, workload.root)
         self.shipped = ShippedTruth(self.source_machine.disks["data"], "data", workload.root)
         self.copy: LogShippingCopy | None = None
         """Of the newest process of the replica."""
-        self._taken_over = Recovered(0, 0)
 
     # -- what it is ------------------------------------------------------------------
 
@@ -127,16 +119,8 @@ class LogShippingSystem:
         return self.shipped
 
     @property
-    def home(self) -> Home:
-        return Home(HOME_DISK, HOME_ROOT)
-
-    @property
     def not_judged(self) -> Mapping[str, str]:
         return {"capture is complete": _NOT_CAPTURED, "one source": _NO_EPOCHS}
-
-    @property
-    def has_our_frames(self) -> bool:
-        return False
 
     @property
     def areas(self) -> tuple[tuple[str, str], ...]:
@@ -168,9 +152,7 @@ class LogShippingSystem:
             host.start(self._server_main(host), SENDER)
 
     async def _programs_main(self, host: Host) -> None:
-        witnessed = WitnessedVolume(self.shipped, host.volume("data"))
-        await self.workload.run(host, witnessed, self.until_ns)
-        host.emit("programs_done")
+        await self.run_programs(host, host.volume("data"))
 
     async def _server_main(self, host: Host) -> None:
         server = LogServer(
@@ -231,77 +213,31 @@ class LogShippingSystem:
         due = queue.due(copy.runtime.now_ns(), self.options.copy.delay)
         return queue.inspected >= self.shipped.newest and queue.replayed >= due
 
-    def wire_bytes(self, link: Link) -> tuple[int, int]:
-        there, back = link.sent_bytes("to_b"), link.sent_bytes("to_a")
-        return (there, back) if link.b_name == REPLICA else (back, there)
-
     # -- the image -------------------------------------------------------------------
 
     async def recover(self, host: Host) -> Recovered:
         """What a start of the copy finds, made a store that can be mounted."""
         copy = self.copy_on(host)
         await copy.look()
-        queue = copy.queue
-        inspected = 0 if queue is None else queue.inspected
-        replayed = await copy.activate(paced=False)
+        return await self._activated(copy, paced=False)
+
+    async def take_over(self, host: Host) -> Recovered:
+        """The copy is activated: its replay queue comes first."""
+        while self.copy is None:
+            await sleep_ns(_LOOK_NS)
+        return await self._activated(self.copy, paced=True)
+
+    async def _activated(self, copy: LogShippingCopy, *, paced: bool) -> Recovered:
+        """What an activation makes of what is inspected or replayed, whichever is newer."""
+        inspected = 0 if copy.queue is None else copy.queue.inspected
+        replayed = await copy.activate(paced=paced)
         operation = self.shipped.operation_of(max(inspected, replayed))
         return Recovered(EPOCH, operation, by_content=True)
 
-    async def fail_over(
-        self,
-        host: Host,
-        options: FailoverOptions,
-        mount: Callable[[], Awaitable[None]],
-        progress: FailoverProgress,
-    ) -> FailoverReport | None:
-        """People notice and decide; then the copy is activated: its replay queue comes first."""
-        if progress.detected_at_ns is None:
-            await sleep_ns(options.detect_ns)
-            progress.detected_at_ns = host.now_ns()
-        if progress.decided_at_ns is None:
-            await sleep_ns(progress.detected_at_ns + options.decide_ns - host.now_ns())
-            progress.decided_at_ns = host.now_ns()
-        decided_ns = progress.decided_at_ns
-        while self.copy is None:
-            await sleep_ns(_LOOK_NS)
-        copy = self.copy
-        inspected = 0 if copy.queue is None else copy.queue.inspected
-        replayed = await copy.activate()
-        operation = self.shipped.operation_of(max(inspected, replayed))
-        self._taken_over = Recovered(EPOCH, operation, by_content=True)
-        recovered_ns = host.now_ns()
-        await mount()
-        mounted_ns = host.now_ns()
-        await sleep_ns(options.redirect_ns)
-        return FailoverReport(
-            progress.detected_at_ns,
-            decided_ns - progress.detected_at_ns,
-            recovered_ns - decided_ns,
-            mounted_ns - recovered_ns,
-            options.redirect_ns,
-        )
-
-    def taken_over(self) -> Recovered:
-        return self._taken_over
-
-    def second_source(self, link: Link) -> SecondSourceMachine:
-        raise NotImplementedError("a second source has the reference replicator's protocol")
-
-    def other_replica(self, link: Link) -> OtherReplica:
-        raise NotImplementedError("there is one copy")
-
-    def kept(self) -> Iterator[KeptTree]:
-        if not self.source_machine.lost:
-            yield KeptTree(self.source_machine.disks["data"], self.workload.root, SOURCE)
-        if not self.replica_machine.lost:
-            yield KeptTree(self.replica_machine.disks[HOME_DISK], COPY_ROOT, REPLICA)
-
-    def watched(self) -> AbstractContextManager[None]:
-        """No guards are needed."""
-        return nullcontext()
-
-    def close(self) -> None:
-        """Nothing of the real machine was used."""
+    @property
+    def kept_roots(self) -> tuple[str, str]:
+        """The store; and all of the copy, what waits to be inspected included."""
+        return self.workload.root, COPY_ROOT
 
 
 def place_on(host: Host) -> CopyPlace:

@@ -21,6 +21,7 @@ from replicator.ese.header_copies import HeaderSafeguards
 from replicator.ese.log_directory import LogSafeguards
 from replicator.ese.log_options import LogStreamOptions
 from replicator.ese.recovered_database import RecoverySafeguards
+from replicator.logship_options import LogShipSafeguards
 from replicator.toml_writer import toml_text
 from simulator.campaign import job
 from simulator.campaign.job import PlanOutcome
@@ -32,8 +33,11 @@ from simulator.mutants import (
     ALL_MUTANTS,
     ENGINE_ENUMERATED,
     ENGINE_MUTANTS,
+    LOG_SHIPPING_ENUMERATED,
+    LOG_SHIPPING_MUTANTS,
     MUTANTS,
     STREAMING_MUTANTS,
+    Enumerated,
     Mutant,
     chosen_mutants,
     mutant_named,
@@ -45,16 +49,20 @@ from simulator.prepared import PreparedScenario
 from simulator.report.campaign import print_kill_matrix
 from simulator.report.kill_matrix import kill_matrix_page, main, merged
 from simulator.scenario import load_scenario
+from simulator.systems.log_shipping import LogShippingOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 EXCHANGE = ROOT / "scenarios/campaign.toml"
+SHIPPED = ROOT / "scenarios/campaign_log_shipping.toml"
 SMALL = Path(__file__).with_name("small.toml")
 SWITCHES: dict[str, Any] = {
     "engine_": EngineSafeguards(),
     "engine_log_": LogSafeguards(),
     "engine_header_": HeaderSafeguards(),
     "engine_recovery_": RecoverySafeguards(),
+    "logship_": LogShipSafeguards(),
 }
+ENUMERATED = (*ENGINE_ENUMERATED, *LOG_SHIPPING_ENUMERATED)
 LATER = "## Rules that drawn plans hardly meet"
 FATES = [
     Fate("one", "a rule", True, 3, "safety", "broken", ("power_loss", "sync_failure")),
@@ -89,9 +97,9 @@ def documented(name: str) -> tuple[list[str], str, str]:
     assert len(plans) == len(names) and max(plans) <= 2_000
     command = re.search(r"^\.venv/bin/simulator killmatrix (\S+)(.*) --json", page, re.MULTILINE)
     assert command is not None
-    stream = load_scenario(ROOT / command[1]).stream
+    scenario = load_scenario(ROOT / command[1])
     patterns = re.findall(r"--mutant '([^']+)'", command[2])
-    assert names == [mutant.name for mutant in chosen_mutants(stream, patterns)]
+    assert names == [mutant.name for mutant in chosen_mutants(scenario, patterns)]
     return names, command[1], enumerated
 
 
@@ -102,6 +110,9 @@ def test_the_documented_matrices_are_of_all_mutants_and_none_is_alive() -> None:
     exchange, scenario, _enumerated = documented("kill-matrix")
     assert ROOT / scenario == EXCHANGE
     assert {each.name for each in ENGINE_MUTANTS} <= set(exchange)
+    shipped, scenario, _enumerated = documented("kill-matrix-log-shipping")
+    assert ROOT / scenario == SHIPPED
+    assert shipped == [mutant.name for mutant in LOG_SHIPPING_MUTANTS]
 
 
 # -- which mutants a scenario has ------------------------------------------------------
@@ -123,31 +134,37 @@ def stores_of(mutants: tuple[Mutant, ...]) -> set[str]:
     ids=lambda each: each.stem if isinstance(each, Path) else "",
 )
 def test_only_rules_of_the_store_that_runs_are_taken_away(scenario: Path, stores: set[str]) -> None:
-    mutants = mutants_for(load_scenario(scenario).stream)
+    mutants = mutants_for(load_scenario(scenario))
     assert stores_of(mutants) == stores
     assert mutant_named("sequence_check") in mutants
 
 
 def test_the_streaming_file_has_rules_where_there_is_one() -> None:
-    assert not set(STREAMING_MUTANTS) & set(mutants_for(load_scenario(EXCHANGE).stream))
-    of_2003 = load_scenario(EXCHANGE, ["stream.format=exchange 2003"]).stream
+    assert not set(STREAMING_MUTANTS) & set(mutants_for(load_scenario(EXCHANGE)))
+    of_2003 = load_scenario(EXCHANGE, ["stream.format=exchange 2003"])
     assert set(STREAMING_MUTANTS) < set(mutants_for(of_2003))
 
 
+def test_where_logs_are_shipped_its_rules_are_taken_away_and_no_others() -> None:
+    assert mutants_for(load_scenario(SHIPPED)) == LOG_SHIPPING_MUTANTS
+    for other in (SMALL, EXCHANGE):
+        assert not set(LOG_SHIPPING_MUTANTS) & set(mutants_for(load_scenario(other)))
+
+
 def test_some_can_be_chosen_and_no_other_is_tried() -> None:
-    stream = load_scenario(EXCHANGE).stream
-    assert chosen_mutants(stream, ["engine_*"]) == ENGINE_MUTANTS
-    two = chosen_mutants(stream, ["engine_waypoint", "engine_flush_at_commit"])
+    scenario = load_scenario(EXCHANGE)
+    assert chosen_mutants(scenario, ["engine_*"]) == ENGINE_MUTANTS
+    two = chosen_mutants(scenario, ["engine_waypoint", "engine_flush_at_commit"])
     assert [each.name for each in two] == ["engine_flush_at_commit", "engine_waypoint"]
-    assert chosen_mutants(stream, []) == mutants_for(stream)
+    assert chosen_mutants(scenario, []) == mutants_for(scenario)
     for name in ("store_page_checksums", "engine_before_images", "nonsense"):
         with pytest.raises(BadInput, match=name):
-            chosen_mutants(stream, ["engine_*", name])
+            chosen_mutants(scenario, ["engine_*", name])
 
 
-def test_every_switch_of_the_engine_is_a_mutant_once() -> None:
-    found = [each.name for each in ENGINE_MUTANTS]
-    found += [each.mutant.name for each in ENGINE_ENUMERATED]
+def test_every_switch_of_engine_and_log_shipping_is_a_mutant_once() -> None:
+    found = [each.name for each in (*ENGINE_MUTANTS, *LOG_SHIPPING_MUTANTS)]
+    found += [each.mutant.name for each in ENUMERATED]
     switches = [prefix + each.name for prefix, of in SWITCHES.items() for each in fields(of)]
     assert set(switches) < set(found)
     assert len(found) == len(set(found))
@@ -168,19 +185,31 @@ def test_a_mutant_switches_off_what_it_is_called_after(prefix: str, name: str) -
         "engine_log_": (None, "/store", None, None, None, None, LogStreamOptions()),
         "engine_header_": (None, None),
         "engine_recovery_": (None, None),
+        "logship_": (None, None, None, LogShippingOptions(), 0),
     }[prefix]
     init(object(), *arguments)
-    last = given[0][-1]
-    switched = last.safeguards if isinstance(last, LogStreamOptions) else last
+    last = given[0][3 if prefix == "logship_" else -1]
+    of_options = isinstance(last, LogStreamOptions | LogShippingOptions)
+    switched = last.safeguards if of_options else last
     assert switched == replace(SWITCHES[prefix], **{name: False})
 
 
-def test_the_first_plan_of_a_campaign_finds_a_rule_of_the_engine() -> None:
-    scenario = load_scenario(EXCHANGE)
-    trial = Trial(toml_text(scenario), 1, space_of(scenario), "engine_flush_at_commit", 1)
+@pytest.mark.parametrize(
+    ("path", "changes", "name", "reason"),
+    [
+        (EXCHANGE, [], "engine_flush_at_commit", "must be"),
+        (SHIPPED, ["duration=1s"], "logship_sync_before_inspected", "prefix is broken"),
+    ],
+    ids=["engine", "log shipping"],
+)
+def test_the_first_plan_of_a_campaign_finds_a_rule(
+    path: Path, changes: list[str], name: str, reason: str
+) -> None:
+    scenario = load_scenario(path, changes)
+    trial = Trial(toml_text(scenario), 1, space_of(scenario), name, 1)
     fate = try_mutant(trial)
     assert fate.killed and fate.plans == 1 and not fate.kinds
-    assert "must be" in fate.reason
+    assert reason in fate.reason
 
 
 # -- runs that the bench itself does not bring to an end -----------------------------------
@@ -292,26 +321,38 @@ def test_the_command_ends_with_what_it_knows(
     assert told["error"] == "plan 0: the run ended by an error: Broken('a [figure] is missing')"
 
 
-# -- the page of the engine --------------------------------------------------------------
+# -- the pages of the engine and of log shipping --------------------------------------------
 
 
-def test_the_documented_matrix_names_what_finds_the_other_rules() -> None:
-    names, _scenario, enumerated = documented("kill-matrix")
+@pytest.mark.parametrize(
+    ("page", "campaign", "others"),
+    [
+        ("kill-matrix", "campaign", ENGINE_ENUMERATED),
+        ("kill-matrix-log-shipping", "campaign log shipping", LOG_SHIPPING_ENUMERATED),
+    ],
+    ids=["engine", "log shipping"],
+)
+def test_the_documented_matrix_names_what_finds_the_other_rules(
+    page: str, campaign: str, others: tuple[Enumerated, ...]
+) -> None:
+    names, _scenario, enumerated = documented(page)
     fates = [engine_fate(name) for name in names]
-    made = kill_matrix_page(kill_matrix_document(fates, "campaign", 1, 2_000))
+    made = kill_matrix_page(kill_matrix_document(fates, campaign, 1, 2_000))
     assert made.partition(LATER)[2] == enumerated
-    assert all(f"`{each.mutant.name}`" in enumerated for each in ENGINE_ENUMERATED)
+    assert re.findall(r"^\| `(\w+)`", enumerated, re.MULTILINE) == [
+        each.mutant.name for each in others
+    ]
 
 
 def engine_fate(name: str = "engine_waypoint") -> Fate:
     return Fate(name, "a rule", True, 3, "safety", "broken", ("power_loss",))
 
 
-@pytest.mark.parametrize("test", sorted({each.test for each in ENGINE_ENUMERATED}))
+@pytest.mark.parametrize("test", sorted({each.test for each in ENUMERATED}))
 def test_what_finds_the_others_is_there(test: str) -> None:
     path, _, function = test.partition("::")
     assert f"\ndef {function}(" in (ROOT / path).read_text(encoding="utf-8")
-    assert all(each.why for each in ENGINE_ENUMERATED)
+    assert all(each.why for each in ENUMERATED)
 
 
 def test_the_page_of_pieces_is_that_of_the_whole() -> None:
@@ -336,6 +377,18 @@ def test_rules_of_replicator_and_engine_share_a_page_and_the_small_store_has_its
     small = kill_matrix_page(kill_matrix_document(FATES, "small", 1, 50))
     assert small.startswith("# Kill matrix over the small store\n") and LATER not in small
     assert "killmatrix tests/campaign/small.toml --json out/kill-matrix-small.json" in small
+
+
+def test_log_shipping_has_a_page_of_its_own_and_names_its_own_others() -> None:
+    fates = [engine_fate(each.name) for each in LOG_SHIPPING_MUTANTS]
+    page = kill_matrix_page(kill_matrix_document(fates, "campaign log shipping", 1, 50))
+    assert page.startswith("# Kill matrix of log shipping\n") and "engine_" not in page
+    assert "one rule away from log shipping\n" in page
+    record = "out/kill-matrix-log-shipping.json"
+    assert f"killmatrix scenarios/campaign_log_shipping.toml --json {record}" in page
+    assert f"{record} > docs/kill-matrix-log-shipping.md" in page
+    for each in LOG_SHIPPING_ENUMERATED:
+        assert f"| `{each.mutant.name}`: {each.mutant.meaning} | {each.why} |" in page
 
 
 @pytest.mark.parametrize("content", ['["no record"]', "no JSON", None])

@@ -15,7 +15,7 @@ from replicator.logship_restart import RestartPoint
 from simulator.judgement import FAILOVER
 from simulator.live.run import run_live
 from simulator.measures import RunResult, Verdict
-from simulator.mutants import check_protection
+from simulator.mutants import check_mutant
 from simulator.plans.draw import draw_plan, space_of
 from simulator.prepared import prepare
 from simulator.report.figure import draw_run
@@ -227,10 +227,17 @@ def test_faults_that_need_a_seed_are_refused(fault: str) -> None:
         scenario(fault)
 
 
-def test_mutants_of_the_replicator_are_none_of_log_shipping() -> None:
-    check_protection("replicator")
-    with pytest.raises(BadInput, match="logs are shipped here"):
-        check_protection(scenario().protection.kind)
+@pytest.mark.parametrize("name", ["sequence_check", "engine_waypoint", "promoted_refuses"])
+def test_mutants_of_the_replicator_are_none_of_log_shipping(name: str) -> None:
+    with pytest.raises(BadInput):
+        check_mutant(name, scenario())
+
+
+@pytest.mark.parametrize("name", ["logship_closed_logs_only", "logship_keep_open_transactions"])
+def test_rules_of_log_shipping_are_none_of_the_replicator(name: str) -> None:
+    check_mutant(name, scenario())
+    with pytest.raises(BadInput, match="this scenario does not have"):
+        check_mutant(name, load_scenario(ROOT / "scenarios/campaign.toml"))
 
 
 def test_the_live_world_has_no_log_shipping() -> None:
