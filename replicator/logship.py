@@ -320,7 +320,7 @@ class LogShippingCopy:
         queue, options = self._queue(), self._options
         while True:
             now_ns = self.runtime.now_ns()
-            due = min(queue.due(now_ns, options.delay), queue.replayed + options.logs_a_run)
+            due = self._due(now_ns)
             if due <= queue.replayed or self.status.state in AT_REST:
                 next_ns = queue.next_due_ns(options.delay)
                 if next_ns is None or next_ns <= now_ns:
@@ -343,6 +343,18 @@ class LogShippingCopy:
             queue.has_replayed(due)
             self._goes_well(REPLAYING)
             self.runtime.emit("log_replayed", due)
+
+    def _due(self, now_ns: int) -> int:
+        """The last log of the next run of replay; the last that was replayed for none.
+
+        Pages may hold changes of logs that a run before had come to, which died or whose
+        transactions were open.  These are redone at once, whatever lag is configured: with fewer
+        of them no database is what it was at any time.
+        """
+        queue, options, required = self._queue(), self._options, self._replayer.required
+        if queue.replayed < required:
+            return required if queue.inspected >= required else queue.replayed
+        return min(queue.due(now_ns, options.delay), queue.replayed + options.logs_a_run)
 
     def _throw_away(self, error: EseError) -> None:
         """A log that cannot be replayed goes away: it is copied again."""

@@ -151,6 +151,11 @@ class Replayer:
     flush_signature: draws a new signature for each header write.
     limit_pages: of each database, in memory.
     safeguards: for tests.
+
+    Attributes
+    ----------
+    required: the last generation whose changes a database may hold already; the first run after
+        :meth:`start` goes so far at the least.
     """
 
     def __init__(
@@ -166,6 +171,7 @@ class Replayer:
         self._now, self._flush_signature = now, flush_signature
         self._limit_pages = limit_pages
         self._guards = safeguards
+        self.required = 0
         self._restart: RestartPoint | None = None
         self._seen = 0
 
@@ -175,7 +181,9 @@ class Replayer:
         Raises EseError and StorageError.
         """
         place = self._place
-        needed = first_needed(await place.databases())
+        databases = await place.databases()
+        needed = first_needed(databases)
+        self.required = max(each.header.last_required_generation for each in databases)
         path = joined(place.log_directory, place.checkpoint_name)
         found = None
         if place.volume.exists(path):

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from replicator.errors import BadInput
+from replicator.logship import LogShippingCopy
 from replicator.logship_options import LogShipSafeguards as Guards
-from replicator.logship_queue import LogQueue
+from replicator.logship_queue import LogQueue, ReplayDelay
 from replicator.logship_restart import RestartPoint
 from simulator.judgement import FAILOVER
 from simulator.live.run import run_live
@@ -67,6 +68,40 @@ def test_an_undisturbed_run_passes_and_is_the_same_each_time() -> None:
     assert record["queue_peaks"] is not None
     prepared = prepare(scenario()).run(())
     assert replace(prepared, wall_seconds=0.0) == replace(result, wall_seconds=0.0)
+
+
+LONG_TRANSACTIONS = (
+    "stream.message_size=200KiB",
+    "stream.messages=2/s",
+    "stream.database_size=8MiB",
+    "duration=1s",
+)
+"""A message is a transaction over several logs."""
+
+
+def crash_of_the_copy(at_ms: int) -> Scenario:
+    fault = f'kind = "process_crash"\nhost = "replica"\nat = "{at_ms}ms"'
+    return scenario(fault, overrides=LONG_TRANSACTIONS)
+
+
+@pytest.mark.parametrize("at_ms", [300, 700])
+def test_a_copy_that_dies_within_a_transaction_of_several_logs_goes_on(at_ms: int) -> None:
+    result = run_scenario(crash_of_the_copy(at_ms))
+    assert result.verdict is Verdict.PASS, result.reasons
+
+
+def test_fewer_logs_than_its_databases_require_would_be_no_recovery(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def one_by_one(copy: LogShippingCopy, now_ns: int) -> int:
+        queue = copy.queue
+        assert queue is not None
+        return min(queue.due(now_ns, ReplayDelay()), queue.replayed + 1)
+
+    monkeypatch.setattr(LogShippingCopy, "_due", one_by_one)
+    results = [run_scenario(crash_of_the_copy(at_ms)) for at_ms in (300, 700)]
+    assert Verdict.LIVENESS in {each.verdict for each in results}
+    assert any("-543" in reason for each in results for reason in each.reasons)
 
 
 def test_with_the_source_the_open_log_is_lost_and_nothing_else() -> None:
