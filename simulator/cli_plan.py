@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from replicator.command_line import printable
+from replicator.command_line import print_error, printable
 from replicator.errors import BadInput, ExitCode
 from simulator.cli_options import STANDARD_OUTPUT, JsonOption
 
@@ -50,13 +50,16 @@ def plan(
 ) -> None:
     """Say how large line and spool must be for ORGANISATION, and what its plan gives.
 
-    Exit code 1: an objective is missed as it is planned.
+    Exit code 1: an objective is missed as it is planned.  What the file says in vain is a warning
+    on standard error.
     """
-    from simulator.plan.organisation import load_organisation
+    from simulator.plan.organisation import check_organisation
 
     overrides = list(set_ or [])
-    loaded = load_organisation(organisation, overrides)
+    loaded, warnings = check_organisation(organisation, overrides)
     check_targets(organisation, json, report, xlsx)
+    for warning in warnings:
+        print_error(warning, "warning")
 
     from rich.console import Console
     from rich.text import Text

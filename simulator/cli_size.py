@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from replicator.command_line import printable
 from replicator.errors import BadInput, ExitCode
 from simulator.cli_options import STANDARD_OUTPUT, JsonOption
 
@@ -50,9 +49,14 @@ def size(
         str, typer.Option(metavar="SIZE", help="Largest TCP window; 64KiB is that of old systems.")
     ] = "16MiB",
     streams: Annotated[int, typer.Option(min=1, max=10_000, help="TCP streams.")] = 1,
-    saving: Annotated[str, typer.Option(metavar="SHARE", help="Of the bytes, by compression.")] = (
-        "30%"
-    ),
+    saving: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Of the bytes, by compression; 30 % by default.",
+            show_default=False,
+        ),
+    ] = None,
     defragmentation: Annotated[
         str | None,
         typer.Option(
@@ -123,12 +127,11 @@ def size(
 def _plan_and_tell(organisation: Organisation, json: Path | None) -> ExitCode:
     """Plans and prints the answer; writes the record where it is asked for."""
     from rich.console import Console
-    from rich.text import Text
 
     from simulator.plan.plan_objectives import holds, outcomes_of
     from simulator.plan.plan_words import answer_of
     from simulator.plan.planner import make_plan
-    from simulator.report.plan_terminal import steps_on
+    from simulator.report.plan_terminal import print_paragraph, steps_on
 
     console = Console(stderr=json == STANDARD_OUTPUT, highlight=False)
     made = make_plan(organisation, steps_on(Console(stderr=True, highlight=False)))
@@ -144,7 +147,7 @@ def _plan_and_tell(organisation: Organisation, json: Path | None) -> ExitCode:
             write_atomically(json, text, "--json")
     # The record first: whoever reads the sentences may stop reading at any of them.
     for sentence in sentences:
-        console.print(Text(printable(sentence)))
+        print_paragraph(console, sentence)
     return ExitCode.PASS if holds(outcomes_of(made)) else ExitCode.BROKEN
 
 

@@ -17,21 +17,22 @@ A share of time counts the ends of steps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from math import ceil
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from replicator.units import format_bits_per_second
+from replicator.units import format_bits_per_second, format_seconds
 from simulator.plan.answers import answer_frame, round_up
-from simulator.plan.capacity import PlannedLink
+from simulator.plan.capacity import PlannedLink, without
 from simulator.plan.change import ChangeCurve
 from simulator.plan.grid import DAY_SECONDS, HOUR_SECONDS, Floats
-from simulator.plan.protection import Course, Protection
+from simulator.plan.protection import Course, Protection, Queued
 
 SHARES_OF_TIME: Final = (1.0, 0.99, 0.95, 0.90)
 TOLERANCE: Final = 0.001
@@ -73,8 +74,13 @@ def unlimited_capacity(change: ChangeCurve) -> Floats:
     return np.full(change.grid.steps, enough)
 
 
+def _silent(_what: str) -> None:
+    return None
+
+
 class _Lags:
-    """Lags at shares of the time by line rate; each rate is tried once."""
+    """Lags at shares of the time by line rate, outages at dates included; each rate is tried
+    once."""
 
     def __init__(
         self,
@@ -82,18 +88,25 @@ class _Lags:
         change: ChangeCurve,
         link: PlannedLink,
         shares: Sequence[float],
+        outages: Sequence[tuple[float, float]],
+        tell: Callable[[str], None] = _silent,
     ) -> None:
-        self._protection, self._change, self._link = protection, change, link
-        self._shares = tuple(shares)
+        self._change, self._link, self._tell = change, link, tell
+        self._shares, self._outages = tuple(shares), tuple(outages)
         self._known: dict[float, dict[float, float]] = {}
+        if isinstance(protection, Queued):
+            self._course = protection.queue(change).course  # what is to be sent does not change
+        else:
+            self._course = partial(protection.course, change)
 
     def of(self, capacity_bytes: Floats) -> dict[float, float]:
-        course = self._protection.course(self._change, capacity_bytes)
+        course = self._course(without(capacity_bytes, self._change.grid, self._outages))
         lags = np.quantile(course.lag_seconds, self._shares)
         return dict(zip(self._shares, lags.tolist(), strict=True))
 
     def at(self, bits_per_second: float) -> dict[float, float]:
         if bits_per_second not in self._known:
+            self._tell(f"{len(self._known) + 1} rates tried")
             link = self._link.at_rate(bits_per_second)
             self._known[bits_per_second] = self.of(link.capacity_bytes(self._change.grid))
         return self._known[bits_per_second]
@@ -101,13 +114,18 @@ class _Lags:
     def least_rate(
         self, share: float, rpo_seconds: float, start: float, tolerance: float
     ) -> float | None:
-        """By doubling or halving, then bisection; None when even the largest is too slow."""
+        """By doubling or halving, then bisection; None when even the largest is too slow.
+
+        It begins between the rates that were tried for other shares.
+        """
         if self.at(_MOST_BITS)[share] > rpo_seconds:
             return None
-        good = min(start, _MOST_BITS)
+        fast = [rate for rate, lags in self._known.items() if lags[share] <= rpo_seconds]
+        good = min(start, *fast)
         while self.at(good)[share] > rpo_seconds:
-            good = min(good * 2.0, _MOST_BITS)
-        bad = good / 2.0
+            good = min(good * 2.0, *(rate for rate in fast if rate > good))
+        slow = [rate for rate in self._known if rate < good]
+        bad = max((rate for rate in slow if self.at(rate)[share] > rpo_seconds), default=good / 2.0)
         while self.at(bad)[share] <= rpo_seconds:
             good = bad
             if good <= _LEAST_BITS:
@@ -129,6 +147,8 @@ def required_rates(
     rpo_seconds: float,
     shares_of_time: Sequence[float] = SHARES_OF_TIME,
     tolerance: float = TOLERANCE,
+    outages: Sequence[tuple[float, float]] = (),
+    tell: Callable[[str], None] = _silent,
 ) -> list[RequiredRate]:
     """The line rates that an RPO needs.
 
@@ -138,6 +158,9 @@ def required_rates(
     rpo_seconds: the largest lag allowed.
     shares_of_time: of the steps at which it must hold; a rate for each.
     tolerance: of the rates, as a share.
+    outages: at dates, during which no line carries anything; as for
+        :func:`~simulator.plan.capacity.without`.
+    tell: called with a few words before each rate that is tried.
 
     Raises ValueError for an RPO that is negative, a share not above 0 or above 1, or a tolerance
     not above 0.
@@ -149,13 +172,22 @@ def required_rates(
     if not 0 < tolerance < 1:
         raise ValueError("a tolerance lies between 0 and 1")
     free = replace(link, rtt_seconds=0.0, loss=0.0)
-    unbounded = _Lags(protection, change, free, shares_of_time)
-    bounded = _Lags(protection, change, link, shares_of_time)
-    at_best = unbounded.of(unlimited_capacity(change))
+    unbounded = _Lags(protection, change, free, shares_of_time, outages, tell)
+    bounded = _Lags(protection, change, link, shares_of_time, outages, tell)
+    unlimited = unlimited_capacity(change)
+    at_best = unbounded.of(unlimited)
+    without_outages = _Lags(protection, change, free, shares_of_time, ()).of(unlimited)
     offered = float(offered_bytes(protection, change).sum()) / change.grid.span_seconds
     start = max(_LEAST_BITS, offered * 8 / link.payload_share)
     found = []
     for share in shares_of_time:
+        if at_best[share] > rpo_seconds >= without_outages[share]:
+            reason = (
+                "the outages at dates alone make it lag "
+                f"{format_seconds(at_best[share])}, whatever the line"
+            )
+            found.append(RequiredRate(share, None, reason))
+            continue
         if at_best[share] > rpo_seconds:
             reason = (
                 f"{protection.name} lags {at_best[share]:,.0f} s even over an unlimited link: "
@@ -276,6 +308,8 @@ def days(course: Course, rpo_seconds: float) -> pd.DataFrame:
 
 def offered_bytes(protection: Protection, change: ChangeCurve) -> Floats:
     """What a protection would have a link carry in each step if it carried anything at once."""
+    if isinstance(protection, Queued):
+        return protection.queue(change).offered_bytes()
     return protection.course(change, unlimited_capacity(change)).carried_bytes
 
 
@@ -301,9 +335,21 @@ class LinkUse:
     reason: str = ""
 
 
-def link_use(protection: Protection, change: ChangeCurve, capacity_bytes: Floats) -> LinkUse:
-    """How busy a link is with a protection."""
-    grid, offered = change.grid, offered_bytes(protection, change)
+def link_use(
+    protection: Protection,
+    change: ChangeCurve,
+    capacity_bytes: Floats,
+    offered: Floats | None = None,
+) -> LinkUse:
+    """How busy a link is with a protection.
+
+    Arguments
+    ---------
+    offered: the :func:`offered_bytes`, where they are known already.
+    """
+    grid = change.grid
+    if offered is None:
+        offered = offered_bytes(protection, change)
     could, asked = float(capacity_bytes.sum()), float(offered.sum())
     if could <= 0:
         reason = "" if asked <= 0 else "the link carries nothing"

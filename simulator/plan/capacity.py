@@ -133,14 +133,19 @@ class PlannedLink:
         def carried(bits_per_second: float) -> float:
             return self.bytes_per_second_at(bits_per_second, unit_bytes)
 
+        week = round(7 * DAY_SECONDS / grid.step_seconds)
+        if self.windows and grid.steps > week and week * grid.step_seconds == 7 * DAY_SECONDS:
+            # Windows come again each week: one is looked at, however long the plan.
+            one = self.capacity_bytes(replace(grid, steps=week), unit_bytes)
+            return np.resize(one, grid.steps)
         per_second = np.full(grid.steps, carried(self.bits_per_second))
         for window in reversed(self.windows):
-            share = _share_in_window(grid, window)
+            share = share_in_window(grid, window)
             per_second += share * (carried(window.bits_per_second) - per_second)
         return per_second * grid.step_seconds
 
 
-def _share_in_window(grid: TimeGrid, window: RateWindow) -> Floats:
+def share_in_window(grid: TimeGrid, window: RateWindow) -> Floats:
     """Which part of each step lies in a weekly window."""
     begin = grid.seconds_of_week()
     share = np.zeros(grid.steps)

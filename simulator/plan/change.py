@@ -41,6 +41,8 @@ class ChangeCurve:
         measured and is not simply the grid's length; else None.
     is_mean_day: whether its one day is the mean of all days of the week that were sampled, so
         that a week made of it must have seven times as much.
+    assumed_page_ratio: bytes of pages for one of log, where the pages were made by it because
+        nothing tells them; else None.
 
     Raises ValueError for arrays of another shape, and amounts that are negative or no numbers.
     """
@@ -56,6 +58,7 @@ class ChangeCurve:
     remarks: tuple[str, ...] = ()
     measured_seconds: float | None = None
     is_mean_day: bool = False
+    assumed_page_ratio: float | None = None
 
     def __post_init__(self) -> None:
         for name in COLUMNS:

@@ -72,10 +72,16 @@ def lag_seconds(
 
     Returns an array of the shape of ``departed``; 0 where nothing waits.
     """
-    at = np.arange(1, len(departed) + 1) if steps is None else steps
-    lag: Floats = (at - oldest_place(arrived, departed)) * step_seconds
-    waiting = arrived[np.minimum(at, len(arrived) - 1)] - departed
-    lag[(waiting <= EMPTY_BYTES) | (lag < 0)] = 0.0
+    if steps is None:
+        waiting = arrived[1 : len(departed) + 1] - departed
+    else:
+        waiting = arrived[np.minimum(steps, len(arrived) - 1)] - departed
+    # Most of the time nothing waits: only the other times are searched for.
+    busy = np.flatnonzero(waiting > EMPTY_BYTES)
+    at = busy + 1 if steps is None else steps[busy]
+    lag = np.zeros(len(departed))
+    age = (at - oldest_place(arrived, departed[busy])) * step_seconds
+    lag[busy] = np.maximum(age, 0.0)
     return lag
 
 

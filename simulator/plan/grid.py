@@ -82,8 +82,9 @@ class TimeGrid:
         """Begins of the steps, in seconds from the first one."""
         return np.arange(self.steps, dtype=np.float64) * self.step_seconds
 
-    def seconds_of_week(self) -> Floats:
-        """Begins of the steps, in seconds from the last Monday, midnight."""
+    @property
+    def begin_of_week_seconds(self) -> float:
+        """Begin of the first step, in seconds from the last Monday, midnight."""
         begin = self.begins_at
         since_monday = timedelta(
             days=begin.weekday(),
@@ -92,7 +93,11 @@ class TimeGrid:
             seconds=begin.second,
             microseconds=begin.microsecond,
         )
-        seconds: Floats = (self.seconds() + since_monday.total_seconds()) % (7 * DAY_SECONDS)
+        return since_monday.total_seconds()
+
+    def seconds_of_week(self) -> Floats:
+        """Begins of the steps, in seconds from the last Monday, midnight."""
+        seconds: Floats = (self.seconds() + self.begin_of_week_seconds) % (7 * DAY_SECONDS)
         return seconds
 
     def hours_of_day(self) -> Indices:

@@ -18,7 +18,8 @@ from simulator.plan.capacity import PlannedLink
 from simulator.plan.change import ChangeCurve
 from simulator.plan.monte_carlo import continued
 from simulator.plan.organisation_curves import NS
-from simulator.plan.planner import AFTER_SECONDS, Plan
+from simulator.plan.plan_parts import AFTER_SECONDS
+from simulator.plan.planner import Plan
 from simulator.plan.run_outages import outages_of
 from simulator.plan.volumes import hour_numbers
 

@@ -124,6 +124,13 @@ def working_days(grid: TimeGrid, curve: WeekCurve) -> Floats:
     return traffic
 
 
+def usual_rewritten_share(version: Version) -> float:
+    """Of the stored pages, rewritten by each night's pass where nobody says it [A]; 0 for versions
+    that defragment all the time."""
+    nights = nights_of(version)
+    return 0.0 if nights.continuous else nights.rewritten_share
+
+
 def _night_shares(grid: TimeGrid, nights: Nights) -> Floats:
     """Which part of a night's pass falls in each step."""
     begin_seconds = nights.defragmentation_begin_ns / NS_PER_SECOND
@@ -179,7 +186,7 @@ def change_of_mailboxes(
     nights, night = nights_of(version), np.zeros(grid.steps)
     rewritten = assumed.rewritten_share
     if rewritten is None:
-        rewritten = 0.0 if nights.continuous else nights.rewritten_share
+        rewritten = usual_rewritten_share(version)
     if rewritten > 0:
         night = _night_shares(grid, nights) * stored * rewritten * growth
     if log_sets is None:

@@ -16,16 +16,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator
 
 from replicator import units
+from replicator.errors import BadInput
 from replicator.toml_document import Reading, read_toml_file
 from replicator.toml_errors import BadDocument, Grammar, set_place
 from replicator.toml_keys import (
     REQUIRED,
     BitRate,
     Duration,
-    KeyProblem,
     PositiveDuration,
     PositiveSize,
     Ratio,
@@ -34,17 +34,14 @@ from replicator.toml_keys import (
 )
 from replicator.toml_reference import toml_json_schema
 from replicator.toml_text import KeyPath
+from simulator.plan.organisation_change import Change, Mailboxes
 from simulator.plan.organisation_checks import contradictions
-from simulator.plan.site_options import DayOrder, DecimalMark
+from simulator.plan.organisation_doubts import doubts
 from simulator.scenario_keys import ByteRate, TimeOfDay
 from simulator.scenario_model import Failover
 from simulator.scenario_toml import OverrideError, apply_override
 
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MOST_FILES_TABLES: Final = 20
-_MOST_COUNTERS: Final = 1_000
-_LONGEST_NAME: Final = 1_000
-CounterName = Annotated[str, Field(min_length=1, max_length=_LONGEST_NAME)]
 
 
 def _read_days(given: object) -> tuple[int, ...]:
@@ -64,113 +61,6 @@ def _read_days(given: object) -> tuple[int, ...]:
 
 
 Days = Annotated[tuple[int, ...], BeforeValidator(_read_days, json_schema_input_type=str)]
-
-
-class Mailboxes(Table):
-    """So many mailboxes of one profile."""
-
-    count: int = key(None, "How many.", REQUIRED, ge=1, le=10_000_000)
-    version: Literal["2003", "2007", "2010", "2013"] = key(None, "Of Exchange.", "2007")
-    profile: str = key(
-        None,
-        "As the version's table has it: light, average, heavy, ...; from 2010 on messages a day.",
-        "heavy",
-    )
-
-
-def _place(given: object, info: ValidationInfo) -> Path:
-    if not isinstance(given, str | Path) or not str(given) or "\0" in str(given):
-        raise KeyProblem("must be a file name", 'Write for instance files = ["logs.txt"].')
-    path = Path((info.context or {}).get("directory", ".")).absolute() / given
-    try:
-        found = path.exists()
-    except OSError as error:  # name too long, loop of symbolic links
-        raise KeyProblem(
-            f"{str(given)[:60]!r} cannot be looked up: {error.args[-1]}", "Give it a shorter name."
-        ) from error
-    if not found:
-        raise KeyProblem(
-            f"there is no file or folder {path}",
-            "Write its name as seen from the organisation's own directory.",
-        )
-    return path
-
-
-class Change(Table):
-    """What is written: of the mailboxes, or what the site already has."""
-
-    files: tuple[Path, ...] = key(
-        None,
-        "Files of the site in place of mailboxes: a folder or listing of logs, hourly statistics, "
-        "performance counters, a disk trace; relative to this file.",
-        (),
-        max_length=_MOST_FILES_TABLES,
-    )
-    hours: Path | None = key(
-        None, "Hourly log statistics (CSV) whose day the mailboxes have.", None
-    )
-    growth_per_year: Ratio = key("growth", "Of the change, by the year, compounded.", 0.0)
-    weekend: Ratio = key(None, "Traffic of a day of the weekend to a working day's [A].", 0.1)
-    average_message_bytes: PositiveSize | None = key(
-        "average_message", "Mean size of a message; by default the profile's.", None
-    )
-    mailbox_bytes: PositiveSize | None = key(
-        "mailbox_size", "Mean size of a mailbox; by default the profile's.", None
-    )
-    database_bytes: PositiveSize | None = key(
-        "database_size", "Of all databases together; by default that of the mailboxes.", None
-    )
-    log_sets: int | None = key(
-        None, "Storage groups, or databases, with logs of their own.", None, ge=1, le=10_000
-    )
-    coalesced: Ratio = key(None, "Of page writes, saved by writing a page once for several.", 0.0)
-    rewritten: Ratio | None = key(
-        "defragmentation",
-        "Of the stored pages, rewritten by each night's pass; by default 10 % up to 2007 [A].",
-        None,
-    )
-    log_counters: tuple[CounterName, ...] = key(
-        None,
-        "How files of the site are read: parts of the names of counters that are bytes of logs a "
-        "second; by default those that are known.",
-        (),
-        max_length=_MOST_COUNTERS,
-    )
-    database_counters: tuple[CounterName, ...] = key(
-        None, "Likewise, of pages of the databases.", (), max_length=_MOST_COUNTERS
-    )
-    day_order: DayOrder = key(
-        None, "Likewise: of dates such as 03/04/2026; auto decides from the whole file.", "auto"
-    )
-    decimal_mark: DecimalMark = key(None, "Likewise: of counters.", "auto")
-    utc_offset_hours: float | None = key(
-        None,
-        "Likewise: the site's clock less UTC, for times in UTC; by default they stay so.",
-        None,
-        ge=-24,
-        le=24,
-    )
-    log_file_bytes: PositiveSize | None = key(
-        "log_file_size",
-        "Likewise: of one log; by default what the files say, else 1 MiB.",
-        None,
-        le=1 << 40,
-    )
-    trace: str | None = key(
-        None,
-        "Likewise: the virtual machine to take from a table of several.",
-        None,
-        min_length=1,
-        max_length=_LONGEST_NAME,
-    )
-
-    @field_validator("files", "hours", mode="before")
-    @classmethod
-    def _from_the_file(cls, given: object, info: ValidationInfo) -> object:
-        """Absolute from here on, whatever directory the command runs in."""
-        if isinstance(given, list | tuple):
-            return tuple(_place(each, info) for each in given)
-        return None if given is None else _place(given, info)
 
 
 class RateEntry(Table):
@@ -326,10 +216,16 @@ def load_organisation(path: str | Path, overrides: Sequence[str] = ()) -> Organi
 
     Raises BadOrganisation.
     """
+    return check_organisation(path, overrides)[0]
+
+
+def check_organisation(
+    path: str | Path, overrides: Sequence[str] = ()
+) -> tuple[Organisation, list[BadInput]]:
+    """As :func:`load_organisation`, and what is allowed but without any effect, each with its
+    place."""
     path = Path(path)
-    return parse_organisation(
-        read_toml_file(path, GRAMMAR), overrides, origin=str(path), directory=path.parent
-    )
+    return _parse(read_toml_file(path, GRAMMAR), overrides, str(path), path.parent)
 
 
 def parse_organisation(
@@ -340,6 +236,12 @@ def parse_organisation(
     directory: Path | None = None,
 ) -> Organisation:
     """As :func:`load_organisation`, from memory; ``origin`` names the text in errors."""
+    return _parse(content, overrides, origin, directory)[0]
+
+
+def _parse(
+    content: bytes | str, overrides: Sequence[str], origin: str, directory: Path | None
+) -> tuple[Organisation, list[BadInput]]:
     reading = Reading(content, origin, GRAMMAR)
     overridden: list[tuple[KeyPath, str]] = []
     for argument in overrides:
@@ -348,4 +250,5 @@ def parse_organisation(
         except OverrideError as error:
             raise GRAMMAR.bad(set_place(argument), str(error), error.remedy) from error
     context = {"directory": directory or Path()}
-    return reading.validate(Organisation, contradictions, overridden, context)[0]
+    organisation, places = reading.validate(Organisation, contradictions, overridden, context)
+    return organisation, [places.error(remark) for remark in doubts(organisation)]

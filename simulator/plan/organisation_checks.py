@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from replicator import units
 from replicator.toml_errors import Remark
@@ -18,6 +18,28 @@ from simulator.scenario_keys import DAY_NS
 
 if TYPE_CHECKING:
     from simulator.plan.organisation import Organisation
+
+
+FILE_KEYS: Final = (
+    "log_counters",
+    "database_counters",
+    "day_order",
+    "decimal_mark",
+    "utc_offset_hours",
+    "log_file_bytes",
+    "trace",
+    "version",
+    "database_bytes_per_log_byte",
+    "message_bytes_per_log_byte",
+    "log_share_of_writes",
+    "bytes_per_write",
+    "log_sets_taken",
+    "disks",
+    "bridge_gaps",
+    "most_missing_share",
+    "most_disordered_share",
+)
+"""Attributes of ``[change]`` that say how files of the site are read."""
 
 
 def contradictions(organisation: Organisation) -> Iterator[Remark]:
@@ -84,16 +106,10 @@ def _file_contradictions(organisation: Organisation) -> Iterator[Remark]:
             )
     if change.files:
         return
-    for name, given in (
-        ("log_counters", change.log_counters),
-        ("database_counters", change.database_counters),
-        ("day_order", change.day_order != "auto"),
-        ("decimal_mark", change.decimal_mark != "auto"),
-        ("utc_offset_hours", change.utc_offset_hours is not None),
-        ("log_file_size", change.log_file_bytes is not None),
-        ("trace", change.trace is not None),
-    ):
-        if given:
+    for attribute in FILE_KEYS:
+        field = type(change).model_fields[attribute]
+        name = field.alias or attribute
+        if getattr(change, attribute) != field.default:
             yield Remark(
                 (("change", name), ("change", "files")),
                 f"{name} says how files of the site are read, but there are none",

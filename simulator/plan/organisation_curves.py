@@ -11,11 +11,17 @@ from replicator.errors import BadInput
 from simulator.exchange.diurnal import DEFAULT_HOURS, week_of
 from simulator.exchange.hourly_logs import load_hourly_shares
 from simulator.exchange.profiles import select_profile
-from simulator.plan.capacity import PlannedLink, RateWindow
+from simulator.plan.capacity import PlannedLink
 from simulator.plan.change import ChangeCurve
-from simulator.plan.grid import DAY_SECONDS, TimeGrid
-from simulator.plan.mail_change import MailAssumptions, MailboxGroup, change_of_mailboxes
+from simulator.plan.grid import DAY_SECONDS, Floats, TimeGrid
+from simulator.plan.mail_change import (
+    MailAssumptions,
+    MailboxGroup,
+    change_of_mailboxes,
+    usual_rewritten_share,
+)
 from simulator.plan.organisation import Organisation
+from simulator.plan.organisation_doubts import rate_windows
 from simulator.plan.protection import (
     ByteLevel,
     ChangedBlocks,
@@ -64,6 +70,23 @@ def mailbox_curve(organisation: Organisation, grid: TimeGrid) -> ChangeCurve:
     return replace(curve, stored_bytes=float(change.database_bytes))
 
 
+def night_rewrite(organisation: Organisation, change: ChangeCurve) -> tuple[float, Floats]:
+    """Which share of the stored pages a night's defragmentation rewrites, and what that writes in
+    each step; 0 for files of a site: what they count has it in it."""
+    none = (0.0, np.zeros(change.grid.steps))
+    if organisation.change.files:
+        return none
+    share = organisation.change.rewritten
+    if share is None:
+        share = usual_rewritten_share(organisation.mailboxes[0].version)
+    if share <= 0:
+        return none
+    given = organisation.change.model_copy(update={"rewritten": 0.0})
+    without = mailbox_curve(organisation.model_copy(update={"change": given}), change.grid)
+    night: Floats = np.maximum(change.database_bytes - without.database_bytes, 0.0)
+    return share, night
+
+
 def site_options(organisation: Organisation) -> SiteOptions:
     """How the site's files are to be read."""
     change = organisation.change
@@ -76,6 +99,16 @@ def site_options(organisation: Organisation) -> SiteOptions:
         utc_offset_hours=change.utc_offset_hours,
         log_file_bytes=change.log_file_bytes,
         trace=change.trace,
+        version=change.version,
+        database_bytes_per_log_byte=change.database_bytes_per_log_byte,
+        message_bytes_per_log_byte=change.message_bytes_per_log_byte,
+        log_share_of_writes=change.log_share_of_writes,
+        bytes_per_write=change.bytes_per_write,
+        log_sets_taken=change.log_sets_taken,
+        disks=change.disks,
+        bridge_gaps=change.bridge_gaps,
+        most_missing_share=change.most_missing_share,
+        most_disordered_share=change.most_disordered_share,
     )
 
 
@@ -114,7 +147,7 @@ def _together(curves: list[ChangeCurve]) -> ChangeCurve:
     """
     first = curves[0]
     for other in curves[1:]:
-        same_begin = other.grid.seconds_of_week()[0] == first.grid.seconds_of_week()[0]
+        same_begin = other.grid.begin_of_week_seconds == first.grid.begin_of_week_seconds
         if not same_begin or other.grid.steps != first.grid.steps:
             raise BadInput(
                 f"{other.origin} and {first.origin} do not begin at the same time of the week",
@@ -129,7 +162,16 @@ def _together(curves: list[ChangeCurve]) -> ChangeCurve:
         measured_seconds=min(each.measured_seconds or 0.0 for each in curves),
         origin="; ".join(each.origin for each in curves),
         remarks=tuple(remark for each in curves for remark in each.remarks),
+        assumed_page_ratio=_common_ratio(curves),
     )
+
+
+def _common_ratio(curves: list[ChangeCurve]) -> float | None:
+    """The assumed ratio of pages to logs; None where not all files have one."""
+    if any(each.assumed_page_ratio is None for each in curves):
+        return None
+    logs = sum(float(each.log_bytes.sum()) for each in curves)
+    return sum(float(each.database_bytes.sum()) for each in curves) / logs if logs > 0 else None
 
 
 def seed_rates(organisation: Organisation) -> SeedRates:
@@ -166,15 +208,7 @@ def link_of(organisation: Organisation) -> PlannedLink:
         tcp_window_bytes=link.tcp_window_bytes,
         streams=link.streams,
         payload_share=link.payload,
-        windows=tuple(
-            RateWindow(
-                entry.from_time_of_day_ns / NS,
-                entry.to_time_of_day_ns / NS,
-                entry.bits_per_second,
-                entry.days,
-            )
-            for entry in link.schedule
-        ),
+        windows=rate_windows(link),
     )
 
 

@@ -20,9 +20,9 @@ _INTRODUCTION: Final = f"""\
 An organisation is one TOML file: what is written, the line, how the stores are protected, which
 outages are feared, and what is promised. `simulator plan FILE` makes its plan, `--set
 link.bandwidth=50Mbit/s` changes one key for a single plan. Unknown keys are errors. Figures with
-a mark have no published source: [A] is assumed, [M] from memory, [V] a vendor's rule; put your own
-in their place. This page is made from the same declarations that the check uses
-(`simulator/plan/organisation.py`).
+a mark have no published source: [A] is assumed, [M] from memory, [V] a vendor's rule, [D] derived
+from such figures; put your own in their place. This page is made from the same declarations that
+the check uses (`simulator/plan/organisation.py`, `organisation_change.py`).
 
 {QUANTITIES}| rate | `"10Mbit/s"`, `"20MB/s"` | bit/s or B/s with the prefixes of sizes |
 | ratio | `"15%"`, `0.15` | % or a plain number from 0 to 1 |

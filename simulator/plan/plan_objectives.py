@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from simulator.plan.answers import or_none
+from simulator.plan.plan_spool_words import WAYS, less_spool_words, spool_of_first_copy
 from simulator.plan.planner import Plan, worst_spool
 
 NS: Final = 1e9
@@ -52,12 +53,14 @@ class Need:
 
     Attributes
     ----------
-    item: "line rate", "spool at the source", "spool at the replica" or "log volume".
+    item: "line rate", "spool at the source", "spool for the first copy", "spool at the replica" or
+        "log volume".
     unit: of the figures.
     given: what the plan has; None where it says nothing.
     needed: the least that does; None where nothing does, or that is not known.
     advised: with the plan's margin on top; None likewise.
-    enough: whether what is given does; None where nothing is given, or needed.
+    enough: whether what is given does; None where nothing is given, or needed, or where it
+        depends on what ``reason`` says.
     what_for: in a few words.
     reason: why there is no figure, or what it leaves open; else empty.
     """
@@ -171,6 +174,7 @@ def needs_of(plan: Plan) -> list[Need]:
                 spool.remark if sound else plan.use.reason,
             )
         )
+    found += _first_copy(plan)
     found.append(_replica_spool(plan))
     volume = plan.log_volume
     if volume is not None:
@@ -187,6 +191,23 @@ def needs_of(plan: Plan) -> list[Need]:
             )
         )
     return found
+
+
+def _first_copy(plan: Plan) -> list[Need]:
+    """The spool that the first copy needs on its way, where that is known."""
+    way = plan.organisation.first_copy.by
+    needed = spool_of_first_copy(plan, way) if plan.use.catches_up else None
+    if needed is None:
+        return []
+    spool = plan.organisation.protection.spool_bytes
+    given = None if spool is None else float(spool)
+    enough = _enough(given, needed)
+    reason = "" if enough else less_spool_words(plan)
+    if enough is False and plan.organisation.protection.spool_full == "resynchronize":
+        enough = None  # at a cost, which the reason tells
+    what_for = f"all changes, while it is made {WAYS[way]}"
+    item = "spool for the first copy"
+    return [Need(item, "bytes", given, needed, None, enough, what_for, reason)]
 
 
 def _enough(given: float | None, needed: float | None) -> bool | None:

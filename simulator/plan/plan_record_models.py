@@ -99,7 +99,13 @@ class LinkRecord(_Row):
 class KindRecord(_Row):
     """One kind of protection."""
 
-    figures = ("rpo_95_seconds", "rpo_100_seconds", "waiting_peak_bytes")
+    figures = (
+        "rpo_95_seconds",
+        "rpo_100_seconds",
+        "waiting_peak_bytes",
+        "first_copy_seconds",
+        "rto_seconds",
+    )
     kind: str
     catches_up: bool
     mean_utilisation: Share | None
@@ -109,6 +115,14 @@ class KindRecord(_Row):
     rpo_100_seconds: Seconds | None
     waiting_peak_bytes: Amount | None
     carried_bytes_per_day: Amount
+    spool_bytes: Annotated[
+        Amount | None,
+        Field(description="of the planned outage; null: it keeps none, or see reason"),
+    ]
+    first_copy_seconds: Annotated[
+        Seconds | None, Field(description="on the planned way, until it is caught up")
+    ]
+    rto_seconds: Seconds | None
 
 
 class RateRecord(_Row):

@@ -31,7 +31,7 @@ from simulator.plan.capacity import carried_until
 from simulator.plan.change import ChangeCurve
 from simulator.plan.grid import DAY_SECONDS, Floats
 from simulator.plan.protection import PLANNED_SAVING, Protection
-from simulator.plan.run_outages import outages_of
+from simulator.plan.run_outages import AnyOutages, outages_of
 
 SEED_BYTES_PER_SECOND: Final = 20e6
 """Of one seeding: about 20 MB/s quoted [V]; the examples beside it imply 24."""
@@ -110,6 +110,7 @@ def seed_over_wire(
     begin_seconds: float = 0.0,
     data_set_bytes: float | None = None,
     rates: SeedRates | None = None,
+    model: AnyOutages | None = None,
 ) -> Seeding:
     """The first copy over the link.
 
@@ -118,6 +119,7 @@ def seed_over_wire(
     capacity_bytes: of the link in each step.
     begin_seconds: when it begins, from the begin of the grid.
     data_set_bytes: how much is copied; by default what the curve says is stored.
+    model: of the outages of this protection on this link, where it is made already.
 
     Raises ValueError when nothing says how much, or for a begin outside the grid.
     """
@@ -134,7 +136,8 @@ def seed_over_wire(
         reason = f"the copy of {amount:,.0f} bytes alone is not there within {days:,.1f} days"
         return _never("wire", change, begin_seconds, reason)
     took = there - begin_seconds
-    return _converge("wire", protection, change, capacity_bytes, begin_seconds, (0.0, took, 0.0))
+    parts = (0.0, took, 0.0)
+    return _converge("wire", protection, change, capacity_bytes, begin_seconds, parts, model)
 
 
 def seed_by_courier(
@@ -144,6 +147,7 @@ def seed_by_courier(
     begin_seconds: float = 0.0,
     data_set_bytes: float | None = None,
     rates: SeedRates | None = None,
+    model: AnyOutages | None = None,
 ) -> Seeding:
     """The first copy on a medium that is carried; arguments and errors as
     :func:`seed_over_wire`."""
@@ -156,7 +160,7 @@ def seed_by_courier(
         days = (change.grid.span_seconds - begin_seconds) / DAY_SECONDS
         reason = f"the copy is under way for longer than {days:,.1f} days"
         return _never("courier", change, begin_seconds, reason)
-    return _converge("courier", protection, change, capacity_bytes, begin_seconds, parts)
+    return _converge("courier", protection, change, capacity_bytes, begin_seconds, parts, model)
 
 
 def compare_seedings(*seedings: Seeding) -> pd.DataFrame:
@@ -171,6 +175,7 @@ def _converge(
     capacity_bytes: Floats,
     begin_seconds: float,
     parts: tuple[float, float, float],
+    model: AnyOutages | None,
 ) -> Seeding:
     """The copy is there: what came meanwhile catches up."""
     grid, took = change.grid, sum(parts)
@@ -178,9 +183,8 @@ def _converge(
     # Whole steps, and not before it is there (a millionth of a step is rounding).
     begin = np.floor(begin_seconds / step) * step
     end = min(np.ceil((begin_seconds + took) / step - 1e-6) * step, grid.steps * step)
-    effects = outages_of(protection, change, capacity_bytes).effects(
-        begin, end - begin, with_lag=False
-    )
+    model = model or outages_of(protection, change, capacity_bytes)
+    effects = model.effects(begin, end - begin, with_lag=False)
     catch_up = or_none(effects.catch_up_seconds[0])
     reason = ""
     if catch_up is None:

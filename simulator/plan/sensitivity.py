@@ -27,7 +27,8 @@ Range = tuple[float, float]
 VARIED_SHARE: Final = 0.2
 DOCUMENTED_RANGES: Final[Mapping[str, Range]] = MappingProxyType(
     {
-        "rewritten_share": (0.05, 0.20),  # of the pages, by a night's pass [A]
+        "defragmentation_share": (0.05, 0.20),  # of the pages, by a night's pass [A]
+        "pages_per_log_byte": (1.5, 2.6),  # over the versions' profiles [D]
         "payload_share": (0.90, 0.94),  # wide-area framing, Ethernet [D][A]
         "compare_bytes_per_second": (70e6, 120e6),  # sequential, 7,200 rpm [M]
         "replay_seconds_per_log": (0.1, 2.0),  # "up to seconds a log on slow disks" [T][A]
@@ -117,6 +118,7 @@ def tornado(
     evaluate: Callable[[Plan], Outputs],
     ranges: Mapping[str, Range] | None = None,
     inputs: Sequence[str] | None = None,
+    tell: Callable[[str], None] = lambda _what: None,
 ) -> pd.DataFrame:
     """Each input varied alone.
 
@@ -126,6 +128,7 @@ def tornado(
     evaluate: outputs of a plan by name, None for what never happens.
     ranges: low and high of inputs by path.
     inputs: which; by default all that are not 0 (or have a range).
+    tell: called with words before each input.
 
     A row for each output and input, for each output the largest swing first: ``output``, ``input``,
     ``base_input``, ``low_input``, ``high_input``, ``base``, ``at_low``, ``at_high``, ``swing``
@@ -143,7 +146,8 @@ def tornado(
         if path not in numbers:
             raise KeyError(f"the plan has no number {path!r}; it has {', '.join(numbers)}")
     rows = []
-    for path in chosen:
+    for number, path in enumerate(chosen, 1):
+        tell(f"input {number} of {len(chosen)}")
         low, high = range_of(path, numbers[path], ranges)
         at_low, refused_low = _evaluated(plan, evaluate, path, low)
         at_high, refused_high = _evaluated(plan, evaluate, path, high)

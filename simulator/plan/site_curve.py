@@ -118,6 +118,7 @@ def curve_of(
     size = options.log_file_bytes or found.log_file_bytes
     ratio, messages, said = options.ratios(size)
     notes = list(remarks)
+    assumed_ratio: float | None = None
     if found.written_bytes is not None:
         share = options.log_share_of_writes
         how = "as given"
@@ -135,6 +136,8 @@ def curve_of(
         if found.database_bytes is None:
             pages = logs * ratio
             notes.append(said[0])
+            if options.database_bytes_per_log_byte is None:
+                assumed_ratio = ratio
         else:
             pages = found.database_bytes
     notes.append(said[1])
@@ -160,4 +163,5 @@ def curve_of(
         log_sets=found.log_sets,
         origin=origin,
         remarks=tuple(notes),
+        assumed_page_ratio=assumed_ratio,
     )

@@ -28,7 +28,8 @@ Progress = Callable[[int, int], None]
 OLD_LOG_FILE_BYTES: Final = 5 * MIB
 """Of 2000 and 2003: tells the version of a log set."""
 DEFAULT_VERSION: Final[Version] = "2010"
-_MOST_RATIO: Final = 1e6
+MOST_RATIO: Final = 1e6
+"""Of bytes of one kind to those of another, and of one write."""
 
 
 @cache
@@ -106,8 +107,8 @@ class SiteOptions:
             "bytes_per_write",
         ):
             figure = getattr(self, name)
-            if figure is not None and not (isfinite(figure) and 0 <= figure <= _MOST_RATIO):
-                raise ValueError(f"{name} must be from 0 to {_MOST_RATIO:g}, not {figure}")
+            if figure is not None and not (isfinite(figure) and 0 <= figure <= MOST_RATIO):
+                raise ValueError(f"{name} must be from 0 to {MOST_RATIO:g}, not {figure}")
         if self.log_share_of_writes is not None and not 0 <= self.log_share_of_writes <= 1:
             raise ValueError("log_share_of_writes is a share, from 0 to 1")
         if self.log_file_bytes is not None and not 1 <= self.log_file_bytes <= 1 << 40:

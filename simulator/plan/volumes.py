@@ -49,7 +49,7 @@ def hour_numbers(
     within_seconds: only those before this time; what lies behind it is there for catching up.
     """
     until = grid.span_seconds if within_seconds is None else within_seconds
-    of_week = float(grid.seconds_of_week()[0])
+    of_week = grid.begin_of_week_seconds
     first = -of_week % HOUR_SECONDS
     starts = np.arange(first, grid.span_seconds, HOUR_SECONDS)
     starts = np.rint(starts / grid.step_seconds) * grid.step_seconds
@@ -301,7 +301,7 @@ def log_volume(change: ChangeCurve, free_bytes: float) -> LogVolume:
         raise ValueError("free space is 0 or more")
     grid, sums = change.grid, cumulative(change.log_bytes)
     step = grid.step_seconds
-    first = -float(grid.seconds_of_week()[0]) % DAY_SECONDS
+    first = -grid.begin_of_week_seconds % DAY_SECONDS
     starts = np.rint(np.arange(first, grid.span_seconds, DAY_SECONDS) / step).astype(np.int64)
     starts = np.unique(np.append(starts[starts < grid.steps], 0))
     full = np.searchsorted(sums, sums[starts] + free_bytes, side="left")

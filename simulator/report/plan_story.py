@@ -61,7 +61,8 @@ def need_sentence(need: Need) -> str:
     if need.advised is not None:
         wanted += f", {figure(need.unit, need.advised)} advised"
     given = "none is planned" if need.given is None else f"planned {figure(need.unit, need.given)}"
-    verdict = {True: "enough", False: "NOT enough", None: "to be bought"}[need.enough]
+    open_ = "to be bought" if need.given is None else need.reason
+    verdict = {True: "enough", False: "NOT enough", None: open_}[need.enough]
     return f"{name}: {wanted}; {given}: {verdict}."
 
 

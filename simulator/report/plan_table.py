@@ -7,9 +7,9 @@ with their units.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
@@ -114,3 +114,29 @@ class PlanTable:
 
 def _bare(value: Any) -> Any:
     return value.value if isinstance(value, Quantity) else value
+
+
+def seconds_column(key: str, name: str, missing: str = "never") -> Column:
+    return Column(key, name, "seconds", missing=missing)
+
+
+def bytes_column(key: str, name: str, missing: str = "-") -> Column:
+    return Column(key, name, "bytes", missing=missing)
+
+
+def table_of(
+    key: str, title: str, columns: Sequence[Column], rows: Sequence[Row], note: str = ""
+) -> PlanTable:
+    """Of the rows only what the columns name; a column of reasons goes where nothing has one."""
+    shown = [c for c in columns if c.key != "reason" or any(row["reason"] for row in rows)]
+    kept = tuple({c.key: row[c.key] for c in shown} for row in rows)
+    return PlanTable(key, title, tuple(shown), kept, note)
+
+
+REASON: Final = Column("reason", "Remark")
+HOUR: Final = Column("hour", "Begin", "hour")
+
+
+def moment(text: str | None) -> str | None:
+    """An ISO time without its seconds."""
+    return None if text is None else text.replace("T", " ")[:16]

@@ -21,7 +21,7 @@ from simulator.report.page import unbroken
 from simulator.report.plan_story import breaks_first, headline
 from simulator.report.plan_table import Column, PlanTable
 from simulator.report.plan_tables import plan_tables
-from simulator.report.terminal import QUIET_SECONDS
+from simulator.report.terminal import LINE_SECONDS, QUIET_SECONDS
 from simulator.report.units import format_count
 
 WIDTH: Final = 80
@@ -51,7 +51,16 @@ _NARROW: Final = 8
 """A text is not squeezed into less."""
 SAYS_NOTHING: Final = frozenset({"-", "", "0 s"})
 """A column of nothing but these is left out."""
-LEFT_OUT: Final = frozenset({("kinds", "rpo_50_seconds"), ("kinds", "carried_bytes_per_day")})
+LEFT_OUT: Final = frozenset(
+    ("kinds", column)
+    for column in (
+        "catches_up",
+        "rpo_50_seconds",
+        "rpo_99_seconds",
+        "waiting_peak_bytes",
+        "carried_bytes_per_day",
+    )
+)
 """Tables and their columns for which there is no room."""
 
 
@@ -65,12 +74,12 @@ def print_plan(console: Console, plan: Plan, sentences: Sequence[str]) -> None:
     title = f"{plan.organisation.name}: {headline(plan)}"
     console.print(Text(printable(title), style="bold"), soft_wrap=True)
     for sentence in sentences:
-        _say(console, sentence)
+        print_paragraph(console, sentence)
     first = breaks_first(plan)
     if first:
         console.print(Text("What breaks first", style="bold"))
         for sentence in first:
-            _say(console, sentence, "  ")
+            print_paragraph(console, sentence, "  ")
     _print_remarks(console, plan.change.remarks)
     by_key = {table.key: table for table in plan_tables(plan)}
     for key in SHOWN:
@@ -125,7 +134,7 @@ def print_table(console: Console, table: PlanTable) -> None:
     if len(rows) > MOST_ROWS:
         console.print(f"and {format_count(len(rows) - MOST_ROWS)} more, in the report")
     for text in dict.fromkeys(_remarks(table, rows)):
-        _say(console, text, style="dim")
+        print_paragraph(console, text, style="dim")
 
 
 def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[int | None]:
@@ -152,7 +161,7 @@ def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[i
     return list(widths)
 
 
-def _say(console: Console, text: str, indent: str = "", style: str = "") -> None:
+def print_paragraph(console: Console, text: str, indent: str = "", style: str = "") -> None:
     """A paragraph in which no number is parted from its unit."""
     lines = textwrap.wrap(unbroken(printable(text)), WIDTH - len(indent), break_on_hyphens=False)
     for number, line in enumerate(lines):
@@ -170,12 +179,16 @@ def _remarks(table: PlanTable, rows: Sequence[Sequence[str]]) -> list[str]:
 
 def steps_on(console: Console) -> Callable[[str], None]:
     """A function that is told each part of the work; it says them when it takes longer than
-    :data:`~simulator.report.terminal.QUIET_SECONDS`."""
+    :data:`~simulator.report.terminal.QUIET_SECONDS`, and then not more often than each
+    :data:`~simulator.report.terminal.LINE_SECONDS`."""
     started = time.monotonic()
+    next_line = QUIET_SECONDS
 
     def tell(what: str) -> None:
+        nonlocal next_line
         taken = time.monotonic() - started
-        if taken >= QUIET_SECONDS:
+        if taken >= next_line:
+            next_line = taken + LINE_SECONDS
             console.print(Text(printable(f"{what} (after {taken:.0f} s)")), soft_wrap=True)
 
     return tell

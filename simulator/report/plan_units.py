@@ -27,8 +27,10 @@ def _number(value: float) -> str:
 
 
 def format_volume(size_bytes: float) -> str:
-    """``62.8 GB``: decimal units."""
+    """``62.8 GB``: decimal units, as disks are sold; what is not nothing has a byte at least."""
     value, index = float(size_bytes), 0
+    if 0 < value < 1:
+        value = 1.0
     while abs(value) >= 999.5 and index + 1 < len(_UNITS):
         value, index = value / 1000.0, index + 1
     return f"{_number(value)} {_UNITS[index]}"
@@ -91,6 +93,8 @@ FORMATS: Final[Mapping[str, Callable[[float], str]]] = {
 _INPUTS: Final[Mapping[str, tuple[str, str]]] = {
     "change_gb_per_day": ("change per day", "gb"),
     "night_share": ("change at night", "times"),
+    "defragmentation_share": ("defragmentation of a night", "share"),
+    "pages_per_log_byte": ("bytes of pages for one of log", "number"),
     "outage_hours": ("length of the outage", "hours"),
     "link.bits_per_second": ("line rate", "bits_per_second"),
     "link.rtt_seconds": ("round-trip time", "seconds"),

@@ -19,6 +19,7 @@ from simulator.plan.bandwidth import (
     offered_bytes,
     required_rates,
     required_rates_frame,
+    unlimited_capacity,
     violations,
 )
 from simulator.plan.capacity import PlannedLink, RateWindow
@@ -230,3 +231,11 @@ def test_how_busy_a_link_is() -> None:
         np.full(48 * 60, 1.0),
     )
     assert full.mean_utilisation == pytest.approx(2 * 600 / (48 * 60))
+
+
+def test_what_is_offered_is_what_an_unlimited_link_carries() -> None:
+    """The short way of queues against the course itself."""
+    change = mail(2.0, log_sets=3)
+    for kind in (ByteLevel(), LogShipping(), ObjectLevel(), ChangedBlocks()):
+        carried = kind.course(change, unlimited_capacity(change)).carried_bytes
+        assert offered_bytes(kind, change) == pytest.approx(carried)

@@ -10,7 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator.plan.capacity import PlannedLink, RateWindow, carried_until, without
+from simulator.plan.capacity import (
+    PlannedLink,
+    RateWindow,
+    carried_until,
+    share_in_window,
+    without,
+)
 from simulator.plan.grid import TimeGrid
 
 MIB = 1 << 20
@@ -119,3 +125,19 @@ def test_when_an_amount_has_been_carried() -> None:
     assert carried_until(capacity, grid, 30.0, 90.0) == pytest.approx(150.0)
     assert carried_until(capacity, grid, 30.0, 0.0) == 30.0
     assert carried_until(capacity, grid, 30.0, 211.0) is None
+
+
+def test_a_week_comes_again_as_if_each_was_looked_at() -> None:
+    """Long plans repeat one week of the schedule: against all steps looked at."""
+    windows = (
+        RateWindow(22 * 3_600.0, 6 * 3_600.0 + 30.0, 3e6, (4, 6)),
+        RateWindow(8 * 3_600.0, 18 * 3_600.0, 5e6, (0, 1, 2, 3, 4)),
+    )
+    link = PlannedLink(10e6, windows=windows, payload_share=1.0)
+    grid = TimeGrid.of_days(24, datetime(2007, 1, 4, 7, 30))
+    expected = np.full(grid.steps, 10e6)
+    for window in reversed(windows):
+        expected += share_in_window(grid, window) * (window.bits_per_second - expected)
+    assert link.capacity_bytes(grid) == pytest.approx(expected / 8 * 60)
+    odd = TimeGrid(5_000, grid.begins_at, 7_000.0)  # a week has no whole number of these
+    assert len(link.capacity_bytes(odd)) == 5_000

@@ -14,7 +14,10 @@ from rich.console import Console
 from simulator.plan.capacity import PlannedLink, RateWindow
 from simulator.plan.grid import TimeGrid
 from simulator.plan.organisation import BadOrganisation, Organisation, parse_organisation
+from simulator.plan.organisation_change import Change
+from simulator.plan.organisation_checks import FILE_KEYS
 from simulator.plan.organisation_curves import change_of, site_options
+from simulator.plan.plan_dependence import dependence_of
 from simulator.plan.plan_record import record_of
 from simulator.plan.plan_words import answer_of
 from simulator.plan.planner import Plan, make_plan
@@ -121,7 +124,7 @@ def test_a_day_that_is_no_mean_keeps_its_volume(folder: Path) -> None:
 
 def test_of_how_little_the_plan_was_made_is_said(short: Plan, folder: Path) -> None:
     told = " ".join(answer_of(short))
-    assert "planned from 2 h of data, for 3 days: measure a week at least" in told
+    assert "planned from 2 h of data, for 3 d: measure a week at least" in told
     out = io.StringIO()
     print_plan(Console(file=out, width=200, highlight=False), short, answer_of(short))
     lines = out.getvalue().splitlines()
@@ -146,6 +149,16 @@ def test_keys_for_files_reach_the_reader(folder: Path) -> None:
         "change.utc_offset_hours=-5.5",
         "change.log_file_size=5MiB",
         "change.trace=mail",
+        'change.version="2003"',
+        "change.database_bytes_per_log_byte=3.5",
+        "change.message_bytes_per_log_byte=0.5",
+        "change.log_share_of_writes=40%",
+        "change.bytes_per_write=8KiB",
+        'change.log_sets_taken=["E00"]',
+        'change.disks=["host/1"]',
+        "change.bridge_gaps=false",
+        "change.most_missing_share=10%",
+        "change.most_disordered_share=20%",
     )
     given = organisation(folder, "hours.csv", *keys)
     found = site_options(given)
@@ -158,11 +171,48 @@ def test_keys_for_files_reach_the_reader(folder: Path) -> None:
         utc_offset_hours=-5.5,
         log_file_bytes=5 << 20,
         trace="mail",
+        version="2003",
+        database_bytes_per_log_byte=3.5,
+        message_bytes_per_log_byte=0.5,
+        log_share_of_writes=0.4,
+        bytes_per_write=8192,
+        log_sets_taken=("E00",),
+        disks=("host/1",),
+        bridge_gaps=False,
+        most_missing_share=0.1,
+        most_disordered_share=0.2,
     )
     assert site_options(organisation(folder, "hours.csv")) == SiteOptions(begins_at=found.begins_at)
     larger = change_of(organisation(folder, "hours.csv", "change.log_file_size=5MiB"))
     usual = change_of(organisation(folder, "hours.csv"))
     assert larger.log_bytes.sum() == pytest.approx(5 * usual.log_bytes.sum())
+
+
+@pytest.mark.parametrize("name", FILE_KEYS)
+def test_keys_for_files_are_refused_without_files(name: str) -> None:
+    """All of them: one that says nothing would be believed."""
+    field = Change.model_fields[name]
+    values = {"decimal_mark": '"."', "day_order": '"day first"', "bridge_gaps": "false"}
+    sizes = dict.fromkeys(("log_file_bytes", "bytes_per_write"), '"8KiB"')
+    lists = dict.fromkeys(("log_counters", "database_counters", "log_sets_taken", "disks"), '["a"]')
+    texts = {"trace": '"a"', "version": '"2003"'}
+    value = {**values, **sizes, **lists, **texts}.get(name, "0.5")
+    text = OFFICE.replace('files = ["{file}"]', f"{field.alias or name} = {value}")
+    text = text.replace("[change]", "[[mailboxes]]\ncount = 10\n[change]")
+    with pytest.raises(BadOrganisation, match="how files of the site are read, but there are none"):
+        parse_organisation(text)
+
+
+def test_pages_by_a_ratio_are_what_the_plan_depends_on(short: Plan, folder: Path) -> None:
+    found = dependence_of(short)
+    assert found is not None and found.key == "change.database_bytes_per_log_byte"
+    assert found.mark == "[D]" and found.assumed == short.change.assumed_page_ratio
+    told = " ".join(answer_of(short))
+    assert "the spool depends most on the bytes of pages for one of log" in told
+    given = organisation(folder, "logs.txt", "change.database_bytes_per_log_byte=2")
+    change = change_of(given)
+    assert change.assumed_page_ratio is None
+    assert change.database_bytes.sum() == pytest.approx(2 * change.log_bytes.sum())
 
 
 @pytest.mark.parametrize("again", ["hours.csv", "./hours.csv", "link.csv"])

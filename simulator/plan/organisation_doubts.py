@@ -1,0 +1,85 @@
+"""What an organisation's file says in vain: entries of the schedule that the plan never meets.
+
+A plan is made all the same; whoever wrote the entry is told of it.  (Outages at dates that are not
+within the plan are refused: :mod:`.organisation_checks`.)
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from replicator import units
+from replicator.toml_errors import Remark
+from replicator.toml_text import KeyPath, dotted
+from simulator.plan.capacity import RateWindow, share_in_window
+from simulator.plan.grid import TimeGrid
+from simulator.scenario_keys import DAY_NS
+
+if TYPE_CHECKING:
+    from simulator.plan.organisation import Link, Organisation
+
+_DAYS_LOOKED_AT: Final = 8.0
+"""A week and what reaches into the next one: from there on the schedule comes again."""
+_LEAST_SHARE: Final = 1e-6
+"""Of a step, below which an entry's part of it is rounding."""
+
+
+def rate_windows(link: Link) -> tuple[RateWindow, ...]:
+    """The schedule as a plan's line takes it."""
+    return tuple(
+        RateWindow(
+            entry.from_time_of_day_ns / units.NS_PER_SECOND,
+            entry.to_time_of_day_ns / units.NS_PER_SECOND,
+            entry.bits_per_second,
+            entry.days,
+        )
+        for entry in link.schedule
+    )
+
+
+def doubts(organisation: Organisation) -> Iterator[Remark]:
+    """A remark for each entry of the schedule that has no effect."""
+    schedule = organisation.link.schedule
+    shares = effective_shares(organisation)
+    for index, (meets, applies) in enumerate(shares):
+        place: KeyPath = ("link", "schedule", index)
+        if not meets:
+            days = units.spell_duration(organisation.horizon_ns)
+            yield Remark(
+                ((*place, "days"), ("begins",), ("horizon",)),
+                f"the plan never meets this entry: it has {days} from {organisation.begins} on",
+                "Give it other days, or the plan another begin or a longer horizon.",
+            )
+        elif not applies:
+            before = [each for each in range(index) if shares[each][1]]
+            names = ", ".join(dotted(("link", "schedule", each)) for each in before)
+            same = schedule[index].bits_per_second
+            yield Remark(
+                (
+                    (*place, "bandwidth"),
+                    *(("link", "schedule", each, "bandwidth") for each in before),
+                ),
+                f"entries before this one ({names}) hold whenever it does: its "
+                f"{units.format_bits_per_second(same)} never count",
+                "The first entry that fits counts: put it before them, or take it out.",
+            )
+
+
+def effective_shares(organisation: Organisation) -> list[tuple[bool, bool]]:
+    """For each entry of the schedule: whether it is met within the plan, and whether it counts
+    then, or others before it do."""
+    grid = TimeGrid.of_days(
+        min(organisation.horizon_ns / DAY_NS, _DAYS_LOOKED_AT),
+        datetime.datetime.combine(organisation.begins, datetime.time()),
+    )
+    free = np.ones(grid.steps)
+    found = []
+    for window in rate_windows(organisation.link):
+        share = share_in_window(grid, window)
+        found.append((bool(share.max() > 0), bool((share * free).max() > _LEAST_SHARE)))
+        free = free * (1.0 - share)
+    return found

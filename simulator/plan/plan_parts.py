@@ -1,0 +1,246 @@
+"""The parts of a plan that are read off its curves, each as a frame or a figure.
+
+:func:`~simulator.plan.planner.make_plan` asks for them in their order; here the pieces of other
+modules are brought together: kinds side by side, returns of the line by hour, line rates, first
+copies, drawn outages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from simulator.plan.answers import answer_frame
+from simulator.plan.bandwidth import link_use, offered_bytes
+from simulator.plan.capacity import PlannedLink
+from simulator.plan.change import ChangeCurve
+from simulator.plan.distributions import Lognormal, Triangular
+from simulator.plan.grid import Floats
+from simulator.plan.monte_carlo import MonteCarlo, OutageLaw, UncertainInputs, monte_carlo
+from simulator.plan.organisation import Organisation
+from simulator.plan.organisation_curves import NS, seed_rates
+from simulator.plan.outages import OutageModel
+from simulator.plan.protection import Course, LogShipping, Protection
+from simulator.plan.run_outages import AnyOutages, outages_of
+from simulator.plan.seeding import compare_seedings, seed_by_courier, seed_over_wire
+from simulator.plan.spool_full import Spool, with_spool, worst_by_hour
+from simulator.plan.volumes import SpoolSize, hour_numbers, spool_size
+
+Tell = Callable[[str], None]
+"""Told in a few words what is done next."""
+FIRST_COPY_UNKNOWN: Final = "how long a first copy takes is not known: give change.database_size"
+AFTER_SECONDS: Final = 28 * 86_400.0
+"""In which outages late in the plan may catch up."""
+LOG_VOLUME_DAYS: Final = 3.0
+"""Of logs that a log volume holds [V]."""
+LOAD_RANGE: Final = (0.8, 1.0, 1.3)
+"""How far what is written may be from the plan: least, likely, most [A]."""
+RATE_STEPS: Final = np.geomspace(0.25, 8.0, 31)
+"""Line rates at which the time to catch up is shown, as multiples of the organisation's."""
+_P95_SIGMAS: Final = 1.6449
+"""How many standard deviations 95 % of a normal distribution are below."""
+
+
+def lengths_between(lengths: list[float]) -> list[float]:
+    """Lengths for a curve of the spool by length: some up to the longest one."""
+    return [float(each) for each in np.linspace(0, max(lengths), 13)[1:]]
+
+
+def kinds_side_by_side(
+    organisation: Organisation,
+    protections: Mapping[str, Protection],
+    courses: Mapping[str, Course],
+    change: ChangeCurve,
+    capacity_bytes: Floats,
+    models: Mapping[str, AnyOutages],
+    copies: Mapping[str, pd.DataFrame],
+    recovery: pd.DataFrame,
+) -> pd.DataFrame:
+    """A row for each kind of protection; columns as :attr:`~simulator.plan.planner.Plan.kinds`.
+
+    Arguments
+    ---------
+    capacity_bytes: of the line in each step, without the outages at dates.
+    models: of each kind's outages, on a curve that goes on behind the plan.
+    copies: the first copies of each kind, both ways.
+    recovery: the recovery times of all kinds.
+    """
+    planned = organisation.outages.planned_ns / NS
+    totals = recovery.set_index("protection")
+    rows = []
+    for name, course in courses.items():
+        kind, model = protections[name], models[name]
+        use = link_use(kind, change, capacity_bytes)
+        row: dict[str, object] = {
+            "kind": name,
+            "catches_up": use.catches_up,
+            "mean_utilisation": use.mean_utilisation,
+        }
+        for share in (0.5, 0.95, 0.99, 1.0):
+            row[f"rpo_{100 * share:g}_seconds"] = course.lag_at(share) if use.catches_up else None
+        row["waiting_peak_bytes"] = float(course.waiting_bytes.max()) if use.catches_up else None
+        row["carried_bytes_per_day"] = float(course.carried_bytes.sum()) / change.days
+        row["spool_bytes"] = None
+        if use.catches_up and isinstance(model, OutageModel):
+            within = change.grid.span_seconds
+            row["spool_bytes"] = spool_size(model, planned, within_seconds=within).needed_bytes
+        copy, missing = _copied_by(organisation.first_copy.by, copies[name])
+        row["first_copy_seconds"] = copy
+        total = totals.loc[name, "total_seconds"]
+        row["rto_seconds"] = None if total is None else float(total)
+        unknown = "" if total is not None else str(totals.loc[name, "reason"])
+        row["reason"] = "; ".join(dict.fromkeys(filter(None, (use.reason, missing, unknown))))
+        rows.append(row)
+    return answer_frame(rows)
+
+
+def _copied_by(way: str, copies: pd.DataFrame) -> tuple[float | None, str]:
+    """How long the first copy takes on a way; where there is no figure, why."""
+    if copies.empty:
+        return None, FIRST_COPY_UNKNOWN
+    row = copies.set_index("way").loc[way]
+    seconds = row["converges_after_seconds"]
+    return (None, str(row["reason"])) if seconds is None else (float(seconds), "")
+
+
+def outages_of_given_spool(
+    organisation: Organisation,
+    change: ChangeCurve,
+    model: OutageModel,
+    length: float,
+    volume: float,
+    within: float,
+) -> pd.DataFrame:
+    """What an outage of a length does to the spool that is given, by hour: the worst start."""
+    spool = Spool(
+        limit_bytes=volume,
+        policy=organisation.protection.spool_full,
+        data_set_bytes=change.stored_bytes or None,
+        compare_bytes_per_second=organisation.protection.compare_bytes_per_second,
+        rewritten_share=organisation.protection.rewritten,
+    )
+    starts, number = hour_numbers(model.grid, "day", within)
+    return worst_by_hour(with_spool(model, spool, starts, length), number)
+
+
+def spool_volume(
+    organisation: Organisation, own: Protection, needed: SpoolSize
+) -> tuple[float, bool]:
+    """The volume that the spool has, and whether the organisation gives it.
+
+    What a log shipper has not copied lies on the log volume.  Where nothing is given, two thirds of
+    what is needed: a size that somebody may be tempted by.
+    """
+    protection = organisation.protection
+    size = protection.spool_bytes
+    if isinstance(own, LogShipping):
+        size = protection.log_volume_bytes or size
+    return (needed.recommended_bytes * 2 / 3, False) if size is None else (float(size), True)
+
+
+def log_volume_bytes(organisation: Organisation, change: ChangeCurve) -> float:
+    """The log volume; by default for three days, the rule for a server that stands alone [V]."""
+    given = organisation.protection.log_volume_bytes
+    return LOG_VOLUME_DAYS * change.log_bytes_per_day if given is None else float(given)
+
+
+def returns_by_hour(model: AnyOutages, length: float, within: float) -> pd.DataFrame:
+    """Of an outage of a length, by the hour of its start: the worst of each figure."""
+    starts, number = hour_numbers(model.grid, "day", within)
+    effects = model.effects(starts, length)
+    rows = []
+    for hour in np.unique(number):
+        of = number == hour
+        caught_up = bool(effects.caught_up[of].all())
+        rows.append(
+            {
+                "hour": int(hour),
+                "lag_at_return_seconds": float(effects.lag_at_return_seconds[of].max()),
+                "lag_peak_seconds": float(effects.lag_peak_seconds[of].max()),
+                "catch_up_seconds": float(effects.catch_up_seconds[of].max())
+                if caught_up
+                else None,
+                "starts": int(of.sum()),
+                "not_caught_up": int((~effects.caught_up[of]).sum()),
+            }
+        )
+    return answer_frame(rows)
+
+
+def catch_up_by_rate(
+    protection: Protection,
+    change: ChangeCurve,
+    link: PlannedLink,
+    length: float,
+    within: float,
+    tell: Tell,
+) -> pd.DataFrame:
+    """The time to catch up after the worst start, by line rate; None where that is never."""
+    rows = []
+    offered = offered_bytes(protection, change)
+    starts, _number = hour_numbers(change.grid, "day", within)
+    for number, times in enumerate(RATE_STEPS, 1):
+        tell(f"catching up: line rate {number} of {len(RATE_STEPS)}")
+        rate = link.bits_per_second * float(times)
+        faster = link.at_rate(rate)
+        capacity = faster.capacity_bytes(change.grid)
+        worst: float | None = None
+        if link_use(protection, change, capacity, offered).catches_up:
+            model = outages_of(protection, change, capacity)
+            effects = model.effects(starts, length, with_lag=False)
+            worst = float(effects.catch_up_seconds.max()) if effects.caught_up.all() else None
+        rows.append({"bits_per_second": rate, "catch_up_seconds": worst})
+    return answer_frame(rows)
+
+
+def first_copies(
+    organisation: Organisation,
+    protection: Protection,
+    change: ChangeCurve,
+    capacity_bytes: Floats,
+    model: AnyOutages,
+) -> pd.DataFrame:
+    """The first copy of a kind of protection, both ways; empty where no size is known."""
+    if change.stored_bytes is None:
+        return pd.DataFrame()
+    rates = seed_rates(organisation)
+    return compare_seedings(
+        *(
+            seed(protection, change, capacity_bytes, rates=rates, model=model)
+            for seed in (seed_over_wire, seed_by_courier)
+        )
+    )
+
+
+def wire_seconds(first_copy: pd.DataFrame) -> float:
+    """How long the first copy takes over the wire; 0 where it never arrives."""
+    if first_copy.empty:
+        return 0.0
+    way = first_copy.set_index("way").loc["wire", "way_seconds"]
+    return 0.0 if way is None or not np.isfinite(float(way)) else float(way)
+
+
+def drawn_outages(
+    organisation: Organisation, own: Protection, change: ChangeCurve, link: PlannedLink
+) -> MonteCarlo:
+    """Drawn outages, about as many as the organisation asks for, loads drawn beside them."""
+    outages = organisation.outages
+    median, p95 = outages.median_ns / NS, outages.p95_ns / NS
+    law = OutageLaw(
+        per_year=max(outages.per_year, 1e-3),
+        length_seconds=Lognormal(median, (p95 / median) ** (1.0 / _P95_SIGMAS)),
+    )
+    expected = law.per_year * change.grid.span_seconds / (365.25 * 86_400)
+    years = int(min(max(organisation.draws / expected, 1), 1_000_000))
+    return monte_carlo(
+        own,
+        change,
+        link,
+        law,
+        years,
+        organisation.seed,
+        UncertainInputs(load_factor=Triangular(*LOAD_RANGE)),
+    )

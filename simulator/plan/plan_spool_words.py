@@ -1,0 +1,157 @@
+"""What a plan says of its spool: how large, for what, and what happens when it is full.
+
+A spool has two tasks, and they are not of one size: the outages that are feared, and the first
+copy, while which nothing of the changes reaches the other side.  Both are said, beside each other.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from simulator.plan.plan_rows import RESYNCHRONIZATION_UNKNOWN
+from simulator.plan.planner import Plan, worst_spool
+from simulator.plan.volumes import SpoolSize
+from simulator.report.plan_units import format_hour, format_volume
+from simulator.report.units import format_duration
+
+WAYS = {"wire": "over the line", "courier": "by courier"}
+"""Of the first copy, in words."""
+
+
+def spool_sentences(plan: Plan) -> list[str]:
+    """How large the spool must be, and what becomes of one that is given or too small."""
+    organisation, size = plan.organisation, worst_spool(plan)
+    if not plan.use.catches_up:
+        return [f"{plan.use.reason[0].upper()}{plan.use.reason[1:]}. No spool helps that."]
+    if size is None:
+        return [
+            f"{plan.protection.name.capitalize()} keeps no spool: what changes is read again from "
+            "the databases."
+        ]
+    length = format_duration(size.length_seconds)
+    place = "the log volume" if _is_shipped(plan) else "its own volume"
+    told = [
+        f"Give it at least {format_volume(size.recommended_bytes)} on {place}: an outage of "
+        f"{length} needs {format_volume(size.needed_bytes)} when it begins at "
+        f"{format_hour(size.worst_hour)}, and "
+        f"{100 * organisation.protection.spool_margin:g} % are for what nobody foresees."
+    ]
+    told += first_copy_spool(plan, size)
+    if size.rule_of_thumb_bytes is not None:
+        rule = format_volume(size.rule_of_thumb_bytes)
+        told.append(f"The rule of a tenth of the data would say {rule}.")
+    return [*told, *_lasting(plan)]
+
+
+def _is_shipped(plan: Plan) -> bool:
+    return plan.protection.name == "log shipping"
+
+
+def spool_of_first_copy(plan: Plan, way: str) -> float | None:
+    """What waits at the source while the first copy is made, in bytes; None where that is not
+    known, the copy never arrives, or the kind keeps no spool."""
+    if plan.first_copy.empty or not plan.spools:
+        return None
+    peak = plan.first_copy.set_index("way").loc[way, "spool_peak_bytes"]
+    return None if peak is None or not np.isfinite(float(peak)) else float(peak)
+
+
+def first_copy_spool(plan: Plan, size: SpoolSize) -> list[str]:
+    """What the first copy needs of the spool, on the planned way and the other one."""
+    planned = plan.organisation.first_copy.by
+    way, other = ("wire", "courier") if planned == "wire" else ("courier", "wire")
+    needed, instead = spool_of_first_copy(plan, way), spool_of_first_copy(plan, other)
+    if needed is None:
+        return []
+    where = "on the log volume" if _is_shipped(plan) else "in the spool"
+    told = f"made {WAYS[way]}, up to {format_volume(needed)} wait {where} meanwhile"
+    if instead is not None:
+        told += f"; {WAYS[other]} {format_volume(instead)}"
+    if needed <= size.recommended_bytes:
+        return [f"The first copy fits in that: {told}."]
+    less = less_spool_words(plan)
+    return [f"The first copy needs more: {told}.", f"{less[0].upper()}{less[1:]}."]
+
+
+def less_spool_words(plan: Plan) -> str:
+    """What a spool does that is smaller than the first copy needs."""
+    if _is_shipped(plan):
+        return "on a smaller log volume the stores stop meanwhile"
+    if plan.organisation.protection.spool_full == "resynchronize":
+        return (
+            "a smaller spool does, too: it is dropped meanwhile, and when the copy is there both "
+            "ends are compared and what differs is sent again"
+        )
+    return (
+        "a smaller spool holds the writers meanwhile; with protection.spool_full = "
+        '"resynchronize" it is dropped instead, and both ends are compared once more'
+    )
+
+
+def _lasting(plan: Plan) -> list[str]:
+    """How long the spool that is there lasts, and what happens then."""
+    shortest = shortest_lasting(plan.lasts)
+    volume = format_volume(plan.spool_volume_bytes)
+    # Of a volume that nobody has it must not read as if it were there.
+    given = plan.spool_is_given
+    subject = volume if given else f"A volume of {volume}"
+    if shortest is None:
+        never = "are never full" if given else "would never be full"
+        return [f"{subject} {never} in an outage within the plan."]
+    hour, seconds = shortest
+    last = "last" if given else "would last"
+    told = f"{subject} {last} {format_duration(seconds)} in an outage from {format_hour(hour)} on."
+    return [told, *_when_full(plan, hour)]
+
+
+def _when_full(plan: Plan, hour: int) -> list[str]:
+    """What the planned outage does to that volume when it begins at an hour; where the volume
+    holds then, at the worst other hour, which is named."""
+    table = plan.spool_outages
+    full = table[[each is not None and np.isfinite(each) for each in table["full_after_seconds"]]]
+    if full.empty:
+        return []
+    same = full[full["hour"] == hour]
+    known = full["unprotected_seconds"].astype(float).fillna(np.inf)
+    worst = full.loc[(known + full["stands_still_seconds"].astype(float)).idxmax()]
+    row, when = worst, f", from {format_hour(int(worst['hour']))}"
+    if not same.empty:
+        row, when = same.iloc[0], ""
+    length = f"in an outage of {format_duration(float(row['length_seconds']))}{when}"
+    if plan.organisation.protection.spool_full == "hold":
+        still = format_duration(float(row["stands_still_seconds"]))
+        if _is_shipped(plan):
+            return [f"Then the log volume is full, and the stores stop for up to {still} {length}."]
+        return [f"Then writers are held: the store stands still for up to {still} {length}."]
+    if _is_shipped(plan):
+        stored = plan.change.stored_bytes
+        size = f" ({format_volume(stored)})" if stored else ""
+        return [
+            "Then the log volume is full and the stores stop, unless logs are deleted that the "
+            f"copy lacks: then it must be seeded anew{size}."
+        ]
+    if row["compared_bytes"] is None:
+        return [f"Then it is dropped and must be resynchronized; {RESYNCHRONIZATION_UNKNOWN}."]
+    if row["unprotected_seconds"] is None:
+        return [f"Then it must be resynchronized, which {length} does not end within the plan."]
+    return [
+        f"Then it is dropped: {format_volume(row['compared_bytes'])} are compared, "
+        f"{format_volume(row['differing_bytes'])} sent again, and the site is unprotected for "
+        f"{format_duration(float(row['unprotected_seconds']))} {length}."
+    ]
+
+
+def shortest_lasting(lasts: pd.DataFrame) -> tuple[int, float] | None:
+    """The hour at which a spool is full soonest, and after how long."""
+    if lasts.empty:
+        return None
+    known = [
+        (float(seconds), int(hour))
+        for hour, seconds in zip(lasts["hour"], lasts["shortest_seconds"], strict=True)
+        if seconds is not None and np.isfinite(seconds)
+    ]
+    if not known:
+        return None
+    seconds, hour = min(known)
+    return hour, seconds

@@ -1,0 +1,131 @@
+"""Tables of a plan: spools, outages, the first copy and the recovery."""
+
+from __future__ import annotations
+
+from simulator.plan.plan_rows import RESYNCHRONIZATION_UNKNOWN
+from simulator.plan.planner import Plan
+from simulator.report.plan_table import (
+    HOUR,
+    REASON,
+    Column,
+    PlanTable,
+    Row,
+    bytes_column,
+    moment,
+    seconds_column,
+    table_of,
+)
+from simulator.report.plan_units import FORMATS
+
+
+def spools_table(plan: Plan) -> PlanTable:
+    sound = plan.use.catches_up
+    rows = [
+        {
+            "length_seconds": each.length_seconds,
+            "needed_bytes": each.needed_bytes if sound else None,
+            "recommended_bytes": each.recommended_bytes if sound else None,
+            "worst_begins_at": moment(each.worst_begins_at) if sound else None,
+            "rule_of_thumb_bytes": each.rule_of_thumb_bytes,
+            "reason": each.remark if sound else plan.use.reason,
+        }
+        for each in sorted(plan.spools, key=lambda each: each.length_seconds)
+    ]
+    columns = [
+        seconds_column("length_seconds", "Outage of"),
+        bytes_column("needed_bytes", "Spool needed", "grows for ever"),
+        bytes_column("recommended_bytes", "Advised"),
+        Column("worst_begins_at", "Worst begin", missing="any"),
+        bytes_column("rule_of_thumb_bytes", "10 % rule"),
+        REASON,
+    ]
+    planned = FORMATS["seconds"](plan.organisation.outages.planned_ns / 1e9)
+    note = f"The planned outage is that of {planned}; each begins at its worst time."
+    return table_of("spools", "Spool by length of the outage", columns, rows, note)
+
+
+def given_spool_table(plan: Plan, rows: dict[str, list[Row]]) -> PlanTable:
+    outages = {row["hour"]: row for row in rows["spool_outages"]}
+    unknown = any(row["compared_bytes"] is None for row in rows["spool_outages"])
+    nothing = {"full_after_seconds": None, "unprotected_seconds": None, "stands_still_seconds": 0.0}
+    made = []
+    for row in rows["lasts"]:
+        outage = outages.get(row["hour"], nothing)
+        reasons = [each for each in (row["reason"],) if each]
+        made.append(
+            {
+                **row,
+                **{key: outage[key] for key in nothing},
+                "reason": "; ".join(reasons),
+            }
+        )
+    columns = [
+        HOUR,
+        seconds_column("shortest_seconds", "Lasts at least", "to the end"),
+        seconds_column("median_seconds", "Half the starts", "to the end"),
+        seconds_column("full_after_seconds", "Planned outage: full after", "holds"),
+        seconds_column(
+            "unprotected_seconds",
+            "Then unprotected for",
+            "not known" if unknown else "never",
+        ),
+        seconds_column("stands_still_seconds", "Store stands still"),
+        REASON,
+    ]
+    volume = plan.organisation.protection.spool_bytes
+    size = "" if volume is None else f" of {FORMATS['bytes'](float(volume))}"
+    title = f"How long the spool{size} lasts, by hour of the begin"
+    return table_of(
+        "lasts",
+        title,
+        columns,
+        made,
+        f"{RESYNCHRONIZATION_UNKNOWN.capitalize()}." if unknown else "",
+    )
+
+
+def returns_table(plan: Plan, rows: list[Row]) -> PlanTable:
+    columns = [
+        HOUR,
+        seconds_column("lag_at_return_seconds", "Lag at the return"),
+        seconds_column("lag_peak_seconds", "Largest lag"),
+        # A start late in the plan may be caught up after its end: that is not "never".
+        seconds_column(
+            "catch_up_seconds",
+            "Caught up after",
+            "not in the plan" if plan.use.catches_up else "never",
+        ),
+        REASON,
+    ]
+    length = FORMATS["seconds"](plan.organisation.outages.planned_ns / 1e9)
+    return table_of("returns", f"After an outage of {length}, by hour of its begin", columns, rows)
+
+
+def first_copy_table(rows: list[Row]) -> PlanTable:
+    columns = [
+        Column("way", "Way"),
+        seconds_column("read_seconds", "Read"),
+        seconds_column("way_seconds", "On the way"),
+        seconds_column("load_seconds", "Loaded"),
+        seconds_column("catch_up_seconds", "Catching up"),
+        seconds_column("converges_after_seconds", "In all"),
+        bytes_column("spool_peak_bytes", "Spool meanwhile"),
+        REASON,
+    ]
+    return table_of("first_copy", "The first copy", columns, rows)
+
+
+def recovery_table(rows: list[Row]) -> PlanTable:
+    columns = [
+        Column("protection", "Kind"),
+        seconds_column("detect_seconds", "Detect"),
+        seconds_column("decide_seconds", "Decide"),
+        seconds_column("restore_seconds", "Restore"),
+        seconds_column("apply_seconds", "Apply"),
+        seconds_column("replay_seconds", "Replay"),
+        seconds_column("mount_seconds", "Mount"),
+        seconds_column("redirect_seconds", "Redirect"),
+        seconds_column("total_seconds", "RTO"),
+        REASON,
+    ]
+    return table_of("recovery", "Recovery time (RTO) by part", columns, rows)

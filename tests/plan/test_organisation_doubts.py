@@ -1,0 +1,107 @@
+"""Entries of a schedule that have no effect are told, with key and line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import simulator.plan.planner
+from replicator.command_line import finish
+from replicator.errors import BadInput
+from simulator import cli
+from simulator.plan import organisation, organisation_doubts
+from simulator.plan.grid import TimeGrid
+from simulator.plan.organisation import check_organisation
+from simulator.plan.organisation_curves import link_of
+from tests.plan import plans
+
+WEEKEND = """
+[[link.schedule]]
+from = "00:00"
+to = "24:00"
+days = "Sat"
+bandwidth = "1Mbit/s"
+"""
+SHADOWED = """
+[[link.schedule]]
+from = "09:00"
+to = "17:00"
+days = "Tue"
+bandwidth = "3Mbit/s"
+"""
+AFTER = '[protection]\nkind = "byte level"'
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Path:
+    """A plan from Monday on, whose second and third entry of the schedule are in doubt."""
+    path = tmp_path / "office.toml"
+    text = plans.EXAMPLE.replace(AFTER, WEEKEND + SHADOWED + AFTER, 1)
+    assert text != plans.EXAMPLE
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def told(office: Path, *overrides: str) -> list[str]:
+    sets = ["outages.events=[]", 'outages.lengths=["1h"]', *overrides]
+    return [str(each) for each in check_organisation(office, sets)[1]]
+
+
+def line_of(office: Path, text: str, number: int = 1) -> int:
+    lines = office.read_text(encoding="utf-8").splitlines()
+    return [at for at, line in enumerate(lines, 1) if text in line][number - 1]
+
+
+def test_a_day_that_the_plan_never_meets(office: Path) -> None:
+    usual = office.read_text(encoding="utf-8")
+    office.write_text(usual.replace('horizon = "8w"', 'horizon = "3d"'), encoding="utf-8")
+    [never] = [each for each in told(office) if "never meets" in each]
+    assert never.startswith(f"{office}:{line_of(office, 'Sat')}: link.schedule.1.days: ")
+    assert "it has 3d from 2007-01-01 on" in never
+    # From Saturday on it is met, as it is within two weeks.
+    for override in ("begins=2007-01-06", "horizon=2w"):
+        assert not [each for each in told(office, override) if "schedule.1.days" in each]
+
+
+def test_an_entry_behind_one_that_always_holds_then(office: Path) -> None:
+    [shadowed] = told(office, "horizon=2w")
+    assert f"{office}:{line_of(office, '3Mbit/s')}" in shadowed
+    assert "hold whenever it does: its 3 Mbit/s never count" in shadowed
+    # One that reaches beyond the other counts there.
+    assert told(office, "horizon=2w", "link.schedule.2.to=19:00") == []
+    assert told(office, "horizon=2w", "link.schedule.2.days=Sun") == []
+
+
+def test_what_is_told_of_changes_nothing_and_all_else_does(office: Path) -> None:
+    """Against the capacity itself: without the entry it is the same, bit for bit or not."""
+    read, _ = check_organisation(office, ["horizon=2w", "outages.events=[]"])
+    grid, link = TimeGrid.of_days(14), link_of(read)
+    usual = link.capacity_bytes(grid)
+    for number, (_, counts) in enumerate(organisation_doubts.effective_shares(read)):
+        others = tuple(each for at, each in enumerate(link.windows) if at != number)
+        without = replace(link, windows=others).capacity_bytes(grid)
+        assert bool(np.array_equal(without, usual)) == (not counts)
+
+
+def test_the_command_warns_before_it_plans(
+    office: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def planned(*_: object) -> None:
+        raise BadInput("planned")
+
+    monkeypatch.setattr(simulator.plan.planner, "make_plan", planned)
+    words = ["plan", str(office)]
+    for each in ("horizon=2w", "outages.events=[]"):
+        words += ["--set", each]
+    finish(cli.app, "simulator", words)
+    told_of = capsys.readouterr().err
+    assert f"warning: {office}:{line_of(office, '3Mbit/s')}: link.schedule.2.bandwidth" in told_of
+    assert "what to do: The first entry that fits counts" in told_of
+    assert told_of.index("warning: ") < told_of.index("error: planned")
+    # The safeguard switched off: it is dead in silence.
+    monkeypatch.setattr(organisation, "doubts", lambda _: ())
+    finish(cli.app, "simulator", words)
+    assert "warning" not in capsys.readouterr().err
