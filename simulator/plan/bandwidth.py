@@ -12,7 +12,10 @@ What streams cannot carry no line rate helps.  Then the rate is None, and the re
 bound it is (window / round trip, or loss), and how many streams, or what window, would do, and on
 what line: the planned one may be too slow beside.
 
-A share of time counts the ends of steps.
+A share of time counts the ends of steps.  Within a step a line may carry what comes at its end
+with what it could have carried at its begin, so a lag on a grid may be up to a step too small, and
+the rate too low: by 5 % for an objective of 15 minutes on steps of one.  A margin of a step makes
+it high enough (``docs/plan-truth-rates.md``).
 """
 
 from __future__ import annotations
@@ -149,6 +152,7 @@ def required_rates(
     tolerance: float = TOLERANCE,
     outages: Sequence[tuple[float, float]] = (),
     tell: Callable[[str], None] = _silent,
+    margin_seconds: float = 0.0,
 ) -> list[RequiredRate]:
     """The line rates that an RPO needs.
 
@@ -161,6 +165,8 @@ def required_rates(
     outages: at dates, during which no line carries anything; as for
         :func:`~simulator.plan.capacity.without`.
     tell: called with a few words before each rate that is tried.
+    margin_seconds: by so much, but no more than half of it, the objective is kept with room, where
+        any line can; a step of the grid is enough.
 
     Raises ValueError for an RPO that is negative, a share not above 0 or above 1, or a tolerance
     not above 0.
@@ -195,7 +201,10 @@ def required_rates(
             )
             found.append(RequiredRate(share, None, reason))
             continue
-        free_rate = unbounded.least_rate(share, rpo_seconds, start, tolerance)
+        # What no line keeps with room is still to be kept.
+        roomy_seconds = max(rpo_seconds - margin_seconds, rpo_seconds / 2)
+        wanted_seconds = roomy_seconds if at_best[share] <= roomy_seconds else rpo_seconds
+        free_rate = unbounded.least_rate(share, wanted_seconds, start, tolerance)
         if free_rate is None:
             found.append(RequiredRate(share, None, "the link is down for too long by its windows"))
             continue
@@ -204,7 +213,7 @@ def required_rates(
             found.append(RequiredRate(share, free_rate, without_bound_bits_per_second=free_rate))
             continue
         # Streams cut off the peaks of such a rate; a higher one may still make up at other hours.
-        rate = bounded.least_rate(share, rpo_seconds, free_rate, tolerance)
+        rate = bounded.least_rate(share, wanted_seconds, free_rate, tolerance)
         found.append(
             _bounded(link, share, needed, free_rate)
             if rate is None

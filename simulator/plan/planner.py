@@ -189,6 +189,7 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
         rpo,
         outages=outages,
         tell=lambda what: tell(f"line rates for the RPO: {what}"),
+        margin_seconds=grid.step_seconds,
     )
     rates = required_rates_frame(needed)
     tell("outages")

@@ -101,7 +101,8 @@ def compare_rates(
     curve: ChangeCurve, writes: Writes, shares: Sequence[float] = SHARES_OF_TIME
 ) -> list[RateRow]:
     """The rates of a plan on a curve, and those of the same writes one by one."""
-    planned = required_rates(_PLAIN, curve, _LINE, RPO_SECONDS, shares)
+    step = curve.grid.step_seconds
+    planned = required_rates(_PLAIN, curve, _LINE, RPO_SECONDS, shares, margin_seconds=step)
     found = []
     for share, rate in zip(shares, planned, strict=True):
         assert rate.bits_per_second is not None, "a line of any rate is at hand"
