@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from simulator.plan.organisation import Organisation
 
 
+FIRST_YEAR, LAST_YEAR = 1990, 2200
+"""When a plan may begin; so that every day of it has a date."""
 FILE_KEYS: Final = (
     "log_counters",
     "database_counters",
@@ -146,6 +148,12 @@ def _outage_contradictions(organisation: Organisation) -> Iterator[Remark]:
             (("outages", "p95"), ("outages", "median")),
             "the one of twenty that is longest is not longer than half of them",
             "Give p95 at least the median.",
+        )
+    if not FIRST_YEAR <= organisation.begins.year <= LAST_YEAR:
+        yield Remark(
+            (("begins",),),
+            f"no plan begins in the year {organisation.begins.year}",
+            f"Give a year from {FIRST_YEAR} to {LAST_YEAR}.",
         )
     begin = datetime.datetime.combine(organisation.begins, datetime.time())
     for index, event in enumerate(outages.events):

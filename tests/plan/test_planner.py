@@ -229,6 +229,8 @@ def test_outages_at_dates_are_in_the_course() -> None:
         ),
         ('change.log_file_size="5MiB"', "how files of the site are read, but there are none"),
         ("change.utc_offset_hours=25", "at most 24"),
+        ("begins=9999-12-01", "no plan begins in the year 9999"),
+        ("begins=0001-01-01", "no plan begins in the year 1"),
     ],
 )
 def test_what_makes_no_plan_is_refused_with_its_place(override: str, told: str) -> None:
