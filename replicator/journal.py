@@ -43,6 +43,8 @@ from replicator.segments import (
 TAIL_RESERVE_BYTES: Final = 256
 """Kept free at the end of each segment for the records that must always find room there."""
 _COPY_BYTES: Final = 1 << 20
+_LARGEST: Final = (1 << 63) - 1
+"""Of the numbers in a header."""
 _SMALL_TYPES: Final = frozenset({RecordType.OUTCOME, RecordType.END})
 
 
@@ -91,6 +93,8 @@ class SegmentedLog:
         self._next_number = 1
         self._unsynced: list[Segment] = []
         self._names_unsynced = False
+        self._header_bytes = len(self._header(*[_LARGEST] * 4))
+        """The most that a segment's header takes: a name of letters abroad is long in JSON."""
 
     @property
     def held_bytes(self) -> int:
@@ -153,7 +157,7 @@ class SegmentedLog:
         """What a segment needs beside its records."""
         if preamble is None:
             preamble = self._preamble() if self._preamble is not None else b""
-        return 2 * HEADER_BYTES + 256 + len(preamble) + TAIL_RESERVE_BYTES
+        return 2 * HEADER_BYTES + self._header_bytes + len(preamble) + TAIL_RESERVE_BYTES
 
     def _reserve_bytes(self, size: int, preamble: bytes | None = None) -> int:
         """Size of a new segment whose first record has ``size`` bytes.
@@ -218,16 +222,7 @@ class SegmentedLog:
             raise LogFull
         number = self._next_number
         path = f"{self.directory}/{segment_name(number)}"
-        header = json.dumps(
-            {
-                "format": FORMAT_VERSION,
-                "kind": self._kind,
-                "set": self._set_id,
-                "number": number,
-                "before": self.sequence,
-                "bytes_before": self.appended_bytes,
-            }
-        ).encode()
+        header = self._header(number, self.sequence, self.appended_bytes, reserve)
         head, _ = encode(RecordType.SEGMENT, epoch, sequence, floor, self.chain, b"", header)
         file = self._volume.create(path)
         try:
@@ -251,6 +246,20 @@ class SegmentedLog:
         self._unsynced.append(segment)
         self._names_unsynced = True
         return segment
+
+    def _header(self, number: int, before: int, bytes_before: int, reserved: int) -> bytes:
+        """What stands in the header of a segment, as JSON."""
+        return json.dumps(
+            {
+                "format": FORMAT_VERSION,
+                "kind": self._kind,
+                "set": self._set_id,
+                "number": number,
+                "before": before,
+                "bytes_before": bytes_before,
+                "reserved": reserved,
+            }
+        ).encode()
 
     async def sync(self) -> None:
         """Make all that was appended before this call durable.
@@ -395,7 +404,8 @@ class SegmentedLog:
         self._unsynced.append(segment)
         self._names_unsynced = True
         self.appended_bytes = segment.total_at(segment.end)
-        segment.reserved_bytes = max(segment.end, self._segment_bytes)
+        # It may have been made larger than others, for one long record that never came.
+        segment.reserved_bytes = max(segment.end, self._segment_bytes, segment.reserved_bytes)
         self.used_bytes += segment.reserved_bytes
 
     async def write_again(self) -> None:

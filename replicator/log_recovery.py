@@ -112,8 +112,9 @@ class LogRecovery:
                     header = json_object(record.payload)
                     before = whole_number(header, "before")
                     self.chain, self.sequence = record.previous, before
-                    segment = Segment(number, path, file, before + 1, reserved_bytes=len(data))
+                    segment = Segment(number, path, file, before + 1)
                     segment.base_bytes = whole_number(header, "bytes_before", 0)
+                    segment.reserved_bytes = whole_number(header, "reserved", 0)
                     self.segments.append(segment)
                     self._visit(record, Position(number, offset))
                 else:

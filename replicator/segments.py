@@ -68,6 +68,7 @@ class Segment:
     data_start: int = 0
     end: int = 0
     reserved_bytes: int = 0
+    """Of the volume, from its beginning: what the log's limit counts."""
     base_bytes: int = 0
     """Bytes of chained records of this history before this segment."""
 
@@ -123,6 +124,7 @@ def read_segment_header(data: bytes, path: str, kind: LogKind, set_id: str | Non
             raise ValueError("'set' is no text")
         whole_number(header, "before")
         whole_number(header, "bytes_before", 0)
+        whole_number(header, "reserved", 0)
     except ValueError as error:
         raise InvalidRecord(0, f"the segment's header cannot be understood: {error}") from None
     if header.get("format") != FORMAT_VERSION:

@@ -66,6 +66,10 @@ TORN: Final = "the source's disk tears pages of its store, and the image is of a
 TORN_AFTER_TAKEOVER: Final = (
     "the replica's disk tears pages of the store that was opened there, in a power loss since"
 )
+TORN_PAGES: Final = frozenset({TORN, TORN_AFTER_TAKEOVER})
+"""Reasons why a store does not mount that count only where it says just this: the number below."""
+TORN_PAGE: Final = -1018
+"""The number under which a store finds that a page's checksum is wrong."""
 CIRCUMSTANCES: Final = (
     NAMED,
     UNVERIFIED,

@@ -20,6 +20,7 @@ from replicator.errors import ReplicatorError
 from simulator.digest import image_digest
 from simulator.disk import Disk
 from simulator.exchange.ledger import LedgerVerdict
+from simulator.expectations import TORN_PAGE, TORN_PAGES
 from simulator.host import Host, Machine, run_offline
 from simulator.inode import Choose
 from simulator.judgement import (
@@ -254,6 +255,8 @@ class Oracle:
         if mounted is not None:
             found = (mounted.ok, mounted.reason)
             number = mounted.error_number
+            if number != TORN_PAGE:
+                circumstances = tuple(so for so in circumstances if so not in TORN_PAGES)
             self._note("mountable", now_ns, occasion, found, circumstances, number)
 
     # -- the image that has taken over ---------------------------------------------

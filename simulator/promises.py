@@ -14,7 +14,15 @@ from typing import Final
 from replicator.source import SourceState
 from simulator.circumstances import CircumstanceFinder
 from simulator.exchange.store import StoreUnmountable
-from simulator.expectations import DURABLE, NAMED, OWN_DISK, Cell, Expectation, Expectations
+from simulator.expectations import (
+    DURABLE,
+    NAMED,
+    OWN_DISK,
+    TORN_PAGE,
+    Cell,
+    Expectation,
+    Expectations,
+)
 from simulator.faults import FaultInjector
 from simulator.judgement import SECOND_NS, Claim
 from simulator.oracle import Oracle
@@ -27,9 +35,6 @@ _TOLD: Final = (SourceState.STREAMING.value, SourceState.SYNCHRONIZING.value)
 """States that a source enters when it has heard what the replica has."""
 _HEARING: Final = (*_TOLD, SourceState.CONNECTING.value)
 """States in which what it hears next may have been sent before."""
-
-TORN_PAGE: Final = -1018
-"""The number under which a store finds that a page's checksum is wrong."""
 
 
 class Promises:

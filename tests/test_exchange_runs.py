@@ -11,6 +11,9 @@ import pytest
 
 from replicator.errors import BadInput
 from replicator.ese import page_io
+from replicator.journal import SegmentedLog
+from replicator.segments import Segment
+from simulator import oracle
 from simulator.campaign.job import plan_number, planned
 from simulator.circumstances import CircumstanceFinder
 from simulator.exchange import engine_store
@@ -358,6 +361,75 @@ def test_on_a_disk_that_writes_pages_whole_it_recovers_there_too() -> None:
 def test_a_power_loss_before_the_takeover_excuses_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CircumstanceFinder, "store_opened", lambda _finder, _now_ns: None)
     assert torn_after_takeover(4096).verdict is Verdict.SAFETY
+
+
+def test_it_excuses_no_mount_that_ends_with_another_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the store says is then not what a torn page makes it say."""
+    monkeypatch.setattr(oracle, "TORN_PAGE", -550)
+    assert torn_after_takeover(4096).verdict is Verdict.SAFETY
+
+
+LONG_RECORD_THAT_NEVER_CAME = """format = 1
+name = "segments of the spool were made larger for records that a crash took"
+seed = 832130155
+
+[[faults]]
+kind = "link_corruption"
+at = "110ms"
+duration = "140ms"
+count = 3
+direction = "both"
+
+[[faults]]
+kind = "process_crash"
+at = "120ms"
+host = "source"
+calls = 32
+
+[[faults]]
+kind = "power_loss"
+at = "170ms"
+host = "replica"
+survive = "seeded"
+
+[[faults]]
+kind = "link_bandwidth"
+at = "640ms"
+bandwidth = "1Mbit/s"
+duration = "60ms"
+
+[[faults]]
+kind = "power_loss"
+at = "860ms"
+host = "replica"
+survive = "seeded"
+when = "checkpoint"
+"""
+"""The source's process dies while one of its spool's segments is reserved for a long value."""
+
+
+def spool_after_the_crash() -> RunResult:
+    loaded = load_scenario(CAMPAIGN)
+    return ScenarioRun(planned(loaded, parse_plan(LONG_RECORD_THAT_NEVER_CAME, loaded))).run()
+
+
+def test_the_spool_keeps_its_limit_after_a_crash() -> None:
+    assert spool_after_the_crash().verdict is Verdict.PASS
+
+
+def test_a_segment_counted_as_an_ordinary_one_breaks_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    adopt = SegmentedLog._adopt
+
+    def forgetful(log: SegmentedLog, segment: Segment) -> None:
+        segment.reserved_bytes = 0
+        adopt(log, segment)
+
+    monkeypatch.setattr(SegmentedLog, "_adopt", forgetful)
+    result = spool_after_the_crash()
+    assert result.verdict is Verdict.SAFETY
+    assert any("the spool took" in reason for reason in result.reasons), result.reasons
 
 
 # -- our scenarios ---------------------------------------------------------------------

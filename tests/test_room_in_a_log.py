@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replicator.journal import SegmentedLog
+from replicator.journal import TAIL_RESERVE_BYTES, SegmentedLog
+from replicator.readonly import run_to_end
 from replicator.records import HEADER_BYTES, RecordType
 from replicator.segments import LogFull, LogKind
 from tests.tools.small_logs import DIRECTORY, SET, DictVolume
@@ -14,9 +16,9 @@ SEGMENT = 4096
 SIZES = st.integers(HEADER_BYTES, 2 * SEGMENT) | st.integers(HEADER_BYTES, SEGMENT // 3)
 
 
-def opened(segments: int, names: int) -> SegmentedLog:
+def opened(segments: int, names: int, volume: DictVolume | None = None) -> SegmentedLog:
     return SegmentedLog(
-        DictVolume(),
+        DictVolume() if volume is None else volume,
         DIRECTORY,
         LogKind.SPOOL,
         SET,
@@ -80,3 +82,50 @@ def test_of_small_ones_nearly_as_many_are_let_in_as_there_is_room_for() -> None:
             taken += 1
     except LogFull:
         assert 0.75 * taken < let_in <= taken
+
+
+def recovered(volume: DictVolume, segments: int) -> SegmentedLog:
+    log = opened(segments, 0, volume)
+    assert run_to_end(log.recover(lambda _record, _position: None)) is None
+    return log
+
+
+@given(st.lists(SIZES, min_size=1, max_size=8), st.data())
+def test_a_log_that_is_opened_again_counts_what_its_segments_were_reserved(
+    sizes: list[int], data: st.DataObject
+) -> None:
+    """Whatever records of the last segment a crash took: its space was not given back."""
+    volume = DictVolume()
+    log = opened(40, 0, volume)
+    for size in sizes:
+        append(log, size)
+    last = log.segments[-1]
+    content = volume.files[last.path]
+    del content[data.draw(st.integers(last.data_start, len(content))) :]
+    assert recovered(volume, 40).used_bytes == log.used_bytes
+
+
+def test_a_long_record_that_never_came_leaves_no_room_beyond_the_limit() -> None:
+    """It was reserved for, the process died, and shorter ones came instead."""
+    limit_segments, volume = 4, DictVolume()
+    log = opened(limit_segments, 0, volume)
+    append(log, HEADER_BYTES)
+    log.roll(1, log.sequence, 0, 2 * SEGMENT)
+    after = recovered(volume, limit_segments)
+    assert after.used_bytes > 3 * SEGMENT
+    try:
+        while True:
+            append(after, SEGMENT // 3)
+    except LogFull:
+        pass
+    allocated = sum(segment.reserved_bytes for segment in log.segments)
+    opened_since = sum(segment.reserved_bytes for segment in after.segments[2:])
+    assert allocated + opened_since <= limit_segments * SEGMENT
+
+
+@pytest.mark.parametrize("name", ["a" * 100, "ж" * 100, "\U0001f4ee" * 100])
+def test_a_long_name_of_the_protected_set_takes_its_room_too(name: str) -> None:
+    log = SegmentedLog(DictVolume(), DIRECTORY, LogKind.SPOOL, name, SEGMENT, 40 * SEGMENT)
+    append(log, 2 * SEGMENT)
+    [segment] = log.segments
+    assert segment.end + TAIL_RESERVE_BYTES <= segment.reserved_bytes
