@@ -233,7 +233,7 @@ class Capture:
 
     def _refuse_impossible(self, size_bytes: int, writes: int = 1) -> None:
         log, needed = self.spool.log, -(-size_bytes // writes) + RECORD_OVERHEAD_BYTES
-        if not log.can_ever_hold(needed, writes):
+        if not log.room.can_ever_hold(needed, writes):
             what = "a write" if writes == 1 else f"{writes} writes together"
             raise SpoolFull(
                 f"{what} of {size_bytes} bytes can never find room in this spool",

@@ -8,7 +8,7 @@ is durable after :meth:`SegmentedLog.sync`.
 
 Opening a log that an earlier process left is the business of
 :mod:`replicator.log_recovery`; the files themselves are described in
-:mod:`replicator.segments`.
+:mod:`replicator.segments`, what they take of the limit in :mod:`replicator.log_room`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Final
 
 from replicator.errors import DamagedLog, NoSpace, NotFound, StorageError
 from replicator.log_recovery import LogRecovery, set_aside
+from replicator.log_room import TAIL_RESERVE_BYTES, LogRoom
 from replicator.records import (
     EMPTY_CHAIN,
     HEADER_BYTES,
@@ -40,8 +41,6 @@ from replicator.segments import (
     whole_records,
 )
 
-TAIL_RESERVE_BYTES: Final = 256
-"""Kept free at the end of each segment for the records that must always find room there."""
 _COPY_BYTES: Final = 1 << 20
 _LARGEST: Final = (1 << 63) - 1
 """Of the numbers in a header."""
@@ -70,15 +69,13 @@ class SegmentedLog:
         limit_bytes: int,
         preamble: Callable[[], bytes] | None = None,
     ) -> None:
-        if limit_bytes < 2 * segment_bytes:
-            raise ValueError("the limit must hold at least two segments")
         self._volume = volume
         self.directory = directory
         self._kind = kind
         self._set_id = set_id
-        self._segment_bytes = segment_bytes
-        self.limit_bytes = limit_bytes
-        self._preamble = preamble
+        # A name of letters abroad is long in JSON.
+        header_bytes = len(self._header(*[_LARGEST] * 4))
+        self.room = LogRoom(segment_bytes, limit_bytes, header_bytes, preamble)
         self.segments: list[Segment] = []
         self.used_bytes = 0
         """Space reserved by all segments."""
@@ -93,8 +90,6 @@ class SegmentedLog:
         self._next_number = 1
         self._unsynced: list[Segment] = []
         self._names_unsynced = False
-        self._header_bytes = len(self._header(*[_LARGEST] * 4))
-        """The most that a segment's header takes: a name of letters abroad is long in JSON."""
 
     @property
     def held_bytes(self) -> int:
@@ -118,55 +113,15 @@ class SegmentedLog:
             return self.end
         return Position(self.segments[0].number, self.segments[0].data_start)
 
-    def can_ever_hold(self, size: int, count: int = 1) -> bool:
-        """Whether ``count`` records of ``size`` bytes find room once everything else is freed.
-
-        The last segment is never freed, so one more of its kind must fit.
-        """
-        last = self._reserve_bytes(size)
-        if count == 1:
-            return 2 * last <= self.limit_bytes
-        return last + self._needed_bytes([size] * count) <= self.limit_bytes
-
     def fits(self, sizes: Sequence[int]) -> bool:
         """Whether records of these sizes surely find room, in whatever order they come."""
         last = self.segments[-1] if self.segments else None
         room = last.reserved_bytes - last.end - TAIL_RESERVE_BYTES if last else 0
-        if sum(sizes) <= room:
-            return True
-        spare = self.limit_bytes - self.used_bytes
-        if len(sizes) == 1:
-            return self._reserve_bytes(sizes[0]) <= spare
-        return self._needed_bytes(sizes) <= spare
+        return sum(sizes) <= room or self.room.needed_bytes(sizes) <= self._spare_bytes
 
-    def _needed_bytes(self, sizes: Sequence[int]) -> int:
-        """Space of new segments that surely holds these records, in whatever order they come.
-
-        Each large one may close a segment that is hardly used and open one of its own.  Of the
-        small ones a segment is closed only when the next one does not fit: what is left of it
-        then is less than the largest of them.
-        """
-        segment, overhead = self._reserve_bytes(0), self._overhead_bytes()
-        large = [size for size in sizes if 2 * (size + overhead) > segment]
-        small = [size for size in sizes if 2 * (size + overhead) <= segment]
-        needed = sum(segment + max(segment, size + overhead) for size in large)
-        filled = max(1, segment - overhead - max(small, default=0))
-        return needed + segment * (1 + sum(small) // filled)
-
-    def _overhead_bytes(self, preamble: bytes | None = None) -> int:
-        """What a segment needs beside its records."""
-        if preamble is None:
-            preamble = self._preamble() if self._preamble is not None else b""
-        return 2 * HEADER_BYTES + self._header_bytes + len(preamble) + TAIL_RESERVE_BYTES
-
-    def _reserve_bytes(self, size: int, preamble: bytes | None = None) -> int:
-        """Size of a new segment whose first record has ``size`` bytes.
-
-        Names that fill a segment make it larger: half of what a segment has is for records, or
-        each record would bring the names along once more.
-        """
-        records = max(size, self._segment_bytes // 2)
-        return max(self._segment_bytes, records + self._overhead_bytes(preamble))
+    @property
+    def _spare_bytes(self) -> int:
+        return self.room.limit_bytes - self.used_bytes
 
     def append(
         self,
@@ -216,9 +171,9 @@ class SegmentedLog:
         Raises LogFull, and StorageError when the volume refuses; then nothing has changed.
         Plain calls only.
         """
-        preamble = self._preamble() if self._preamble is not None else b""
-        reserve = self._reserve_bytes(size, preamble)
-        if self.used_bytes + reserve > self.limit_bytes:
+        preamble = self.room.preamble()
+        reserve = self.room.reserve_bytes(size, preamble)
+        if reserve > self._spare_bytes:
             raise LogFull
         number = self._next_number
         path = f"{self.directory}/{segment_name(number)}"
@@ -405,7 +360,7 @@ class SegmentedLog:
         self._names_unsynced = True
         self.appended_bytes = segment.total_at(segment.end)
         # It may have been made larger than others, for one long record that never came.
-        segment.reserved_bytes = max(segment.end, self._segment_bytes, segment.reserved_bytes)
+        segment.reserved_bytes = max(segment.end, self.room.segment_bytes, segment.reserved_bytes)
         self.used_bytes += segment.reserved_bytes
 
     async def write_again(self) -> None:

@@ -85,7 +85,7 @@ class ReplicaJournal:
         """Append a record; raises LogFull, and NoSpace when there can never be room for it."""
         size = HEADER_BYTES + len(prefix) + len(payload)
         log = self.log
-        if not log.can_ever_hold(size):
+        if not log.room.can_ever_hold(size):
             raise NoSpace(
                 f"a record of {size} bytes can never find room in this journal",
                 path=log.directory,

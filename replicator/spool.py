@@ -148,7 +148,7 @@ class Spool:
             self.log.roll(epoch, 1, 0)
         except LogFull:
             raise SpoolFull(
-                f"the limit of {spell_size(self.log.limit_bytes)} does not hold one segment "
+                f"the limit of {spell_size(self.log.room.limit_bytes)} does not hold one segment "
                 f"with the names of {len(catalogue.entries)} files",
                 path=self.log.directory,
                 remedy="Give the spool a larger limit, or smaller segments.",

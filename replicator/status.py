@@ -207,7 +207,7 @@ def replica_status(store: ReplicaStore, replica: Replica | None) -> ReplicaStatu
         unverified=store.image.unverified,
         promoted=store.promoted,
         journal_used_bytes=store.journal.used_bytes,
-        journal_limit_bytes=store.journal.limit_bytes,
+        journal_limit_bytes=store.journal.room.limit_bytes,
         image=store.image.home.root,
     )
 

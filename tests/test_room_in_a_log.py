@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replicator.journal import TAIL_RESERVE_BYTES, SegmentedLog
+from replicator.journal import SegmentedLog
+from replicator.log_room import TAIL_RESERVE_BYTES
 from replicator.readonly import run_to_end
 from replicator.records import HEADER_BYTES, RecordType
 from replicator.segments import LogFull, LogKind
@@ -58,7 +59,7 @@ def test_what_can_ever_be_held_fits_when_all_but_the_last_segment_is_free(
     segments: int, names: int, size: int, count: int, before: int
 ) -> None:
     log = opened(segments, names)
-    if not log.can_ever_hold(size, count):
+    if not log.room.can_ever_hold(size, count):
         return
     try:
         append(log, before)
@@ -66,7 +67,7 @@ def test_what_can_ever_be_held_fits_when_all_but_the_last_segment_is_free(
         return
     log.free_through(log.sequence)
     # The segment that is kept may be larger than one of their kind: then its record came alone.
-    if log.used_bytes <= log._reserve_bytes(size):
+    if log.used_bytes <= log.room.reserve_bytes(size):
         assert log.fits([size] * count)
         for _number in range(count):
             append(log, size)
@@ -75,7 +76,7 @@ def test_what_can_ever_be_held_fits_when_all_but_the_last_segment_is_free(
 def test_of_small_ones_nearly_as_many_are_let_in_as_there_is_room_for() -> None:
     """A batch of pages is admitted at once: a rough guess would refuse what has room."""
     log, taken = opened(40, 0), 0
-    let_in = max(count for count in range(1, 400) if log.can_ever_hold(500, count))
+    let_in = max(count for count in range(1, 400) if log.room.can_ever_hold(500, count))
     try:
         while True:
             append(log, 500)

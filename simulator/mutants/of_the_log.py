@@ -96,11 +96,11 @@ def _directory_not_synced(original: Any) -> Any:
 
 def _without_limit(original: Any) -> Any:
     def roll(self: SegmentedLog, *arguments: Any) -> Any:
-        limit, self.limit_bytes = self.limit_bytes, 1 << 40
+        limit, self.room.limit_bytes = self.room.limit_bytes, 1 << 40
         try:
             return original(self, *arguments)
         finally:
-            self.limit_bytes = limit
+            self.room.limit_bytes = limit
 
     return roll
 
