@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from replicator.host.machine_volumes import MachineVolumes
     from replicator.host.world import HostRuntime
     from replicator.runtime.port import Volume
+
+    Outcome = tuple[RecoveryResult | None, tuple[EseError, ...]]
+    """Of a recovery: what it did, or None; and what is wrong."""
 
 _NAME_A_SET = "Say with --base which of those that were found."
 _FIND_THE_LOGS = (
@@ -167,7 +170,7 @@ def say_recovery(
 
 def recover_files(
     places: Places, *, undo: bool, output: Path | None, told: list[str] | None = None
-) -> tuple[RecoveryResult | None, tuple[EseError, ...]]:
+) -> Outcome:
     """Recover; the result, or None and what is wrong.
 
     Arguments
@@ -178,6 +181,30 @@ def recover_files(
 
     Raises BadInput when there is nothing to recover, Locked while another recovery runs, and
     StorageError when a disk fails.
+    """
+
+    def act(
+        runtime: HostRuntime, settings: RecoverySettings, copy: CopyBeside | None
+    ) -> Coroutine[Any, Any, Outcome]:
+        return _recover(runtime, places, settings, copy)
+
+    return carried_out(act, places, undo=undo, output=output, told=told)
+
+
+def carried_out(
+    act: Callable[[HostRuntime, RecoverySettings, CopyBeside | None], Coroutine[Any, Any, Outcome]],
+    places: Places,
+    *,
+    undo: bool,
+    output: Path | None,
+    told: list[str] | None,
+) -> Outcome:
+    """Soft or hard recovery, in place or of a copy that stays only when it came to an end.
+
+    Arguments
+    ---------
+    act: plans and recovers: in place, or, when it is given one, in the copy that it takes.
+    places, undo, output, told: as of :func:`recover_files`, which raises the same.
     """
     from replicator.ese.errors import EseError
     from replicator.ese.recovery_result import RecoverySettings
@@ -192,14 +219,12 @@ def recover_files(
         if output is None:
             check_writable(places)
             with held(places, shared=False):
-                found = run_on_host(lambda runtime: _recover(runtime, places, settings, None))
+                found = run_on_host(lambda runtime: act(runtime, settings, None))
                 open_like_the_logs(places.logs, places.directories())
             return found
         with held(places, shared=True), CopyBeside(output) as beside:
             try:
-                result, errors = run_on_host(
-                    lambda runtime: _recover(runtime, places, settings, beside)
-                )
+                result, errors = run_on_host(lambda runtime: act(runtime, settings, beside))
             except EseError as error:
                 beside.tell_of_original(error, places.logs)
                 raise
@@ -236,7 +261,7 @@ def stop_check(runtime: HostRuntime) -> Callable[[], None]:
 
 async def _recover(
     runtime: HostRuntime, places: Places, settings: RecoverySettings, copy: CopyBeside | None
-) -> tuple[RecoveryResult | None, tuple[EseError, ...]]:
+) -> Outcome:
     from replicator.ese.recovery import recover
     from replicator.ese.recovery_checks import plan_recovery
     from replicator.host.machine_volumes import MachineVolumes

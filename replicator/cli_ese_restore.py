@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from replicator.cli_ese_copy import CopyBeside, as_kept, left_behind_lines, with_streaming_files
+from replicator.cli_ese_copy import CopyBeside, with_streaming_files
 from replicator.cli_ese_output import BaseOption, StopBeforeUndoOption
-from replicator.cli_ese_places import Places, check_writable, held, open_like_the_logs
+from replicator.cli_ese_places import Places
 from replicator.cli_ese_recover import (
-    bad_input_of,
+    carried_out,
     located,
     say_recovery,
     stamps,
@@ -23,8 +23,9 @@ from replicator.cli_output import JsonOption, byte_progress, check_target
 from replicator.errors import BadInput
 
 if TYPE_CHECKING:
+    from replicator.cli_ese_recover import Outcome
     from replicator.ese.errors import EseError
-    from replicator.ese.recovery_result import RecoveryResult, RecoverySettings
+    from replicator.ese.recovery_result import RecoverySettings
     from replicator.ese.restore_checks import RestorePlan
     from replicator.host.machine_volumes import MachineVolumes
     from replicator.host.world import HostRuntime
@@ -104,7 +105,7 @@ def restore_files(
     undo: bool,
     output: Path | None,
     told: list[str] | None = None,
-) -> tuple[RecoveryResult | None, tuple[EseError, ...]]:
+) -> Outcome:
     """Restore; the result, or None and what is wrong.
 
     Arguments
@@ -115,45 +116,13 @@ def restore_files(
 
     Raises as that does.
     """
-    from replicator.ese.errors import EseError
-    from replicator.ese.recovery_result import RecoverySettings
-    from replicator.ese_findings import INPUT_ERRORS
-    from replicator.host.world import run_on_host
 
-    places.check()
-    if output is not None and output.exists():
-        raise BadInput("it exists already", path=str(output), remedy="Name a new directory.")
-    settings = RecoverySettings(undo=undo)
-    try:
-        if output is None:
-            check_writable(places)
-            with held(places, shared=False):
-                found = run_on_host(
-                    lambda runtime: _restore(runtime, places, store_logs, settings, None)
-                )
-                open_like_the_logs(places.logs, places.directories())
-            return found
-        with held(places, shared=True), CopyBeside(output) as beside:
-            try:
-                result, errors = run_on_host(
-                    lambda runtime: _restore(runtime, places, store_logs, settings, beside)
-                )
-            except EseError as error:
-                beside.tell_of_original(error, places.logs)
-                raise
-            for each in (*errors, *(() if result is None else result.notes)):
-                beside.tell_of_original(each, places.logs)
-            if result is None:
-                return None, errors
-            open_like_the_logs(beside.path, (str(beside.path),))
-            beside.keep()
-            if told is not None:
-                told.extend(left_behind_lines(places.logs, beside.copied))
-            return as_kept(result, output), ()
-    except EseError as error:
-        if error.number in INPUT_ERRORS:
-            raise bad_input_of(error) from error
-        return None, (error,)
+    def act(
+        runtime: HostRuntime, settings: RecoverySettings, copy: CopyBeside | None
+    ) -> Coroutine[Any, Any, Outcome]:
+        return _restore(runtime, places, store_logs, settings, copy)
+
+    return carried_out(act, places, undo=undo, output=output, told=told)
 
 
 async def _restore(
@@ -162,7 +131,7 @@ async def _restore(
     store_logs: Path | None,
     settings: RecoverySettings,
     copy: CopyBeside | None,
-) -> tuple[RecoveryResult | None, tuple[EseError, ...]]:
+) -> Outcome:
     from replicator.ese.restore import restore
     from replicator.host.machine_volumes import MachineVolumes
 

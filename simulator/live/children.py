@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -174,3 +175,15 @@ class Child:
                     stream.close()
                 except BrokenPipeError:
                     continue  # what was still to be said has no reader any more
+
+
+def pause_all(children: Sequence[Child]) -> Callable[[], None]:
+    """Freeze these processes; returns what ends this pause of them."""
+    for child in children:
+        child.pause()
+
+    def resume() -> None:
+        for child in children:
+            child.resume()
+
+    return resume

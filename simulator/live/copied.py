@@ -27,7 +27,7 @@ from replicator.host.world import HostRuntime, run_on_host
 from simulator.candidates.workshop import filled
 from simulator.exchange.ledger import LedgerVerdict
 from simulator.judgement import Claim, complete_before_ns, loss_measure, prefix_check
-from simulator.live.children import Child
+from simulator.live.children import Child, pause_all
 from simulator.live.copier import CopierSpecification, passes_of
 from simulator.live.faults import LiveFaults
 from simulator.live.ledger_file import read_ledger
@@ -135,15 +135,7 @@ class CopiedRun:
 
     def pause(self, machine: str) -> Callable[[], None]:
         """Freeze a machine's process; returns what ends this pause."""
-        frozen = self.of(machine)
-        for child in frozen:
-            child.pause()
-
-        def resume() -> None:
-            for child in frozen:
-                child.resume()
-
-        return resume
+        return pause_all(self.of(machine))
 
     def kill(self, machine: str) -> None:
         """kill -9 of all that the machine runs."""

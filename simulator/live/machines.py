@@ -16,7 +16,7 @@ from typing import Final
 from replicator.config import LoadedConfiguration, load_configuration
 from replicator.host.status_reader import read_status
 from replicator.status_view import StatusView
-from simulator.live.children import Child, ChildFailed
+from simulator.live.children import Child, ChildFailed, pause_all
 from simulator.live.layout import Layout
 from simulator.live.programs import READY, ProgramsSpecification, stream_figures
 from simulator.overrides import Overrides
@@ -213,15 +213,7 @@ class Machines:
 
     def pause(self, machine: str) -> Callable[[], None]:
         """Freeze all that the machine runs; returns what ends this pause."""
-        frozen = self.of(machine)
-        for child in frozen:
-            child.pause()
-
-        def resume() -> None:
-            for child in frozen:
-                child.resume()
-
-        return resume
+        return pause_all(self.of(machine))
 
     def lose(self, machine: str) -> None:
         """kill -9, and the machine's files are taken away."""

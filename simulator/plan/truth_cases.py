@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
@@ -197,55 +198,47 @@ def _hours(begin: float, end: float) -> tuple[float, float]:
 
 _MAIL: Final = Mail()
 _NIGHT: Final = Mail(messages_per_second=0.05, duration_seconds=1_200.0, log_roll_seconds=90.0)
+_byte_level: Final = partial(
+    TruthCase, system="byte level", link=_line(7.5), source=_day(WORKING_DAY)
+)
+_log_shipping: Final = partial(TruthCase, system="log shipping", link=_line(4), source=_MAIL)
+"""What a case does not say of itself."""
 _LISTED: Final = (
-    TruthCase(
+    _byte_level(
         name="steady",
-        system="byte level",
         meaning="the same rate all day, less than the link carries",
         link=_line(6),
         source=_day((1.0,) * 24),
     ),
-    TruthCase(
+    _byte_level(
         name="diurnal",
-        system="byte level",
         meaning="a working day, the peak above the link's rate",
         link=_line(4.2),
-        source=_day(WORKING_DAY),
     ),
-    TruthCase(
+    _byte_level(
         name="bursty trace",
-        system="byte level",
         meaning="eleven minutes of a production disk, a burst at their end",
         link=_line(6),
         source=EXCERPT,
         starts_seconds=(0.0, 5.0, 10.0, 15.0, 20.0, 25.0),
     ),
-    TruthCase(
+    _byte_level(
         name="outage at night",
-        system="byte level",
         meaning="two hours without the link at night",
-        link=_line(7.5),
-        source=_day(WORKING_DAY),
         outages=(_hours(2, 4),),
     ),
-    TruthCase(
+    _byte_level(
         name="outage in the peak",
-        system="byte level",
         meaning="two hours without the link in the busiest time",
-        link=_line(7.5),
-        source=_day(WORKING_DAY),
         outages=(_hours(9, 11),),
     ),
-    TruthCase(
+    _byte_level(
         name="lossy long link",
-        system="byte level",
         meaning="200 ms and 0.05 % loss bound one stream below the line rate",
         link=_line(16, 0.2, 0.0005),
-        source=_day(WORKING_DAY),
     ),
-    TruthCase(
+    _byte_level(
         name="link schedule",
-        system="byte level",
         meaning="a slower link by day",
         link=PlannedLink(
             9e6,
@@ -253,74 +246,55 @@ _LISTED: Final = (
             payload_share=1.0,
             windows=(RateWindow(8 * HOUR_SECONDS, 18 * HOUR_SECONDS, 3e6),),
         ),
-        source=_day(WORKING_DAY),
     ),
-    TruthCase(
+    _byte_level(
         name="overload",
-        system="byte level",
         meaning="a quarter more than the link carries, all day",
         link=_line(1.92),
         source=_day((1.0,) * 24),
     ),
-    TruthCase(
+    _byte_level(
         name="nightly defragmentation",
-        system="byte level",
         meaning="the night's maintenance writes more than the link carries",
         link=_line(6),
         source=_day(MAINTENANCE),
     ),
-    TruthCase(
+    _byte_level(
         name="small spool",
-        system="byte level",
         meaning="an outage fills the spool: it is dropped, and the copy resynchronized",
-        link=_line(7.5),
-        source=_day(WORKING_DAY),
         outages=(_hours(9, 12),),
         spool_limit_bytes=96 << 20,
     ),
-    TruthCase(
+    _byte_level(
         name="log roll",
-        system="byte level",
         meaning="a mail store: each log that is closed makes the copy take a checkpoint; an outage",
         link=_line(4),
         source=_MAIL,
         outages=((300.0, 120.0),),
     ),
-    TruthCase(
+    _log_shipping(
         name="mail",
-        system="log shipping",
         meaning="a mail store, less than the link carries",
-        link=_line(4),
-        source=_MAIL,
     ),
-    TruthCase(
+    _log_shipping(
         name="mail, hardly any",
-        system="log shipping",
         meaning="a mail store at night: its log is closed by the clock, not for being full",
-        link=_line(4),
         source=_NIGHT,
     ),
-    TruthCase(
+    _log_shipping(
         name="mail, outage",
-        system="log shipping",
         meaning="the same, and the link is down for two and a half minutes",
-        link=_line(4),
-        source=_MAIL,
         outages=((300.0, 150.0),),
     ),
-    TruthCase(
+    _log_shipping(
         name="mail, lossy long link",
-        system="log shipping",
         meaning="a round trip of 200 ms for each piece of a log, and loss",
         link=_line(8, 0.2, 0.001),
-        source=_MAIL,
     ),
-    TruthCase(
+    _log_shipping(
         name="mail, overload",
-        system="log shipping",
         meaning="more logs than the link carries",
         link=_line(0.5),
-        source=_MAIL,
     ),
 )
 CASES: Final[Mapping[str, TruthCase]] = MappingProxyType({each.name: each for each in _LISTED})

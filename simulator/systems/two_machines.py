@@ -174,16 +174,3 @@ class OtherSystem(TwoMachines, ABC):
             yield KeptTree(self.source_machine.disks["data"], of_source, SOURCE)
         if not self.replica_machine.lost:
             yield KeptTree(self.replica_machine.disks[HOME_DISK], of_replica, REPLICA)
-
-
-__all__ = [
-    "HOME_DISK",
-    "HOME_ROOT",
-    "PROGRAMS",
-    "REPLICA",
-    "REPLICA_ROOT",
-    "SENDER",
-    "SOURCE",
-    "OtherSystem",
-    "TwoMachines",
-]
