@@ -18,7 +18,8 @@ reported as *changed meanwhile*, and nothing is claimed about it.  The same hold
 A comparison that is to leave nothing open goes over what it could claim nothing about once more,
 and again, until nothing is left of it: pages that were changed in each of these *passes*, and
 files whose names were.  What a page or a name held in one of them was the same at both ends at that
-operation, and all later ones are applied to both.
+operation, and all later ones are applied to both.  There is a limit of passes: what was in
+motion in each of them is for a synchronization to bring.
 
 What is compared: names, kinds and targets, sizes, and the bytes of regular files in pages of
 8 KiB; not attributes.  The replica's image is read as it is, so the report is also about its

@@ -30,6 +30,9 @@ from replicator.untrusted import json_object
 
 ROUND_PAGES: Final = (1 << 30) // PAGE_BYTES
 """What is compared before it is found out which differences were written meanwhile."""
+MOST_PASSES: Final = 100
+"""So often a comparison goes over what was changed meanwhile.  A page that is written in part, and
+faster than a pass is, without end, would keep it for ever; and the image not verified."""
 
 
 Unclaimed = dict[int, set[int] | None]
@@ -97,13 +100,15 @@ class ImageComparer:
         Arguments
         ---------
         pause_ns: wait so long, and compare again what was changed meanwhile, until nothing is left
-            of that; None to leave it out.
+            of that, or it was in motion in :data:`MOST_PASSES` of them; None to leave it out.
         """
         report = self.report
         report.began_ns = self._runtime.wall_ns()
         report.from_operation = self._changes.sequence
         unclaimed = await self._pass(None)
-        while unclaimed and report.identical and pause_ns is not None:
+        while (
+            unclaimed and report.identical and report.passes < MOST_PASSES and pause_ns is not None
+        ):
             self._files.close()  # what is removed meanwhile gives its space back
             await sleep_ns(pause_ns)
             unclaimed = await self._pass(unclaimed)

@@ -299,8 +299,10 @@ class SourceSession:
             source.comparison = None
             self._runtime.emit("compared", report.different_bytes, int(report.identical))
             comparison.finish(report)
-            if self._unverified and not report.identical:
+            if self._unverified and not (report.identical and report.complete):
                 reason = "the replica's disk does not hold what it had said that it held"
+                if report.identical:
+                    reason = "what of the replica's disk is in doubt was written all the time"
                 self._spool.end_epoch(source.highest_epoch, reason)
                 raise HistoryEnded(reason)
             self._unverified = ""
