@@ -50,7 +50,7 @@ def test_programs_that_end_while_their_disk_lies_end_in_order() -> None:
 def test_what_lost_flushes_had_promised_is_named_and_repaired(survive: str) -> None:
     result, events = run_with_events(
         fault("lost_flush", 15, REPLICA, duration="20s")
-        + fault("power_loss", 29, REPLICA, survive=survive)
+        + fault("power_loss", 28.5, REPLICA, survive=survive)
     )
     assert result.verdict is Verdict.PASS, result.reasons
     assert "replica_went_back" in events
@@ -62,7 +62,7 @@ def test_what_lost_flushes_had_promised_is_named_and_repaired(survive: str) -> N
 def test_what_a_comparison_leaves_out_hides_a_file_under_another_s_name() -> None:
     """A file of home had the new name of another one, which is renamed over it once more."""
     text = fault("lost_flush", 15, REPLICA, duration="20s") + fault(
-        "power_loss", 29, REPLICA, survive="seeded"
+        "power_loss", 28.5, REPLICA, survive="seeded"
     )
 
     once = ImageComparer._pass
