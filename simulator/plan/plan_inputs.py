@@ -6,7 +6,7 @@ move one at a time; it evaluates only the few figures that a decision hangs on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
@@ -20,13 +20,20 @@ from simulator.plan.change import ChangeCurve
 from simulator.plan.grid import HOUR_SECONDS, Floats
 from simulator.plan.monte_carlo import continued
 from simulator.plan.organisation import Organisation
-from simulator.plan.organisation_curves import NS, night_rewrite
+from simulator.plan.organisation_curves import NS, night_rewrite, seed_rates
 from simulator.plan.outages import OutageModel
 from simulator.plan.protection import Protection, Queued
 from simulator.plan.run_outages import AnyOutages, outages_of
+from simulator.plan.seeding import SeedRates, seed_by_courier, seed_over_wire
 from simulator.plan.sensitivity import numeric_inputs, tornado
 from simulator.plan.validity import validity
 from simulator.plan.volumes import hour_numbers
+from simulator.plan.waiting_volume import (
+    bounding_volume,
+    given_volume,
+    stops_when_full,
+    volume_name,
+)
 
 GB: Final = 1e9
 Tell = Callable[[str], None]
@@ -49,7 +56,7 @@ class PlanCase:
     link, protection: as planned.
     outage_hours: of the planned outage.
     curve: what the other figures scale; no input.
-    rpo_seconds, rpo_share, spool_bytes: the objectives; no inputs either.
+    The objectives are no inputs either; :class:`_Fixed` has them.
     """
 
     change_gb_per_day: float
@@ -71,7 +78,12 @@ class PlanCase:
         outages: Sequence[tuple[float, float]] = (),
     ) -> PlanCase:
         """The inputs of an organisation's plan; ``outages`` at dates as for :func:`without`."""
-        objectives = organisation.objectives
+        objectives, volume = organisation.objectives, given_volume(organisation, protection)
+        judged = (
+            volume is not None
+            and stops_when_full(organisation, protection)
+            and change.stored_bytes is not None
+        )
         share, night_bytes = night_rewrite(organisation, change)
         ratio = change.assumed_page_ratio or 0.0
         return cls(
@@ -84,7 +96,13 @@ class PlanCase:
                 change,
                 objectives.rpo_ns / NS,
                 objectives.rpo_share,
-                organisation.protection.spool_bytes,
+                _Volume(
+                    volume_name(protection),
+                    volume,
+                    bounding_volume(organisation, change, protection),
+                    organisation.first_copy.by if judged else None,
+                    seed_rates(organisation),
+                ),
                 outages,
                 share,
                 night_bytes,
@@ -116,12 +134,17 @@ class PlanCase:
         """``spool_bytes`` and ``catch_up_seconds`` of the planned outage's worst start, and
         ``rpo_seconds`` for the objective's share of the time; None for never.  What was asked
         before is known."""
+        figures = self._known_figures()
+        return {name: figures[name] for name in _NEVER}
+
+    def _known_figures(self) -> dict[str, float | None]:
         known = self.curve.known
         if self not in known:
-            known[self] = self._outputs()
+            known[self] = self._figures()
         return known[self]
 
-    def _outputs(self) -> dict[str, float | None]:
+    def _figures(self) -> dict[str, float | None]:
+        """The outputs, and ``first_copy_bytes`` on the volume where it has to fit."""
         change = self.changed()
         grid, within = change.grid, change.grid.span_seconds - AFTER
         capacity = self.link.capacity_bytes(grid)
@@ -132,11 +155,11 @@ class PlanCase:
             queue = self.protection.queue(change)
             use = link_use(self.protection, change, capacity, queue.offered_bytes())
             if not use.catches_up:
-                return dict(_NEVER)
+                return {**_NEVER, "first_copy_bytes": None}
             model, course = OutageModel(queue, capacity), queue.course(disturbed)
         else:
             if not link_use(self.protection, change, capacity).catches_up:
-                return dict(_NEVER)
+                return {**_NEVER, "first_copy_bytes": None}
             model = outages_of(self.protection, change, capacity)
             course = self.protection.course(change, disturbed)
         starts, _numbers = hour_numbers(grid, "day", within)
@@ -149,21 +172,58 @@ class PlanCase:
             "rpo_seconds": float(
                 np.quantile(course.lag_seconds[: self.curve.steps], self.curve.rpo_share)
             ),
+            "first_copy_bytes": self._copy_bytes(change, capacity, model),
         }
+
+    def _copy_bytes(self, change: ChangeCurve, capacity: Floats, model: AnyOutages) -> float | None:
+        volume = self.curve.volume
+        if volume.copied_by is None:
+            return None
+        seed = seed_over_wire if volume.copied_by == "wire" else seed_by_courier
+        made = seed(self.protection, change, capacity, rates=volume.rates, model=model)
+        return made.spool_peak_bytes
 
     def broken(self) -> dict[str, str]:
         """The objectives that these inputs break, and how."""
-        found, told = self.outputs(), {}
+        found, told, volume = self._known_figures(), {}, self.curve.volume
         rpo = found["rpo_seconds"]
         if rpo is None or found["catch_up_seconds"] is None:
             return {"catching up": "the link does not catch up"}
         if rpo > self.curve.rpo_seconds:
             told["RPO"] = f"{rpo:,.0f} s for {100 * self.curve.rpo_share:g} % of the time"
         spool = found["spool_bytes"]
-        limit = self.curve.spool_bytes
-        if limit is not None and spool is not None and spool > limit:
-            told["spool"] = f"{spool / GB:,.1f} GB are needed"
+        if volume.given_bytes is not None and spool is not None and spool > volume.given_bytes:
+            told[volume.name] = f"{spool / GB:,.1f} GB are needed"
+        if volume.copied_by is not None:
+            copy = found["first_copy_bytes"]
+            if copy is None:
+                told["first copy"] = "it is not there within the plan"
+            elif volume.given_bytes is not None and copy > volume.given_bytes:
+                told["first copy"] = f"{copy / GB:,.1f} GB wait meanwhile"
         return told
+
+    def overfilled(self) -> dict[str, str]:
+        """What the planned outage overfills that is no objective: the log volume of a log shipper
+        for which only the rule stands."""
+        spool, volume = self.outputs()["spool_bytes"], self.curve.volume
+        if volume.given_bytes is not None or volume.bound_bytes is None or spool is None:
+            return {}
+        if spool <= volume.bound_bytes:
+            return {}
+        size = f"{volume.bound_bytes / GB:,.1f} GB"
+        return {volume.name: f"{spool / GB:,.1f} GB are needed, more than the rule's {size}"}
+
+
+@dataclass(frozen=True)
+class _Volume:
+    """Where changes wait: its name, its size as given and as what bounds outages; the way of a
+    first copy that has to fit on it (None where none has to), and how fast that is made."""
+
+    name: str
+    given_bytes: float | None
+    bound_bytes: float | None
+    copied_by: str | None
+    rates: SeedRates
 
 
 class _Fixed:
@@ -174,7 +234,7 @@ class _Fixed:
         change: ChangeCurve,
         rpo_seconds: float,
         rpo_share: float,
-        spool_bytes: int | None,
+        volume: _Volume,
         outages: Sequence[tuple[float, float]],
         defragmentation_share: float,
         night_bytes: Floats,
@@ -193,7 +253,7 @@ class _Fixed:
         """Of the plan itself; those behind are for catching up."""
         self.rpo_seconds = rpo_seconds
         self.rpo_share = rpo_share
-        self.spool_bytes = spool_bytes
+        self.volume = volume
         self.outages = tuple(outages)
 
 
@@ -201,6 +261,14 @@ def _silent(_what: str) -> None:
     return None
 
 
+LITTLE_ROOM: Final = "RPO: kept with less than a step of the plan to spare"
+"""What breaks first on a line slower than the advised one."""
+_LIMIT_COLUMNS: Final = {
+    "holds_until": "breaks",
+    "others_until": "others_break",
+    "would_hold_at": "",
+}
+"""Columns of limits, each with that of what breaks there."""
 _LEFT_OUT: Final = frozenset({"link.mss_bytes", "protection.delay_seconds"})
 """Not what anybody would argue about."""
 _CALENDAR: Final = (*(f"days.{day}" for day in range(7)), "from_seconds", "until_seconds")
@@ -219,17 +287,38 @@ def sensitivity_of(case: PlanCase, tell: Tell = _silent) -> pd.DataFrame:
     return tornado(case, PlanCase.outputs, inputs=inputs, tell=tell)
 
 
-def validity_of(case: PlanCase, tell: Tell = _silent) -> pd.DataFrame:
+def validity_of(
+    case: PlanCase,
+    tell: Tell = _silent,
+    besides: Mapping[str, str] | None = None,
+    line_rate: float | None = None,
+) -> pd.DataFrame:
     """While what the plan holds (:func:`~simulator.plan.validity.validity`).
 
-    Objectives that the plan itself does not meet are left out of it: the others still hold.
+    Arguments
+    ---------
+    besides: objectives that the plan misses and that none of these inputs moves, and how.
+    line_rate: the least line for the RPO as the plan advises it, in bits per second: no limit of
+        the line is below it, so that one page has one figure; None for none.
+
+    Of a plan that does not hold it says at which value of each input it would, and how far the
+    objectives go that are met.
     """
-    missed = frozenset(case.broken())
+    missed = {**case.broken(), **(besides or {})}
+    never = "catching up" in missed
     tried = count(1)
 
     def broken(other: PlanCase) -> dict[str, str]:
         tell(f"{next(tried)} values tried")
-        return {name: told for name, told in other.broken().items() if name not in missed}
+        return {**other.broken(), **(besides or {})}
+
+    # What the rule's volume does not hold as planned is no promise.
+    over = case.overfilled()
+
+    def others(other: PlanCase) -> dict[str, str]:
+        tell(f"{next(tried)} values tried")
+        found = {name: told for name, told in other.broken().items() if name not in missed}
+        return found if over else {**found, **other.overfilled()}
 
     furthest = {
         "change_gb_per_day": case.change_gb_per_day * 10,
@@ -238,7 +327,43 @@ def validity_of(case: PlanCase, tell: Tell = _silent) -> pd.DataFrame:
         "link.bits_per_second": case.link.bits_per_second / 20,
         "outage_hours": min(case.outage_hours * 10, _longest_hours(case)),
     }
-    return validity(case, broken, furthest, tolerance=0.01)
+    best = {
+        "change_gb_per_day": case.change_gb_per_day / 20,
+        "link.loss": 0.0,
+        "link.rtt_seconds": 0.0,
+        "link.bits_per_second": case.link.bits_per_second * 20,
+        "outage_hours": case.curve.change.grid.step_seconds / HOUR_SECONDS,
+    }
+    found = validity(
+        case,
+        broken if missed else others,
+        furthest,
+        tolerance=0.01,
+        others=None if never else others,
+        best={} if besides else best,
+    )
+    return found if line_rate is None else _with_line(found, line_rate)
+
+
+def _with_line(limits: pd.DataFrame, least: float) -> pd.DataFrame:
+    """The limits, that of the line not below a rate where it lies just below the planned one."""
+    found = limits.astype(object).copy()
+    row = found.index[found["input"] == "link.bits_per_second"][0]
+    planned = float(found.loc[row, "planned"])
+    for column, breaks in _LIMIT_COLUMNS.items():
+        value = found.loc[row, column]
+        below = least <= planned if breaks else least > planned
+        if value is None or not below or value >= least:
+            continue
+        found.loc[row, column] = least
+        if breaks:
+            found.loc[row, breaks] = LITTLE_ROOM
+        if breaks == "breaks":
+            found.loc[row, "text"] = (
+                f"holds while link.bits_per_second >= {least:g} (planned {planned:g}); beyond it "
+                f"{LITTLE_ROOM}"
+            )
+    return found
 
 
 def _longest_hours(case: PlanCase) -> float:

@@ -2,10 +2,12 @@
 
 Theory
 ------
-A plan promises four things: that the line catches up at all, a recovery point for a share of the
-time, a recovery time, and, where a volume is given, that the spool survives the planned outage
-whenever it begins.  Each is judged on the plan's own figures, the outages at dates among them.
-What never happens has no figure and is missed.
+A plan promises that the line catches up at all, a recovery point for a share of the time, a
+recovery time, and, where the volume is given on which changes wait (:mod:`.waiting_volume`), that
+it survives the planned outage whenever it begins.  Where a full one stops the stores, the first
+copy has to fit as well; a spool that is dropped when it is full costs a comparison, which is said.
+Each is judged on the plan's own figures, the outages at dates among them.  What never happens has
+no figure and is missed.
 
 What is to be had follows from the same figures: the line rate of the least share of time that is
 not below the objective's, the spool of the planned outage with its margin, what waits at the
@@ -20,6 +22,9 @@ from typing import Final, Literal
 from simulator.plan.answers import or_none
 from simulator.plan.plan_spool_words import WAYS, less_spool_words, spool_of_first_copy
 from simulator.plan.planner import Plan, worst_spool
+from simulator.plan.replica_waits import KEPT, keeps_nothing
+from simulator.plan.waiting_volume import given_volume, stops_when_full, volume_name
+from simulator.report.units import format_duration
 
 NS: Final = 1e9
 Unit = Literal["seconds", "bytes", "bits_per_second", "days"]
@@ -31,7 +36,7 @@ class Outcome:
 
     Attributes
     ----------
-    objective: "catching up", "RPO", "RTO" or "spool".
+    objective: "catching up", "RPO", "RTO", "spool" (of log shipping "log volume") or "first copy".
     unit: of the two figures.
     wanted: the most that is allowed; None for catching up, where any end will do.
     found: None for never, or not known.
@@ -53,11 +58,12 @@ class Need:
 
     Attributes
     ----------
-    item: "line rate", "spool at the source", "spool for the first copy", "spool at the replica" or
-        "log volume".
+    item: "line rate", "spool at the source", "spool for the first copy" (of log shipping "log
+        volume for outages", "log volume for the first copy"), "spool at the replica" or "log
+        volume".
     unit: of the figures.
     given: what the plan has; None where it says nothing.
-    needed: the least that does; None where nothing does, or that is not known.
+    needed: the least that does; None where nothing does, or that is not known; 0 for nothing.
     advised: with the plan's margin on top; None likewise.
     enough: whether what is given does; None where nothing is given, or needed, or where it
         depends on what ``reason`` says.
@@ -75,8 +81,17 @@ class Need:
     reason: str = ""
 
 
-_IN_SENTENCES: Final = {"catching up": "catching up", "RPO": "the RPO", "spool": "the spool"}
+LINE_FIRST: Final = "no spool is enough: the line must be faster first"
+"""Of a line that never catches up."""
+_IN_SENTENCES: Final = {
+    "catching up": "catching up",
+    "RPO": "the RPO",
+    "spool": "the spool",
+    "log volume": "the log volume",
+    "first copy": "the first copy",
+}
 """Objectives whose limits are looked for."""
+_FOR_OUTAGES: Final = {"spool": "at the source", "log volume": "for outages"}
 
 
 def outcomes_of(plan: Plan) -> list[Outcome]:
@@ -97,12 +112,27 @@ def outcomes_of(plan: Plan) -> list[Outcome]:
         )
     )
     found.append(_recovery(plan, objectives.rto_ns / NS))
-    limit, spool = plan.organisation.protection.spool_bytes, worst_spool(plan)
-    if limit is not None and spool is not None:
-        needed = spool.needed_bytes if plan.use.catches_up else None
-        met = needed is not None and needed <= limit
-        reason = "" if needed is not None else plan.use.reason
-        found.append(Outcome("spool", "bytes", float(limit), needed, met, reason))
+    return found + _on_volume(plan)
+
+
+def _on_volume(plan: Plan) -> list[Outcome]:
+    """What has to fit on the volume on which changes wait, where it is given."""
+    kind, spool = plan.protection, worst_spool(plan)
+    volume = given_volume(plan.organisation, kind)
+    if volume is None or spool is None:
+        return []
+    never = plan.use.reason if not plan.use.catches_up else ""
+
+    def judged(name: str, needed: float | None, reason: str) -> Outcome:
+        met = needed is not None and needed <= volume
+        return Outcome(name, "bytes", volume, needed, met, "" if needed is not None else reason)
+
+    found = [judged(volume_name(kind), None if never else spool.needed_bytes, never)]
+    if stops_when_full(plan.organisation, kind) and not plan.first_copy.empty:
+        way = plan.organisation.first_copy.by
+        needed = None if never else spool_of_first_copy(plan, way)
+        late = never or str(plan.first_copy.set_index("way").loc[way, "reason"])
+        found.append(judged("first copy", needed, late))
     return found
 
 
@@ -156,22 +186,21 @@ def still_holds(plan: Plan) -> str:
 
 def needs_of(plan: Plan) -> list[Need]:
     """What to have so that the objectives are met."""
-    found = [_line(plan)]
-    protection, spool = plan.organisation.protection, worst_spool(plan)
+    found, spool = [_line(plan)], worst_spool(plan)
     if spool is not None:
-        given = None if protection.spool_bytes is None else float(protection.spool_bytes)
+        given = given_volume(plan.organisation, plan.protection)
         sound = plan.use.catches_up
         needed = spool.needed_bytes if sound else None
         found.append(
             Need(
-                "spool at the source",
+                f"{volume_name(plan.protection)} {_FOR_OUTAGES[volume_name(plan.protection)]}",
                 "bytes",
                 given,
                 needed,
                 spool.recommended_bytes if sound else None,
-                _enough(given, needed),
+                _enough(given, needed) if sound else False,
                 "the planned outage at its worst hour",
-                spool.remark if sound else plan.use.reason,
+                spool.remark if sound else LINE_FIRST,
             )
         )
     found += _first_copy(plan)
@@ -186,7 +215,7 @@ def needs_of(plan: Plan) -> list[Need]:
                 None,
                 None,
                 None,
-                "time until it is full while logs are not deleted",
+                "how long it lasts while logs are not deleted",
                 volume.reason,
             )
         )
@@ -199,14 +228,13 @@ def _first_copy(plan: Plan) -> list[Need]:
     needed = spool_of_first_copy(plan, way) if plan.use.catches_up else None
     if needed is None:
         return []
-    spool = plan.organisation.protection.spool_bytes
-    given = None if spool is None else float(spool)
+    given = given_volume(plan.organisation, plan.protection)
     enough = _enough(given, needed)
     reason = "" if enough else less_spool_words(plan)
-    if enough is False and plan.organisation.protection.spool_full == "resynchronize":
+    if enough is False and not stops_when_full(plan.organisation, plan.protection):
         enough = None  # at a cost, which the reason tells
     what_for = f"all changes, while it is made {WAYS[way]}"
-    item = "spool for the first copy"
+    item = f"{volume_name(plan.protection)} for the first copy"
     return [Need(item, "bytes", given, needed, None, enough, what_for, reason)]
 
 
@@ -223,6 +251,11 @@ def _line(plan: Plan) -> Need:
     needed = None if value is None else or_none(float(value))
     given = float(plan.link.bits_per_second)
     in_proportion = "other rates at certain hours are to grow in proportion"
+    room = (
+        ""
+        if needed is None
+        else f", with {format_duration(plan.change.grid.step_seconds)} to spare"
+    )
     return Need(
         "line rate",
         "bits_per_second",
@@ -230,7 +263,7 @@ def _line(plan: Plan) -> Need:
         needed,
         None,
         False if needed is None else given >= needed,
-        f"the RPO for {100 * float(row['share_of_time']):g} % of the time",
+        f"the RPO for {100 * float(row['share_of_time']):g} % of the time{room}",
         str(row["reason"]) if needed is None else in_proportion if plan.link.windows else "",
     )
 
@@ -238,20 +271,25 @@ def _line(plan: Plan) -> Need:
 def _replica_spool(plan: Plan) -> Need:
     given_bytes = plan.organisation.protection.replica_spool_bytes
     given = None if given_bytes is None else float(given_bytes)
+    item, kept = "spool at the replica", KEPT[plan.protection.name]
+    if keeps_nothing(plan.protection):
+        return Need(item, "bytes", given, 0.0, None, None, "", f"it keeps {kept}")
+    if not plan.use.catches_up:
+        return Need(item, "bytes", given, None, None, None, kept, LINE_FIRST)
     rows = plan.replica.loc[[value is not None for value in plan.replica["spool_bytes"]]]
     if rows.empty:
         reason = "; ".join(dict.fromkeys(str(each) for each in plan.replica["reason"]))
-        return Need("spool at the replica", "bytes", given, None, None, None, "", reason)
+        return Need(item, "bytes", given, None, None, None, kept, reason)
     worst = rows.loc[rows["spool_bytes"].astype(float).idxmax()]
     needed = float(worst["spool_bytes"])
     margin = 1.0 + plan.organisation.protection.spool_margin
     return Need(
-        "spool at the replica",
+        item,
         "bytes",
         given,
         needed,
         needed * margin,
         _enough(given, needed),
-        f"{worst['cause']} at its worst start",
+        f"{kept}: {worst['cause']}, at its worst",
         str(worst["reason"]),
     )

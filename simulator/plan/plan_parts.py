@@ -7,14 +7,14 @@ copies, drawn outages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from simulator.plan.answers import answer_frame
-from simulator.plan.bandwidth import link_use, offered_bytes
+from simulator.plan.bandwidth import RequiredRate, link_use, offered_bytes
 from simulator.plan.capacity import PlannedLink
 from simulator.plan.change import ChangeCurve
 from simulator.plan.distributions import Lognormal, Triangular
@@ -23,19 +23,18 @@ from simulator.plan.monte_carlo import MonteCarlo, OutageLaw, UncertainInputs, m
 from simulator.plan.organisation import Organisation
 from simulator.plan.organisation_curves import NS, seed_rates
 from simulator.plan.outages import OutageModel
-from simulator.plan.protection import Course, LogShipping, Protection
+from simulator.plan.protection import Course, Protection
 from simulator.plan.run_outages import AnyOutages, outages_of
 from simulator.plan.seeding import compare_seedings, seed_by_courier, seed_over_wire
 from simulator.plan.spool_full import Spool, with_spool, worst_by_hour
-from simulator.plan.volumes import SpoolSize, hour_numbers, spool_size
+from simulator.plan.volumes import hour_numbers, spool_size
+from simulator.plan.waiting_volume import given_volume, stops_when_full, volume_name
 
 Tell = Callable[[str], None]
 """Told in a few words what is done next."""
 FIRST_COPY_UNKNOWN: Final = "how long a first copy takes is not known: give change.database_size"
 AFTER_SECONDS: Final = 28 * 86_400.0
 """In which outages late in the plan may catch up."""
-LOG_VOLUME_DAYS: Final = 3.0
-"""Of logs that a log volume holds [V]."""
 LOAD_RANGE: Final = (0.8, 1.0, 1.3)
 """How far what is written may be from the plan: least, likely, most [A]."""
 RATE_STEPS: Final = np.geomspace(0.25, 8.0, 31)
@@ -83,18 +82,88 @@ def kinds_side_by_side(
             row[f"rpo_{100 * share:g}_seconds"] = course.lag_at(share) if use.catches_up else None
         row["waiting_peak_bytes"] = float(course.waiting_bytes.max()) if use.catches_up else None
         row["carried_bytes_per_day"] = float(course.carried_bytes.sum()) / change.days
-        row["spool_bytes"] = None
+        row["spool_bytes"] = row["catch_up_seconds"] = None
+        within = change.grid.span_seconds
+        if use.catches_up:
+            row["catch_up_seconds"] = _caught_up_after(model, planned, within)
         if use.catches_up and isinstance(model, OutageModel):
-            within = change.grid.span_seconds
             row["spool_bytes"] = spool_size(model, planned, within_seconds=within).needed_bytes
         copy, missing = _copied_by(organisation.first_copy.by, copies[name])
         row["first_copy_seconds"] = copy
+        row["first_copy_spool_bytes"] = None
+        if use.catches_up and isinstance(model, OutageModel):
+            row["first_copy_spool_bytes"] = copy_spool(organisation.first_copy.by, copies[name])
         total = totals.loc[name, "total_seconds"]
         row["rto_seconds"] = None if total is None else float(total)
+        lag = course.lag_at(organisation.objectives.rpo_share) if use.catches_up else None
+        known = not copies[name].empty
+        row["missed"] = ", ".join(_missed_by(organisation, kind, row, lag, copy_is_known=known))
         unknown = "" if total is not None else str(totals.loc[name, "reason"])
         row["reason"] = "; ".join(dict.fromkeys(filter(None, (use.reason, missing, unknown))))
         rows.append(row)
     return answer_frame(rows)
+
+
+def _caught_up_after(model: AnyOutages, length: float, within: float) -> float | None:
+    """The time to catch up after the worst start of an outage; None for never."""
+    starts, _number = hour_numbers(model.grid, "day", within)
+    effects = model.effects(starts, length, with_lag=False)
+    return float(effects.catch_up_seconds.max()) if effects.caught_up.all() else None
+
+
+def _missed_by(
+    organisation: Organisation,
+    kind: Protection,
+    row: Mapping[str, object],
+    lag: float | None,
+    *,
+    copy_is_known: bool,
+) -> list[str]:
+    """The objectives that a kind misses on the plan's line and volumes, by the names of
+    :func:`~simulator.plan.plan_objectives.outcomes_of`."""
+    objectives, volume = organisation.objectives, given_volume(organisation, kind)
+
+    def above(value: object, most: float) -> bool:
+        return not isinstance(value, float) or value > most
+
+    found = {
+        "catching up": row["catch_up_seconds"] is None,
+        "RPO": above(lag, objectives.rpo_ns / NS),
+        "RTO": above(row["rto_seconds"], objectives.rto_ns / NS),
+    }
+    if volume is not None:
+        found[volume_name(kind)] = above(row["spool_bytes"], volume)
+        if stops_when_full(organisation, kind) and copy_is_known:
+            found["first copy"] = above(row["first_copy_spool_bytes"], volume)
+    return [name for name, missed in found.items() if missed]
+
+
+def missed_besides(kinds: pd.DataFrame) -> dict[str, str]:
+    """Of the own kind, the first row, what it misses that no input of the limits moves."""
+    row = kinds.iloc[0]
+    if "RTO" not in str(row["missed"]).split(", "):
+        return {}
+    seconds = row["rto_seconds"]
+    return {"RTO": "not known" if seconds is None else f"{float(seconds):,.0f} s"}
+
+
+def line_for(organisation: Organisation, rates: Sequence[RequiredRate]) -> float | None:
+    """The line rate that is advised for the RPO, in bits per second; None where no line does it,
+    and where no rate is known for just the objective's share of time."""
+    share = organisation.objectives.rpo_share
+    for each in rates:
+        if abs(each.share_of_time - share) < 1e-9:
+            return each.bits_per_second
+    return None
+
+
+def copy_spool(way: str, copies: pd.DataFrame) -> float | None:
+    """What waits at the source while the first copy is made on a way, in bytes; None where that
+    is not known, or the copy never arrives."""
+    if copies.empty:
+        return None
+    peak = copies.set_index("way").loc[way, "spool_peak_bytes"]
+    return None if peak is None or not np.isfinite(float(peak)) else float(peak)
 
 
 def _copied_by(way: str, copies: pd.DataFrame) -> tuple[float | None, str]:
@@ -124,27 +193,6 @@ def outages_of_given_spool(
     )
     starts, number = hour_numbers(model.grid, "day", within)
     return worst_by_hour(with_spool(model, spool, starts, length), number)
-
-
-def spool_volume(
-    organisation: Organisation, own: Protection, needed: SpoolSize
-) -> tuple[float, bool]:
-    """The volume that the spool has, and whether the organisation gives it.
-
-    What a log shipper has not copied lies on the log volume.  Where nothing is given, two thirds of
-    what is needed: a size that somebody may be tempted by.
-    """
-    protection = organisation.protection
-    size = protection.spool_bytes
-    if isinstance(own, LogShipping):
-        size = protection.log_volume_bytes or size
-    return (needed.recommended_bytes * 2 / 3, False) if size is None else (float(size), True)
-
-
-def log_volume_bytes(organisation: Organisation, change: ChangeCurve) -> float:
-    """The log volume; by default for three days, the rule for a server that stands alone [V]."""
-    given = organisation.protection.log_volume_bytes
-    return LOG_VOLUME_DAYS * change.log_bytes_per_day if given is None else float(given)
 
 
 def returns_by_hour(model: AnyOutages, length: float, within: float) -> pd.DataFrame:
@@ -215,12 +263,15 @@ def first_copies(
     )
 
 
-def wire_seconds(first_copy: pd.DataFrame) -> float:
-    """How long the first copy takes over the wire; 0 where it never arrives."""
+def copy_seconds(first_copy: pd.DataFrame, way: str) -> float:
+    """How long the first copy is under way, until it can be used; 0 where it never arrives."""
     if first_copy.empty:
         return 0.0
-    way = first_copy.set_index("way").loc["wire", "way_seconds"]
-    return 0.0 if way is None or not np.isfinite(float(way)) else float(way)
+    row = first_copy.set_index("way").loc[way]
+    parts = [row[f"{part}_seconds"] for part in ("read", "way", "load")]
+    if any(each is None or not np.isfinite(float(each)) for each in parts):
+        return 0.0
+    return sum(float(each) for each in parts)
 
 
 def drawn_outages(

@@ -61,7 +61,9 @@ class NeedRecord(_Part):
     item: str
     unit: str
     given: Annotated[Number | None, Field(description="null: the plan says nothing")]
-    needed: Annotated[Number | None, Field(description="null: see reason, or a given time")]
+    needed: Annotated[
+        Number | None, Field(description="0: none; null: see reason, or a given time")
+    ]
     advised: Annotated[Number | None, Field(description="with the margin")]
     enough: Annotated[bool | None, Field(description="null: nothing to compare")]
     what_for: str
@@ -123,6 +125,17 @@ class KindRecord(_Row):
         Seconds | None, Field(description="on the planned way, until it is caught up")
     ]
     rto_seconds: Seconds | None
+    catch_up_seconds: Annotated[
+        Seconds | None, Field(description="of the planned outage's worst start; null: never")
+    ] = None
+    first_copy_spool_bytes: Annotated[
+        Amount | None,
+        Field(description="at the source meanwhile; null: it keeps no spool, or see reason"),
+    ] = None
+    missed: Annotated[
+        str,
+        Field(description="objectives missed on this line and the given volumes; empty: none"),
+    ] = ""
 
 
 class RateRecord(_Row):
@@ -334,6 +347,15 @@ class LimitRecord(_Part):
     holds_until: Annotated[Number | None, Field(description="null: it does not hold as planned")]
     breaks: str
     text: str
+    would_hold_at: Annotated[
+        Number | None,
+        Field(description="of a plan that does not hold: where it would; null: not found"),
+    ] = None
+    others_until: Annotated[
+        Number | None,
+        Field(description="of such a plan: how far what it meets goes; null: it meets nothing"),
+    ] = None
+    others_break: Annotated[str, Field(description="what breaks there; empty: nothing")] = ""
 
 
 class PlanRecord(_Part):
@@ -363,7 +385,7 @@ class PlanRecord(_Part):
     spool_outages: Annotated[list[SpoolOutageRecord], Field(description="likewise")]
     returns: list[ReturnRecord]
     catch_up_by_rate: list[CatchUpRecord]
-    replica: list[ReplicaRecord]
+    replica: Annotated[list[ReplicaRecord], Field(description="empty: it keeps nothing there")]
     log_volume: Annotated[LogVolumeRecord | None, Field(description="null: none is given")]
     first_copy: Annotated[list[FirstCopyRecord], Field(description="empty: no size is known")]
     recovery: list[RecoveryRecord]

@@ -80,7 +80,7 @@ def _of_outage(row: Row) -> str:
     if row["compared_bytes"] is None:
         parts.append(RESYNCHRONIZATION_UNKNOWN)
     elif row["unprotected_seconds"] is None or row["behind_seconds"] is None:
-        parts.append("not current again before the plan ends")
+        parts.append("still unprotected when the plan ends")
     return "; ".join(parts)
 
 

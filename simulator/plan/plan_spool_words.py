@@ -9,9 +9,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from simulator.plan.plan_parts import copy_spool
 from simulator.plan.plan_rows import RESYNCHRONIZATION_UNKNOWN
 from simulator.plan.planner import Plan, worst_spool
 from simulator.plan.volumes import SpoolSize
+from simulator.plan.waiting_volume import given_volume, stops_when_full, volume_name
 from simulator.report.plan_units import format_hour, format_volume
 from simulator.report.units import format_duration
 
@@ -23,7 +25,8 @@ def spool_sentences(plan: Plan) -> list[str]:
     """How large the spool must be, and what becomes of one that is given or too small."""
     organisation, size = plan.organisation, worst_spool(plan)
     if not plan.use.catches_up:
-        return [f"{plan.use.reason[0].upper()}{plan.use.reason[1:]}. No spool helps that."]
+        never = f"{plan.use.reason[0].upper()}{plan.use.reason[1:]}."
+        return [f"{never} No spool is enough: the line must be faster first."]
     if size is None:
         return [
             f"{plan.protection.name.capitalize()} keeps no spool: what changes is read again from "
@@ -45,16 +48,13 @@ def spool_sentences(plan: Plan) -> list[str]:
 
 
 def _is_shipped(plan: Plan) -> bool:
-    return plan.protection.name == "log shipping"
+    return volume_name(plan.protection) == "log volume"
 
 
 def spool_of_first_copy(plan: Plan, way: str) -> float | None:
     """What waits at the source while the first copy is made, in bytes; None where that is not
     known, the copy never arrives, or the kind keeps no spool."""
-    if plan.first_copy.empty or not plan.spools:
-        return None
-    peak = plan.first_copy.set_index("way").loc[way, "spool_peak_bytes"]
-    return None if peak is None or not np.isfinite(float(peak)) else float(peak)
+    return copy_spool(way, plan.first_copy) if plan.spools else None
 
 
 def first_copy_spool(plan: Plan, size: SpoolSize) -> list[str]:
@@ -64,12 +64,30 @@ def first_copy_spool(plan: Plan, size: SpoolSize) -> list[str]:
     needed, instead = spool_of_first_copy(plan, way), spool_of_first_copy(plan, other)
     if needed is None:
         return []
+    given = given_volume(plan.organisation, plan.protection)
+    room = max(size.recommended_bytes, given or 0.0)
+    stops = given is not None and stops_when_full(plan.organisation, plan.protection)
     where = "on the log volume" if _is_shipped(plan) else "in the spool"
+    where = "there" if stops and needed > (given or 0.0) else where
     told = f"made {WAYS[way]}, up to {format_volume(needed)} wait {where} meanwhile"
     if instead is not None:
         told += f"; {WAYS[other]} {format_volume(instead)}"
+        if (instead <= room) != (needed <= room):
+            told += ", which fits" if instead <= room else ", which does not fit"
+    volume = f"the {volume_name(plan.protection)} of {format_volume(given or 0.0)}"
+    if given is not None and stops and needed > given:
+        told = f"The first copy does not fit {volume}: {told}."
+        if _is_shipped(plan):
+            stop = (
+                "It is full before the copy is there, and the stores stop: the plan does not hold."
+            )
+            return [told, stop]
+        less = less_spool_words(plan)
+        return [told, f"The plan does not hold: {less}."]
     if needed <= size.recommended_bytes:
         return [f"The first copy fits in that: {told}."]
+    if needed <= room:
+        return [f"The first copy needs more, and fits {volume}: {told}."]
     less = less_spool_words(plan)
     return [f"The first copy needs more: {told}.", f"{less[0].upper()}{less[1:]}."]
 

@@ -14,9 +14,10 @@ import numpy as np
 
 from simulator.plan.organisation_curves import NS
 from simulator.plan.plan_dependence import dependence_of
-from simulator.plan.plan_objectives import still_holds
+from simulator.plan.plan_objectives import holds, outcomes_of, still_holds
 from simulator.plan.plan_spool_words import WAYS, shortest_lasting, spool_sentences
 from simulator.plan.planner import Plan
+from simulator.plan.waiting_volume import volume_name
 from simulator.report.plan_units import (
     FORMATS,
     OUTPUTS,
@@ -63,7 +64,7 @@ def breaks_of(plan: Plan) -> list[Break]:
     volume = plan.log_volume
     if volume.shortest_days is not None and not (shipped and plan.spool_is_given):
         given = plan.organisation.protection.log_volume_bytes is not None
-        rule = "" if given else ", as the rule of three days has it"
+        rule = "" if given else ", three days of the mean as the rule has it"
         found.append(
             Break(
                 f"the log volume of {format_volume(volume.free_bytes)}{rule} (if logs are not "
@@ -78,6 +79,7 @@ def answer_of(plan: Plan) -> list[str]:
     """The answer, the most important sentence first."""
     sentences = [
         *spool_sentences(plan),
+        other_kinds(plan),
         _written(plan),
         _depending(plan),
         _measured(plan),
@@ -85,7 +87,7 @@ def answer_of(plan: Plan) -> list[str]:
         _breaking(plan),
         *_bandwidth(plan),
     ]
-    sentences += [_recovering(plan), *_copying(plan), *_holding(plan)]
+    sentences += [_recovering(plan), *_copying(plan), *_holding(plan), _mending(plan)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -226,14 +228,57 @@ def _copying(plan: Plan) -> list[str]:
 
 
 def _holding(plan: Plan) -> list[str]:
-    """While what the plan holds."""
+    """While what the plan holds, or what it meets of its objectives."""
     parts = []
     for row in plan.validity.itertuples():
-        if row.holds_until is None or not row.breaks:
+        held, breaks = row.holds_until, row.breaks
+        if held is None:
+            held, breaks = row.others_until, row.others_break
+        if held is None or not breaks:
             continue
-        parts.append(_limit(str(row.input), float(row.holds_until)))
+        parts.append(_limit(str(row.input), float(held)))
     subject = still_holds(plan)
     return [f"{subject} while {', '.join(parts)}."] if parts and subject else []
+
+
+def _mending(plan: Plan) -> str:
+    """Of a plan that does not hold, at which value of an input it would."""
+    parts = [
+        _limit(str(row.input), float(row.would_hold_at))
+        for row in plan.validity.itertuples()
+        if row.would_hold_at is not None
+    ]
+    if not parts or holds(outcomes_of(plan)):
+        return ""
+    return f"All of it would hold with one of these: {'; '.join(parts)}."
+
+
+def other_kinds(plan: Plan) -> str:
+    """Of a plan that does not hold, the kinds that meet all objectives on its line."""
+    outcomes = outcomes_of(plan)
+    if holds(outcomes):
+        return ""
+    share = plan.organisation.objectives.rpo_share
+    found = []
+    for row in plan.kinds.itertuples():
+        if row.missed or row.kind == plan.protection.name:
+            continue
+        lag = plan.courses[str(row.kind)].lag_at(share)
+        sizes = [float(each) for each in (row.spool_bytes, row.first_copy_spool_bytes) if each]
+        needs = ""
+        if sizes:
+            name = volume_name(plan.protections[str(row.kind)])
+            needs = f", {name} {format_volume(max(sizes))}"
+        found.append((lag, str(row.kind), float(row.rto_seconds), needs))
+    if not found:
+        return "No other kind of protection meets all objectives on this line."
+    told = [
+        f"{kind} (RPO {format_duration(lag)} for {100 * share:g} % of the time, RTO "
+        f"{format_duration(rto)}{needs})"
+        for lag, kind, rto, needs in sorted(found)
+    ]
+    verb = "meets" if len(found) == 1 else "meet"
+    return f"On this line {' and '.join(told)} {verb} all objectives."
 
 
 _LIMITS: Final = {
@@ -246,5 +291,6 @@ _LIMITS: Final = {
 
 
 def _limit(name: str, value: float) -> str:
+    """``change <= 203 GB a day``."""
     short, sign, per = _LIMITS[name]
     return f"{short} {sign} {format_input(name, value)}{per}"

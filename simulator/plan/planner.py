@@ -8,7 +8,7 @@ described there; times are seconds, amounts bytes, rates bits per second, unless
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -25,7 +25,7 @@ from simulator.plan.bandwidth import (
 )
 from simulator.plan.capacity import PlannedLink, without
 from simulator.plan.change import ChangeCurve
-from simulator.plan.grid import HOUR_SECONDS, Floats
+from simulator.plan.grid import Floats
 from simulator.plan.monte_carlo import MonteCarlo, continued
 from simulator.plan.organisation import Organisation
 from simulator.plan.organisation_curves import (
@@ -41,28 +41,29 @@ from simulator.plan.plan_parts import (
     AFTER_SECONDS,
     Tell,
     catch_up_by_rate,
+    copy_seconds,
     drawn_outages,
     first_copies,
     kinds_side_by_side,
     lengths_between,
-    log_volume_bytes,
+    line_for,
+    missed_besides,
     outages_of_given_spool,
     returns_by_hour,
-    spool_volume,
-    wire_seconds,
 )
 from simulator.plan.protection import Course, Protection
 from simulator.plan.recovery_time import recovery_times
+from simulator.plan.replica_waits import ReplicaFigures, replica_waits
 from simulator.plan.run_outages import outages_of
 from simulator.plan.volumes import (
     LogVolume,
     SpoolSize,
     log_volume,
-    replica_spool,
     spool_lasts,
     spool_size,
     spool_surface,
 )
+from simulator.plan.waiting_volume import log_volume_bytes, spool_volume
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +78,9 @@ class Plan:
     kinds: a row for each kind of protection: ``kind``, ``catches_up``, ``mean_utilisation``,
         ``rpo_50_seconds`` ... ``rpo_100_seconds``, ``waiting_peak_bytes``,
         ``carried_bytes_per_day``; for the planned outage ``spool_bytes`` (None for kinds that
-        keep none), with the organisation's way of the first copy ``first_copy_seconds``,
-        ``rto_seconds``; ``reason``.
+        keep none), ``catch_up_seconds``; with the organisation's way of the first copy
+        ``first_copy_seconds``, ``first_copy_spool_bytes``; ``rto_seconds``; ``missed`` (objectives
+        that it misses on this line, with the volumes that are given; empty for none); ``reason``.
     use: how busy the link is with the own kind.
     rates: the line rates that the RPO needs (:mod:`.bandwidth`).
     lags: the RPO that the link gives.
@@ -92,7 +94,8 @@ class Plan:
     returns: of the planned outage, by hour of the start: ``lag_at_return_seconds``,
         ``lag_peak_seconds``, ``catch_up_seconds`` (the worst; None for never).
     catch_up_by_rate: ``bits_per_second``, ``catch_up_seconds`` of the planned outage's worst start.
-    replica: what waits at the replica, by cause.
+    replica: what waits at the replica, by cause (:mod:`.replica_waits`); empty for kinds that keep
+        nothing there.
     log_volume: when truncation is blocked; of a volume for three days of logs where none is given.
     first_copy: both ways.
     recovery: the RTO by kind and part.
@@ -196,6 +199,7 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
     # Outages late in the plan catch up behind its end.
     longer = continued(change, AFTER_SECONDS)
     after = link.capacity_bytes(longer.grid)
+    use = link_use(own, change, usual)
     models = {name: outages_of(kind, longer, after) for name, kind in protections.items()}
     model = models[own.name]
     within = grid.span_seconds
@@ -210,6 +214,9 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
             spool_size(model, length, change.stored_bytes, margin, within_seconds=within)
             for length in dict.fromkeys((planned, *lengths))
         )
+        if not use.catches_up:
+            none = f"no spool is enough: {use.reason}"
+            spools = tuple(replace(each, remark=none) for each in spools)
         shown = sorted({planned, *lengths, *lengths_between(lengths)})
         surface = spool_surface(model, shown, within_seconds=within)
         volume, given = spool_volume(organisation, own, spools[0])
@@ -223,17 +230,26 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
     for name, kind in protections.items():
         tell(f"first copy and recovery: {name}")
         copies[name] = first_copies(organisation, kind, longer, after, models[name])
-    first_copy = copies[own.name]
-    recovery = recovery_times(list(protections.values()), change, recovery_figures(organisation))
+    first_copy, way = copies[own.name], organisation.first_copy.by
+    figures = recovery_figures(organisation)
+    recovery = recovery_times(list(protections.values()), change, figures)
     kinds = kinds_side_by_side(
         organisation, protections, courses, change, usual, models, copies, recovery
     )
-    delay = organisation.protection.replica_delay_ns / NS
-    replica = replica_spool(
+    replica = replica_waits(
+        own,
         longer,
-        {"initial synchronization": wire_seconds(first_copy), "integrity test": HOUR_SECONDS}
-        | ({"delayed copy": delay} if delay else {}),
-        organisation.protection.compare_bytes_per_second,
+        after,
+        model,
+        ReplicaFigures(
+            apply_bytes_per_second=organisation.protection.compare_bytes_per_second,
+            replay_seconds_per_log=figures.replay_seconds_per_log,
+            parallel_replays=figures.parallel_replays,
+            delay_seconds=figures.replay_lag_seconds,
+        ),
+        copy_seconds(first_copy, way),
+        planned,
+        within,
     )
     tell("drawn outages")
     drawn = drawn_outages(organisation, own, change, link)
@@ -247,7 +263,7 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
         protections,
         courses,
         kinds,
-        link_use(own, change, usual),
+        use,
         rates,
         lags_of_link(own, change, capacity),
         violations(courses[own.name], rpo),
@@ -266,7 +282,12 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
         recovery,
         drawn,
         tornado,
-        validity_of(case, lambda what: tell(f"while what it holds: {what}")),
+        validity_of(
+            case,
+            lambda what: tell(f"while what it holds: {what}"),
+            missed_besides(kinds),
+            line_for(organisation, needed),
+        ),
     )
 
 

@@ -4,12 +4,16 @@ Each input is moved away from the plan's value, alone, until an objective breaks
 looked at some places, ever further apart, and between the last that held and the first that broke
 the limit is found by bisection: so an objective that breaks and heals again on the way is missed
 only when that lies between two neighbouring places.
+
+Of a plan that does not hold as it is there is no such limit.  It is told at which value of each
+input, alone, it would: moved to the other side, the value next to the plan's that holds.  And how
+far those objectives go that the plan meets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pandas as pd
@@ -35,6 +39,10 @@ class Limit:
     holds_until: the last value found that holds; None when the plan does not hold itself.
     breaks: the objectives that break just beyond, with what is told of them; empty when none does.
     text: all of it in words.
+    would_hold_at: of a plan that does not hold, the value at which it does, moved the other way;
+        None where none was found.
+    others_until, others_break: of such a plan, as ``holds_until`` and ``breaks`` for what it
+        meets; None and empty where that was not asked.
     """
 
     input: str
@@ -43,6 +51,9 @@ class Limit:
     holds_until: float | None
     breaks: str
     text: str
+    would_hold_at: float | None = None
+    others_until: float | None = None
+    others_break: str = ""
 
 
 def limit_of(
@@ -114,21 +125,73 @@ def limit_of(
     return Limit(path, direction, planned, limit, breaks, text)
 
 
+def holds_from(
+    plan: Plan,
+    broken: Broken[Plan],
+    path: str,
+    best: float,
+    tolerance: float = TOLERANCE,
+) -> float | None:
+    """The value of one input, next to the plan's, at which a plan holds that does not.
+
+    Arguments
+    ---------
+    best: where to look last; None is returned where it does not hold even there, and where that is
+        the plan's value.  Between the two one change from broken to whole is assumed.
+    tolerance: of the value, as a share of itself.
+
+    Raises KeyError for an input that the plan does not have.
+    """
+    planned = numeric_inputs(plan)[path]
+
+    def is_whole(value: float) -> bool:
+        try:
+            return not broken(with_input(plan, path, value))
+        except ValueError:  # the plan refuses the value
+            return False
+
+    if best == planned or not is_whole(best):
+        return None
+    fails, held = planned, best
+    while abs(held - fails) > tolerance * max(abs(held), abs(best)):
+        middle = (fails + held) / 2
+        if is_whole(middle):
+            held = middle
+        else:
+            fails = middle
+    return held
+
+
 def validity(
     plan: Plan,
     broken: Broken[Plan],
     furthest: Mapping[str, float],
     tolerance: float = TOLERANCE,
     looks: int = LOOKS,
+    others: Broken[Plan] | None = None,
+    best: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """How far each input may go, alone.
 
     Arguments
     ---------
     furthest: by path of the input, where to stop looking.
+    others: of a plan that does not hold, what breaks among the objectives that it meets; None:
+        that is not asked.
+    best: of such a plan, by path, where to stop looking for a value at which it holds.
 
     A row for each input, the columns those of :class:`Limit`.  Raises KeyError for an input that
     the plan does not have.
     """
-    limits = [limit_of(plan, broken, path, end, tolerance, looks) for path, end in furthest.items()]
+    limits = []
+    for path, end in furthest.items():
+        found = limit_of(plan, broken, path, end, tolerance, looks)
+        if found.holds_until is None:
+            if best and path in best:
+                heals = holds_from(plan, broken, path, best[path], tolerance)
+                found = replace(found, would_hold_at=heals)
+            if others is not None:
+                rest = limit_of(plan, others, path, end, tolerance, looks)
+                found = replace(found, others_until=rest.holds_until, others_break=rest.breaks)
+        limits.append(found)
     return answer_frame(limits, Limit.__dataclass_fields__)

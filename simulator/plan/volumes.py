@@ -278,7 +278,7 @@ class LogVolume:
     Attributes
     ----------
     free_bytes: at the begin.
-    shortest_days, median_days: over starts at each midnight of the curve; None where the curve
+    shortest_days, median_days: over starts on the hour, all through the curve; None where the curve
         ends before.
     worst_begins_at: the start of the shortest, local time in ISO format; None likewise.
     reason: why there is no figure; else empty.
@@ -301,10 +301,10 @@ def log_volume(change: ChangeCurve, free_bytes: float) -> LogVolume:
         raise ValueError("free space is 0 or more")
     grid, sums = change.grid, cumulative(change.log_bytes)
     step = grid.step_seconds
-    first = -grid.begin_of_week_seconds % DAY_SECONDS
-    starts = np.rint(np.arange(first, grid.span_seconds, DAY_SECONDS) / step).astype(np.int64)
-    starts = np.unique(np.append(starts[starts < grid.steps], 0))
+    on_the_hour, _numbers = hour_numbers(grid, "day")
+    starts = np.unique(np.append(np.rint(on_the_hour / step).astype(np.int64), 0))
     full = np.searchsorted(sums, sums[starts] + free_bytes, side="left")
+    full = np.maximum(full, starts)  # sums that stand still have their least place before
     took = np.where(full <= grid.steps, (full - starts) * step / DAY_SECONDS, np.inf)
     order = np.sort(took)
     shortest, median = or_none(order[0]), or_none(order[(len(order) - 1) // 2])

@@ -9,6 +9,7 @@ policy in the page forbids scripts and requests in case both fail.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -45,6 +46,9 @@ _WORDS: Final = {
     "not enough": "bad",
     "never": "bad",
     "grows for ever": "bad",
+    "none is enough": "bad",
+    "no size is enough": "bad",
+    "does not hold as planned": "bad",
 }
 MARKS: Final = (
     ("[A]", "assumed: no source was found"),
@@ -87,8 +91,10 @@ def render_plan(plan: Plan, directory: Path, sentences: Sequence[str], command: 
     Arguments
     ---------
     sentences: the answer in words.
-    command: that makes the page again.
+    command: that makes the plan again; the page has it with its ``--report``.
     """
+    if "--report" not in shlex.split(command):
+        command = f"{command} --report {shlex.quote(str(directory))}"
     text = plan_page_text(plan, sentences, command)
     path = directory / PLAN_NAME
     with directory_for(directory, "--report"):
@@ -121,7 +127,7 @@ def _values(plan: Plan, sentences: Sequence[str], command: str) -> dict[str, Any
         "breaks": [unbroken(each) for each in breaks_first(plan)],
         "first_tables": [_shown(each) for each in tables if each.key in _FIRST_TABLES],
         "pictures": [
-            ShownPicture(each.heading, each.sentence, Markup(each.inline_svg(plan)))
+            ShownPicture(each.heading, unbroken(each.sentence(plan)), Markup(each.inline_svg(plan)))
             for each in PICTURES
             if each.is_of(plan)
         ],
@@ -142,6 +148,11 @@ def _tiles(plan: Plan) -> list[Tile]:
         if need.unit == "days":
             lasts = figure(need.unit, need.given, "to the end")
             found.append(Tile("log volume lasts", lasts, "while logs are not deleted"))
+            continue
+        if need.needed == 0:
+            continue
+        if need.needed is None and need.unit == "bytes" and not plan.use.catches_up:
+            found.append(Tile(need.item, "none is enough", "the line must be faster first"))
             continue
         to_have = need.needed if need.advised is None else need.advised
         planned = f"planned {figure(need.unit, need.given, 'none')}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -53,8 +54,10 @@ def write_sheets(plan: Plan, path: Path, sentences: Sequence[str], command: str 
     Arguments
     ---------
     sentences: the answer in words.
-    command: that makes it again.
+    command: that makes the plan again; the sheet has it with its ``--xlsx``.
     """
+    if "--xlsx" not in shlex.split(command):
+        command = f"{command} --xlsx {shlex.quote(str(path))}" if command else ""
     write_bytes_atomically(path, sheets_bytes(plan, sentences, command), "--xlsx")
 
 

@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from simulator.plan.planner import Plan, longest_lasting, worst_spool
+from simulator.plan.waiting_volume import given_volume, volume_name
 from simulator.report import ink
 from simulator.report.axes import EndName, bound_line, format_tick, name_ends, title, value_axis
 from simulator.report.plan_axes import axis_name, mark, panels, say
@@ -49,10 +50,10 @@ def draw_spool_by_length(plan: Plan) -> Figure:
     steady = float(plan.course.waiting_bytes.min())
     high = np.concatenate(([_at_once(plan)], most.to_numpy(dtype=float)))
     low = np.concatenate(([steady], least.to_numpy(dtype=float)))
-    volume = plan.organisation.protection.spool_bytes
+    volume, kind = given_volume(plan.organisation, plan.protection), volume_name(plan.protection)
     rule = worst.rule_of_thumb_bytes
     bounds = [
-        (float(value), name) for value, name in ((volume, "spool"), (rule, "10 % rule")) if value
+        (float(value), name) for value, name in ((volume, kind), (rule, "10 % rule")) if value
     ]
     top = _HEADROOM * max(float(high.max()), *(value for value, _ in bounds), 1.0)
     unit, across = volume_axis(top), time_axis(float(seconds[-1]))
@@ -122,7 +123,7 @@ def draw_heat_map(plan: Plan) -> Figure:
     largest = max(float(surface["spool_bytes"].max()), 1.0)
     unit = volume_axis(largest)
     title(axes, f"Spool needed in {unit.name}, by hour of the begin and length of the outage")
-    volume = plan.organisation.protection.spool_bytes
+    volume = given_volume(plan.organisation, plan.protection)
     rows = {length: place for place, length in enumerate(lengths)}
     for length, hour, spool in zip(
         surface["length_seconds"], surface["hour"], surface["spool_bytes"], strict=True
@@ -138,7 +139,7 @@ def draw_heat_map(plan: Plan) -> Figure:
         FuncFormatter(lambda place, _: format_duration(lengths[int(place)]))
     )
     axis_name(axes, "hour of the day at which the line goes down")
-    _legend(axes, volume)
+    _legend(axes, volume, volume_name(plan.protection))
     return figure
 
 
@@ -149,7 +150,7 @@ def _cell(
     spool: float,
     largest: float,
     divisor: float,
-    volume: int | None,
+    volume: float | None,
 ) -> None:
     over = volume is not None and spool > volume
     role = ink.BOUND if over else ink.SPOOL
@@ -177,11 +178,11 @@ def _cell(
     )
 
 
-def _legend(axes: Axes, volume: int | None) -> None:
+def _legend(axes: Axes, volume: float | None, name: str) -> None:
     """What the two colours say; the numbers that do not fit are bold too."""
     if volume is None:
         return
-    text = f"blue: fits the spool of {format_volume(volume)}; orange and bold: does not"
+    text = f"blue: fits the {name} of {format_volume(volume)}; orange and bold: does not"
     axes.text(
         1.0,
         -0.30 * 1.9 / max(1.2, 0.44 * len(axes.get_yticks())) - 0.02,

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from simulator.plan.plan_objectives import Need, Outcome, outcomes_of, still_holds
 from simulator.plan.plan_rows import frame_rows
+from simulator.plan.plan_spool_words import WAYS
 from simulator.plan.planner import Plan, longest_lasting
+from simulator.plan.waiting_volume import volume_name
 from simulator.report.plan_units import FORMATS, format_input, format_volume, input_name
 from simulator.report.units import format_duration
 
@@ -17,6 +19,8 @@ _NAMES = {
     "RPO": "Recovery point (RPO)",
     "RTO": "Recovery time (RTO)",
     "spool": "Spool for the planned outage",
+    "log volume": "Log volume for the planned outage",
+    "first copy": "Room for the first copy",
 }
 
 
@@ -57,6 +61,8 @@ def need_sentence(need: Need) -> str:
         return f"{name}: full after {figure('days', need.given)} while logs are not deleted."
     if need.needed is None:
         return f"{name}: nothing that is bought does it; {need.reason}."
+    if need.needed == 0:
+        return f"{name}: none is needed; {need.reason}."
     wanted = f"{figure(need.unit, need.needed)} needed for {need.what_for}"
     if need.advised is not None:
         wanted += f", {figure(need.unit, need.advised)} advised"
@@ -76,13 +82,13 @@ def breaks_first(plan: Plan) -> list[str]:
         return told
     lasts = longest_lasting(plan)
     if lasts is not None:
-        volume = plan.spool_volume_bytes
+        volume, name = plan.spool_volume_bytes, volume_name(plan.protection)
         hour = min(
             (row for row in frame_rows(plan.lasts) if row["shortest_seconds"] is not None),
             key=lambda row: float(row["shortest_seconds"]),
         )["hour"]
         told.append(
-            f"In an outage the spool of {format_volume(volume)} is full after "
+            f"In an outage the {name} of {format_volume(volume)} is full after "
             f"{format_duration(lasts)} when the line goes down at the worst time, from "
             f"{FORMATS['hour'](hour)} on."
         )
@@ -102,18 +108,26 @@ def _never(missed: list[Outcome]) -> list[str]:
 def _missed(plan: Plan, outcome: Outcome) -> str:
     """How an objective is missed as planned."""
     found = figure(outcome.unit, outcome.found)
-    if outcome.objective == "spool":
-        given = figure(outcome.unit, outcome.wanted)
-        return f"The spool of {given} is too small for the planned outage: {found} are needed."
+    given, volume = figure(outcome.unit, outcome.wanted), volume_name(plan.protection)
+    if outcome.objective == volume:
+        return f"The {volume} of {given} is too small for the planned outage: {found} are needed."
+    if outcome.objective == "first copy":
+        way = WAYS[plan.organisation.first_copy.by]
+        return f"The {volume} of {given} is too small for the first copy {way}: {found} wait there."
     wanted = wanted_words(plan, outcome)
     return f"{objective_name(outcome)} is missed as planned: {found}, where {wanted} is wanted."
 
 
 def _limits(plan: Plan) -> list[dict[str, object]]:
-    """The limits of inputs that break something, the nearest first."""
-    rows = [
-        row for row in frame_rows(plan.validity) if row["holds_until"] is not None and row["breaks"]
-    ]
+    """The limits of inputs that break something, the nearest first; where the plan does not hold
+    those of what it meets."""
+    rows = []
+    for row in frame_rows(plan.validity):
+        held, breaks = row["holds_until"], row["breaks"]
+        if held is None:
+            held, breaks = row["others_until"], row["others_break"]
+        if held is not None and breaks:
+            rows.append({**row, "holds_until": held, "breaks": breaks})
     return sorted(rows, key=_distance)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from simulator.plan.plan_objectives import needs_of, outcomes_of
+from simulator.plan.plan_objectives import Need, needs_of, outcomes_of
 from simulator.plan.plan_rows import with_reason
 from simulator.plan.plan_spool_words import WAYS
 from simulator.plan.planner import Plan
+from simulator.plan.replica_waits import KEPT
 from simulator.report.plan_story import objective_name, wanted_words
 from simulator.report.plan_table import (
     REASON,
@@ -62,12 +63,15 @@ def plan_tables(plan: Plan) -> list[PlanTable]:
                 Column("begins_at", "Worst begin"),
                 REASON,
             ],
-            [{**row, "begins_at": moment(row["begins_at"])} for row in rows["replica"]],
+            [{**row, "begins_at": moment(row["begins_at"])} for row in rows["replica"]]
+            if plan.use.catches_up
+            else [],
+            f"At {plan.protection.name} it keeps {KEPT[plan.protection.name]}.",
         ),
-        first_copy_table(rows["first_copy"]),
+        first_copy_table(plan, rows["first_copy"]),
         recovery_table(rows["recovery"]),
         drawn_table(plan),
-        validity_table(rows["validity"]),
+        validity_table(plan, rows["validity"]),
         sensitivity_table(rows["tornado"]),
     ]
     return [table for table in made if table.rows]
@@ -100,7 +104,7 @@ def _needs(plan: Plan) -> PlanTable:
         {
             "item": each.item,
             "given": Quantity(each.unit, each.given, "none"),
-            "needed": Quantity(each.unit, each.needed, "-"),
+            "needed": Quantity(each.unit, each.needed or None, _not_needed(plan, each)),
             "advised": Quantity(each.unit, each.advised, "-"),
             "enough": words[each.enough],
             "what_for": each.what_for,
@@ -122,8 +126,16 @@ def _needs(plan: Plan) -> PlanTable:
         "What to have",
         columns,
         rows,
-        "Advised has the plan's margin on top. For a log volume: how long it lasts.",
+        "Advised has the plan's margin on top. For a log volume alone: how long it lasts.",
     )
+
+
+def _not_needed(plan: Plan, need: Need) -> str:
+    """What stands in place of a figure."""
+    if need.needed == 0:
+        return "none"
+    spool = need.unit == "bytes" and not plan.use.catches_up
+    return "none is enough" if spool else "-"
 
 
 def _kinds(plan: Plan, rows: list[Row]) -> PlanTable:
@@ -135,6 +147,7 @@ def _kinds(plan: Plan, rows: list[Row]) -> PlanTable:
         bytes_column("spool_bytes", "Spool"),
         seconds_column("first_copy_seconds", "First copy", "-"),
         seconds_column("rto_seconds", "RTO", "not known"),
+        Column("missed", "Misses"),
         bytes_column("waiting_peak_bytes", "Waits at most", "grows for ever"),
         bytes_column("carried_bytes_per_day", "Carried a day"),
         REASON,
@@ -143,7 +156,8 @@ def _kinds(plan: Plan, rows: list[Row]) -> PlanTable:
     note = (
         "RPO: not exceeded for so much of the time, outages at dates included. Spool: needed for "
         f"an outage of {length}, without margin; of log shipping on the log volume. First copy: "
-        f"{WAYS[plan.organisation.first_copy.by]}, changes of the meantime included."
+        f"{WAYS[plan.organisation.first_copy.by]}, changes of the meantime included. Waits at "
+        "most: without an outage but those at dates."
     )
     return table_of("kinds", "Kinds of protection side by side", columns, rows, note)
 

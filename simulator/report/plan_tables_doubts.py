@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from typing import Final
 
+from simulator.plan.plan_objectives import outcomes_of
 from simulator.plan.plan_rows import frame_rows
 from simulator.plan.planner import Plan
+from simulator.plan.waiting_volume import volume_name
 from simulator.report.plan_table import REASON, Column, PlanTable, Quantity, Row, table_of
 from simulator.report.plan_units import FORMATS, OUTPUTS, input_name, input_quantity, is_amount
 
 _MEASURES: Final = {
-    "spool_peak_bytes": ("spool at its peak", "bytes"),
-    "rpo_seconds": ("work that could be lost", "seconds"),
+    "spool_peak_bytes": ("spool", "bytes"),
+    "rpo_seconds": ("RPO", "seconds"),
     "catch_up_seconds": ("catching up", "seconds"),
-    "unprotected_seconds": ("not current", "seconds"),
+    "unprotected_seconds": ("unprotected", "seconds"),
     "outages": ("outages", "count"),
     "largest_spool_peak_bytes": ("largest spool", "bytes"),
-    "largest_rpo_seconds": ("most work that could be lost", "seconds"),
+    "largest_rpo_seconds": ("largest RPO", "seconds"),
 }
 
 
 def drawn_table(plan: Plan) -> PlanTable:
     drawn, rows = plan.drawn, []
-    # A plan shorter than a year is simulated many times; each is one span of it.
-    for per, frame in (("outage", drawn.of_outages()), ("span", drawn.of_years())):
+    # A plan shorter than a year is simulated many times, each time all of it.
+    span = FORMATS["seconds"](plan.change.grid.span_seconds)
+    for per, frame in (("an outage", drawn.of_outages()), (span, drawn.of_years())):
         for row in frame_rows(frame):
             name, unit = _MEASURES[row["measure"]]
             rows.append(
@@ -38,7 +41,7 @@ def drawn_table(plan: Plan) -> PlanTable:
                 }
             )
     columns = [
-        Column("per", "Of an"),
+        Column("per", "In"),
         Column("measure", "Measure"),
         Column("share", "Not above it", "share"),
         Column("estimate", "Value", "own"),
@@ -46,12 +49,12 @@ def drawn_table(plan: Plan) -> PlanTable:
         Column("high", "to", "own"),
         REASON,
     ]
-    span = FORMATS["seconds"](plan.change.grid.span_seconds)
     note = (
-        f"{len(drawn.outages):,} outages in {drawn.years:,} spans of {span}, seed {drawn.seed}; "
+        f"{len(drawn.outages):,} outages in {drawn.years:,} times {span}, seed {drawn.seed}; "
         f"{FORMATS['share'](drawn.overlapping_share)} began before the one before was caught up."
     )
-    return table_of("drawn", "Drawn outages", columns, rows, note)
+    shown = rows if plan.use.catches_up else []
+    return table_of("drawn", "Drawn outages", columns, shown, note)
 
 
 def _input(row: Row, key: str, missing: str = "never") -> Quantity:
@@ -60,33 +63,58 @@ def _input(row: Row, key: str, missing: str = "never") -> Quantity:
     return Quantity(unit, None if row[key] is None else value, missing)
 
 
-def validity_table(rows: list[Row]) -> PlanTable:
-    made = [
-        {
-            "input": input_name(row["input"]),
-            "planned": _input(row, "planned"),
-            "direction": row["direction"],
-            "holds_until": _input(row, "holds_until", "not as planned"),
-            "breaks": row["breaks"] or "nothing up to there",
+def validity_table(plan: Plan, rows: list[Row]) -> PlanTable:
+    title, note = "How long the answer holds", "Each input alone, the others as planned."
+    missed = [each.objective for each in outcomes_of(plan) if not each.met]
+    shared = [Column("input", "Input"), Column("planned", "Planned", "own")]
+    made: list[Row] = [
+        {"input": input_name(row["input"]), "planned": _input(row, "planned")} for row in rows
+    ]
+    if not missed:
+        for table_row, row in zip(made, rows, strict=True):
+            table_row |= {
+                "direction": row["direction"],
+                "holds_until": _input(row, "holds_until", "not as planned"),
+                "breaks": row["breaks"] or _nothing(plan, row),
+            }
+        columns = [
+            *shared,
+            Column("direction", "Going"),
+            Column("holds_until", "Holds until", "own"),
+            Column("breaks", "What breaks"),
+        ]
+        return table_of("validity", title, columns, made, note)
+    for table_row, row in zip(made, rows, strict=True):
+        table_row |= {
+            "answer": "does not hold as planned",
+            "would_hold_at": _input(row, "would_hold_at", "nowhere alone"),
+            "others_until": _input(row, "others_until", "-"),
+            "breaks": row["others_break"]
+            or ("-" if row["others_until"] is None else _nothing(plan, row)),
         }
-        for row in rows
-    ]
     columns = [
-        Column("input", "Input"),
-        Column("planned", "Planned", "own"),
-        Column("direction", "Going"),
-        Column("holds_until", "Holds until", "own"),
-        Column("breaks", "What breaks"),
+        *shared,
+        Column("answer", "The answer"),
+        Column("would_hold_at", "Would hold at", "own"),
+        Column("others_until", "The rest holds until", "own"),
+        Column("breaks", "What breaks then"),
     ]
-    note = "Each input alone, the others as planned."
-    return table_of("validity", "How long the answer holds", columns, made, note)
+    note += f" The plan does not hold as planned ({', '.join(missed)}); the rest is what it meets."
+    return table_of("validity", title, columns, made, note)
+
+
+def _nothing(plan: Plan, row: Row) -> str:
+    """Of an input that breaks nothing as far as was looked; a long outage wants its spool."""
+    if row["input"] == "outage_hours" and plan.spools and not plan.spool_is_given:
+        return f"nothing up to there, given a {volume_name(plan.protection)} for it"
+    return "nothing up to there"
 
 
 def sensitivity_table(rows: list[Row]) -> PlanTable:
     made = []
     for row in rows:
-        if row["swing"] == 0 or not is_amount(row["input"]):
-            continue  # it does not matter
+        if row["swing"] == 0 or row["base"] is None or not is_amount(row["input"]):
+            continue  # it does not matter, or nothing is there to be moved
         name, unit = OUTPUTS.get(row["output"], (row["output"], "number"))
         made.append(
             {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from simulator.plan.plan_rows import RESYNCHRONIZATION_UNKNOWN
 from simulator.plan.planner import Plan
+from simulator.plan.waiting_volume import volume_name
 from simulator.report.plan_table import (
     HOUR,
     REASON,
@@ -19,23 +20,24 @@ from simulator.report.plan_units import FORMATS
 
 
 def spools_table(plan: Plan) -> PlanTable:
-    sound = plan.use.catches_up
+    sound = plan.use.catches_up  # else no spool is enough, and the answer says so
     rows = [
         {
             "length_seconds": each.length_seconds,
-            "needed_bytes": each.needed_bytes if sound else None,
-            "recommended_bytes": each.recommended_bytes if sound else None,
-            "worst_begins_at": moment(each.worst_begins_at) if sound else None,
+            "needed_bytes": each.needed_bytes,
+            "recommended_bytes": each.recommended_bytes,
+            "worst_begins_at": moment(each.worst_begins_at),
             "rule_of_thumb_bytes": each.rule_of_thumb_bytes,
-            "reason": each.remark if sound else plan.use.reason,
+            "reason": each.remark,
         }
         for each in sorted(plan.spools, key=lambda each: each.length_seconds)
+        if sound
     ]
     columns = [
         seconds_column("length_seconds", "Outage of"),
-        bytes_column("needed_bytes", "Spool needed", "grows for ever"),
+        bytes_column("needed_bytes", "Spool needed"),
         bytes_column("recommended_bytes", "Advised"),
-        Column("worst_begins_at", "Worst begin", missing="any"),
+        Column("worst_begins_at", "Worst begin"),
         bytes_column("rule_of_thumb_bytes", "10 % rule"),
         REASON,
     ]
@@ -49,7 +51,7 @@ def given_spool_table(plan: Plan, rows: dict[str, list[Row]]) -> PlanTable:
     unknown = any(row["compared_bytes"] is None for row in rows["spool_outages"])
     nothing = {"full_after_seconds": None, "unprotected_seconds": None, "stands_still_seconds": 0.0}
     made = []
-    for row in rows["lasts"]:
+    for row in rows["lasts"] if plan.use.catches_up else []:
         outage = outages.get(row["hour"], nothing)
         reasons = [each for each in (row["reason"],) if each]
         made.append(
@@ -67,14 +69,16 @@ def given_spool_table(plan: Plan, rows: dict[str, list[Row]]) -> PlanTable:
         seconds_column(
             "unprotected_seconds",
             "Then unprotected for",
-            "not known" if unknown else "never",
+            "not known" if unknown else "the rest of the plan",
         ),
         seconds_column("stands_still_seconds", "Store stands still"),
         REASON,
     ]
-    volume = plan.organisation.protection.spool_bytes
-    size = "" if volume is None else f" of {FORMATS['bytes'](float(volume))}"
-    title = f"How long the spool{size} lasts, by hour of the begin"
+    name, size = volume_name(plan.protection), FORMATS["bytes"](plan.spool_volume_bytes)
+    lasts = (
+        f"the {name} of {size} lasts" if plan.spool_is_given else f"a {name} of {size} would last"
+    )
+    title = f"How long {lasts}, by hour of the begin"
     return table_of(
         "lasts",
         title,
@@ -90,18 +94,16 @@ def returns_table(plan: Plan, rows: list[Row]) -> PlanTable:
         seconds_column("lag_at_return_seconds", "Lag at the return"),
         seconds_column("lag_peak_seconds", "Largest lag"),
         # A start late in the plan may be caught up after its end: that is not "never".
-        seconds_column(
-            "catch_up_seconds",
-            "Caught up after",
-            "not in the plan" if plan.use.catches_up else "never",
-        ),
+        seconds_column("catch_up_seconds", "Caught up after", "not in the plan"),
         REASON,
     ]
     length = FORMATS["seconds"](plan.organisation.outages.planned_ns / 1e9)
-    return table_of("returns", f"After an outage of {length}, by hour of its begin", columns, rows)
+    shown = rows if plan.use.catches_up else []
+    return table_of("returns", f"After an outage of {length}, by hour of its begin", columns, shown)
 
 
-def first_copy_table(rows: list[Row]) -> PlanTable:
+def first_copy_table(plan: Plan, rows: list[Row]) -> PlanTable:
+    sound, where = plan.use.catches_up, volume_name(plan.protection).capitalize()
     columns = [
         Column("way", "Way"),
         seconds_column("read_seconds", "Read"),
@@ -109,10 +111,12 @@ def first_copy_table(rows: list[Row]) -> PlanTable:
         seconds_column("load_seconds", "Loaded"),
         seconds_column("catch_up_seconds", "Catching up"),
         seconds_column("converges_after_seconds", "In all"),
-        bytes_column("spool_peak_bytes", "Spool meanwhile"),
+        bytes_column("spool_peak_bytes", f"{where} meanwhile", "no size is enough"),
         REASON,
     ]
-    return table_of("first_copy", "The first copy", columns, rows)
+    # What waits when the plan ends is no size to buy where it only grows.
+    made = [row if sound else {**row, "spool_peak_bytes": None} for row in rows]
+    return table_of("first_copy", "The first copy", columns, made)
 
 
 def recovery_table(rows: list[Row]) -> PlanTable:

@@ -49,8 +49,8 @@ def format_share(share: float) -> str:
 
 
 def format_days(days: float) -> str:
-    """``9.6 days``."""
-    return f"{days:,.1f} days"
+    """``9 d 14 h``: as all other times."""
+    return format_duration(86_400.0 * days)
 
 
 def format_hour(hour: float) -> str:
@@ -103,7 +103,7 @@ _INPUTS: Final[Mapping[str, tuple[str, str]]] = {
     "link.streams": ("TCP streams", "count"),
     "link.payload_share": ("payload of the line", "share"),
     "protection.saving": ("saving by compression", "share"),
-    "protection.overhead": ("headers of operations", "share"),
+    "protection.overhead": ("headers of replication", "share"),
     "protection.rewritten_share": ("written again between runs", "share"),
     "protection.interval_seconds": ("interval between runs", "seconds"),
     "protection.at_seconds": ("begin of the backup", "clock"),

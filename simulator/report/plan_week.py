@@ -18,6 +18,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 from simulator.plan.bandwidth import offered_bytes
 from simulator.plan.grid import DAY_SECONDS, Floats
 from simulator.plan.planner import Plan
+from simulator.plan.waiting_volume import given_volume, volume_name
 from simulator.report import ink
 from simulator.report.axes import EndName, bound_line, name_ends, title, value_axis
 from simulator.report.ink import Role
@@ -124,14 +125,18 @@ def _rates(axes: Axes, plan: Plan, week: slice, width: int) -> None:
 
 def _waiting(axes: Axes, plan: Plan, week: slice, width: int) -> None:
     waiting = _bins(plan.course.waiting_bytes[week], width, np.maximum)
-    limit = plan.organisation.protection.spool_bytes if plan.spools else None
+    limit, name = given_volume(plan.organisation, plan.protection), volume_name(plan.protection)
     peak = float(waiting.max())
     drawn = limit is not None and limit <= _FAR * max(peak, 1.0)
     top = _HEADROOM * max(peak, float(limit or 0) if drawn else 0.0, 1.0)
-    far = f"the spool of {format_volume(limit)} is far above" if limit and not drawn else ""
-    title(axes, "What waits at the source" + (" (spool)" if plan.spools else ""), far)
+    notes = [f"the {name} of {format_volume(limit)} is far above"] if limit and not drawn else []
+    most = float(plan.course.waiting_bytes.max())
+    if format_volume(most) != format_volume(peak):
+        notes.append(f"in another week {format_volume(most)}")
+    far = "; ".join(notes)
+    title(axes, "What waits at the source" + (f" ({name})" if plan.spools else ""), far)
     unit = volume_axis(top)
-    bound = (float(limit), f"spool {format_volume(limit)}") if limit and drawn else None
+    bound = (float(limit), f"{name} {format_volume(limit)}") if limit and drawn else None
     _curve(axes, plan, waiting, width, top, unit, ink.SPOOL, format_volume(peak), bound)
 
 

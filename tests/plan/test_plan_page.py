@@ -53,7 +53,7 @@ def test_the_page_holds_every_figure_of_the_tables(name: str) -> None:
     said = set(page.texts)
     assert "Buy it." in said and COMMAND in said
     tables = plan_tables(plan)
-    assert len(tables) >= 11
+    assert len(tables) >= (9 if name == "never" else 11)
     for table in tables:
         assert table.title in said
         for row in list(table.spelled())[:MOST_ROWS]:
@@ -86,7 +86,8 @@ def test_no_script_and_nothing_from_elsewhere(name: str) -> None:
         assert all(not (v or "").startswith("http") for k, v in attributes.items() if "href" in k)
     assert "default-src 'none'" in text
     shown = sum(tag == "svg" for tag, _ in page.tags)
-    assert shown == (3 if name == "nightly" else len(PICTURES))
+    # Without a spool, or an answer that could be moved, there is no empty picture of it.
+    assert shown == {"nightly": 3, "never": 2}.get(name, len(PICTURES))
 
 
 def test_hostile_names_stay_texts() -> None:
@@ -124,7 +125,7 @@ def test_tables_are_frames_too() -> None:
 def test_pictures_are_whole_and_follow_the_page_s_colours(picture, name: str) -> None:
     plan = ALL[name]()
     if not picture.is_of(plan):
-        assert not plan.spools
+        assert not plan.spools or not plan.use.catches_up
         return
     svg = picture.inline_svg(plan)
     root = ElementTree.fromstring(svg)

@@ -50,7 +50,7 @@ def test_numbers_are_numbers_with_their_unit_in_the_header(make) -> None:
                 assert cell.data_type == "n"
                 assert cell.value * UNITS[unit][1] == pytest.approx(value, rel=1e-12)
                 compared += 1
-    assert compared > 200
+    assert compared > (100 if make is plans.never else 200)
 
 
 def test_rows_of_different_units_name_them() -> None:
