@@ -24,6 +24,7 @@ LARGEST_FILE_BYTES: Final = 1 << 20
 """No file of ours is that long: refuse an image or a trace given by mistake."""
 _BYTE_ORDER_MARK: Final = "\ufeff"
 """Some editors begin every file with it; TOML knows nothing of it."""
+_DATE_REMEDY: Final = "Write a date that the calendar has: year-month-day, 2007-02-28."
 _TOML_REMEDY: Final = (
     "Correct the line: text stands in quotes, one key = value a line, each key once in its table."
 )
@@ -120,7 +121,8 @@ def _parse_toml(text: str, origin: str, grammar: Grammar) -> dict[str, Any]:
         place = re.search(r" \(at line ([0-9]+), column ([0-9]+)\)$", message)
         if place is not None:
             message = f"column {place[2]}: not TOML: {message[: place.start()]}"
-            raise grammar.bad(origin, message, _TOML_REMEDY, int(place[1])) from error
+            remedy = _DATE_REMEDY if "Invalid date" in message else _TOML_REMEDY
+            raise grammar.bad(origin, message, remedy, int(place[1])) from error
         lines = text.splitlines() or [""]
         message = message.removesuffix(" (at end of document)")
         at_end = f"column {len(lines[-1]) + 1}: not TOML: {message} (the text ends here)"

@@ -223,6 +223,11 @@ _SHAPES: Final = {
     "float": ("a number", "Write a number, without quotes."),
     "string": ("text in quotes", "Put the value in quotes."),
     "tuple": ("a list", "Write a list in brackets, [...]; an empty one is []."),
+    "datetime": (
+        "a date and time",
+        "Write year, month and day, without quotes, for instance 2007-01-17 09:00:00.",
+    ),
+    "date": ("a date", "Write year, month and day, without quotes, for instance 2007-01-17."),
     "model": ("a table", "Write a table: a header in brackets, its keys below."),
     "dict": ("a table", "Write a table: a header in brackets, its keys below."),
 }
@@ -269,6 +274,12 @@ def explain(
         yield Remark((path,), message, _choice(str(path[-1]), _word(given), known))
     elif kind == "value_error":
         yield _explain_refusal(path, context["error"])
+    elif kind == "too_short" and isinstance(given, list) and len(given) >= context["min_length"]:
+        return  # its entries were refused, each with a remark of its own
+    elif kind.startswith("tuple") and isinstance(given, dict):
+        header = f"[[{dotted(path)}]]"
+        remedy = f"Write its header with two brackets, {header}, once for each of them."
+        yield Remark((path,), "one table stands here, but there may be several: a list", remedy)
     else:
         message, remedy = _shape(kind, context, details["msg"])
         yield Remark((path,), f"{shown(given)} {message}", remedy)
@@ -333,6 +344,12 @@ def _shape(kind: str, context: Mapping[str, Any], message: str) -> tuple[str, st
         return "is empty", "Write at least one character."
     if kind == "string_too_long":
         return "is too long", f"Write at most {context['max_length']:,} characters."
+    if kind == "too_short":
+        return "has too few entries", f"Give {context['min_length']:,} at least."
+    if kind == "too_long":
+        return "has too many entries", f"Give {context['max_length']:,} at most."
+    if kind == "finite_number":
+        return "is no finite number", "Write a plain number."
     wanted = _SHAPES.get(kind.split("_")[0])
     if wanted:
         return f"is not {wanted[0]}", wanted[1]

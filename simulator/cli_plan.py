@@ -32,7 +32,7 @@ def plan(
     ],
     json: JsonOption = None,
     report: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="DIR", help="Write the report DIR/plan.html, with pictures.", show_default=False
         ),
@@ -55,9 +55,14 @@ def plan(
     """
     from simulator.plan.organisation import check_organisation
 
+    if report is not None and not report.strip():
+        raise BadInput(
+            "--report names no directory", remedy="Give it one, for instance --report out/plan."
+        )
+    pages = None if report is None else Path(report)
     overrides = list(set_ or [])
     loaded, warnings = check_organisation(organisation, overrides)
-    check_targets(organisation, json, report, xlsx)
+    check_targets(organisation, json, pages, xlsx)
     for warning in warnings:
         print_error(warning, "warning")
 
@@ -67,6 +72,7 @@ def plan(
     from simulator.plan.plan_objectives import holds, outcomes_of
     from simulator.plan.plan_words import answer_of
     from simulator.plan.planner import make_plan
+    from simulator.plan.site_weeks import data_warnings
     from simulator.report.plan_terminal import WIDTH, print_plan, steps_on
 
     # With the record on standard output nothing else may stand there.
@@ -74,12 +80,14 @@ def plan(
     if not console.is_terminal:
         console.width = max(console.width, WIDTH)
     made = make_plan(loaded, steps_on(Console(stderr=True, highlight=False)))
+    for warning in data_warnings(made.change):
+        print_error(warning, "warning")
     sentences = answer_of(made)
     words = ["simulator", "plan", str(organisation)]
     for override in overrides:
         words += ["--set", override]
     # Files first: whoever reads the tables may stop reading at any line.
-    written = _write(made, sentences, shlex.join(words), json, report, xlsx)
+    written = _write(made, sentences, shlex.join(words), json, pages, xlsx)
     print_plan(console, made, sentences)
     for line in written:
         console.print(Text(printable(line)), soft_wrap=True)

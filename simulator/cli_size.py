@@ -6,9 +6,10 @@ does not; what it leaves out are the tables.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -16,11 +17,36 @@ from replicator.errors import BadInput, ExitCode
 from simulator.cli_options import STANDARD_OUTPUT, JsonOption
 
 if TYPE_CHECKING:
-    from simulator.plan.organisation import Organisation
+    from simulator.plan.organisation import BadOrganisation, Organisation
+
+
+_OPTIONS: Final = {
+    "mailboxes.0.count": "--users",
+    "mailboxes.0.profile": "--profile",
+    "mailboxes.0.version": "--version",
+    "change.defragmentation": "--defragmentation",
+    "change.mailbox_size": "--mailbox-size",
+    "link.bandwidth": "--link",
+    "link.rtt": "--rtt",
+    "link.loss": "--loss",
+    "link.tcp_window": "--tcp-window",
+    "link.streams": "--streams",
+    "protection.kind": "--kind",
+    "protection.saving": "--saving",
+    "protection.spool": "--spool",
+    "outages.planned": "--outage",
+    "objectives.rpo": "--rpo",
+}
+"""By the key of an organisation that each of them becomes."""
+_LONGEST_OUTAGE_NS: Final = 14 * 86_400 * 10**9
+"""Half of the plan that is made, of four weeks."""
+_ELSEWHERE: Final = re.compile(r"; [\w.]+ (stands in|comes from|has its default).*")
+_IN_THE_FILE: Final = "; the file wants it in quotes"
+_ASSIGNED: Final = re.compile(r'Write \w+ = ("[^"]*")')
 
 
 def size(
-    users: Annotated[int, typer.Option(min=1, max=10_000_000, help="Mailboxes.")],
+    users: Annotated[str, typer.Option(metavar="COUNT", help="Mailboxes.")],
     link: Annotated[str, typer.Option(metavar="RATE", help="Line rate, for instance 10Mbit/s.")],
     profile: Annotated[
         str, typer.Option(help="light, average, heavy, ...; from 2010 on messages a day.")
@@ -48,7 +74,7 @@ def size(
     tcp_window: Annotated[
         str, typer.Option(metavar="SIZE", help="Largest TCP window; 64KiB is that of old systems.")
     ] = "16MiB",
-    streams: Annotated[int, typer.Option(min=1, max=10_000, help="TCP streams.")] = 1,
+    streams: Annotated[str, typer.Option(metavar="COUNT", help="TCP streams.")] = "1",
     saving: Annotated[
         str | None,
         typer.Option(
@@ -81,7 +107,9 @@ def size(
 
     if json is not None and json != STANDARD_OUTPUT:
         check_file_target(json, "--json")
-    from simulator.plan.organisation import parse_organisation
+    from simulator.plan.organisation import BadOrganisation, parse_organisation
+
+    mailboxes = _whole("--users", users, 10_000_000)
 
     def checked(option: str, text: str | None, read: Callable[[object], object]) -> str | None:
         if text is None:
@@ -98,15 +126,15 @@ def size(
     }
     text = _toml(
         {
-            "": {"name": f"{users:,} mailboxes"},
-            "[[mailboxes]]": {"count": users, "version": version, "profile": profile},
+            "": {"name": f"{mailboxes:,} mailboxes"},
+            "[[mailboxes]]": {"count": mailboxes, "version": version, "profile": profile},
             "[change]": change,
             "[link]": {
                 "bandwidth": checked("--link", link, units.parse_rate_bits_per_second),
                 "rtt": checked("--rtt", rtt, units.parse_duration_ns),
                 "loss": checked("--loss", loss, units.parse_ratio),
                 "tcp_window": checked("--tcp-window", tcp_window, units.parse_size_bytes),
-                "streams": streams,
+                "streams": _whole("--streams", streams, 10_000),
             },
             "[protection]": {
                 "kind": kind,
@@ -114,14 +142,60 @@ def size(
                 "spool": checked("--spool", spool, units.parse_size_bytes),
             },
             "[outages]": {
-                "planned": checked("--outage", outage, units.parse_duration_ns),
+                "planned": checked("--outage", outage, _outage_ns),
                 "lengths": [outage],
             },
             "[objectives]": {"rpo": checked("--rpo", rpo, units.parse_duration_ns)},
         }
     )
-    organisation = parse_organisation(text, origin="the options")
+    try:
+        organisation = parse_organisation(text, origin="the options")
+    except BadOrganisation as error:
+        raise _of_options(error) from None
     raise typer.Exit(_plan_and_tell(organisation, json))
+
+
+def _whole(option: str, text: str, most: int) -> int:
+    """A count from 1 on; raises BadInput."""
+    try:
+        number = int(text.replace(",", "").strip())
+    except ValueError:
+        number = 0
+    if not 1 <= number <= most:
+        raise BadInput(
+            f"{option}: {text[:40]!r} is no whole number from 1 to {most:,}",
+            remedy=f"Write for instance {option} {min(1_000, most)}.",
+        )
+    return number
+
+
+def _outage_ns(given: object) -> int:
+    """An outage that a plan of four weeks can have; raises UnitError."""
+    from replicator import units
+
+    length_ns = units.parse_duration_ns(given)
+    if not 0 < length_ns <= _LONGEST_OUTAGE_NS:
+        raise units.UnitError(
+            f"{str(given)[:40]!r} is not more than 0 and up to "
+            f"{units.spell_duration(_LONGEST_OUTAGE_NS)} (simulator plan has longer ones): write 8h"
+        )
+    return length_ns
+
+
+def _of_options(error: BadOrganisation) -> BadInput:
+    """The same errors in the words of whoever gave options: there is no file, nor lines of it."""
+    told, remedies = [], []
+    for each in error.errors:
+        key, _, message = each.message.partition(": ")
+        if key.startswith("outages.lengths"):
+            continue  # the same as --outage
+        option = _OPTIONS.get(key, key)
+        told.append(f"{option}: {_ELSEWHERE.sub('', message)}")
+        remedy = each.remedy.replace(_IN_THE_FILE, "")
+        remedies.append(_ASSIGNED.sub(rf"Write {option} \1", remedy))
+    if not told:
+        return error
+    return BadInput("; ".join(told), remedy=" ".join(dict.fromkeys(remedies)))
 
 
 def _plan_and_tell(organisation: Organisation, json: Path | None) -> ExitCode:

@@ -107,6 +107,12 @@ class _Reader:
 
     def _header(self, fields: list[str]) -> None:
         missing = [column for column in COLUMNS if column not in fields]
+        if missing and any(";" in field or "\t" in field for field in fields):
+            self._bad(
+                "the columns are not parted by commas",
+                "Write the file with commas: Export-Csv -Delimiter ',' (an office program: save as "
+                "CSV with the comma as separator).",
+            )
         if missing:
             self._bad(f"the header lacks the column {missing[0]!r}")
         self._places = {column: fields.index(column) for column in COLUMNS}

@@ -43,6 +43,9 @@ class ChangeCurve:
         that a week made of it must have seven times as much.
     assumed_page_ratio: bytes of pages for one of log, where the pages were made by it because
         nothing tells them; else None.
+    divided_log_share: of the written bytes, taken for logs where a file cannot tell logs from
+        pages; else None.
+    warnings: of the remarks, what whoever asked for the plan has to be told at once.
 
     Raises ValueError for arrays of another shape, and amounts that are negative or no numbers.
     """
@@ -59,6 +62,8 @@ class ChangeCurve:
     measured_seconds: float | None = None
     is_mean_day: bool = False
     assumed_page_ratio: float | None = None
+    divided_log_share: float | None = None
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in COLUMNS:
@@ -114,6 +119,16 @@ class ChangeCurve:
             log_bytes=self.log_bytes * factor,
             database_bytes=self.database_bytes * factor,
             message_bytes=self.message_bytes * factor,
+        )
+
+    def first(self, steps: int) -> ChangeCurve:
+        """Its first steps, as many as there are of them at most."""
+        return replace(
+            self,
+            grid=replace(self.grid, steps=min(steps, self.grid.steps)),
+            log_bytes=self.log_bytes[:steps],
+            database_bytes=self.database_bytes[:steps],
+            message_bytes=self.message_bytes[:steps],
         )
 
     def repeated(self, steps: int) -> ChangeCurve:

@@ -26,7 +26,6 @@ from replicator.toml_keys import (
     REQUIRED,
     BitRate,
     Duration,
-    PositiveDuration,
     PositiveSize,
     Ratio,
     Table,
@@ -37,6 +36,7 @@ from replicator.toml_text import KeyPath
 from simulator.plan.organisation_change import Change, Mailboxes
 from simulator.plan.organisation_checks import contradictions
 from simulator.plan.organisation_doubts import doubts
+from simulator.plan.organisation_keys import PositiveSpan
 from simulator.scenario_keys import ByteRate, TimeOfDay
 from simulator.scenario_model import Failover
 from simulator.scenario_toml import OverrideError, apply_override
@@ -98,7 +98,7 @@ class Protection(Table):
 
     kind: Kind = key(None, "Where the product copies.", "byte level")
     saving: Ratio = key(None, "Of the bytes, by compression [M].", 0.3)
-    interval_ns: PositiveDuration = key("interval", "Between runs of changed blocks.", "1h")
+    interval_ns: PositiveSpan = key("interval", "Between runs of changed blocks.", "1h")
     rewritten: Ratio = key(None, "Written again between two runs of changed blocks [V].", 0.3)
     backup_at_ns: TimeOfDay = key("backup_at", "When the nightly backup begins.", "22:00")
     full_backup: bool = key(None, "Each night all databases, not the logs alone.", False)
@@ -124,26 +124,26 @@ class OutageEvent(Table):
     """One outage at a date."""
 
     at: datetime.datetime = key(None, "Local date and time.", REQUIRED)
-    length_ns: PositiveDuration = key("length", "How long.", REQUIRED)
+    length_ns: PositiveSpan = key("length", "How long.", REQUIRED)
 
 
 class Outages(Table):
     """When the line is down."""
 
-    lengths_ns: tuple[PositiveDuration, ...] = key(
+    lengths_ns: tuple[PositiveSpan, ...] = key(
         "lengths",
         "Lengths that the plan has figures for, at every hour of the week.",
         ("1h", "4h", "8h", "24h"),
         min_length=1,
         max_length=100,
     )
-    planned_ns: PositiveDuration = key("planned", "The one that the spool is sized for.", "8h")
+    planned_ns: PositiveSpan = key("planned", "The one that the spool is sized for.", "8h")
     events: tuple[OutageEvent, ...] = key(
         None, "Outages at dates within the plan.", (), max_length=10_000
     )
     per_year: float = key(None, "How many to expect in a year [A].", 4.0, ge=0, le=10_000)
-    median_ns: PositiveDuration = key("median", "Half of them are shorter [A].", "1h")
-    p95_ns: PositiveDuration = key("p95", "Of 20 one is longer [A].", "12h")
+    median_ns: PositiveSpan = key("median", "Half of them are shorter [A].", "1h")
+    p95_ns: PositiveSpan = key("p95", "Of 20 one is longer [A].", "12h")
 
 
 class FirstCopy(Table):
@@ -159,9 +159,9 @@ class FirstCopy(Table):
 class Objectives(Table):
     """What is promised."""
 
-    rpo_ns: PositiveDuration = key("rpo", "Most recent work that may be lost.", "15m")
+    rpo_ns: PositiveSpan = key("rpo", "Most recent work that may be lost.", "15m")
     rpo_share: Ratio = key("rpo_share", "So much of the time.", 0.95)
-    rto_ns: PositiveDuration = key("rto", "Longest time without service.", "4h")
+    rto_ns: PositiveSpan = key("rto", "Longest time without service.", "4h")
 
 
 class Organisation(Table):
@@ -170,7 +170,7 @@ class Organisation(Table):
     name: str = key(None, "For the report.", REQUIRED, min_length=1, max_length=100)
     description: str = key(None, "One sentence for the report.", "", max_length=4_000)
     begins: datetime.date = key(None, "First day of the plan.", datetime.date(2007, 1, 1))
-    horizon_ns: PositiveDuration = key(
+    horizon_ns: PositiveSpan = key(
         "horizon", "Length of the plan; a curve that is shorter is repeated.", "4w"
     )
     seed: int = key(None, "Names the random draws.", 1, ge=0, le=2**63 - 1)

@@ -10,7 +10,15 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from replicator.toml_keys import REQUIRED, KeyProblem, PositiveSize, Ratio, Table, key
+from replicator.toml_keys import (
+    REQUIRED,
+    KeyProblem,
+    PositiveSize,
+    Ratio,
+    Table,
+    key,
+)
+from simulator.plan.organisation_keys import Growth, PositiveSpan
 from simulator.plan.site_options import MOST_RATIO, DayOrder, DecimalMark
 
 _MOST_FILES_TABLES: Final = 20
@@ -63,7 +71,12 @@ class Change(Table):
     hours: Path | None = key(
         None, "Hourly log statistics (CSV) whose day the mailboxes have.", None
     )
-    growth_per_year: Ratio = key("growth", "Of the change, by the year, compounded.", 0.0)
+    growth_per_year: Growth = key(
+        "growth",
+        "Of the mailboxes, or of what files count, by the year, compounded; -50% to 1000%. The "
+        "size of the databases is that of the begin.",
+        0.0,
+    )
     weekend: Ratio = key(None, "Traffic of a day of the weekend to a working day's [A].", 0.1)
     average_message_bytes: PositiveSize | None = key(
         "average_message", "Mean size of a message; by default the profile's.", None
@@ -162,6 +175,11 @@ class Change(Table):
     )
     most_missing_share: Ratio = key(
         None, "Likewise: of the time, in gaps, above which a file is refused [A].", 0.25
+    )
+    least_measured_ns: PositiveSpan = key(
+        "least_measured",
+        "Likewise: time that counters have to cover; with less a file is refused [A].",
+        "1h",
     )
     most_disordered_share: Ratio = key(
         None,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FIRST_YEAR, LAST_YEAR = 1990, 2200
 """When a plan may begin; so that every day of it has a date."""
+LONGEST_RTT_NS: Final = 60 * units.NS_PER_SECOND
+"""Above it TCP itself gives up [A]."""
 FILE_KEYS: Final = (
     "log_counters",
     "database_counters",
@@ -39,6 +41,7 @@ FILE_KEYS: Final = (
     "disks",
     "bridge_gaps",
     "most_missing_share",
+    "least_measured_ns",
     "most_disordered_share",
 )
 """Attributes of ``[change]`` that say how files of the site are read."""
@@ -86,6 +89,18 @@ def contradictions(organisation: Organisation) -> Iterator[Remark]:
     ):
         if share >= 1:
             yield Remark((place,), f"all {name}: nothing is left", "Write less than 100%.")
+    if organisation.link.rtt_ns > LONGEST_RTT_NS:
+        yield Remark(
+            (("link", "rtt"),),
+            f"no line has a round trip of {units.spell_duration(organisation.link.rtt_ns)}",
+            f"Write at most {units.spell_duration(LONGEST_RTT_NS)}; a satellite has about 600ms.",
+        )
+    if organisation.objectives.rpo_share <= 0:
+        yield Remark(
+            (("objectives", "rpo_share"),),
+            "an RPO that is to be kept none of the time is no objective",
+            'Write more than 0%, for instance "95%".',
+        )
     if organisation.link.payload <= 0:
         yield Remark(
             (("link", "payload"),), "headers leave no room for data", 'Write for instance "94%".'
@@ -108,10 +123,11 @@ def _file_contradictions(organisation: Organisation) -> Iterator[Remark]:
             )
     if change.files:
         return
+    usual = type(change)()
     for attribute in FILE_KEYS:
         field = type(change).model_fields[attribute]
         name = field.alias or attribute
-        if getattr(change, attribute) != field.default:
+        if getattr(change, attribute) != getattr(usual, attribute):
             yield Remark(
                 (("change", name), ("change", "files")),
                 f"{name} says how files of the site are read, but there are none",
@@ -140,8 +156,10 @@ def _outage_contradictions(organisation: Organisation) -> Iterator[Remark]:
         if length_ns > horizon_ns // 2:
             yield Remark(
                 (place, ("horizon",)),
-                f"an outage of {units.spell_duration(length_ns)} is longer than half of the plan",
-                "Give the plan a longer horizon, or shorter outages.",
+                f"an outage of {units.spell_duration(length_ns)} is longer than half of the plan, "
+                f"which has {units.spell_duration(horizon_ns)}",
+                f"Write at most {units.spell_duration(horizon_ns // 2)}, or give the plan a longer "
+                "horizon.",
             )
     if outages.p95_ns < outages.median_ns:
         yield Remark(
@@ -165,9 +183,22 @@ def _outage_contradictions(organisation: Organisation) -> Iterator[Remark]:
             )
             continue
         at_ns = int((event.at - begin).total_seconds()) * units.NS_PER_SECOND
-        if at_ns < 0 or at_ns + event.length_ns > horizon_ns:
+        ends_at_ns = at_ns + event.length_ns
+        last = begin + datetime.timedelta(microseconds=horizon_ns / 1_000)
+        of_event = ("outages", "events", index, "at")
+        if at_ns < 0 or at_ns >= horizon_ns:
             yield Remark(
-                (("outages", "events", index, "at"), ("horizon",)),
-                "this outage is not within the plan",
+                (of_event, ("horizon",)),
+                f"the outage of {event.at:%Y-%m-%d %H:%M} is not within the plan, which goes from "
+                f"{begin:%Y-%m-%d} to {last:%Y-%m-%d %H:%M}",
                 "Change its date, or begins and horizon of the plan.",
+            )
+        elif ends_at_ns > horizon_ns:
+            ends = f"{units.spell_duration(ends_at_ns - horizon_ns)} after"
+            yield Remark(
+                (of_event, ("horizon",)),
+                f"the outage of {event.at:%Y-%m-%d %H:%M} lasts "
+                f"{units.spell_duration(event.length_ns)} and ends {ends} the plan, which goes to "
+                f"{last:%Y-%m-%d %H:%M}",
+                "Make it shorter or earlier, or give the plan a longer horizon.",
             )

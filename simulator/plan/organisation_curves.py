@@ -22,6 +22,7 @@ from simulator.plan.mail_change import (
 )
 from simulator.plan.organisation import Organisation
 from simulator.plan.organisation_doubts import rate_windows
+from simulator.plan.plan_assumed import growth_remarks
 from simulator.plan.protection import (
     ByteLevel,
     ChangedBlocks,
@@ -108,6 +109,7 @@ def site_options(organisation: Organisation) -> SiteOptions:
         disks=change.disks,
         bridge_gaps=change.bridge_gaps,
         most_missing_share=change.most_missing_share,
+        least_measured_seconds=change.least_measured_ns / NS,
         most_disordered_share=change.most_disordered_share,
     )
 
@@ -118,8 +120,10 @@ def change_of(organisation: Organisation) -> ChangeCurve:
     Raises BadInput for files of the site that cannot be right.
     """
     grid, change = grid_of(organisation), organisation.change
+    grown = growth_remarks(organisation)
     if not change.files:
-        return mailbox_curve(organisation, grid)
+        curve = mailbox_curve(organisation, grid)
+        return replace(curve, remarks=(*curve.remarks, *grown))
     options = site_options(organisation)
     curves = [
         extended(load_site(path, options), grid.span_seconds / DAY_SECONDS, "auto", change.weekend)
@@ -131,6 +135,8 @@ def change_of(organisation: Organisation) -> ChangeCurve:
         curve = curve.shaped((1.0 + change.growth_per_year) ** years)
     return replace(
         curve,
+        # The last remark of all says how few days became the plan.
+        remarks=(*grown, *curve.remarks),
         stored_bytes=_given_or(change.database_bytes, curve.stored_bytes),
         log_sets=change.log_sets or curve.log_sets,
     )
@@ -163,6 +169,8 @@ def _together(curves: list[ChangeCurve]) -> ChangeCurve:
         origin="; ".join(each.origin for each in curves),
         remarks=tuple(remark for each in curves for remark in each.remarks),
         assumed_page_ratio=_common_ratio(curves),
+        divided_log_share=_common_log_share(curves),
+        warnings=tuple(warning for each in curves for warning in each.warnings),
     )
 
 
@@ -172,6 +180,14 @@ def _common_ratio(curves: list[ChangeCurve]) -> float | None:
         return None
     logs = sum(float(each.log_bytes.sum()) for each in curves)
     return sum(float(each.database_bytes.sum()) for each in curves) / logs if logs > 0 else None
+
+
+def _common_log_share(curves: list[ChangeCurve]) -> float | None:
+    """Of the written bytes, taken for logs; None where a file tells logs from pages."""
+    if any(each.divided_log_share is None for each in curves):
+        return None
+    written = sum(float(each.written_bytes.sum()) for each in curves)
+    return sum(float(each.log_bytes.sum()) for each in curves) / written if written > 0 else None
 
 
 def seed_rates(organisation: Organisation) -> SeedRates:

@@ -1,7 +1,8 @@
-"""What an organisation's file says in vain: entries of the schedule that the plan never meets.
+"""What an organisation's file says in vain, or otherwise than its writer may think.
 
-A plan is made all the same; whoever wrote the entry is told of it.  (Outages at dates that are not
-within the plan are refused: :mod:`.organisation_checks`.)
+Entries of the schedule that the plan never meets, outages at dates that overlap, keys of mailboxes
+beside files of the site.  A plan is made all the same; whoever wrote it is told of it.  (Outages at
+dates that are not within the plan are refused: :mod:`.organisation_checks`.)
 """
 
 from __future__ import annotations
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 
 _DAYS_LOOKED_AT: Final = 8.0
 """A week and what reaches into the next one: from there on the schedule comes again."""
+MAILBOX_KEYS: Final = (
+    "hours",
+    "average_message_bytes",
+    "mailbox_bytes",
+    "coalesced",
+    "rewritten",
+)
+"""Attributes of ``[change]`` that files of the site leave without effect."""
 _LEAST_SHARE: Final = 1e-6
 """Of a step, below which an entry's part of it is rounding."""
 
@@ -42,6 +51,55 @@ def rate_windows(link: Link) -> tuple[RateWindow, ...]:
 
 
 def doubts(organisation: Organisation) -> Iterator[Remark]:
+    """A remark for all that has no effect, or hardly any."""
+    yield from _schedule_doubts(organisation)
+    yield from _overlaps(organisation)
+    yield from _mailbox_keys(organisation)
+
+
+def _overlaps(organisation: Organisation) -> Iterator[Remark]:
+    """Outages at dates that are one: the line is down only once."""
+    events = organisation.outages.events
+    order = sorted(range(len(events)), key=lambda index: events[index].at)
+    last: int | None = None
+    for index in order:
+        event = events[index]
+        begins = event.at
+        if last is not None:
+            before = events[last]
+            ends = before.at + datetime.timedelta(microseconds=before.length_ns / 1_000)
+            if begins < ends:
+                yield Remark(
+                    (
+                        ("outages", "events", index, "at"),
+                        ("outages", "events", last, "at"),
+                    ),
+                    f"this outage begins at {begins:%Y-%m-%d %H:%M}, before the one of "
+                    f"{before.at:%Y-%m-%d %H:%M} ends ({ends:%Y-%m-%d %H:%M}): they count as one",
+                    "Give one of them another date, or make one of both.",
+                )
+                own_end = begins + datetime.timedelta(microseconds=event.length_ns / 1_000)
+                if own_end <= ends:
+                    continue
+        last = index
+
+
+def _mailbox_keys(organisation: Organisation) -> Iterator[Remark]:
+    """Keys that say something of mailboxes, where there are files of the site."""
+    change = organisation.change
+    if not change.files:
+        return
+    for attribute in MAILBOX_KEYS:
+        if attribute in change.model_fields_set:
+            name = type(change).model_fields[attribute].alias or attribute
+            yield Remark(
+                (("change", name), ("change", "files")),
+                f"{name} is about mailboxes: for files of the site it has no effect",
+                f"Leave {name} out; what the files count has it in it, or nothing tells it.",
+            )
+
+
+def _schedule_doubts(organisation: Organisation) -> Iterator[Remark]:
     """A remark for each entry of the schedule that has no effect."""
     schedule = organisation.link.schedule
     shares = effective_shares(organisation)

@@ -3,7 +3,8 @@
 The sensitivity (:mod:`.sensitivity`) moves every input.  Some of them the planner has given; others
 are defaults without a published source, marked in the reference of the keys: [A] assumed, [M] from
 memory, [D] derived from such figures.  Of these the one that moves the figure most is what should
-be measured first, and given as its key.
+be measured first, and given as its key.  Two figures are bought: the spool (of kinds without one,
+the RPO stands for it) and the line; each has an assumption of its own.
 
 What counts as given is what the organisation's file says.  Of mailboxes what is written a day is
 always derived from their profile; files of the site are measured.
@@ -18,6 +19,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from simulator.plan.organisation import Organisation
+from simulator.plan.plan_inputs import LINE
 from simulator.plan.plan_rows import frame_rows
 from simulator.plan.planner import Plan
 
@@ -25,6 +27,7 @@ _KEYS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         "defragmentation_share": ("change", "rewritten"),
         "pages_per_log_byte": ("change", "database_bytes_per_log_byte"),
+        "log_share_of_writes": ("change", "log_share_of_writes"),
         "link.payload_share": ("link", "payload"),
         "protection.saving": ("protection", "saving"),
     }
@@ -40,7 +43,7 @@ class Dependence:
 
     Attributes
     ----------
-    output: "spool_bytes" or "rpo_seconds".
+    output: "spool_bytes" or "rpo_seconds", or "line_bits_per_second".
     input: path of the input in the sensitivity.
     key: of the organisation's file that takes a figure of one's own.
     mark: why it is uncertain, as the reference of the keys has it: "[A]", "[M]" or "[D]".
@@ -59,10 +62,20 @@ class Dependence:
     at_high: float | None
 
 
-def dependence_of(plan: Plan) -> Dependence | None:
-    """The assumption that moves the spool most, or the RPO for kinds without a spool; None where
-    none moves it, and where the line never catches up."""
-    output = "spool_bytes" if plan.spools else "rpo_seconds"
+def dependences_of(plan: Plan) -> list[Dependence]:
+    """For the spool (or RPO), then for the line, the assumption that moves it most; none where the
+    figure itself is never."""
+    found = (dependence_of(plan), dependence_of(plan, LINE))
+    return [each for each in found if each is not None]
+
+
+def dependence_of(plan: Plan, output: str | None = None) -> Dependence | None:
+    """The assumption that moves a figure most; None where none moves it, and where it is never.
+
+    ``output``: of the sensitivity; by default the spool, or the RPO for kinds without a spool.
+    """
+    if output is None:
+        output = "spool_bytes" if plan.spools else "rpo_seconds"
     keys = dict(_assumed(plan.organisation))
     # The largest swing first, and before it what ends in "never".
     for row in frame_rows(plan.tornado):
@@ -85,5 +98,15 @@ def _assumed(organisation: Organisation) -> Iterator[tuple[str, tuple[str, str]]
         at: Any = getattr(organisation, table)
         field = type(at).model_fields[attribute]
         mark = _MARK.search(field.description or "")
-        if mark is not None and attribute not in at.model_fields_set:
+        given = at.model_fields_set | ({attribute} if _follows_a_given(at, attribute) else set())
+        if mark is not None and attribute not in given:
             yield path, (f"{table}.{field.alias or attribute}", mark[0])
+
+
+def _follows_a_given(table: Any, attribute: str) -> bool:
+    """Logs and pages are divided by their ratio where nobody gave the share: if the ratio is
+    given, so is the share."""
+    return (
+        attribute == "log_share_of_writes"
+        and "database_bytes_per_log_byte" in table.model_fields_set
+    )

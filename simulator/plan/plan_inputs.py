@@ -14,10 +14,11 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from simulator.plan.bandwidth import link_use
+from simulator.plan.bandwidth import RequiredRate, link_use, required_rates
 from simulator.plan.capacity import PlannedLink, without
 from simulator.plan.change import ChangeCurve
 from simulator.plan.grid import HOUR_SECONDS, Floats
+from simulator.plan.line_need import LineNeed
 from simulator.plan.monte_carlo import continued
 from simulator.plan.organisation import Organisation
 from simulator.plan.organisation_curves import NS, night_rewrite, seed_rates
@@ -36,6 +37,9 @@ from simulator.plan.waiting_volume import (
 )
 
 GB: Final = 1e9
+LINE: Final = "line_bits_per_second"
+"""The output that is the line rate for the RPO."""
+_SAME_SHARE: Final = 1e-9
 Tell = Callable[[str], None]
 _NEVER: Final = {"spool_bytes": None, "catch_up_seconds": None, "rpo_seconds": None}
 AFTER: Final = 28 * 86_400.0
@@ -53,6 +57,8 @@ class PlanCase:
     defragmentation_share: of the stored pages, rewritten each night; 0 where the curve does not
         tell it apart.
     pages_per_log_byte: where it was assumed (:attr:`ChangeCurve.assumed_page_ratio`), else 0.
+    log_share_of_writes: where logs and pages were divided by it
+        (:attr:`ChangeCurve.divided_log_share`), else 0; what is written in all stays.
     link, protection: as planned.
     outage_hours: of the planned outage.
     curve: what the other figures scale; no input.
@@ -67,6 +73,7 @@ class PlanCase:
     curve: _Fixed
     defragmentation_share: float = 0.0
     pages_per_log_byte: float = 0.0
+    log_share_of_writes: float = 0.0
 
     @classmethod
     def of(
@@ -85,7 +92,7 @@ class PlanCase:
             and change.stored_bytes is not None
         )
         share, night_bytes = night_rewrite(organisation, change)
-        ratio = change.assumed_page_ratio or 0.0
+        ratio, logs = change.assumed_page_ratio or 0.0, change.divided_log_share or 0.0
         return cls(
             change.written_bytes_per_day / GB,
             1.0,
@@ -107,9 +114,12 @@ class PlanCase:
                 share,
                 night_bytes,
                 ratio,
+                logs,
+                link,
             ),
             share,
             ratio,
+            logs,
         )
 
     def changed(self) -> ChangeCurve:
@@ -123,12 +133,41 @@ class PlanCase:
         if self.pages_per_log_byte != fixed.pages_per_log_byte:
             times = self.pages_per_log_byte / fixed.pages_per_log_byte
             change = replace(change, database_bytes=change.database_bytes * times)
+        if self.log_share_of_writes != fixed.log_share_of_writes:
+            change = self._divided_anew(change)
         factor = self.change_gb_per_day / fixed.planned_gb_per_day
         if self.night_share != 1.0:
             hours = change.grid.hours_of_day()
             night = np.where((hours >= 22) | (hours < 6), self.night_share, 1.0)
             return change.shaped(night * factor)
         return change if factor == 1.0 else change.scaled(factor)
+
+    def _divided_anew(self, change: ChangeCurve) -> ChangeCurve:
+        """Another share of what is written taken for logs."""
+        times = self.log_share_of_writes / self.curve.log_share_of_writes
+        written, logs = change.written_bytes, change.log_bytes * times
+        logs = np.minimum(logs, written)
+        return replace(
+            change,
+            log_bytes=logs,
+            database_bytes=np.maximum(written - logs, 0.0),
+            message_bytes=change.message_bytes * times,
+        )
+
+    def line_bits_per_second(self, need: LineNeed) -> float | None:
+        """The line rate that the objective needs with these inputs; None where none does it.
+
+        The length of the planned outage and the line's own rate have no part in it.
+        """
+        fixed = self.curve
+        planned = fixed.link
+        link = replace(self.link, bits_per_second=planned.bits_per_second, windows=planned.windows)
+        asked = replace(self, link=link, outage_hours=0.0)
+        if asked not in fixed.known_lines:
+            within = asked.changed().first(fixed.steps)
+            found = need.answer(asked.protection, within, link)
+            fixed.known_lines[asked] = found
+        return fixed.known_lines[asked]
 
     def outputs(self) -> dict[str, float | None]:
         """``spool_bytes`` and ``catch_up_seconds`` of the planned outage's worst start, and
@@ -239,6 +278,8 @@ class _Fixed:
         defragmentation_share: float,
         night_bytes: Floats,
         pages_per_log_byte: float,
+        log_share_of_writes: float,
+        link: PlannedLink,
     ) -> None:
         self.change = continued(change, AFTER)
         night = continued(replace(change, database_bytes=night_bytes), AFTER)
@@ -246,6 +287,9 @@ class _Fixed:
         """Of the pages, those that the night's defragmentation writes."""
         self.defragmentation_share = defragmentation_share
         self.pages_per_log_byte = pages_per_log_byte
+        self.log_share_of_writes = log_share_of_writes
+        self.link = link
+        self.known_lines: dict[PlanCase, float | None] = {}
         self.known: dict[PlanCase, dict[str, float | None]] = {}
         """Outputs by inputs."""
         self.planned_gb_per_day = change.written_bytes_per_day / GB
@@ -275,8 +319,24 @@ _CALENDAR: Final = (*(f"days.{day}" for day in range(7)), "from_seconds", "until
 """When the line's windows are is known."""
 
 
-def sensitivity_of(case: PlanCase, tell: Tell = _silent) -> pd.DataFrame:
-    """Each input moved alone (:func:`~simulator.plan.sensitivity.tornado`)."""
+def sensitivity_of(
+    case: PlanCase, tell: Tell = _silent, rates: Sequence[RequiredRate] = ()
+) -> pd.DataFrame:
+    """Each input moved alone (:func:`~simulator.plan.sensitivity.tornado`).
+
+    The outputs are those of :meth:`PlanCase.outputs` and ``line_bits_per_second``, the line rate
+    that the RPO needs for its share of the time; without it where no line rate keeps it.
+
+    Arguments
+    ---------
+    rates: what the plan has found that it needs; the one for another share of the time is searched.
+    """
+    need = _line_need(case, rates)
+
+    def outputs(other: PlanCase) -> dict[str, float | None]:
+        found = dict(other.outputs())
+        return found if need is None else found | {LINE: other.line_bits_per_second(need)}
+
     inputs = [
         path
         for path, value in numeric_inputs(case).items()
@@ -284,7 +344,34 @@ def sensitivity_of(case: PlanCase, tell: Tell = _silent) -> pd.DataFrame:
     ]
     if case.night_share and "night_share" not in inputs:
         inputs.append("night_share")
-    return tornado(case, PlanCase.outputs, inputs=inputs, tell=tell)
+    return tornado(case, outputs, inputs=inputs, tell=tell)
+
+
+def _line_need(case: PlanCase, rates: Sequence[RequiredRate]) -> LineNeed | None:
+    """The plan's own line rate for its RPO, to be asked with other inputs."""
+    fixed, planned = case.curve, case.curve.change.first(case.curve.steps)
+    share, rpo = fixed.rpo_share, fixed.rpo_seconds
+    of_share = [each for each in rates if abs(each.share_of_time - share) < _SAME_SHARE]
+    [rate, *_] = of_share or required_rates(
+        case.protection,
+        planned,
+        case.link,
+        rpo,
+        (share,),
+        outages=fixed.outages,
+        margin_seconds=planned.grid.step_seconds,
+    )
+    if rate.bits_per_second is None:
+        return None
+    return LineNeed.of(
+        case.protection,
+        planned,
+        case.link,
+        rate.bits_per_second,
+        rpo,
+        share,
+        fixed.outages,
+    )
 
 
 def validity_of(

@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 
 from simulator.plan.organisation_curves import NS
-from simulator.plan.plan_dependence import dependence_of
+from simulator.plan.plan_dependence import dependences_of
+from simulator.plan.plan_inputs import LINE
 from simulator.plan.plan_objectives import holds, outcomes_of, still_holds
 from simulator.plan.plan_spool_words import WAYS, shortest_lasting, spool_sentences
 from simulator.plan.planner import Plan
@@ -105,32 +106,45 @@ def _written(plan: Plan) -> str:
     return f"{told}."
 
 
-_FIGURES: Final = {"spool_bytes": "the spool", "rpo_seconds": "the RPO"}
+_FIGURES: Final = {
+    "spool_bytes": "the spool",
+    "rpo_seconds": "the RPO",
+    LINE: "the line that the RPO needs",
+}
 
 
 def _depending(plan: Plan) -> str:
-    """The assumption that should be measured first."""
-    found = dependence_of(plan)
-    if found is None:
-        return ""
-    unit = OUTPUTS[found.output][1]
-    ends = []
-    for value, figure in ((found.low, found.at_low), (found.high, found.at_high)):
-        at = "the line never catches up" if figure is None else f"it is {FORMATS[unit](figure)}"
-        ends.append(f"at {format_input(found.input, value)} {at}")
-    return (
-        f"Of what is assumed, {_FIGURES[found.output]} depends most on the "
-        f"{input_name(found.input)} ({format_input(found.input, found.assumed)} {found.mark}): "
-        f"{', '.join(ends)}. Measure it, and give it as {found.key}."
-    )
+    """The assumptions that should be measured first."""
+    told: list[str] = []
+    keys: list[str] = []
+    for found in dependences_of(plan):
+        figure, unit = _FIGURES[found.output], OUTPUTS[found.output][1]
+        never = "no line keeps it" if found.output == LINE else "the line never catches up"
+        ends = []
+        for value, there in ((found.low, found.at_low), (found.high, found.at_high)):
+            at = never if there is None else f"it is {FORMATS[unit](there)}"
+            ends.append(f"at {format_input(found.input, value)} {at}")
+        between = ", ".join(ends)
+        if found.key in keys:
+            told.insert(-1, f"{figure[0].upper()}{figure[1:]} moves with it: {between}.")
+            continue
+        keys.append(found.key)
+        told += [
+            f"Of what is assumed, {figure} depends most on the {input_name(found.input)} "
+            f"({format_input(found.input, found.assumed)} {found.mark}): {between}.",
+            f"Measure it, and give it as {found.key}.",
+        ]
+    return " ".join(told)
 
 
 def _measured(plan: Plan) -> str:
     """Of how little the plan was made, where that is much less than the plan."""
     known, span = plan.change.measured_seconds, plan.change.grid.span_seconds
-    if known is None or known >= LITTLE_DATA_SHARE * span:
+    if known is None or (known >= LITTLE_DATA_SHARE * span and known >= 86_400):
         return ""
     advice = ": measure a week at least" if known < 7 * 86_400 else ""
+    if known < 86_400:
+        advice += ", for the hours that were not measured are not in it"
     made_of, lasts = format_duration(known), format_duration(span)
     return f"All of this is planned from {made_of} of data, for {lasts}{advice}."
 

@@ -254,7 +254,7 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
     tell("drawn outages")
     drawn = drawn_outages(organisation, own, change, link)
     case = PlanCase.of(organisation, change, link, own, outages)
-    tornado = sensitivity_of(case, lambda what: tell(f"what it depends on: {what}"))
+    tornado = sensitivity_of(case, lambda what: tell(f"what it depends on: {what}"), needed)
     return Plan(
         organisation,
         change,

@@ -27,8 +27,10 @@ Range = tuple[float, float]
 VARIED_SHARE: Final = 0.2
 DOCUMENTED_RANGES: Final[Mapping[str, Range]] = MappingProxyType(
     {
-        "defragmentation_share": (0.05, 0.20),  # of the pages, by a night's pass [A]
+        # Of the stored pages, by a night's pass; none where it is switched off or cut short [A].
+        "defragmentation_share": (0.0, 0.20),
         "pages_per_log_byte": (1.5, 2.6),  # over the versions' profiles [D]
+        "log_share_of_writes": (1 / 3.6, 1 / 2.5),  # by the same ratios [D]
         "payload_share": (0.90, 0.94),  # wide-area framing, Ethernet [D][A]
         "compare_bytes_per_second": (70e6, 120e6),  # sequential, 7,200 rpm [M]
         "replay_seconds_per_log": (0.1, 2.0),  # "up to seconds a log on slow disks" [T][A]

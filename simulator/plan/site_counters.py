@@ -9,7 +9,8 @@ needed.  A count since the start (``Log Files Generated``) is differenced; where
 service was restarted, and it counts from zero.
 
 What is missing is filled from beside it, in proportion to time, and told: a blank (the first
-sample of a rate always is), a negative or absurd value, an interval far longer than the others.  A
+sample of a rate always is), -1 (no sample), an interval far longer than the others.  So is a value
+that cannot be, each named with its line and told at once.  A
 clock that is set back in autumn repeats an hour; its samples are averaged with those of the first
 pass, since a plan's day has 24 hours.
 
@@ -28,6 +29,7 @@ from typing import Final
 
 import numpy as np
 
+from replicator.units import format_seconds
 from simulator.plan.change import LOG_FILE_BYTES, ChangeCurve
 from simulator.plan.fluid import cumulative
 from simulator.plan.grid import Floats, TimeGrid
@@ -46,12 +48,16 @@ from simulator.plan.site_text import delimiter_of, fields_of, read_lines, refuse
 from simulator.plan.site_values import DateEvidence, NumberEvidence, find_date, number
 
 FORMAT: Final = re.compile(r"\(PDH-[CT]SV 4\.0\)", re.IGNORECASE)
+NO_SAMPLE: Final = -1.0
+"""What a counter log has in place of a sample that it could not take."""
 LONG_INTERVAL: Final = 3.0
 """An interval so many times as long as the usual one is a gap: samples are missing."""
 _PDH_TIME: Final = re.compile(r"\d\d/\d\d/\d{4} \d\d:\d\d:\d\d\.\d{3}")
 _ALL_CELLS_ROWS: Final = 200
 """In so many rows every cell is asked for its decimal mark, later those that are read."""
 _MOST_NAMED: Final = 5
+_MOST_BACKWARDS: Final = 0.5
+"""Of the rows, before the row above: more is no clock that was set back."""
 _EXPORT_REMEDY: Final = "Export the log anew: relog LOG.blg -f CSV -o LOG.csv."
 
 
@@ -148,12 +154,15 @@ class _Samples:
     ----------
     times: of samples, seconds.
     values: of each chosen column; NaN where missing.
+    glitches: values of -1, the log's own way to say that there was no sample.
+    impossible: values that no store can have, each with its line.
     """
 
     times: Floats
     values: list[Floats]
     missing: int
     glitches: int
+    impossible: list[str]
     skipped: list[int]
 
 
@@ -161,6 +170,7 @@ def _second_pass(table: _Table, options: SiteOptions) -> _Samples:
     times = array("d")
     values = [array("d") for _ in table.chosen.columns]
     missing = glitches = 0
+    impossible: list[str] = []
     skipped: list[int] = []
     rows = _rows(table.path, len(table.header), table.delimiter, options, skipped)
     for line, fields in rows:
@@ -182,12 +192,20 @@ def _second_pass(table: _Table, options: SiteOptions) -> _Samples:
                 )
             if value is None:
                 missing += 1
-            elif not 0 <= value <= options.most_bytes_per_second:
+            elif value == NO_SAMPLE:
                 glitches += 1
+                value = None
+            elif not 0 <= value <= options.most_bytes_per_second:
+                impossible.append(f"line {line} has {text[:40]}")
                 value = None
             column.append(float("nan") if value is None else value)
     return _Samples(
-        np.array(times), [np.array(each) for each in values], missing, glitches, skipped
+        np.array(times),
+        [np.array(each) for each in values],
+        missing,
+        glitches,
+        impossible,
+        skipped,
     )
 
 
@@ -263,9 +281,23 @@ def curve_of_counters(path: str | Path, options: SiteOptions | None = None) -> C
     samples = _second_pass(table, options)
     times = samples.times
     usual = _usual_interval(times)
-    if usual <= 0:
-        refuse(path, "all samples have one time", _EXPORT_REMEDY)
     begin, end = float(times.min()), float(times.max())
+    if begin == end:
+        refuse(path, "all samples have one time", _EXPORT_REMEDY)
+    if usual <= 0 or np.mean(np.diff(times) < 0) > _MOST_BACKWARDS:
+        refuse(
+            path,
+            f"the times go backwards: the first row is of {told(float(times[0]))}, the last of "
+            f"{told(float(times[-1]))}",
+            f"Sort the rows by time, the earliest first. {_EXPORT_REMEDY}",
+        )
+    if end - begin < options.least_measured_seconds:
+        refuse(
+            path,
+            f"{len(times):,} samples cover {format_seconds(end - begin)}: too little for a plan, "
+            f"which wants {format_seconds(options.least_measured_seconds)} at least",
+            "Gather a week, a sample a minute; or accept so little (least_measured).",
+        )
     grid = grid_over(begin, end, options.step_seconds, name)
     sums: dict[Role, Floats] = {}
     remarks = [*table.chosen.remarks]
@@ -305,6 +337,7 @@ def curve_of_counters(path: str | Path, options: SiteOptions | None = None) -> C
     if unknown > 0:
         remarks.append(f"{100 * unknown:.2g} % of the time has no samples, filled evenly: {where}")
     remarks += _sample_remarks(samples, widths, restarts)
+    warnings = _impossible(name, samples.impossible)
     if {Role.LOG_WRITES, Role.WRITES} & set(sums):
         remarks.append(f"each write is taken to have {options.bytes_per_write:,g} bytes, as given")
     if Role.LOG_FILES in sums and options.log_file_bytes is None:
@@ -313,8 +346,20 @@ def curve_of_counters(path: str | Path, options: SiteOptions | None = None) -> C
         _found(name, grid, sums, table),
         options,
         f"performance counters {Path(path).name}",
-        remarks,
+        [*remarks, *warnings],
+        warnings,
     )
+
+
+def _impossible(path: str, values: list[str]) -> list[str]:
+    """Values that cannot be, named by file and line; the first of them where they are many."""
+    if not values:
+        return []
+    named = ", ".join(values[:_MOST_NAMED])
+    more = f", and {len(values) - _MOST_NAMED:,} more" if len(values) > _MOST_NAMED else ""
+    kept = "was left out" if len(values) == 1 else "were left out"
+    word = "value" if len(values) == 1 else "values"
+    return [f"{path}: {len(values):,} {word} that cannot be {kept}: {named}{more}"]
 
 
 def _found(path: str, grid: TimeGrid, sums: dict[Role, Floats], table: _Table) -> Found:
@@ -342,7 +387,7 @@ def _sample_remarks(samples: _Samples, widths: Floats, restarts: int) -> list[st
     if samples.missing:
         remarks.append(f"{samples.missing:,} values are blank")
     if samples.glitches:
-        remarks.append(f"{samples.glitches:,} values are negative or absurd, and were left out")
+        remarks.append(f"{samples.glitches:,} values are -1: no sample, and were left out")
     if restarts:
         remarks.append(f"a count began anew {restarts:,} times: the service was restarted")
     if (twice := int((widths == 0).sum())) > 0:

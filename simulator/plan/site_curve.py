@@ -109,9 +109,15 @@ class Found:
 
 
 def curve_of(
-    found: Found, options: SiteOptions, origin: str, remarks: Sequence[str]
+    found: Found,
+    options: SiteOptions,
+    origin: str,
+    remarks: Sequence[str],
+    warnings: Sequence[str] = (),
 ) -> ChangeCurve:
     """The change curve, with what the file left open taken from the options.
+
+    ``warnings`` are those of the remarks that are to be told at once.
 
     Raises BadInput for a file in which nothing was written, or more than any site writes.
     """
@@ -119,11 +125,13 @@ def curve_of(
     ratio, messages, said = options.ratios(size)
     notes = list(remarks)
     assumed_ratio: float | None = None
+    divided: float | None = None
     if found.written_bytes is not None:
         share = options.log_share_of_writes
         how = "as given"
         if share is None:
             share, how = 1.0 / (1.0 + ratio), f"at {said[0]}"
+        divided = share
         logs = found.written_bytes * share
         pages = found.written_bytes - logs
         notes.append(
@@ -164,4 +172,6 @@ def curve_of(
         origin=origin,
         remarks=tuple(notes),
         assumed_page_ratio=assumed_ratio,
+        divided_log_share=divided,
+        warnings=tuple(warnings),
     )

@@ -7,6 +7,7 @@ export it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
@@ -119,7 +120,7 @@ def _kind_of_folder(place: Path) -> SiteKind:
 def _kind_of_text(path: str | Path, text: str) -> SiteKind:
     lines = [line for line in text.splitlines() if line.strip()]
     first = next((line for line in lines if not line.startswith("#TYPE")), "")
-    columns = {each.strip().strip('"') for each in first.split(",")}
+    columns = {each.strip().strip('"') for each in re.split("[,;\t]", first)}
     if is_counter_header(first):
         return SiteKind.COUNTERS
     if ETW_BEGIN in (line.strip() for line in lines[:5]):

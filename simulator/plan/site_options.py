@@ -70,7 +70,8 @@ class SiteOptions:
     most_missing_share: of the time, covered by gaps, above which a file is refused.
     most_disordered_share: of logs, whose times contradict their order, above which a file is
         refused.
-    most_bytes_per_second: of one counter; above it a sample is a glitch.
+    least_measured_seconds: of counters; a file of less time is refused; 0 for none.
+    most_bytes_per_second: of one counter; above it a sample cannot be.
     progress: called now and then while a long file is read.
 
     Raises ValueError for figures that cannot be.
@@ -95,6 +96,7 @@ class SiteOptions:
     bridge_gaps: bool = True
     most_missing_share: float = 0.25
     most_disordered_share: float = 0.25
+    least_measured_seconds: float = 0.0
     most_bytes_per_second: float = 1e11
     progress: Progress | None = None
 
@@ -119,6 +121,8 @@ class SiteOptions:
             raise ValueError("most_missing_share and most_disordered_share are shares, 0 to 1")
         if not (isfinite(self.most_bytes_per_second) and self.most_bytes_per_second > 0):
             raise ValueError("most_bytes_per_second must be positive")
+        if not 0 <= self.least_measured_seconds < float("inf"):
+            raise ValueError("least_measured_seconds is a time, 0 or more")
         if self.begins_at.tzinfo is not None:
             raise ValueError("begins_at is the site's own clock: it has no time zone")
 

@@ -20,6 +20,8 @@ from typing import Final, Literal
 
 import numpy as np
 
+from replicator.errors import BadInput
+from replicator.units import format_seconds
 from simulator.exchange.diurnal import DEFAULT_DAYS, WeekCurve
 from simulator.plan.change import ChangeCurve
 from simulator.plan.grid import DAY_SECONDS, HOUR_SECONDS, Floats, TimeGrid
@@ -165,3 +167,22 @@ def _fitted(curve: ChangeCurve, steps: int, weekend_share: float) -> ChangeCurve
             f"days, without bursts shorter than an hour{scaled}",
         ),
     )
+
+
+def data_warnings(change: ChangeCurve) -> list[BadInput]:
+    """What whoever asked for a plan has to be told at once about the data that it was made of."""
+    found = [
+        BadInput(warning, remedy="Look at them in the file, and gather anew where they are many.")
+        for warning in change.warnings
+    ]
+    known = change.measured_seconds
+    if known is not None and known < DAY_SECONDS:
+        found.append(
+            BadInput(
+                f"{format_seconds(known)} were measured, less than a day: which hours are busy is "
+                "not known, and the plan repeats what there is",
+                path=change.origin,
+                remedy="Measure a week, a day at least.",
+            )
+        )
+    return found

@@ -19,6 +19,7 @@ from typing import Any, Final
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from simulator.plan.plan_assumed import assumed_defaults
 from simulator.plan.plan_objectives import holds, needs_of, outcomes_of
 from simulator.plan.planner import Plan
 from simulator.report import ink
@@ -215,5 +216,6 @@ def _assumed(plan: Plan) -> list[str]:
     )
     if outages.events:
         found.append(f"{count_of(len(outages.events), 'outage')} at dates in the curves")
+    found += assumed_defaults(plan.organisation)
     found.append("the link's and the disks' volumes are decimal: a GB has 10^9 bytes")
     return found

@@ -20,6 +20,7 @@ from openpyxl.styles import Alignment, Font
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
+from simulator.plan.plan_assumed import assumed_defaults
 from simulator.plan.planner import Plan
 from simulator.report.output import write_bytes_atomically
 from simulator.report.plan_story import breaks_first, headline
@@ -80,6 +81,7 @@ def _answer(sheet: Worksheet, plan: Plan, sentences: Sequence[str], command: str
     lines = [f"{plan.organisation.name}: {headline(plan)}", *sentences]
     lines += ["", "What breaks first", *breaks_first(plan)]
     lines += ["", "What was assumed", plan.change.origin, *plan.change.remarks]
+    lines += assumed_defaults(plan.organisation)
     if command:
         lines += ["", "Made by", command]
     headings = {1, *(n for n, line in enumerate(lines, 1) if n > 1 and not lines[n - 2])}

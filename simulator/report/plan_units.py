@@ -94,6 +94,7 @@ _INPUTS: Final[Mapping[str, tuple[str, str]]] = {
     "change_gb_per_day": ("change per day", "gb"),
     "night_share": ("change at night", "times"),
     "defragmentation_share": ("defragmentation of a night", "share"),
+    "log_share_of_writes": ("share of logs in what is written", "share"),
     "pages_per_log_byte": ("bytes of pages for one of log", "number"),
     "outage_hours": ("length of the outage", "hours"),
     "link.bits_per_second": ("line rate", "bits_per_second"),
@@ -118,6 +119,7 @@ _OF_WINDOWS: Final[Mapping[str, tuple[str, str]]] = {
 OUTPUTS: Final[Mapping[str, tuple[str, str]]] = {
     "spool_bytes": ("Spool of the planned outage", "bytes"),
     "catch_up_seconds": ("Catching up after it", "seconds"),
+    "line_bits_per_second": ("Line rate for the RPO", "bits_per_second"),
     "rpo_seconds": ("RPO for the objective's share of the time", "seconds"),
 }
 """What the tornado varies: name and unit of each output."""

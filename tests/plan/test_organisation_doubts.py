@@ -105,3 +105,46 @@ def test_the_command_warns_before_it_plans(
     monkeypatch.setattr(organisation, "doubts", lambda _: ())
     finish(cli.app, "simulator", words)
     assert "warning" not in capsys.readouterr().err
+
+
+# -- outages that overlap, keys without effect ----------------------------------------------------
+
+_EVENT = '[[outages.events]]\nat = {at}\nlength = "{length}"\n'
+
+
+def events(*given: tuple[str, str]) -> str:
+    [before, after] = plans.EXAMPLE.split(_EVENT.format(at="2007-01-17 09:00:00", length="4h"))
+    return before + "".join(_EVENT.format(at=at, length=length) for at, length in given) + after
+
+
+def doubted(tmp_path: Path, text: str) -> list[str]:
+    path = tmp_path / "events.toml"
+    path.write_text(text, encoding="utf-8")
+    return [str(each) for each in check_organisation(path)[1]]
+
+
+def test_outages_that_overlap_are_told(tmp_path: Path) -> None:
+    first = ("2007-01-17 09:00:00", "4h")
+    [remark] = doubted(tmp_path, events(first, ("2007-01-17 10:00:00", "4h")))
+    assert "outages.events.1.at" in remark and "before the one of 2007-01-17 09:00" in remark
+    assert "ends (2007-01-17 13:00): they count as one" in remark
+    assert doubted(tmp_path, events(first, ("2007-01-17 13:00:00", "4h"))) == []
+    # The one within another hides no third one, in whatever order they stand.
+    inner, third = ("2007-01-17 10:00:00", "1h"), ("2007-01-17 12:00:00", "1h")
+    assert len(doubted(tmp_path, events(third, inner, first))) == 2
+
+
+def test_keys_of_mailboxes_have_no_effect_on_files(tmp_path: Path) -> None:
+    (tmp_path / "logs.txt").write_text("", encoding="utf-8")
+    text = """name = "site"
+[change]
+files = ["logs.txt"]
+defragmentation = "5%"
+mailbox_size = "2GiB"
+[link]
+bandwidth = "10Mbit/s"
+"""
+    found = doubted(tmp_path, text)
+    assert [each for each in found if "defragmentation is about mailboxes" in each]
+    assert [each for each in found if "mailbox_size is about mailboxes" in each]
+    assert len(found) == 2

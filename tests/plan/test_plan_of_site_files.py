@@ -157,6 +157,7 @@ def test_keys_for_files_reach_the_reader(folder: Path) -> None:
         'change.log_sets_taken=["E00"]',
         'change.disks=["host/1"]',
         "change.bridge_gaps=false",
+        "change.least_measured=2h",
         "change.most_missing_share=10%",
         "change.most_disordered_share=20%",
     )
@@ -180,12 +181,14 @@ def test_keys_for_files_reach_the_reader(folder: Path) -> None:
         disks=("host/1",),
         bridge_gaps=False,
         most_missing_share=0.1,
+        least_measured_seconds=7_200.0,
         most_disordered_share=0.2,
     )
-    assert site_options(organisation(folder, "hours.csv")) == SiteOptions(begins_at=found.begins_at)
+    usual = site_options(organisation(folder, "hours.csv"))
+    assert usual == SiteOptions(begins_at=found.begins_at, least_measured_seconds=3_600.0)
     larger = change_of(organisation(folder, "hours.csv", "change.log_file_size=5MiB"))
-    usual = change_of(organisation(folder, "hours.csv"))
-    assert larger.log_bytes.sum() == pytest.approx(5 * usual.log_bytes.sum())
+    plain = change_of(organisation(folder, "hours.csv"))
+    assert larger.log_bytes.sum() == pytest.approx(5 * plain.log_bytes.sum())
 
 
 @pytest.mark.parametrize("name", FILE_KEYS)
@@ -195,7 +198,7 @@ def test_keys_for_files_are_refused_without_files(name: str) -> None:
     values = {"decimal_mark": '"."', "day_order": '"day first"', "bridge_gaps": "false"}
     sizes = dict.fromkeys(("log_file_bytes", "bytes_per_write"), '"8KiB"')
     lists = dict.fromkeys(("log_counters", "database_counters", "log_sets_taken", "disks"), '["a"]')
-    texts = {"trace": '"a"', "version": '"2003"'}
+    texts = {"trace": '"a"', "version": '"2003"', "least_measured_ns": '"2h"'}
     value = {**values, **sizes, **lists, **texts}.get(name, "0.5")
     text = OFFICE.replace('files = ["{file}"]', f"{field.alias or name} = {value}")
     text = text.replace("[change]", "[[mailboxes]]\ncount = 10\n[change]")

@@ -95,6 +95,7 @@ def test_pages_are_measured_where_columns_are_named(load) -> None:
     assert curve.database_bytes == pytest.approx([3e5] * 3)
     assert any("not used" in remark for remark in load(text).remarks)
     whole = load(counter_csv(minutes(4), {DISK: [5e3] * 4}), log_share_of_writes=0.25)
+    assert whole.divided_log_share == 0.25 and load(text).divided_log_share is None
     assert whole.log_bytes == pytest.approx([7.5e4] * 3)
     assert whole.written_bytes == pytest.approx([3e5] * 3)
 
@@ -142,7 +143,10 @@ def test_missing_and_absurd_values_are_filled_and_told(load) -> None:
     assert curve.log_bytes == pytest.approx([600.0] * 29)
     text = " ".join(curve.remarks)
     assert "1 values are blank" in text
-    assert "2 values are negative or absurd" in text
+    assert "1 values are -1: no sample, and were left out" in text
+    assert "1 value that cannot be was left out: line 14 has 9e+99" in text
+    [warning] = curve.warnings
+    assert "line 14 has 9e+99" in warning and "-1" not in warning
     assert "10 % of the time has no samples" in text
     with pytest.raises(BadInput, match="no value at all"):
         load(counter_csv(minutes(5), {LOGS: [None] * 5}))
@@ -262,3 +266,37 @@ def test_what_is_no_counter_log_is_refused(load, text, reason) -> None:
 def test_messages_of_the_tool_are_skipped_and_counted(load) -> None:
     text = counter_csv(minutes(3), {LOGS: [1.0] * 3}) + "Exiting, please wait...\n"
     assert any("1 lines are no samples" in remark for remark in load(text).remarks)
+
+
+@pytest.mark.parametrize("value", [-5.0, float("nan"), 1e300])
+def test_a_value_that_cannot_be_is_named(load, value: float) -> None:
+    values: list[float | None] = [10.0] * 30
+    values[7] = value
+    curve = load(counter_csv(minutes(30), {LOGS: values}))
+    [warning] = curve.warnings
+    assert warning in curve.remarks and f"line 9 has {value}" in warning
+    assert curve.log_bytes == pytest.approx([600.0] * 29)
+    assert load(counter_csv(minutes(30), {LOGS: [10.0] * 30})).warnings == ()
+
+
+def test_many_values_that_cannot_be_are_counted(load) -> None:
+    values: list[float | None] = [10.0] * 60
+    values[10:18] = [-5.0] * 8
+    [warning] = load(counter_csv(minutes(60), {LOGS: values})).warnings
+    assert "8 values that cannot be were left out: line 12 has -5.0, " in warning
+    assert warning.endswith(", and 3 more")
+
+
+def test_too_short_a_log_is_refused_unless_it_is_accepted(load) -> None:
+    text = counter_csv(minutes(2), {LOGS: [10.0] * 2})
+    with pytest.raises(BadInput, match="2 samples cover 1 m: too little for a plan") as refused:
+        load(text, least_measured_seconds=3_600.0)
+    assert "least_measured" in str(refused.value.remedy)
+    assert load(text, least_measured_seconds=0.0).log_bytes.sum() > 0  # the safeguard off
+
+
+def test_rows_from_the_latest_to_the_earliest_are_refused(load) -> None:
+    lines = counter_csv(minutes(9), {LOGS: [10.0] * 9}).splitlines()
+    with pytest.raises(BadInput, match="the times go backwards") as refused:
+        load("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
+    assert "Sort the rows by time" in str(refused.value.remedy)

@@ -1,0 +1,175 @@
+"""Inputs of a plan that cannot be: what the message says, where, and what to do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from replicator.command_line import finish
+from replicator.errors import BadInput, ExitCode
+from simulator import cli
+from simulator.exchange.hourly_logs import load_hourly_shares
+from simulator.plan.organisation import BadOrganisation, Organisation, parse_organisation
+from simulator.plan.plan_assumed import assumed_defaults, growth_remarks
+from tests.plan import plans
+
+JARGON = re.compile(r"[Ii]nput should|[Tt]uple|validation|pydantic|datetime", re.ASCII)
+
+
+def organised(*overrides: str) -> Organisation:
+    return parse_organisation(plans.EXAMPLE, overrides)
+
+
+def refused(*overrides: str, text: str = plans.EXAMPLE) -> BadOrganisation:
+    with pytest.raises(BadOrganisation) as found:
+        parse_organisation(text, overrides)
+    assert not JARGON.search(str(found.value) + str(found.value.remedy))
+    return found.value
+
+
+@pytest.mark.parametrize(
+    ("override", "told", "remedy"),
+    [
+        ("change.growth=10000%", "10000% a year is beyond -50% to 1000%", "15% or -10%"),
+        ("change.growth=-100%", "-100% a year is beyond", "15% or -10%"),
+        ("change.growth=nan", "'nan' is no growth|nan a year is beyond", "15%"),
+        ("change.growth=x", "'x' is no growth", "15%"),
+        ("outages.planned=0s", "'0s' must be more than nothing", "Write 8h"),
+        ("outages.lengths=[]", "too few entries", "Give 1 at least"),
+        ("outages.planned=100d", "longer than half of the plan, which has 56d", "at most 28d"),
+        ("horizon=1000000w", "too large", "8h or 4w"),
+        ("link.rtt=100h", "no line has a round trip of", "at most 1m"),
+        ("objectives.rpo_share=0", "none of the time", "more than 0%"),
+        ('begins="01.01.2007"', "is not a date", "2007-01-17"),
+    ],
+)
+def test_what_cannot_be_is_told_in_words(override: str, told: str, remedy: str) -> None:
+    error = refused(override)
+    assert re.search(told, str(error)) and remedy in str(error.remedy)
+
+
+def test_growth_may_be_a_loss() -> None:
+    assert organised("change.growth=-15%").change.growth_per_year == pytest.approx(-0.15)
+    assert organised("change.growth=0.15").change.growth_per_year == pytest.approx(0.15)
+    [told, size] = growth_remarks(organised("change.growth=-15%", "horizon=104w"))
+    assert "-15 % growth a year: the last day of 728 days has 27.7 % less" in told
+    assert "the databases do not grow" in size
+
+
+def test_a_growth_by_the_year_hardly_counts_in_weeks() -> None:
+    [told, _] = growth_remarks(organised("change.growth=15%", "horizon=8w"))
+    assert "the last day of 56 days has 2.17 % more than the first; that hardly counts" in told
+    [told, _] = growth_remarks(organised("change.growth=15%", "horizon=156w"))
+    assert "hardly counts" not in told
+    assert growth_remarks(organised("change.growth=0%")) == ()
+
+
+EVENT = '\n[[outages.events]]\nat = {at}\nlength = "{length}"\n'
+
+
+@pytest.mark.parametrize(
+    ("at", "length", "told"),
+    [
+        ("2007-02-25 22:00:00", "4h", "ends 2h after the plan, which goes to 2007-02-26 00:00"),
+        ("2027-12-01 09:00:00", "4h", "is not within the plan, which goes from 2007-01-01"),
+        ('"10.01.2007 09:00"', "4h", "'10.01.2007 09:00' is not a date and time"),
+        ("2007-01-18 09:00:00", "0s", "'0s' must be more than nothing: write 8h"),
+    ],
+)
+def test_an_outage_that_does_not_fit_is_told_with_its_times(
+    at: str, length: str, told: str
+) -> None:
+    assert told in str(refused(text=plans.EXAMPLE + EVENT.format(at=at, length=length)))
+
+
+def test_one_table_in_place_of_a_list_is_told_with_its_brackets() -> None:
+    one = plans.EXAMPLE.replace("[[outages.events]]", "[outages.events]")
+    assert "[[outages.events]]" in str(refused(text=one).remedy)
+
+
+def test_hours_parted_by_semicolons_are_told_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "hours.csv"
+    path.write_text("Hour;TotalLogsCreated;TotalSampleIntervalSeconds\n", encoding="utf-8")
+    with pytest.raises(BadInput, match="the columns are not parted by commas"):
+        load_hourly_shares(path)
+
+
+# -- what was taken by default ---------------------------------------------------------------------
+
+
+def test_all_that_was_taken_by_default_is_listed() -> None:
+    bare = (
+        'name = "x"\n[[mailboxes]]\ncount = 10\nversion = "2007"\n[link]\nbandwidth = "1Mbit/s"\n'
+    )
+    told = "\n".join(assumed_defaults(parse_organisation(bare)))
+    for key in (
+        "protection.saving = 30 %",
+        "link.tcp_window = 16MiB",
+        "link.payload = 94 %",
+        "change.weekend = 10 %",
+        "protection.spool_margin = 20 %",
+        "protection.compare_rate = 100MB/s",
+        "first_copy.transport = 24h",
+        "first_copy.disk_rate = 50MB/s",
+        "failover.detect = 60s",
+        "failover.decide = 10m",
+        "failover.mount_per_log = 500ms",
+        "failover.redirect = 20m",
+        "outages.per_year = 4",
+        "the night's defragmentation writes evenly from 04:45 to 06:00",
+        "the rhythm of a working day",
+    ):
+        assert f"by default, {key}" in told
+    assert "day_order" not in told and "most_missing" not in told  # of files: there are none
+
+
+def test_what_is_given_was_not_taken_by_default() -> None:
+    assert any("protection.saving" in line for line in assumed_defaults(organised()))
+    given = assumed_defaults(organised("protection.saving=30%"))
+    assert not any("protection.saving" in line for line in given)
+
+
+# -- simulator size --------------------------------------------------------------------------------
+
+
+def sized(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    usual = {"--users": "10", "--link": "10Mbit/s"}
+    usual.update(zip(words[::2], words[1::2], strict=True))
+    flat = [word for pair in usual.items() for word in pair]
+    assert int(finish(cli.app, "simulator", ["size", *flat])) == ExitCode.USAGE
+    told = capsys.readouterr().err
+    assert not JARGON.search(told)
+    assert "the file" not in told and "the options" not in told and "organisation" not in told
+    assert words[0] in told
+    return told
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--users", "0", "no whole number from 1 to 10,000,000"),
+        ("--users", "many", "no whole number from 1 to 10,000,000"),
+        ("--streams", "0", "no whole number from 1 to 10,000"),
+        ("--outage", "0s", "not more than 0 and up to 14d"),
+        ("--outage", "100000d", "not more than 0 and up to 14d"),
+        ("--rpo", "0s", "must be more than nothing"),
+        ("--mailbox-size", "0B", "must be more than nothing"),
+        ("--version", "2016", "did you mean '2013'"),
+        ("--profile", "HEAVY", "has no profile 'HEAVY'"),
+        ("--kind", "foo", "known are byte level"),
+        ("--saving", "100%", "nothing is left"),
+        ("--rtt", "100000h", "no line has a round trip"),
+    ],
+)
+def test_size_speaks_of_its_options(capsys, option: str, value: str, told: str) -> None:
+    assert told in sized(capsys, option, value)
+
+
+def test_a_report_without_a_name_is_refused(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "office.toml"
+    path.write_text(plans.EXAMPLE, encoding="utf-8")
+    words = ["plan", str(path), "--report", ""]
+    assert int(finish(cli.app, "simulator", words)) == ExitCode.USAGE
+    assert "--report names no directory" in capsys.readouterr().err
