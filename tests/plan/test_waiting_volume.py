@@ -146,7 +146,7 @@ def test_no_sizes_to_buy_where_the_line_never_catches_up(tmp_path: Path) -> None
         assert needs[item].needed is None and needs[item].advised is None
         assert needs[item].reason == LINE_FIRST
     keys = {table.key for table in plan_tables(plan)}
-    assert not keys & {"spools", "lasts", "returns", "replica", "drawn", "sensitivity"}
+    assert not keys & {"spools", "lasts", "returns", "replica", "drawn"}
     assert all(each.remark.startswith("no spool is enough") for each in plan.spools)
     text = plan_page_text(plan, answer_of(plan), "simulator plan a.toml")
     assert "the line must be faster first" in text and "no spool is large enough" not in text
