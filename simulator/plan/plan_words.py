@@ -278,11 +278,12 @@ def other_kinds(plan: Plan) -> str:
         if row.missed or row.kind == plan.protection.name:
             continue
         lag = plan.courses[str(row.kind)].lag_at(share)
-        sizes = [float(each) for each in (row.spool_bytes, row.first_copy_spool_bytes) if each]
+        spool, copy = (float(each or 0.0) for each in (row.spool_bytes, row.first_copy_spool_bytes))
         needs = ""
-        if sizes:
+        if spool or copy:
             name = volume_name(plan.protections[str(row.kind)])
-            needs = f", {name} {format_volume(max(sizes))}"
+            reason = " for the first copy" if copy > spool else ""
+            needs = f", {name} {format_volume(max(spool, copy))}{reason}"
         found.append((lag, str(row.kind), float(row.rto_seconds), needs))
     if not found:
         return "No other kind of protection meets all objectives on this line."

@@ -133,9 +133,9 @@ def _name_upright(axes: Axes, rate: float, text: str) -> None:
 
 
 def draw_tornado(plan: Plan) -> Figure:
-    """For each answer the inputs that move it most, the largest first."""
+    """For each answer that there is, the inputs that move it most, the largest first."""
     rows = frame_rows(plan.tornado)
-    outputs = list(dict.fromkeys(row["output"] for row in rows))
+    outputs = list(dict.fromkeys(row["output"] for row in rows if row["base"] is not None))
     chosen = {name: _bars(rows, name) for name in outputs}
     heights = [0.3 * max(2, len(bars)) + 0.15 for bars in chosen.values()] or [1.0]
     axes = panels(heights, gap=0.62, below=0.3, left=0.345, right=0.97)
@@ -143,7 +143,7 @@ def draw_tornado(plan: Plan) -> Figure:
     assert isinstance(figure, Figure)
     if not outputs:
         title(axes[0], "What the answer depends on")
-        say(axes[0], "no input was varied")
+        say(axes[0], "never, as it is planned" if rows else "no input was varied")
     for panel, (name, bars) in zip(axes, chosen.items(), strict=False):
         words, unit = OUTPUTS.get(name, (name, "number"))
         _tornado(panel, words, unit, bars)
@@ -161,11 +161,11 @@ def _bars(rows: list[dict[str, Any]], output: str) -> list[dict[str, Any]]:
 
 
 def _tornado(axes: Axes, words: str, unit: str, bars: list[dict[str, Any]]) -> None:
-    base = next((row["base"] for row in bars if row["base"] is not None), None)
-    spelled = _hours if unit == "seconds" else FORMATS[unit]
-    if base is None:
+    if not bars:
         title(axes, words)
-        return say(axes, "no input moves it" if not bars else "never, as it is planned")
+        return say(axes, "no input moves it")
+    base = bars[0]["base"]
+    spelled = _hours if unit == "seconds" else FORMATS[unit]
     title(axes, words, f"as planned {spelled(base)}")
     ends = [row[key] for row in bars for key in ("at_low", "at_high") if row[key] is not None]
     low, high = min([base, *ends]), max([base, *ends])
