@@ -4,7 +4,8 @@ Linux reports a failed write-back once to each open file description and marks t
 clean.  From then on reads show the bytes until the machine reboots, a sync through a handle
 that was opened later has nothing to write and succeeds, and after a power loss each sector
 holds what the medium held before, or what was to be written.  A page that is written to
-again is dirty again, and the next sync takes all of it.
+again is dirty again, and the next sync takes all of it.  A size that is set again is written
+again, too, though it were the same: ext4 and xfs log the inode then.
 
 Leaves out: pages that the cache drops meanwhile (reads would show the medium).  Harsher than
 ext4: the size that the failed changes gave the file may be lost, or not.
@@ -41,7 +42,7 @@ class LostBytes:
     def after(self, changes: Iterable[ChangeShape]) -> LostBytes | None:
         """What is still lost once these changes have become durable."""
         for offset, length, data, _before, size_before, size_after in changes:
-            if size_after != size_before:
+            if data is None or size_after != size_before:
                 self.sizes.clear()  # the medium has got the size that the file has now
             if data is None:
                 self._cut(offset)

@@ -42,6 +42,7 @@ from simulator.scenario import (
     load_scenario,
     parse_scenario,
 )
+from simulator.volume import SimFile
 from tests.test_run import BASE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -430,6 +431,50 @@ def test_a_segment_counted_as_an_ordinary_one_breaks_the_limit(
     result = spool_after_the_crash()
     assert result.verdict is Verdict.SAFETY
     assert any("the spool took" in reason for reason in result.reasons), result.reasons
+
+
+SIZE_REDONE = """format = 1
+name = "redo sets the size of a database whose sync has failed"
+seed = 1992711806
+
+[[faults]]
+kind = "disk_slow"
+at = "3.34s"
+host = "replica"
+duration = "560ms"
+factor = 100.0
+
+[[faults]]
+kind = "sync_failure"
+at = "3.78s"
+host = "replica"
+count = 1
+"""
+"""The sync that has the database's growth fails; recovery redoes it, and the size is the same."""
+
+
+def size_redone() -> RunResult:
+    loaded = load_scenario(CAMPAIGN)
+    return ScenarioRun(planned(loaded, parse_plan(SIZE_REDONE, loaded))).run()
+
+
+def test_a_growth_whose_sync_failed_is_there_once_recovery_has_set_the_size_again() -> None:
+    result = size_redone()
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert "priv1.edb" in str([mark.note for mark in result.faults])
+
+
+def test_a_recovery_that_leaves_the_size_as_it_is_loses_the_growth(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    truncate = SimFile.truncate
+
+    def lazily(file: SimFile, size_bytes: int) -> None:
+        if file.inode.size != size_bytes:
+            truncate(file, size_bytes)
+
+    monkeypatch.setattr(SimFile, "truncate", lazily)
+    assert size_redone().verdict is Verdict.SAFETY
 
 
 # -- our scenarios ---------------------------------------------------------------------

@@ -100,6 +100,25 @@ def test_all_handles_that_were_open_hear_of_it() -> None:
             bench.wait(handle.sync())
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_size_that_is_set_again_is_synced(again: bool) -> None:
+    """As recovery does that redoes a growth of which it does not know what became."""
+    bench = Bench(replace(INSTANT, sector_bytes=4096))
+    file = bench.volume.create("/f")
+    file.write_at(0, b"o" * PAGE)
+    bench.wait(file.sync())
+    bench.wait(bench.volume.sync_directory("/"))
+    file.truncate(3 * PAGE)
+    fail(bench, file)
+    file = bench.volume.open("/f")
+    if again:
+        file.truncate(3 * PAGE)
+    file.write_at(0, b"y" * PAGE)
+    bench.wait(file.sync())
+    sizes = {len(content) for content in outcomes(bench)}
+    assert sizes == ({3 * PAGE} if again else {PAGE, 2 * PAGE, 3 * PAGE})
+
+
 def test_a_page_that_is_written_again_is_synced_as_a_whole() -> None:
     bench, file = failed((0, b"x" * (2 * PAGE)), synced=b"o" * (2 * PAGE))
     file.write_at(10, b"y")
