@@ -244,8 +244,9 @@ class HomeImage:
                 await self.trim()
                 file = self.file(entry.file_id)
                 assert file is not None
-                if file.size_bytes != entry.size_bytes:
-                    file.truncate(entry.size_bytes)
+                # Though it were the same: behind a failed sync the medium may have another size
+                # than the cache shows, and no later sync would write that.
+                file.truncate(entry.size_bytes)
                 self._touched[entry.file_id] = None
         self._directories = {root: None}
         for path, entry in wanted:
