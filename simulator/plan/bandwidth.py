@@ -241,10 +241,14 @@ def _bounded(
     if link.windows:
         line += ", with its other rates in proportion,"
     reason = (
-        f"{bound} bounds {_counted(link.streams)} to {link.streams_bytes_per_second:,.0f} "
-        f"bytes/s, {needed_bytes_per_second:,.0f} are needed: {remedy} and {line} would do"
+        f"{bound} bounds {_counted(link.streams)} to {_rate(link.streams_bytes_per_second)}, "
+        f"{_rate(needed_bytes_per_second)} are needed: {remedy} and {line} would do"
     )
     return RequiredRate(share, None, reason, streams, window, free_rate)
+
+
+def _rate(bytes_per_second: float) -> str:
+    return format_bits_per_second(8.0 * bytes_per_second)
 
 
 def _counted(streams: int) -> str:
@@ -377,8 +381,13 @@ def link_use(
     mean = asked / could
     reason = ""
     if mean >= 1:
-        reason = f"this link can never catch up: the mean load is {mean:.3g} of its capacity"
+        reason = f"this link can never catch up: the mean load is {_times(mean)} its capacity"
     return LinkUse(mean, peak, peak_at, mean < 1, reason)
+
+
+def _times(share: float) -> str:
+    """``1.4 times``: three digits, all before the point."""
+    return f"{share:,.0f} times" if share >= 100 else f"{share:.3g} times"
 
 
 def required_rates_frame(rates: Sequence[RequiredRate]) -> pd.DataFrame:

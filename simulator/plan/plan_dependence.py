@@ -94,6 +94,7 @@ def _assumed(organisation: Organisation) -> Iterator[tuple[str, tuple[str, str]]
     """Inputs that nobody gave, each with its key and mark."""
     if not organisation.change.files:
         yield "change_gb_per_day", ("change.files", _DERIVED)
+        yield "logs_gb_per_day", ("change.files", _DERIVED)
     for path, (table, attribute) in _KEYS.items():
         at: Any = getattr(organisation, table)
         field = type(at).model_fields[attribute]

@@ -1,14 +1,13 @@
 """The inputs of a plan that somebody may doubt, and what comes of other values.
 
-:class:`PlanCase` holds them as plain numbers, so that :mod:`.sensitivity` and :mod:`.validity` can
-move one at a time; it evaluates only the few figures that a decision hangs on.
+:class:`PlanCase` holds them as plain numbers, so that :mod:`.sensitivity` and :mod:`.plan_limits`
+can move one at a time; it evaluates only the few figures that a decision hangs on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Final
 
 import numpy as np
@@ -23,11 +22,10 @@ from simulator.plan.monte_carlo import continued
 from simulator.plan.organisation import Organisation
 from simulator.plan.organisation_curves import NS, night_rewrite, seed_rates
 from simulator.plan.outages import OutageModel
-from simulator.plan.protection import Protection, Queued
+from simulator.plan.protection import LogShipping, Protection, Queued
 from simulator.plan.run_outages import AnyOutages, outages_of
 from simulator.plan.seeding import SeedRates, seed_by_courier, seed_over_wire
 from simulator.plan.sensitivity import numeric_inputs, tornado
-from simulator.plan.validity import validity
 from simulator.plan.volumes import hour_numbers
 from simulator.plan.waiting_volume import (
     bounding_volume,
@@ -35,6 +33,8 @@ from simulator.plan.waiting_volume import (
     stops_when_full,
     volume_name,
 )
+from simulator.report.plan_units import format_share, format_volume
+from simulator.report.units import format_duration
 
 GB: Final = 1e9
 LINE: Final = "line_bits_per_second"
@@ -52,14 +52,17 @@ class PlanCase:
 
     Attributes
     ----------
-    change_gb_per_day: logs and pages, on average; the shape of the curve stays.
+    change_gb_per_day: logs and pages, on average; the shape of the curve stays.  0 for log
+        shipping, which has ``logs_gb_per_day`` in its place: pages are never shipped, and what is
+        planned with should be what is measured.
     night_share: of the written bytes, times as many from 22:00 to 06:00 as planned.
     defragmentation_share: of the stored pages, rewritten each night; 0 where the curve does not
         tell it apart.
     pages_per_log_byte: where it was assumed (:attr:`ChangeCurve.assumed_page_ratio`), else 0.
     log_share_of_writes: where logs and pages were divided by it
         (:attr:`ChangeCurve.divided_log_share`), else 0; what is written in all stays.
-    link, protection: as planned.
+    link: as planned, without its windows: their rates stay in proportion to its own.
+    protection: as planned.
     outage_hours: of the planned outage.
     curve: what the other figures scale; no input.
     The objectives are no inputs either; :class:`_Fixed` has them.
@@ -74,6 +77,7 @@ class PlanCase:
     defragmentation_share: float = 0.0
     pages_per_log_byte: float = 0.0
     log_share_of_writes: float = 0.0
+    logs_gb_per_day: float = 0.0
 
     @classmethod
     def of(
@@ -93,10 +97,11 @@ class PlanCase:
         )
         share, night_bytes = night_rewrite(organisation, change)
         ratio, logs = change.assumed_page_ratio or 0.0, change.divided_log_share or 0.0
+        shipped = isinstance(protection, LogShipping)
         return cls(
-            change.written_bytes_per_day / GB,
+            0.0 if shipped else change.written_bytes_per_day / GB,
             1.0,
-            link,
+            replace(link, windows=()),
             protection,
             organisation.outages.planned_ns / NS / HOUR_SECONDS,
             _Fixed(
@@ -120,7 +125,18 @@ class PlanCase:
             share,
             ratio,
             logs,
+            change.log_bytes_per_day / GB if shipped else 0.0,
         )
+
+    @property
+    def amount(self) -> str:
+        """Which input says how much is written a day."""
+        return "logs_gb_per_day" if self.logs_gb_per_day else "change_gb_per_day"
+
+    def _line(self) -> PlannedLink:
+        """The link with its windows, their rates in proportion to its own."""
+        planned = self.curve.link
+        return replace(self.link, windows=planned.at_rate(self.link.bits_per_second).windows)
 
     def changed(self) -> ChangeCurve:
         """The curve with these inputs."""
@@ -135,7 +151,12 @@ class PlanCase:
             change = replace(change, database_bytes=change.database_bytes * times)
         if self.log_share_of_writes != fixed.log_share_of_writes:
             change = self._divided_anew(change)
-        factor = self.change_gb_per_day / fixed.planned_gb_per_day
+        shipped = bool(self.logs_gb_per_day)
+        factor = (
+            self.logs_gb_per_day / fixed.planned_logs_gb_per_day
+            if shipped
+            else self.change_gb_per_day / fixed.planned_gb_per_day
+        )
         if self.night_share != 1.0:
             hours = change.grid.hours_of_day()
             night = np.where((hours >= 22) | (hours < 6), self.night_share, 1.0)
@@ -186,7 +207,7 @@ class PlanCase:
         """The outputs, and ``first_copy_bytes`` on the volume where it has to fit."""
         change = self.changed()
         grid, within = change.grid, change.grid.span_seconds - AFTER
-        capacity = self.link.capacity_bytes(grid)
+        capacity = self._line().capacity_bytes(grid)
         disturbed = without(capacity, grid, self.curve.outages)
         model: AnyOutages
         if isinstance(self.protection, Queued):
@@ -222,24 +243,40 @@ class PlanCase:
         made = seed(self.protection, change, capacity, rates=volume.rates, model=model)
         return made.spool_peak_bytes
 
-    def broken(self) -> dict[str, str]:
-        """The objectives that these inputs break, and how."""
+    def broken(self, *, volume_aside: bool = False) -> dict[str, str]:
+        """The objectives that these inputs break, and how.
+
+        ``volume_aside``: as if the volume on which changes wait were as large as it must be.
+        """
         found, told, volume = self._known_figures(), {}, self.curve.volume
         rpo = found["rpo_seconds"]
         if rpo is None or found["catch_up_seconds"] is None:
             return {"catching up": "the link does not catch up"}
         if rpo > self.curve.rpo_seconds:
-            told["RPO"] = f"{rpo:,.0f} s for {100 * self.curve.rpo_share:g} % of the time"
+            share = format_share(self.curve.rpo_share)
+            told["RPO"] = f"{format_duration(rpo)} for {share} of the time"
+        most = np.inf if volume_aside or volume.given_bytes is None else volume.given_bytes
         spool = found["spool_bytes"]
-        if volume.given_bytes is not None and spool is not None and spool > volume.given_bytes:
-            told[volume.name] = f"{spool / GB:,.1f} GB are needed"
+        if spool is not None and spool > most:
+            told[volume.name] = f"{format_volume(spool)} are needed"
         if volume.copied_by is not None:
             copy = found["first_copy_bytes"]
             if copy is None:
                 told["first copy"] = "it is not there within the plan"
-            elif volume.given_bytes is not None and copy > volume.given_bytes:
-                told["first copy"] = f"{copy / GB:,.1f} GB wait meanwhile"
+            elif copy > most:
+                told["first copy"] = f"{format_volume(copy)} wait meanwhile"
         return told
+
+    def on_volume(self) -> tuple[float, str] | None:
+        """The most that waits on the volume, in bytes, and the objective that it is for: the
+        planned outage's, or the first copy where it has to fit; None for never."""
+        found, volume = self._known_figures(), self.curve.volume
+        spool, copy = found["spool_bytes"], found["first_copy_bytes"]
+        if spool is None or (volume.copied_by is not None and copy is None):
+            return None
+        if copy is not None and copy > spool:
+            return copy, "first copy"
+        return spool, volume.name
 
     def overfilled(self) -> dict[str, str]:
         """What the planned outage overfills that is no objective: the log volume of a log shipper
@@ -249,8 +286,8 @@ class PlanCase:
             return {}
         if spool <= volume.bound_bytes:
             return {}
-        size = f"{volume.bound_bytes / GB:,.1f} GB"
-        return {volume.name: f"{spool / GB:,.1f} GB are needed, more than the rule's {size}"}
+        size = format_volume(volume.bound_bytes)
+        return {volume.name: f"{format_volume(spool)} are needed, more than the rule's {size}"}
 
 
 @dataclass(frozen=True)
@@ -293,6 +330,7 @@ class _Fixed:
         self.known: dict[PlanCase, dict[str, float | None]] = {}
         """Outputs by inputs."""
         self.planned_gb_per_day = change.written_bytes_per_day / GB
+        self.planned_logs_gb_per_day = change.log_bytes_per_day / GB
         self.steps = change.grid.steps
         """Of the plan itself; those behind are for catching up."""
         self.rpo_seconds = rpo_seconds
@@ -305,18 +343,8 @@ def _silent(_what: str) -> None:
     return None
 
 
-LITTLE_ROOM: Final = "RPO: kept with less than a step of the plan to spare"
-"""What breaks first on a line slower than the advised one."""
-_LIMIT_COLUMNS: Final = {
-    "holds_until": "breaks",
-    "others_until": "others_break",
-    "would_hold_at": "",
-}
-"""Columns of limits, each with that of what breaks there."""
 _LEFT_OUT: Final = frozenset({"link.mss_bytes", "protection.delay_seconds"})
 """Not what anybody would argue about."""
-_CALENDAR: Final = (*(f"days.{day}" for day in range(7)), "from_seconds", "until_seconds")
-"""When the line's windows are is known."""
 
 
 def sensitivity_of(
@@ -338,9 +366,7 @@ def sensitivity_of(
         return found if need is None else found | {LINE: other.line_bits_per_second(need)}
 
     inputs = [
-        path
-        for path, value in numeric_inputs(case).items()
-        if value and path not in _LEFT_OUT and not path.endswith(_CALENDAR)
+        path for path, value in numeric_inputs(case).items() if value and path not in _LEFT_OUT
     ]
     if case.night_share and "night_share" not in inputs:
         inputs.append("night_share")
@@ -351,11 +377,12 @@ def _line_need(case: PlanCase, rates: Sequence[RequiredRate]) -> LineNeed | None
     """The plan's own line rate for its RPO, to be asked with other inputs."""
     fixed, planned = case.curve, case.curve.change.first(case.curve.steps)
     share, rpo = fixed.rpo_share, fixed.rpo_seconds
+    link = fixed.link
     of_share = [each for each in rates if abs(each.share_of_time - share) < _SAME_SHARE]
     [rate, *_] = of_share or required_rates(
         case.protection,
         planned,
-        case.link,
+        link,
         rpo,
         (share,),
         outages=fixed.outages,
@@ -366,92 +393,9 @@ def _line_need(case: PlanCase, rates: Sequence[RequiredRate]) -> LineNeed | None
     return LineNeed.of(
         case.protection,
         planned,
-        case.link,
+        link,
         rate.bits_per_second,
         rpo,
         share,
         fixed.outages,
     )
-
-
-def validity_of(
-    case: PlanCase,
-    tell: Tell = _silent,
-    besides: Mapping[str, str] | None = None,
-    line_rate: float | None = None,
-) -> pd.DataFrame:
-    """While what the plan holds (:func:`~simulator.plan.validity.validity`).
-
-    Arguments
-    ---------
-    besides: objectives that the plan misses and that none of these inputs moves, and how.
-    line_rate: the least line for the RPO as the plan advises it, in bits per second: no limit of
-        the line is below it, so that one page has one figure; None for none.
-
-    Of a plan that does not hold it says at which value of each input it would, and how far the
-    objectives go that are met.
-    """
-    missed = {**case.broken(), **(besides or {})}
-    never = "catching up" in missed
-    tried = count(1)
-
-    def broken(other: PlanCase) -> dict[str, str]:
-        tell(f"{next(tried)} values tried")
-        return {**other.broken(), **(besides or {})}
-
-    # What the rule's volume does not hold as planned is no promise.
-    over = case.overfilled()
-
-    def others(other: PlanCase) -> dict[str, str]:
-        tell(f"{next(tried)} values tried")
-        found = {name: told for name, told in other.broken().items() if name not in missed}
-        return found if over else {**found, **other.overfilled()}
-
-    furthest = {
-        "change_gb_per_day": case.change_gb_per_day * 10,
-        "link.loss": 0.05,
-        "link.rtt_seconds": max(1.0, 10 * case.link.rtt_seconds),
-        "link.bits_per_second": case.link.bits_per_second / 20,
-        "outage_hours": min(case.outage_hours * 10, _longest_hours(case)),
-    }
-    best = {
-        "change_gb_per_day": case.change_gb_per_day / 20,
-        "link.loss": 0.0,
-        "link.rtt_seconds": 0.0,
-        "link.bits_per_second": case.link.bits_per_second * 20,
-        "outage_hours": case.curve.change.grid.step_seconds / HOUR_SECONDS,
-    }
-    found = validity(
-        case,
-        broken if missed else others,
-        furthest,
-        tolerance=0.01,
-        others=None if never else others,
-        best={} if besides else best,
-    )
-    return found if line_rate is None else _with_line(found, line_rate)
-
-
-def _with_line(limits: pd.DataFrame, least: float) -> pd.DataFrame:
-    """The limits, that of the line not below a rate where it lies just below the planned one."""
-    found = limits.astype(object).copy()
-    row = found.index[found["input"] == "link.bits_per_second"][0]
-    planned = float(found.loc[row, "planned"])
-    for column, breaks in _LIMIT_COLUMNS.items():
-        value = found.loc[row, column]
-        below = least <= planned if breaks else least > planned
-        if value is None or not below or value >= least:
-            continue
-        found.loc[row, column] = least
-        if breaks:
-            found.loc[row, breaks] = LITTLE_ROOM
-        if breaks == "breaks":
-            found.loc[row, "text"] = (
-                f"holds while link.bits_per_second >= {least:g} (planned {planned:g}); beyond it "
-                f"{LITTLE_ROOM}"
-            )
-    return found
-
-
-def _longest_hours(case: PlanCase) -> float:
-    return case.curve.change.grid.span_seconds / 4 / HOUR_SECONDS

@@ -11,7 +11,7 @@ no figure and is missed.
 
 What is to be had follows from the same figures: the line rate of the least share of time that is
 not below the objective's, the spool of the planned outage with its margin, what waits at the
-replica during its longest suspension, and how long the log volume lasts.
+replica during its longest suspension, and the log volume for logs that backups have not deleted.
 """
 
 from __future__ import annotations
@@ -23,11 +23,18 @@ from simulator.plan.answers import or_none
 from simulator.plan.plan_spool_words import WAYS, less_spool_words, spool_of_first_copy
 from simulator.plan.planner import Plan, worst_spool
 from simulator.plan.replica_waits import KEPT, keeps_nothing
-from simulator.plan.waiting_volume import given_volume, stops_when_full, volume_name
+from simulator.plan.waiting_volume import (
+    LOG_VOLUME_DAYS,
+    given_volume,
+    stops_when_full,
+    volume_name,
+)
+from simulator.report.plan_units import format_days, format_volume
 from simulator.report.units import format_duration
 
 NS: Final = 1e9
 Unit = Literal["seconds", "bytes", "bits_per_second", "days"]
+LINE_ITEM: Final = "line rate for the RPO alone"
 
 
 @dataclass(frozen=True)
@@ -58,13 +65,13 @@ class Need:
 
     Attributes
     ----------
-    item: "line rate", "spool at the source", "spool for the first copy" (of log shipping "log
-        volume for outages", "log volume for the first copy"), "spool at the replica" or "log
-        volume".
+    item: "line rate for the RPO alone", "spool at the source", "spool for the first copy"
+        (of log shipping "log volume for outages", "log volume for the first copy"), "spool at the
+        replica" or "log volume", here for the logs that backups have not deleted.
     unit: of the figures.
     given: what the plan has; None where it says nothing.
     needed: the least that does; None where nothing does, or that is not known; 0 for nothing.
-    advised: with the plan's margin on top; None likewise.
+    advised: with the plan's margin on top; None likewise, and for a rule.
     enough: whether what is given does; None where nothing is given, or needed, or where it
         depends on what ``reason`` says.
     what_for: in a few words.
@@ -205,21 +212,29 @@ def needs_of(plan: Plan) -> list[Need]:
         )
     found += _first_copy(plan)
     found.append(_replica_spool(plan))
-    volume = plan.log_volume
-    if volume is not None:
-        found.append(
-            Need(
-                "log volume",
-                "days",
-                volume.shortest_days,
-                None,
-                None,
-                None,
-                "how long it lasts while logs are not deleted",
-                volume.reason,
-            )
+    return [*found, _kept_logs(plan)]
+
+
+def _kept_logs(plan: Plan) -> Need:
+    """The log volume by the rule for logs that stay until a backup deletes them: no objective, so
+    it is not judged."""
+    given, volume = plan.organisation.protection.log_volume_bytes, plan.log_volume
+    lasts = volume.reason
+    if volume.shortest_days is not None:
+        lasts = (
+            f"{format_volume(volume.free_bytes)} last {format_days(volume.shortest_days)} while "
+            "logs are not deleted"
         )
-    return found
+    return Need(
+        "log volume",
+        "bytes",
+        None if given is None else float(given),
+        LOG_VOLUME_DAYS * plan.change.log_bytes_per_day,
+        None,
+        None,
+        f"the logs of {LOG_VOLUME_DAYS:g} days, which stay until a backup deletes them [V]",
+        lasts,
+    )
 
 
 def _first_copy(plan: Plan) -> list[Need]:
@@ -235,7 +250,8 @@ def _first_copy(plan: Plan) -> list[Need]:
         enough = None  # at a cost, which the reason tells
     what_for = f"all changes, while it is made {WAYS[way]}"
     item = f"{volume_name(plan.protection)} for the first copy"
-    return [Need(item, "bytes", given, needed, None, enough, what_for, reason)]
+    advised = needed * (1.0 + plan.organisation.protection.spool_margin)
+    return [Need(item, "bytes", given, needed, advised, enough, what_for, reason)]
 
 
 def _enough(given: float | None, needed: float | None) -> bool | None:
@@ -250,14 +266,14 @@ def _line(plan: Plan) -> Need:
     value = row["bits_per_second"]
     needed = None if value is None else or_none(float(value))
     given = float(plan.link.bits_per_second)
-    in_proportion = "other rates at certain hours are to grow in proportion"
+    in_proportion = "the rates of the schedule in proportion"
     room = (
         ""
         if needed is None
         else f", with {format_duration(plan.change.grid.step_seconds)} to spare"
     )
     return Need(
-        "line rate",
+        LINE_ITEM,
         "bits_per_second",
         given,
         needed,

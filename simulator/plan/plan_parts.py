@@ -29,6 +29,7 @@ from simulator.plan.seeding import compare_seedings, seed_by_courier, seed_over_
 from simulator.plan.spool_full import Spool, with_spool, worst_by_hour
 from simulator.plan.volumes import hour_numbers, spool_size
 from simulator.plan.waiting_volume import given_volume, stops_when_full, volume_name
+from simulator.report.units import format_duration
 
 Tell = Callable[[str], None]
 """Told in a few words what is done next."""
@@ -144,7 +145,7 @@ def missed_besides(kinds: pd.DataFrame) -> dict[str, str]:
     if "RTO" not in str(row["missed"]).split(", "):
         return {}
     seconds = row["rto_seconds"]
-    return {"RTO": "not known" if seconds is None else f"{float(seconds):,.0f} s"}
+    return {"RTO": "not known" if seconds is None else format_duration(float(seconds))}
 
 
 def line_for(organisation: Organisation, rates: Sequence[RequiredRate]) -> float | None:

@@ -351,6 +351,13 @@ class LimitRecord(_Part):
         Number | None,
         Field(description="of a plan that does not hold: where it would; null: not found"),
     ] = None
+    together_at: Annotated[
+        Number | None,
+        Field(description="of such a plan: where it would together with a volume; null: not asked"),
+    ] = None
+    together_volume_bytes: Annotated[
+        Amount | None, Field(description="the size of that volume")
+    ] = None
     others_until: Annotated[
         Number | None,
         Field(description="of such a plan: how far what it meets goes; null: it meets nothing"),

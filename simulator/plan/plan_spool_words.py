@@ -13,7 +13,12 @@ from simulator.plan.plan_parts import copy_spool
 from simulator.plan.plan_rows import RESYNCHRONIZATION_UNKNOWN
 from simulator.plan.planner import Plan, worst_spool
 from simulator.plan.volumes import SpoolSize
-from simulator.plan.waiting_volume import given_volume, stops_when_full, volume_name
+from simulator.plan.waiting_volume import (
+    LOG_VOLUME_DAYS,
+    given_volume,
+    stops_when_full,
+    volume_name,
+)
 from simulator.report.plan_units import format_hour, format_volume
 from simulator.report.units import format_duration
 
@@ -23,7 +28,7 @@ WAYS = {"wire": "over the line", "courier": "by courier"}
 
 def spool_sentences(plan: Plan) -> list[str]:
     """How large the spool must be, and what becomes of one that is given or too small."""
-    organisation, size = plan.organisation, worst_spool(plan)
+    size = worst_spool(plan)
     if not plan.use.catches_up:
         never = f"{plan.use.reason[0].upper()}{plan.use.reason[1:]}."
         return [f"{never} No spool is enough: the line must be faster first."]
@@ -32,19 +37,48 @@ def spool_sentences(plan: Plan) -> list[str]:
             f"{plan.protection.name.capitalize()} keeps no spool: what changes is read again from "
             "the databases."
         ]
-    length = format_duration(size.length_seconds)
-    place = "the log volume" if _is_shipped(plan) else "its own volume"
-    told = [
-        f"Give it at least {format_volume(size.recommended_bytes)} on {place}: an outage of "
-        f"{length} needs {format_volume(size.needed_bytes)} when it begins at "
-        f"{format_hour(size.worst_hour)}, and "
-        f"{100 * organisation.protection.spool_margin:g} % are for what nobody foresees."
-    ]
+    told = [_to_have(plan, size)]
+    if _is_shipped(plan):
+        told.append(_kept_until_a_backup(plan))
     told += first_copy_spool(plan, size)
     if size.rule_of_thumb_bytes is not None:
         rule = format_volume(size.rule_of_thumb_bytes)
         told.append(f"The rule of a tenth of the data would say {rule}.")
     return [*told, *_lasting(plan)]
+
+
+def _to_have(plan: Plan, size: SpoolSize) -> str:
+    """The size to buy, and what decides it: the margin is on the larger of the two tasks."""
+    way, percent = plan.organisation.first_copy.by, 100 * plan.organisation.protection.spool_margin
+    copy = spool_of_first_copy(plan, way)
+    length, hour = format_duration(size.length_seconds), format_hour(size.worst_hour)
+    outage = f"an outage of {length} needs {format_volume(size.needed_bytes)} when it begins at"
+    needs = f"{outage} {hour}"
+    if copy is not None and copy > size.needed_bytes:
+        needs = f"the first copy {WAYS[way]} needs {format_volume(copy)}, {needs}"
+    what = "the log volume" if _is_shipped(plan) else "the spool"
+    place = " for logs that wait to be copied" if _is_shipped(plan) else " on its own volume"
+    return (
+        f"Give {what} at least {format_volume(advised_bytes(plan, size))}{place}: {needs}, and "
+        f"{percent:g} % are for what nobody foresees."
+    )
+
+
+def advised_bytes(plan: Plan, size: SpoolSize) -> float:
+    """What is advised for the volume on which changes wait: with the margin on the larger of what
+    the planned outage and the first copy need."""
+    copy = spool_of_first_copy(plan, plan.organisation.first_copy.by) or 0.0
+    margin = plan.organisation.protection.spool_margin
+    return max(size.recommended_bytes, copy * (1.0 + margin))
+
+
+def _kept_until_a_backup(plan: Plan) -> str:
+    """Of a log volume: that it is not for the logs alone that wait."""
+    kept = format_volume(LOG_VOLUME_DAYS * plan.change.log_bytes_per_day)
+    return (
+        f"Logs that are copied stay as well, until a backup deletes them: {LOG_VOLUME_DAYS:g} days "
+        f"of logs, as the rule has it, are {kept}; have the larger of the two."
+    )
 
 
 def _is_shipped(plan: Plan) -> bool:
@@ -65,8 +99,8 @@ def first_copy_spool(plan: Plan, size: SpoolSize) -> list[str]:
     if needed is None:
         return []
     given = given_volume(plan.organisation, plan.protection)
-    room = max(size.recommended_bytes, given or 0.0)
     stops = given is not None and stops_when_full(plan.organisation, plan.protection)
+    room = (given or 0.0) if stops else max(advised_bytes(plan, size), given or 0.0)
     where = "on the log volume" if _is_shipped(plan) else "in the spool"
     where = "there" if stops and needed > (given or 0.0) else where
     told = f"made {WAYS[way]}, up to {format_volume(needed)} wait {where} meanwhile"
@@ -84,12 +118,15 @@ def first_copy_spool(plan: Plan, size: SpoolSize) -> list[str]:
             return [told, stop]
         less = less_spool_words(plan)
         return [told, f"The plan does not hold: {less}."]
-    if needed <= size.recommended_bytes:
+    if needed <= size.needed_bytes:
         return [f"The first copy fits in that: {told}."]
-    if needed <= room:
-        return [f"The first copy needs more, and fits {volume}: {told}."]
+    if given is not None and needed <= given:
+        return [f"The first copy needs more than that outage, and fits {volume}: {told}."]
     less = less_spool_words(plan)
-    return [f"The first copy needs more: {told}.", f"{less[0].upper()}{less[1:]}."]
+    if not _is_shipped(plan) and not stops_when_full(plan.organisation, plan.protection):
+        outages = f"a spool of {format_volume(size.recommended_bytes)}, for outages alone, "
+        less = less.replace("a smaller spool ", outages, 1)
+    return [f"The first copy needs more than that outage: {told}.", f"{less[0].upper()}{less[1:]}."]
 
 
 def less_spool_words(plan: Plan) -> str:
@@ -113,7 +150,10 @@ def _lasting(plan: Plan) -> list[str]:
     volume = format_volume(plan.spool_volume_bytes)
     # Of a volume that nobody has it must not read as if it were there.
     given = plan.spool_is_given
-    subject = volume if given else f"A volume of {volume}"
+    name = volume_name(plan.protection)
+    subject = (
+        volume if given else f"A {name} of {volume}, two thirds of what outages are advised here,"
+    )
     if shortest is None:
         never = "are never full" if given else "would never be full"
         return [f"{subject} {never} in an outage within the plan."]
@@ -153,11 +193,22 @@ def _when_full(plan: Plan, hour: int) -> list[str]:
         return [f"Then it is dropped and must be resynchronized; {RESYNCHRONIZATION_UNKNOWN}."]
     if row["unprotected_seconds"] is None:
         return [f"Then it must be resynchronized, which {length} does not end within the plan."]
-    return [
+    told = (
         f"Then it is dropped: {format_volume(row['compared_bytes'])} are compared, "
-        f"{format_volume(row['differing_bytes'])} sent again, and the site is unprotected for "
-        f"{format_duration(float(row['unprotected_seconds']))} {length}."
-    ]
+        f"{format_volume(row['differing_bytes'])} sent again, and until the copy is current again "
+        f"the site is unprotected for {format_duration(float(row['unprotected_seconds']))} {length}"
+    )
+    return [f"{told}{_longer_unprotected(row, worst)}."]
+
+
+def _longer_unprotected(row: pd.Series, worst: pd.Series) -> str:
+    """Of the hour at which the site is unprotected longest, where that is another one."""
+    hour, seconds = int(worst["hour"]), worst["unprotected_seconds"]
+    if hour == int(row["hour"]):
+        return ""
+    if seconds is None:
+        return f"; from {format_hour(hour)}, the worst hour, that does not end within the plan"
+    return f"; from {format_hour(hour)}, the worst hour, for {format_duration(float(seconds))}"
 
 
 def shortest_lasting(lasts: pd.DataFrame) -> tuple[int, float] | None:

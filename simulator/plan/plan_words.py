@@ -15,7 +15,9 @@ import numpy as np
 from simulator.plan.organisation_curves import NS
 from simulator.plan.plan_dependence import dependences_of
 from simulator.plan.plan_inputs import LINE
+from simulator.plan.plan_limits import VOLUMES
 from simulator.plan.plan_objectives import holds, outcomes_of, still_holds
+from simulator.plan.plan_rows import frame_rows
 from simulator.plan.plan_spool_words import WAYS, shortest_lasting, spool_sentences
 from simulator.plan.planner import Plan
 from simulator.plan.waiting_volume import volume_name
@@ -51,7 +53,8 @@ class Break:
 
 
 def breaks_of(plan: Plan) -> list[Break]:
-    """What gives way in an outage, the earliest first; what never does is not in it."""
+    """What gives way in an outage, the earliest first; what never does is not in it, nor a volume
+    that nobody has given."""
     found = []
     if not plan.use.catches_up:
         found.append(Break("the line", 0.0))
@@ -63,12 +66,11 @@ def breaks_of(plan: Plan) -> list[Break]:
         name = "log volume" if shipped else "spool"
         found.append(Break(f"the {name} of {size} (from {format_hour(hour)})", seconds))
     volume = plan.log_volume
-    if volume.shortest_days is not None and not (shipped and plan.spool_is_given):
-        given = plan.organisation.protection.log_volume_bytes is not None
-        rule = "" if given else ", three days of the mean as the rule has it"
+    given = plan.organisation.protection.log_volume_bytes is not None
+    if given and volume.shortest_days is not None and not (shipped and plan.spool_is_given):
         found.append(
             Break(
-                f"the log volume of {format_volume(volume.free_bytes)}{rule} (if logs are not "
+                f"the log volume of {format_volume(volume.free_bytes)} (if logs are not "
                 "truncated meanwhile)",
                 volume.shortest_days * 86_400,
             )
@@ -107,7 +109,7 @@ def _written(plan: Plan) -> str:
 
 
 _FIGURES: Final = {
-    "spool_bytes": "the spool",
+    "spool_bytes": "the {volume} that the planned outage needs",
     "rpo_seconds": "the RPO",
     LINE: "the line that the RPO needs",
 }
@@ -118,7 +120,8 @@ def _depending(plan: Plan) -> str:
     told: list[str] = []
     keys: list[str] = []
     for found in dependences_of(plan):
-        figure, unit = _FIGURES[found.output], OUTPUTS[found.output][1]
+        figure = _FIGURES[found.output].format(volume=volume_name(plan.protection))
+        unit = OUTPUTS[found.output][1]
         never = "no line keeps it" if found.output == LINE else "the line never catches up"
         ends = []
         for value, there in ((found.low, found.at_low), (found.high, found.at_high)):
@@ -183,7 +186,8 @@ def _breaking(plan: Plan) -> str:
     first = found[0]
     if first.after_seconds == 0:
         return f"The first to break is {first.what}: it does not hold even without an outage."
-    told = f"The first to break is {first.what}, after {format_duration(first.after_seconds)}"
+    told = f"In an outage the first to break is {first.what}, after "
+    told += format_duration(first.after_seconds)
     rest = [f"{each.what} after {format_duration(each.after_seconds)}" for each in found[1:]]
     return f"{told}; then {', '.join(rest)}." if rest else f"{told}."
 
@@ -210,8 +214,11 @@ def _bandwidth(plan: Plan) -> list[str]:
         else:
             rate = format_line(float(row.bits_per_second))
             dated = ", outages at dates included" if plan.organisation.outages.events else ""
-            windows = ", and its windows as many times their rates" if plan.link.windows else ""
-            told.append(f"That RPO needs a line of at least {rate}{windows}{dated}.")
+            told.append(f"That RPO alone needs a line of at least {rate}{dated}.")
+    if plan.link.windows:
+        told.append(
+            "Wherever a line rate is named, the rates of its schedule are in proportion to it."
+        )
     return told
 
 
@@ -257,14 +264,28 @@ def _holding(plan: Plan) -> list[str]:
 
 def _mending(plan: Plan) -> str:
     """Of a plan that does not hold, at which value of an input it would."""
-    parts = [
-        _limit(str(row.input), float(row.would_hold_at))
-        for row in plan.validity.itertuples()
-        if row.would_hold_at is not None
-    ]
+    parts = []
+    for row in frame_rows(plan.validity):
+        name, value, together = row["input"], row["would_hold_at"], row["together_at"]
+        if value is not None:
+            margin = ""
+            if name in VOLUMES.values():
+                advised = value * (1.0 + plan.organisation.protection.spool_margin)
+                margin = f" ({format_volume(advised)} with the margin)"
+            parts.append(_limit(name, value) + margin)
+        if together is not None:
+            parts.append(_together(plan, name, together, row["together_volume_bytes"]))
     if not parts or holds(outcomes_of(plan)):
         return ""
     return f"All of it would hold with one of these: {'; '.join(parts)}."
+
+
+def _together(plan: Plan, name: str, value: float, size: float) -> str:
+    advised = size * (1.0 + plan.organisation.protection.spool_margin)
+    return (
+        f"{_limit(name, value)} together with a {volume_name(plan.protection)} >= "
+        f"{format_volume(size)} ({format_volume(advised)} with the margin)"
+    )
 
 
 def other_kinds(plan: Plan) -> str:
@@ -298,10 +319,14 @@ def other_kinds(plan: Plan) -> str:
 
 _LIMITS: Final = {
     "change_gb_per_day": ("change", "<=", " a day"),
+    "logs_gb_per_day": ("logs", "<=", " a day"),
     "link.loss": ("loss", "<=", ""),
     "link.rtt_seconds": ("round trip", "<=", ""),
     "link.bits_per_second": ("line", ">=", ""),
+    "link.streams": ("TCP streams", ">=", ""),
     "outage_hours": ("outages", "<=", ""),
+    VOLUMES["spool"]: ("spool", ">=", ""),
+    VOLUMES["log volume"]: ("log volume", ">=", ""),
 }
 
 

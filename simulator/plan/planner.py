@@ -36,7 +36,8 @@ from simulator.plan.organisation_curves import (
     recovery_figures,
 )
 from simulator.plan.outages import OutageModel
-from simulator.plan.plan_inputs import PlanCase, sensitivity_of, validity_of
+from simulator.plan.plan_inputs import PlanCase, sensitivity_of
+from simulator.plan.plan_limits import validity_of
 from simulator.plan.plan_parts import (
     AFTER_SECONDS,
     Tell,

@@ -12,7 +12,7 @@ far those objectives go that the plan meets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -23,6 +23,8 @@ from simulator.plan.sensitivity import Plan, numeric_inputs, with_input
 
 LOOKS: Final = 12
 TOLERANCE: Final = 0.001
+_NEAR_ZERO_SHARE: Final = 0.05
+"""Of the plan's value: what is smaller is not looked for any finer."""
 Broken = Callable[[Plan], Mapping[str, str]]
 """Which objectives a plan breaks: what is told of each, by name; empty when it holds."""
 
@@ -41,6 +43,8 @@ class Limit:
     text: all of it in words.
     would_hold_at: of a plan that does not hold, the value at which it does, moved the other way;
         None where none was found.
+    together_at, together_volume_bytes: of such a plan, the value at which it holds with a volume of
+        that size, where neither does alone; None where that was not asked, or not found.
     others_until, others_break: of such a plan, as ``holds_until`` and ``breaks`` for what it
         meets; None and empty where that was not asked.
     """
@@ -52,6 +56,8 @@ class Limit:
     breaks: str
     text: str
     would_hold_at: float | None = None
+    together_at: float | None = None
+    together_volume_bytes: float | None = None
     others_until: float | None = None
     others_break: str = ""
 
@@ -121,8 +127,15 @@ def limit_of(
         else:
             held = middle
     limit = value_at(held)
-    text = f"holds while {path} {sign} {limit:g} (planned {planned:g}); beyond it {breaks}"
-    return Limit(path, direction, planned, limit, breaks, text)
+    return Limit(
+        path, direction, planned, limit, breaks, text_of(path, direction, limit, planned, breaks)
+    )
+
+
+def text_of(path: str, direction: str, limit: float, planned: float, breaks: str) -> str:
+    """A limit at which something breaks, in words."""
+    sign = "<=" if direction == "up" else ">="
+    return f"holds while {path} {sign} {limit:g} (planned {planned:g}); beyond it {breaks}"
 
 
 def holds_from(
@@ -138,11 +151,12 @@ def holds_from(
     ---------
     best: where to look last; None is returned where it does not hold even there, and where that is
         the plan's value.  Between the two one change from broken to whole is assumed.
-    tolerance: of the value, as a share of itself.
+    tolerance: of the value, as a share of itself; of one near 0 as a share of a part of the plan's.
 
     Raises KeyError for an input that the plan does not have.
     """
     planned = numeric_inputs(plan)[path]
+    whole = isinstance(planned, int)
 
     def is_whole(value: float) -> bool:
         try:
@@ -153,8 +167,11 @@ def holds_from(
     if best == planned or not is_whole(best):
         return None
     fails, held = planned, best
-    while abs(held - fails) > tolerance * max(abs(held), abs(best)):
+    near_zero = _NEAR_ZERO_SHARE * abs(planned)
+    while abs(held - fails) > (1 if whole else tolerance * max(abs(held), near_zero)):
         middle = (fails + held) / 2
+        if whole:
+            middle = round(middle)
         if is_whole(middle):
             held = middle
         else:
@@ -162,7 +179,7 @@ def holds_from(
     return held
 
 
-def validity(
+def limits_of(
     plan: Plan,
     broken: Broken[Plan],
     furthest: Mapping[str, float],
@@ -170,7 +187,7 @@ def validity(
     looks: int = LOOKS,
     others: Broken[Plan] | None = None,
     best: Mapping[str, float] | None = None,
-) -> pd.DataFrame:
+) -> list[Limit]:
     """How far each input may go, alone.
 
     Arguments
@@ -180,8 +197,7 @@ def validity(
         that is not asked.
     best: of such a plan, by path, where to stop looking for a value at which it holds.
 
-    A row for each input, the columns those of :class:`Limit`.  Raises KeyError for an input that
-    the plan does not have.
+    Raises KeyError for an input that the plan does not have.
     """
     limits = []
     for path, end in furthest.items():
@@ -194,4 +210,9 @@ def validity(
                 rest = limit_of(plan, others, path, end, tolerance, looks)
                 found = replace(found, others_until=rest.holds_until, others_break=rest.breaks)
         limits.append(found)
+    return limits
+
+
+def limits_frame(limits: Iterable[Limit]) -> pd.DataFrame:
+    """A row for each limit, the columns those of :class:`Limit`."""
     return answer_frame(limits, Limit.__dataclass_fields__)

@@ -13,19 +13,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from simulator.plan.plan_objectives import needs_of
+from simulator.plan.plan_objectives import LINE_ITEM, needs_of
 from simulator.plan.plan_rows import frame_rows
 from simulator.plan.planner import Plan
+from simulator.plan.waiting_volume import volume_name
 from simulator.report import ink
 from simulator.report.axes import title
 from simulator.report.plan_axes import axis_name, mark, panels, say, time_ticks
 from simulator.report.plan_units import (
     FORMATS,
-    OUTPUTS,
     format_input,
     format_line,
     input_name,
-    is_amount,
+    output_name,
 )
 from simulator.report.units import DAY, HOUR, format_duration
 
@@ -67,10 +67,10 @@ def draw_catch_up(plan: Plan) -> Figure:
     else:
         _upright(axes, planned)
         _name_upright(axes, planned, "planned " + format_line(planned))
-    line = next(each for each in needs_of(plan) if each.item == "line rate")
+    line = next(each for each in needs_of(plan) if each.item == LINE_ITEM)
     if line.needed is not None and rows[0]["bits_per_second"] < line.needed <= rates[-1]:
         _upright(axes, line.needed, dashed=True)
-        _name_upright(axes, line.needed, f"for the RPO {format_line(line.needed)}")
+        _name_upright(axes, line.needed, f"for the RPO alone {format_line(line.needed)}")
     ticks = [
         power * each
         for power in 10.0 ** np.arange(0, 14)
@@ -80,7 +80,7 @@ def draw_catch_up(plan: Plan) -> Figure:
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: format_line(rate)))
-    axis_name(axes, "line rate (logarithmic); other rates at certain hours in proportion")
+    axis_name(axes, "line rate (logarithmic); the rates of its schedule in proportion")
     return figure
 
 
@@ -145,18 +145,14 @@ def draw_tornado(plan: Plan) -> Figure:
         title(axes[0], "What the answer depends on")
         say(axes[0], "never, as it is planned" if rows else "no input was varied")
     for panel, (name, bars) in zip(axes, chosen.items(), strict=False):
-        words, unit = OUTPUTS.get(name, (name, "number"))
+        words, unit = output_name(name, volume_name(plan.protection))
         _tornado(panel, words, unit, bars)
     return figure
 
 
 def _bars(rows: list[dict[str, Any]], output: str) -> list[dict[str, Any]]:
     """The inputs that move an answer, the largest swing first; "never" before all."""
-    moving = [
-        row
-        for row in rows
-        if row["output"] == output and row["swing"] != 0 and is_amount(row["input"])
-    ]
+    moving = [row for row in rows if row["output"] == output and row["swing"] != 0]
     return moving[:MOST_BARS]
 
 

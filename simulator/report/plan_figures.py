@@ -70,7 +70,11 @@ def _of_week(plan: Plan) -> str:
         )
     rpo = plan.organisation.objectives.rpo_ns / 1e9
     if float(plan.course.lag_seconds.max()) <= rpo:
-        return f"The copy is older here than in any other week, and within {format_duration(rpo)}."
+        return (
+            "In no other week is the copy older: here it is "
+            f"{format_duration(float(plan.course.lag_seconds.max()))} at most, within the "
+            f"{format_duration(rpo)} that are wanted."
+        )
     return (
         "Where more is to be carried than the line takes, bytes wait, and the copy grows older "
         "than the RPO allows."
@@ -125,14 +129,14 @@ def _of_tornado(_plan: Plan) -> str:
 PICTURES: Final = (
     Picture(
         "week",
-        "The week in which the copy is oldest",
+        "A week in which the copy is oldest",
         _of_week,
         "Bytes to be carried against the line, waiting bytes and lag over the worst week",
         draw_week,
     ),
     Picture(
         "spool",
-        "How large the spool has to be",
+        "How large the volume has to be on which changes wait",
         _of_spool,
         "Spool by length of the outage, with the ten percent rule and the planned volume",
         draw_spool_by_length,

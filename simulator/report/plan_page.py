@@ -26,7 +26,7 @@ from simulator.report import ink
 from simulator.report.output import directory_for, write_atomically
 from simulator.report.page import Tile, plain, unbroken
 from simulator.report.plan_figures import PICTURES
-from simulator.report.plan_story import breaks_first, figure, headline
+from simulator.report.plan_story import breaks_first, figure, headline, wanted_words
 from simulator.report.plan_table import PlanTable
 from simulator.report.plan_tables import plan_tables
 from simulator.report.plan_units import format_line, format_volume
@@ -146,10 +146,6 @@ def _tiles(plan: Plan) -> list[Tile]:
     """The figures to buy by, each with what is planned."""
     found = []
     for need in needs_of(plan):
-        if need.unit == "days":
-            lasts = figure(need.unit, need.given, "to the end")
-            found.append(Tile("log volume lasts", lasts, "while logs are not deleted"))
-            continue
         if need.needed == 0:
             continue
         if need.needed is None and need.unit == "bytes" and not plan.use.catches_up:
@@ -161,9 +157,9 @@ def _tiles(plan: Plan) -> list[Tile]:
         found.append(Tile(f"{need.item} to have", figure(need.unit, to_have, "none does"), note))
     for outcome in outcomes_of(plan):
         if outcome.objective in ("RPO", "RTO"):
-            wanted = figure(outcome.unit, outcome.wanted)
             value = figure(outcome.unit, outcome.found)
-            found.append(Tile(f"{outcome.objective} as planned", value, f"at most {wanted} wanted"))
+            wanted = f"{wanted_words(plan, outcome)} wanted"
+            found.append(Tile(f"{outcome.objective} as planned", value, wanted))
     return found
 
 
@@ -207,7 +203,11 @@ def _assumed(plan: Plan) -> list[str]:
         f"a line of {format_line(link.bits_per_second)}, {format_duration(link.rtt_seconds)} round "
         f"trip, {100 * link.loss:g} % loss, {link.streams} TCP {streams}, "
         f"{100 * link.payload_share:g} % of it left by headers"
-        + (f", other rates at {len(link.windows)} times of the week" if link.windows else "")
+        + (
+            f", other rates at {count_of(len(link.windows), 'time')} of the week"
+            if link.windows
+            else ""
+        )
     )
     found.append(
         f"{outages.per_year:g} outages a year, half of them longer than "

@@ -34,12 +34,16 @@ def _nothing(plan: Plan) -> str:
     return "" if plan.use.catches_up else "no spool is large enough: " + plan.use.reason
 
 
+def _name(plan: Plan) -> str:
+    return volume_name(plan.protection).capitalize()
+
+
 def draw_spool_by_length(plan: Plan) -> Figure:
     """The spool needed at the worst and at the best hour, against rule of thumb and volume."""
     (axes,) = panels([3.4])
     figure = axes.figure
     assert isinstance(figure, Figure)
-    title(axes, "Spool that an outage needs, by its length")
+    title(axes, f"{_name(plan)} that an outage needs, by its length")
     nothing, worst = _nothing(plan), worst_spool(plan)
     if nothing or worst is None:
         say(axes, nothing)
@@ -116,13 +120,15 @@ def draw_heat_map(plan: Plan) -> Figure:
     assert isinstance(figure, Figure)
     nothing = _nothing(plan)
     if nothing:
-        title(axes, "Spool by hour of the begin and length of the outage")
+        title(axes, f"{_name(plan)} by hour of the begin and length of the outage")
         say(axes, nothing)
         return figure
     surface = plan.surface.loc[plan.surface["length_seconds"].isin(lengths)]
     largest = max(float(surface["spool_bytes"].max()), 1.0)
     unit = volume_axis(largest)
-    title(axes, f"Spool needed in {unit.name}, by hour of the begin and length of the outage")
+    title(
+        axes, f"{_name(plan)} needed in {unit.name}, by hour of the begin and length of the outage"
+    )
     volume = given_volume(plan.organisation, plan.protection)
     rows = {length: place for place, length in enumerate(lengths)}
     for length, hour, spool in zip(

@@ -55,10 +55,6 @@ def headline(plan: Plan) -> str:
 def need_sentence(need: Need) -> str:
     """What is given, what is needed, and whether it is enough."""
     name = need.item[0].upper() + need.item[1:]
-    if need.unit == "days":
-        if need.given is None:
-            return f"{name}: {need.reason}."
-        return f"{name}: full after {figure('days', need.given)} while logs are not deleted."
     if need.needed is None:
         return f"{name}: nothing that is bought does it; {need.reason}."
     if need.needed == 0:
@@ -67,7 +63,8 @@ def need_sentence(need: Need) -> str:
     if need.advised is not None:
         wanted += f", {figure(need.unit, need.advised)} advised"
     given = "none is planned" if need.given is None else f"planned {figure(need.unit, need.given)}"
-    open_ = "to be bought" if need.given is None else need.reason
+    rule = need.item == "log volume"
+    open_ = need.reason if rule or need.given is not None else "to be bought"
     verdict = {True: "enough", False: "NOT enough", None: open_}[need.enough]
     return f"{name}: {wanted}; {given}: {verdict}."
 

@@ -72,7 +72,7 @@ def plan_tables(plan: Plan) -> list[PlanTable]:
         recovery_table(rows["recovery"]),
         drawn_table(plan),
         validity_table(plan, rows["validity"]),
-        sensitivity_table(rows["tornado"]),
+        sensitivity_table(plan, rows["tornado"]),
     ]
     return [table for table in made if table.rows]
 
@@ -126,7 +126,7 @@ def _needs(plan: Plan) -> PlanTable:
         "What to have",
         columns,
         rows,
-        "Advised has the plan's margin on top. For a log volume alone: how long it lasts.",
+        "Advised has the plan's margin on top. The larger of the rows of one volume counts.",
     )
 
 
@@ -148,7 +148,7 @@ def _kinds(plan: Plan, rows: list[Row]) -> PlanTable:
         seconds_column("first_copy_seconds", "First copy", "-"),
         seconds_column("rto_seconds", "RTO", "not known"),
         Column("missed", "Misses"),
-        bytes_column("waiting_peak_bytes", "Waits at most", "grows for ever"),
+        bytes_column("waiting_peak_bytes", "Waits at most in the plan", "grows for ever"),
         bytes_column("carried_bytes_per_day", "Carried a day"),
         REASON,
     ]
@@ -156,8 +156,7 @@ def _kinds(plan: Plan, rows: list[Row]) -> PlanTable:
     note = (
         "RPO: not exceeded for so much of the time, outages at dates included. Spool: needed for "
         f"an outage of {length}, without margin; of log shipping on the log volume. First copy: "
-        f"{WAYS[plan.organisation.first_copy.by]}, changes of the meantime included. Waits at "
-        "most: without an outage but those at dates."
+        f"{WAYS[plan.organisation.first_copy.by]}, changes of the meantime included."
     )
     return table_of("kinds", "Kinds of protection side by side", columns, rows, note)
 
@@ -182,7 +181,7 @@ def _rates(plan: Plan, rows: list[Row]) -> PlanTable:
     ]
     if all(row["streams"] is None for row in more):
         columns = [each for each in columns if each.key != "streams"]
-    note = "Other rates at certain hours stay in proportion. "
+    note = "The rates of the schedule stay in proportion. " if plan.link.windows else ""
     events = len(plan.organisation.outages.events)
     note += f"{count_of(events, 'outage')} at dates included." if events else "Without outages."
     goal = FORMATS["seconds"](plan.organisation.objectives.rpo_ns / 1e9)

@@ -9,13 +9,20 @@ from simulator.plan.plan_rows import frame_rows
 from simulator.plan.planner import Plan
 from simulator.plan.waiting_volume import volume_name
 from simulator.report.plan_table import REASON, Column, PlanTable, Quantity, Row, table_of
-from simulator.report.plan_units import FORMATS, OUTPUTS, input_name, input_quantity, is_amount
+from simulator.report.plan_units import (
+    FORMATS,
+    format_line,
+    format_volume,
+    input_name,
+    input_quantity,
+    output_name,
+)
 
 _MEASURES: Final = {
     "spool_peak_bytes": ("spool", "bytes"),
     "rpo_seconds": ("RPO", "seconds"),
     "catch_up_seconds": ("catching up", "seconds"),
-    "unprotected_seconds": ("unprotected", "seconds"),
+    "unprotected_seconds": ("outage and catching up", "seconds"),
     "outages": ("outages", "count"),
     "largest_spool_peak_bytes": ("largest spool", "bytes"),
     "largest_rpo_seconds": ("largest RPO", "seconds"),
@@ -65,6 +72,7 @@ def _input(row: Row, key: str, missing: str = "never") -> Quantity:
 
 def validity_table(plan: Plan, rows: list[Row]) -> PlanTable:
     title, note = "How long the answer holds", "Each input alone, the others as planned."
+    note += _in_proportion(plan)
     missed = [each.objective for each in outcomes_of(plan) if not each.met]
     shared = [Column("input", "Input"), Column("planned", "Planned", "own")]
     made: list[Row] = [
@@ -100,7 +108,24 @@ def validity_table(plan: Plan, rows: list[Row]) -> PlanTable:
         Column("breaks", "What breaks then"),
     ]
     note += f" The plan does not hold as planned ({', '.join(missed)}); the rest is what it meets."
+    note += _together(plan, rows)
     return table_of("validity", title, columns, made, note)
+
+
+def _in_proportion(plan: Plan) -> str:
+    return " The line's schedule has its rates in proportion." if plan.link.windows else ""
+
+
+def _together(plan: Plan, rows: list[Row]) -> str:
+    """What heals a plan that no input heals alone."""
+    for row in rows:
+        if row["together_at"] is not None:
+            rate, size = format_line(row["together_at"]), row["together_volume_bytes"]
+            name = volume_name(plan.protection)
+            return (
+                f" It would with a line of {rate} and a {name} of {format_volume(size)} together."
+            )
+    return ""
 
 
 def _nothing(plan: Plan, row: Row) -> str:
@@ -110,12 +135,12 @@ def _nothing(plan: Plan, row: Row) -> str:
     return "nothing up to there"
 
 
-def sensitivity_table(rows: list[Row]) -> PlanTable:
+def sensitivity_table(plan: Plan, rows: list[Row]) -> PlanTable:
     made = []
     for row in rows:
-        if row["swing"] == 0 or row["base"] is None or not is_amount(row["input"]):
+        if row["swing"] == 0 or row["base"] is None:
             continue  # it does not matter, or nothing is there to be moved
-        name, unit = OUTPUTS.get(row["output"], (row["output"], "number"))
+        name, unit = output_name(row["output"], volume_name(plan.protection))
         made.append(
             {
                 "output": name,
@@ -139,4 +164,5 @@ def sensitivity_table(rows: list[Row]) -> PlanTable:
         REASON,
     ]
     note = "Inputs that move nothing are left out here; the JSON record has them."
+    note += _in_proportion(plan)
     return table_of("sensitivity", "What the answer depends on", columns, made, note)

@@ -33,9 +33,10 @@ def spools_table(plan: Plan) -> PlanTable:
         for each in sorted(plan.spools, key=lambda each: each.length_seconds)
         if sound
     ]
+    name = volume_name(plan.protection).capitalize()
     columns = [
         seconds_column("length_seconds", "Outage of"),
-        bytes_column("needed_bytes", "Spool needed"),
+        bytes_column("needed_bytes", f"{name} needed"),
         bytes_column("recommended_bytes", "Advised"),
         Column("worst_begins_at", "Worst begin"),
         bytes_column("rule_of_thumb_bytes", "10 % rule"),
@@ -43,7 +44,7 @@ def spools_table(plan: Plan) -> PlanTable:
     ]
     planned = FORMATS["seconds"](plan.organisation.outages.planned_ns / 1e9)
     note = f"The planned outage is that of {planned}; each begins at its worst time."
-    return table_of("spools", "Spool by length of the outage", columns, rows, note)
+    return table_of("spools", f"{name} by length of the outage", columns, rows, note)
 
 
 def given_spool_table(plan: Plan, rows: dict[str, list[Row]]) -> PlanTable:

@@ -100,7 +100,7 @@ def _print_remarks(console: Console, remarks: Sequence[str]) -> None:
     ]
     if not lines:
         return
-    console.print(Text("What is written is known like this", style="bold"))
+    console.print(Text("What is written rests on", style="bold"))
     if len(lines) > MOST_REMARKS:
         lines = [*lines[: MOST_REMARKS - 1], "and more, in the report"]
     for line in lines:

@@ -92,6 +92,7 @@ FORMATS: Final[Mapping[str, Callable[[float], str]]] = {
 
 _INPUTS: Final[Mapping[str, tuple[str, str]]] = {
     "change_gb_per_day": ("change per day", "gb"),
+    "logs_gb_per_day": ("logs per day", "gb"),
     "night_share": ("change at night", "times"),
     "defragmentation_share": ("defragmentation of a night", "share"),
     "log_share_of_writes": ("share of logs in what is written", "share"),
@@ -104,18 +105,14 @@ _INPUTS: Final[Mapping[str, tuple[str, str]]] = {
     "link.streams": ("TCP streams", "count"),
     "link.payload_share": ("payload of the line", "share"),
     "protection.saving": ("saving by compression", "share"),
+    "protection.spool_bytes": ("spool", "bytes"),
+    "protection.log_volume_bytes": ("log volume", "bytes"),
     "protection.overhead": ("headers of replication", "share"),
     "protection.rewritten_share": ("written again between runs", "share"),
     "protection.interval_seconds": ("interval between runs", "seconds"),
     "protection.at_seconds": ("begin of the backup", "clock"),
     "protection.idle_logs_per_day": ("idle logs per day", "count"),
 }
-_OF_WINDOWS: Final[Mapping[str, tuple[str, str]]] = {
-    "bits_per_second": ("line rate", "bits_per_second"),
-    "from_seconds": ("begin", "clock"),
-    "until_seconds": ("end", "clock"),
-}
-"""Of an entry of the line's schedule."""
 OUTPUTS: Final[Mapping[str, tuple[str, str]]] = {
     "spool_bytes": ("Spool of the planned outage", "bytes"),
     "catch_up_seconds": ("Catching up after it", "seconds"),
@@ -125,26 +122,22 @@ OUTPUTS: Final[Mapping[str, tuple[str, str]]] = {
 """What the tornado varies: name and unit of each output."""
 
 
+def output_name(output: str, volume: str) -> tuple[str, str]:
+    """Name and unit of an output; ``volume``: "spool" or "log volume", on which changes wait."""
+    name, unit = OUTPUTS.get(output, (output, "number"))
+    if output == "spool_bytes":
+        name = f"{volume.capitalize()} of the planned outage, without margin"
+    return name, unit
+
+
 def input_name(path: str) -> str:
     """An input by its path in the plan, in words; a path that has no words as it is."""
-    if path in _INPUTS:
-        return _INPUTS[path][0]
-    parts = path.split(".")
-    if parts[:2] == ["link", "windows"] and parts[-1] in _OF_WINDOWS:
-        return f"{_OF_WINDOWS[parts[-1]][0]} of window {int(parts[2]) + 1}"
-    return path.replace("_", " ").replace(".", ", ")
-
-
-def is_amount(path: str) -> bool:
-    """Whether an input is a quantity: numbers of weekdays are names."""
-    return ".days." not in path
+    return _INPUTS[path][0] if path in _INPUTS else path.replace("_", " ").replace(".", ", ")
 
 
 def input_quantity(path: str, value: float) -> tuple[str, float]:
     """A value of an input: its unit in :data:`FORMATS`, and the value in it."""
     unit = _INPUTS.get(path, ("", ""))[1]
-    if path.startswith("link.windows."):
-        unit = _OF_WINDOWS.get(path.rpartition(".")[2], ("", ""))[1]
     if unit == "gb":
         return "bytes", 1e9 * value
     if unit == "hours":

@@ -222,7 +222,7 @@ def test_how_busy_a_link_is() -> None:
     assert use.catches_up
     slow = link_use(PLAIN, flat(np.full(600, 14.0)), np.full(600, 10.0))
     assert not slow.catches_up
-    assert "never catch up: the mean load is 1.4 of its capacity" in slow.reason
+    assert "never catch up: the mean load is 1.4 times its capacity" in slow.reason
     none = link_use(PLAIN, change, np.zeros(48 * 60))
     assert (none.mean_utilisation, none.reason) == (None, "the link carries nothing")
     full = link_use(

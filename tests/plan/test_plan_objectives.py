@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.plan.plan_objectives import holds, needs_of, outcomes_of, still_holds
+from simulator.plan.plan_objectives import LINE_ITEM, holds, needs_of, outcomes_of, still_holds
 from simulator.report.plan_story import breaks_first, headline, need_sentence
 from tests.plan import plans
 
@@ -73,12 +73,12 @@ def test_never_has_no_figure() -> None:
         assert "never catch up" in outcomes[name].reason
     needs = {each.item: each for each in needs_of(plan)}
     assert needs["spool at the source"].needed is None
-    assert needs["line rate"].needed is not None and needs["line rate"].enough is False
+    assert needs[LINE_ITEM].needed is not None and needs[LINE_ITEM].enough is False
 
 
 def test_kinds_without_a_spool_need_none() -> None:
     plan = plans.nightly()
-    assert [each.item for each in needs_of(plan)][:2] == ["line rate", "spool at the replica"]
+    assert [each.item for each in needs_of(plan)][:2] == [LINE_ITEM, "spool at the replica"]
     assert "spool" not in {each.objective for each in outcomes_of(plan)}
     line = needs_of(plan)[0]
     assert line.needed is None and "nightly backup" in line.reason

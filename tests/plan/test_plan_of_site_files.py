@@ -128,7 +128,7 @@ def test_of_how_little_the_plan_was_made_is_said(short: Plan, folder: Path) -> N
     out = io.StringIO()
     print_plan(Console(file=out, width=200, highlight=False), short, answer_of(short))
     lines = out.getvalue().splitlines()
-    begin = lines.index("What is written is known like this") + 1
+    begin = lines.index("What is written rests on") + 1
     shown = lines[begin : lines.index("", begin)]
     assert 1 <= len(shown) <= MOST_REMARKS
     assert "2 h are known" in shown[0]

@@ -58,7 +58,7 @@ def test_rows_of_different_units_name_them() -> None:
     rows = list(book["needs"].iter_rows(min_row=HEADER, values_only=True))
     place = rows[0].index("Unit")
     units = {row[0]: row[place] for row in rows[1:]}
-    assert units["line rate"] == "Mbit/s" and units["spool at the source"] == "GB"
+    assert units["line rate for the RPO alone"] == "Mbit/s" and units["spool at the source"] == "GB"
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: repr(name[:12]))

@@ -50,8 +50,11 @@ def test_the_first_copy_may_need_more_spool_than_the_outages() -> None:
     assert peaks["wire"] > peaks["courier"] > plan.spools[0].recommended_bytes
     told = " ".join(answer_of(plan))
     assert (
-        f"The first copy needs more: made over the line, up to {wire} wait in the spool meanwhile; "
-        f"by courier {courier}. A smaller spool does, too: it is dropped meanwhile"
+        f"The first copy needs more than that outage: made over the line, up to {wire} wait in "
+        "the spool meanwhile; "
+        f"by courier {courier}. A spool of "
+        f"{format_volume(plan.spools[0].recommended_bytes)}, for outages alone, does, too: it is "
+        "dropped meanwhile"
     ) in told
     held = " ".join(answer_of(organised(plan, "protection.spool_full=hold")))
     assert f"does not fit the spool of 60 GB: made over the line, up to {wire} wait there" in held
@@ -80,6 +83,7 @@ def test_the_spool_of_the_first_copy_is_to_be_had() -> None:
     def need(of: Plan) -> tuple[bool | None, str]:
         [found] = [each for each in needs_of(of) if each.item == "spool for the first copy"]
         assert found.needed == float(plan.first_copy["spool_peak_bytes"].iloc[0])
+        assert found.advised == pytest.approx(1.2 * found.needed)
         return found.enough, need_sentence(found)
 
     enough, told = need(plan)
@@ -108,7 +112,8 @@ def test_the_assumption_that_moves_the_spool_most_is_named() -> None:
     assert found.at_low is not None and found.at_high is not None
     told = " ".join(answer_of(plan))
     assert (
-        "Of what is assumed, the spool depends most on the defragmentation of a night (10 % [A]): "
+        "Of what is assumed, the spool that the planned outage needs depends most on the "
+        "defragmentation of a night (10 % [A]): "
         f"at 0 % it is {format_volume(found.at_low)}, at 20 % it is "
         f"{format_volume(found.at_high)}. The line that the RPO needs moves with it: at 0 % it is"
     ) in told
@@ -183,10 +188,12 @@ def test_what_is_written_a_day_is_said() -> None:
 def test_words_and_tables_spell_a_figure_alike() -> None:
     plan = plans.plan()
     told = " ".join(answer_of(plan))
-    advised, needed = cells(plan, "needs", "advised")[1], cells(plan, "needs", "needed")
-    assert f"Give it at least {advised} on its own volume" in told
+    # The first copy needs more than the outages, and decides.
+    advised, needed = cells(plan, "needs", "advised")[2], cells(plan, "needs", "needed")
+    assert f"Give the spool at least {advised} on its own volume" in told
     assert f"needs {needed[1]} when it begins" in told
-    assert f"needs a line of at least {needed[0]}" in told
+    assert f"the first copy over the line needs {needed[2]}" in told
+    assert f"That RPO alone needs a line of at least {needed[0]}" in told
     found = dict(
         zip(cells(plan, "objectives", "objective"), cells(plan, "objectives", "found"), strict=True)
     )

@@ -15,7 +15,7 @@ from simulator.plan.sensitivity import (
     tornado,
     with_input,
 )
-from simulator.plan.validity import limit_of, validity
+from simulator.plan.validity import holds_from, limit_of, limits_frame, limits_of
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,8 @@ def broken(site: Site) -> Mapping[str, str]:
 
 def test_limits_are_those_of_the_closed_form() -> None:
     # load / (276 - load) <= 4: load <= 220.8; could * 20 >= 250.
-    table = validity(
-        Site(), broken, {"megabytes": 10.0, "mailboxes": 1_000, "lines.0.mbit": 0.0, "unused": 9.0}
-    ).set_index("input")
+    ends = {"megabytes": 10.0, "mailboxes": 1_000, "lines.0.mbit": 0.0, "unused": 9.0}
+    table = limits_frame(limits_of(Site(), broken, ends)).set_index("input")
     assert table.loc["megabytes", "holds_until"] == pytest.approx(2.208, rel=2e-3)
     assert table.loc["megabytes", "holds_until"] <= 2.208
     assert table.loc["mailboxes", "holds_until"] == 110
@@ -137,6 +136,16 @@ def test_a_plan_that_does_not_hold_has_no_limit() -> None:
     found = limit_of(Site(megabytes=2.5), broken, "mailboxes", 1_000)
     assert found.holds_until is None
     assert "does not hold as planned (catch-up: " in found.text
+
+
+def test_where_it_would_hold_is_found_as_finely_as_it_is_large() -> None:
+    """However far was looked: a share of the furthest value would be many of the nearest."""
+    slow = Site(lines=(Line(mbit=1.0), Line(mbit=5.0)))
+    rate = holds_from(slow, broken, "lines.0.mbit", 1_000.0, 0.01)
+    assert rate is not None and 12.5 / 0.92 - 5 <= rate < 1.011 * (12.5 / 0.92 - 5)
+    # Whole numbers stay whole, and the nearest one is found.
+    few = Site(mailboxes=500)
+    assert holds_from(few, broken, "mailboxes", 1, 0.01) == 110
 
 
 def test_what_the_plan_refuses_is_a_limit() -> None:

@@ -12,8 +12,9 @@ from simulator.plan import plan_objectives
 from simulator.plan.fluid import cumulative
 from simulator.plan.organisation import parse_organisation
 from simulator.plan.organisation_curves import change_of, link_of, protections_of
-from simulator.plan.plan_inputs import PlanCase, validity_of
-from simulator.plan.plan_objectives import LINE_FIRST, holds, needs_of, outcomes_of
+from simulator.plan.plan_inputs import PlanCase
+from simulator.plan.plan_limits import validity_of
+from simulator.plan.plan_objectives import LINE_FIRST, LINE_ITEM, holds, needs_of, outcomes_of
 from simulator.plan.plan_record import record_of
 from simulator.plan.plan_words import answer_of, other_kinds
 from simulator.plan.planner import Plan
@@ -25,6 +26,7 @@ from simulator.plan.volumes import replica_spool
 from simulator.report.plan_page import plan_page_text, render_plan
 from simulator.report.plan_story import breaks_first, headline
 from simulator.report.plan_tables import plan_tables
+from simulator.report.plan_units import format_volume
 from tests.plan import plans
 from tests.plan.curves import mail
 
@@ -103,9 +105,13 @@ def test_a_plan_that_does_not_hold_says_so_for_each_input() -> None:
     assert all(plan.validity["text"].str.startswith("does not hold as planned"))
     [table] = [each for each in plan_tables(plan) if each.key == "validity"]
     assert {row["answer"] for row in table.rows} == {"does not hold as planned"}
-    # No line makes the given spool large enough; less change does.
+    # A line that lets the given spool do is faster than the one beside a larger spool.
     limits = plan.validity.set_index("input")
-    assert limits.loc["link.bits_per_second", "would_hold_at"] is None
+    line = limits.loc["link.bits_per_second"]
+    assert line["would_hold_at"] > line["together_at"] > line["planned"]
+    assert line["together_volume_bytes"] > 60e9
+    told = " ".join(answer_of(plan))
+    assert f"together with a spool >= {format_volume(line['together_volume_bytes'])}" in told
     change = limits.loc["change_gb_per_day"]
     assert change["would_hold_at"] is not None and change["would_hold_at"] < change["planned"]
     assert "All of it would hold with one of these" in " ".join(answer_of(plan))
@@ -113,7 +119,7 @@ def test_a_plan_that_does_not_hold_says_so_for_each_input() -> None:
 
 def test_the_line_has_one_figure() -> None:
     plan = plans.sound()
-    needed = next(each.needed for each in needs_of(plan) if each.item == "line rate")
+    needed = next(each.needed for each in needs_of(plan) if each.item == LINE_ITEM)
     line = plan.validity.set_index("input").loc["link.bits_per_second"]
     assert needed is not None and line["holds_until"] >= needed
 
