@@ -29,6 +29,40 @@ _TOML_REMEDY: Final = (
     "Correct the line: text stands in quotes, one key = value a line, each key once in its table."
 )
 
+_WORDS: Final = (
+    ("Cannot overwrite a value", "this key was given before in its table, or is no table"),
+    ("Duplicate inline table key (.*)", r"the key \1 stands twice in these braces"),
+    (r"Cannot declare (.*) twice", r"the table \1 stands twice"),
+    (r"Cannot mutate immutable namespace .*", "this table was closed where it was written"),
+    (r"Cannot redefine namespace .*", "this table was written before, as keys with dots"),
+    (r"Illegal character '\\[rn]+'", "the line ends within a text: its closing quote is missing"),
+    (r"(?:Illegal|Found invalid) character (.*)", r"the character \1 may not stand here"),
+    ("Unterminated string", "a text is not closed: its last quotes are missing"),
+    ("Unescaped .* in a string", "a backslash stands alone: write two, or single quotes around it"),
+    ("Invalid hex value", "after a backslash and u or U stand 4 or 8 hexadecimal digits"),
+    ("Escaped character is .*", "a backslash and u or U name a character that there is none of"),
+    ("Unclosed array", "a list is not closed: ] is missing, or a comma between entries"),
+    ("Unclosed inline table", "} is missing, or a comma between keys in braces"),
+    ("Expected '=' after a key in a key/value pair", "= is missing after a key"),
+    ("Expected newline or end .*", "more stands on this line than one key and its value"),
+    (r"Expected '(\]+)' at the end of .*", r"the table's header lacks its \1"),
+    ("Expected (.*)", r"\1 is missing"),
+    ("Invalid initial character for a key part", "no key begins with this character"),
+    ("Invalid statement", "neither a key nor a table's header begins so"),
+    ("Invalid date or datetime", "the calendar has no such date, or the day no such time"),
+    ("Invalid value", "this is no value"),
+)
+"""What Python's own parser says, and how we do."""
+
+
+def _worded(message: str) -> str:
+    """The parser's message in our words; one that is not known stays as it is."""
+    for pattern, words in _WORDS:
+        found = re.fullmatch(pattern, message)
+        if found is not None:
+            return found.expand(words)
+    return message
+
 
 class Reading:
     """A TOML text that was read, before anybody looks at what it means.
@@ -120,11 +154,11 @@ def _parse_toml(text: str, origin: str, grammar: Grammar) -> dict[str, Any]:
         message = str(error)
         place = re.search(r" \(at line ([0-9]+), column ([0-9]+)\)$", message)
         if place is not None:
-            message = f"column {place[2]}: not TOML: {message[: place.start()]}"
             remedy = _DATE_REMEDY if "Invalid date" in message else _TOML_REMEDY
+            message = f"column {place[2]}: not TOML: {_worded(message[: place.start()])}"
             raise grammar.bad(origin, message, remedy, int(place[1])) from error
         lines = text.splitlines() or [""]
-        message = message.removesuffix(" (at end of document)")
+        message = _worded(message.removesuffix(" (at end of document)"))
         at_end = f"column {len(lines[-1]) + 1}: not TOML: {message} (the text ends here)"
         raise grammar.bad(origin, at_end, _TOML_REMEDY, len(lines)) from error
 

@@ -199,8 +199,14 @@ def _whole(given: object, value: Fraction, family: Family, smallest: str) -> int
     if value.denominator != 1:
         raise _refuse(given, family, f"is no whole number of {smallest}")
     if value > LARGEST:
-        raise _refuse(given, family, "is too large")
+        raise _refuse(given, family, _too_large(family))
     return int(value)
+
+
+def _too_large(family: Family) -> str:
+    """Names the limit, in whole largest units."""
+    unit, worth = max(family.units.items(), key=lambda item: item[1])
+    return f"is too large, more than {int(LARGEST // worth)}{unit}"
 
 
 def parse_size_bytes(given: object) -> int:
@@ -231,7 +237,7 @@ def parse_frequency_per_second(given: object) -> float:
     """``"120/min"`` -> 2.0."""
     value = _single(given, FREQUENCY)
     if value > LARGEST:
-        raise _refuse(given, FREQUENCY, "is too large")
+        raise _refuse(given, FREQUENCY, _too_large(FREQUENCY))
     return float(value)
 
 

@@ -76,7 +76,11 @@ def test_frequencies_and_ratios() -> None:
         ("size", "10Mib", "'10Mib' has the unknown unit 'Mib': write 10MiB"),
         ("size", "0.3B", "'0.3B' is no whole number of bytes: write for instance 2GiB or 64KiB"),
         ("size", "-4KiB", "'-4KiB' is negative: write 4KiB"),
-        ("size", "99999PiB", "'99999PiB' is too large: write for instance 2GiB or 64KiB"),
+        (
+            "size",
+            "99999PiB",
+            "'99999PiB' is too large, more than 8191PiB: write for instance 2GiB or 64KiB",
+        ),
         ("size", True, "True is no size: write for instance 2GiB or 64KiB"),
         ("size", [], "this list is no size: write for instance 2GiB or 64KiB"),
         ("duration", "60", "'60' has no unit: write for instance 60ms or 1h30m"),

@@ -70,6 +70,7 @@ class _Reader:
         self._places: dict[str, int] | None = None
         self._fields = 0
         self._rates: dict[int, float] = {}
+        self._lines: dict[int, int] = {}
         self._told_percent: dict[int, tuple[float, int]] = {}
         self._logs = 0.0
         self._seconds = 0.0
@@ -134,6 +135,7 @@ class _Reader:
                 "Let the hourly job run for at least a day, better a working week, and analyze "
                 "again.",
             )
+        self._lines[int(hour)] = self._line
         self._rates[int(hour)] = values["TotalLogsCreated"] / seconds
         percent = values["PercentDailyUsagePer60Minutes"]
         self._told_percent[int(hour)] = (percent, self._line)
@@ -157,7 +159,12 @@ class _Reader:
             self._bad("the file is empty", line=max(1, self._line))
         missing = [hour for hour in range(24) if hour not in self._rates]
         if missing:
-            self._bad(f"hour {missing[0]} is missing ({len(self._rates)} of 24 are there)")
+            # The first line behind the gap; of an hour that would be the last, the end.
+            behind = [line for hour, line in self._lines.items() if hour > missing[0]]
+            self._bad(
+                f"hour {missing[0]} is missing ({len(self._rates)} of 24 are there)",
+                line=min(behind, default=self._line),
+            )
         if not self._logs:
             self._bad("no log was created at all", "Take statistics of a store that is used.")
         mean_rate = self._logs / self._seconds

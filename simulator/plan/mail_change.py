@@ -12,7 +12,11 @@ day; the rhythm of mail (:class:`~simulator.exchange.diurnal.WeekCurve`) spreads
   again before they are written less: ``coalesced_share`` is what the second saves [A].
 * messages: sent and received, of the average size.
 * night: each pass of online defragmentation rewrites a share of the stored pages, evenly over
-  its time of day.  Versions that defragment all the time have no passes.
+  its time of day [A].  It begins at the latest 15 minutes before the maintenance window ends, and
+  may run an hour past it: a rule told of 2003, whose window is midnight to 04:00 [T], and taken to
+  hold in 2007 [A], whose window is 01:00 to 05:00 [T].  A store whose other tasks end early begins
+  sooner: ``rewritten_hours_ns`` takes what its event log says.  Versions that defragment all the
+  time have no passes.
 
 Growth is of the number of mailboxes, by the year, compounded from the begin of the grid on.
 """
@@ -28,7 +32,7 @@ import numpy as np
 
 from simulator.exchange.diurnal import WeekCurve
 from simulator.exchange.mail_io import DEFAULT_IO, MAILBOXES_OF_A_LOG_SET
-from simulator.exchange.mail_plan import NS_PER_SECOND, Nights, nights_of
+from simulator.exchange.mail_plan import NS_PER_SECOND, nights_of
 from simulator.exchange.profiles import KIB, MIB, ProfileFigures, Version
 from simulator.plan.change import ChangeCurve
 from simulator.plan.grid import DAY_SECONDS, HOUR_SECONDS, Floats, TimeGrid
@@ -66,6 +70,8 @@ class MailAssumptions:
         written [A].
     rewritten_share: of the stored pages, rewritten by a night's pass of defragmentation; None
         for what the version's nights have (10 % up to 2007 [A], none later).
+    rewritten_hours_ns: begin and end of that pass as times of day, an end at or below the begin
+        of the next morning; None for the version's.
     mailbox_bytes: of each mailbox; None for the profile's, or :data:`ASSUMED_MAILBOX_BYTES`.
     log_amplification: bytes of log for one of mail where no table has logs [A].
     average_message_bytes: None for the profile's.
@@ -75,6 +81,7 @@ class MailAssumptions:
     growth_per_year: float = 0.0
     coalesced_share: float = 0.0
     rewritten_share: float | None = None
+    rewritten_hours_ns: tuple[int, int] | None = None
     mailbox_bytes: float | None = None
     log_amplification: float = DEFAULT_IO.assumed_log_amplification
     average_message_bytes: float | None = None
@@ -131,12 +138,16 @@ def usual_rewritten_share(version: Version) -> float:
     return 0.0 if nights.continuous else nights.rewritten_share
 
 
-def _night_shares(grid: TimeGrid, nights: Nights) -> Floats:
+def usual_rewritten_hours_ns(version: Version) -> tuple[int, int]:
+    """When a night's pass of a version writes where nobody says it: begin and end, times of day."""
+    nights = nights_of(version)
+    return nights.defragmentation_begin_ns, nights.defragmentation_end_ns
+
+
+def _night_shares(grid: TimeGrid, hours_ns: tuple[int, int]) -> Floats:
     """Which part of a night's pass falls in each step."""
-    begin_seconds = nights.defragmentation_begin_ns / NS_PER_SECOND
-    length = (
-        (nights.defragmentation_end_ns - nights.defragmentation_begin_ns) / NS_PER_SECOND
-    ) % DAY_SECONDS or DAY_SECONDS
+    begin_seconds, end_seconds = (each / NS_PER_SECOND for each in hours_ns)
+    length = (end_seconds - begin_seconds) % DAY_SECONDS or DAY_SECONDS
     of_day = grid.seconds_of_week() % DAY_SECONDS
     inside = np.zeros(grid.steps)
     for day in (-1, 0, 1):
@@ -183,12 +194,13 @@ def change_of_mailboxes(
         messages += day.message_bytes * group.mailboxes
         stored += day.mailbox_bytes * group.mailboxes
     rhythm = traffic * growth
-    nights, night = nights_of(version), np.zeros(grid.steps)
+    night = np.zeros(grid.steps)
     rewritten = assumed.rewritten_share
     if rewritten is None:
         rewritten = usual_rewritten_share(version)
     if rewritten > 0:
-        night = _night_shares(grid, nights) * stored * rewritten * growth
+        hours_ns = assumed.rewritten_hours_ns or usual_rewritten_hours_ns(version)
+        night = _night_shares(grid, hours_ns) * stored * rewritten * growth
     if log_sets is None:
         log_sets = max(1, round(mailboxes / MAILBOXES_OF_A_LOG_SET[version]))
     profile = groups[0].profile

@@ -14,11 +14,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BeforeValidator
-
-from replicator import units
 from replicator.errors import BadInput
 from replicator.toml_document import Reading, read_toml_file
 from replicator.toml_errors import BadDocument, Grammar, set_place
@@ -36,31 +33,10 @@ from replicator.toml_text import KeyPath
 from simulator.plan.organisation_change import Change, Mailboxes
 from simulator.plan.organisation_checks import contradictions
 from simulator.plan.organisation_doubts import doubts
-from simulator.plan.organisation_keys import PositiveSpan
-from simulator.scenario_keys import ByteRate, TimeOfDay
+from simulator.plan.organisation_keys import Days, Moment, PositiveSpan
+from simulator.scenario_keys import DAY_NS, ByteRate, TimeOfDay
 from simulator.scenario_model import Failover
 from simulator.scenario_toml import OverrideError, apply_override
-
-WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-
-
-def _read_days(given: object) -> tuple[int, ...]:
-    """``"Mon-Fri"``, ``"Sat,Sun"``, ``"Fri-Mon"``: numbers of days, Monday 0."""
-    found: list[int] = []
-    if isinstance(given, tuple):
-        return given
-    for part in str(given).split(","):
-        ends = [name.strip().capitalize()[:3] for name in part.split("-")]
-        if not 1 <= len(ends) <= 2 or any(name not in WEEKDAYS for name in ends):
-            raise units.UnitError(
-                f"{str(given)[:40]!r} are no weekdays: write for instance Mon-Fri"
-            )
-        first, last = WEEKDAYS.index(ends[0]), WEEKDAYS.index(ends[-1])
-        found += [(first + each) % 7 for each in range((last - first) % 7 + 1)]
-    return tuple(sorted(set(found)))
-
-
-Days = Annotated[tuple[int, ...], BeforeValidator(_read_days, json_schema_input_type=str)]
 
 
 class RateEntry(Table):
@@ -132,7 +108,8 @@ class Outages(Table):
 
     lengths_ns: tuple[PositiveSpan, ...] = key(
         "lengths",
-        "Lengths that the plan has figures for, at every hour of the week.",
+        "Lengths that the plan has figures for, at every hour of the week; of the default those "
+        "that are at most half of the plan.",
         ("1h", "4h", "8h", "24h"),
         min_length=1,
         max_length=100,
@@ -150,6 +127,12 @@ class FirstCopy(Table):
     """How the first copy gets there."""
 
     by: Literal["wire", "courier"] = key(None, "Over the line, or on a disk.", "wire")
+    begins: Moment | None = key(
+        None,
+        "When: a date, with a time or without, or the first such time of the week in the plan, for "
+        'instance "Sat 18:00"; by default when the plan begins.',
+        None,
+    )
     disk_bytes_per_second: ByteRate = key(
         "disk_rate", "Read at one end, written at the other [A].", "50MB/s"
     )
@@ -183,6 +166,30 @@ class Organisation(Table):
     first_copy: FirstCopy = key(None, "How the first copy gets there.", {})
     failover: Failover = key(None, "Recovery after the loss of the source.", {})
     objectives: Objectives = key(None, "What is promised.", {})
+
+    @property
+    def begins_at(self) -> datetime.datetime:
+        """Midnight of the plan's first day."""
+        return datetime.datetime.combine(self.begins, datetime.time())
+
+    @property
+    def first_copy_begins_at(self) -> datetime.datetime:
+        """When the first copy begins: a time of the week is the first one in the plan."""
+        given = self.first_copy.begins
+        if isinstance(given, datetime.datetime):
+            return given
+        if given is None:
+            return self.begins_at
+        after_ns = (given - self.begins_at.weekday() * DAY_NS) % (7 * DAY_NS)
+        return self.begins_at + datetime.timedelta(microseconds=after_ns // 1_000)
+
+    def with_lengths_that_fit(self) -> Organisation:
+        """Without the outage lengths taken by default that are longer than half of the plan."""
+        if "lengths_ns" in self.outages.model_fields_set:
+            return self
+        fit = tuple(each for each in self.outages.lengths_ns if each <= self.horizon_ns // 2)
+        outages = self.outages.model_copy(update={"lengths_ns": fit})
+        return self.model_copy(update={"outages": outages})
 
 
 class BadOrganisation(BadDocument):
@@ -251,4 +258,5 @@ def _parse(
             raise GRAMMAR.bad(set_place(argument), str(error), error.remedy) from error
     context = {"directory": directory or Path()}
     organisation, places = reading.validate(Organisation, contradictions, overridden, context)
+    organisation = organisation.with_lengths_that_fit()
     return organisation, [places.error(remark) for remark in doubts(organisation)]

@@ -18,7 +18,7 @@ from replicator.toml_keys import (
     Table,
     key,
 )
-from simulator.plan.organisation_keys import Growth, PositiveSpan
+from simulator.plan.organisation_keys import Growth, Hours, PositiveSpan
 from simulator.plan.site_options import MOST_RATIO, DayOrder, DecimalMark
 
 _MOST_FILES_TABLES: Final = 20
@@ -94,6 +94,12 @@ class Change(Table):
     rewritten: Ratio | None = key(
         "defragmentation",
         "Of the stored pages, rewritten by each night's pass; by default 10 % up to 2007 [A].",
+        None,
+    )
+    rewritten_hours_ns: Hours | None = key(
+        "defragmentation_hours",
+        "When a night's pass writes; by default from 15 minutes before the version's maintenance "
+        "window ends until an hour after it: 03:45-05:00 in 2003 [T], 04:45-06:00 later [A].",
         None,
     )
     log_counters: tuple[CounterName, ...] = key(

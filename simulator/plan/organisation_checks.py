@@ -107,6 +107,22 @@ def contradictions(organisation: Organisation) -> Iterator[Remark]:
         )
     yield from _empty_windows(organisation)
     yield from _outage_contradictions(organisation)
+    yield from _late_copy(organisation)
+
+
+def _late_copy(organisation: Organisation) -> Iterator[Remark]:
+    """A first copy that does not begin within the plan."""
+    if not FIRST_YEAR <= organisation.begins.year <= LAST_YEAR:
+        return
+    begin, copy = organisation.begins_at, organisation.first_copy_begins_at
+    end = begin + datetime.timedelta(microseconds=organisation.horizon_ns // 1_000)
+    if not begin <= copy < end:
+        yield Remark(
+            (("first_copy", "begins"), ("begins",), ("horizon",)),
+            f"the first copy of {copy:%Y-%m-%d %H:%M} does not begin within the plan, which goes "
+            f"from {begin:%Y-%m-%d} to {end:%Y-%m-%d %H:%M}",
+            "Give it another date, or change begins and horizon of the plan.",
+        )
 
 
 def _file_contradictions(organisation: Organisation) -> Iterator[Remark]:
@@ -149,8 +165,9 @@ def _empty_windows(organisation: Organisation) -> Iterator[Remark]:
 
 def _outage_contradictions(organisation: Organisation) -> Iterator[Remark]:
     outages, horizon_ns = organisation.outages, organisation.horizon_ns
+    given = outages.lengths_ns if "lengths_ns" in outages.model_fields_set else ()
     for length_ns, place in [
-        *((length, ("outages", "lengths")) for length in outages.lengths_ns),
+        *((length, ("outages", "lengths")) for length in given),
         (outages.planned_ns, ("outages", "planned")),
     ]:
         if length_ns > horizon_ns // 2:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from simulator.exchange.profiles import select_profile
 from simulator.plan.capacity import PlannedLink
 from simulator.plan.change import ChangeCurve
 from simulator.plan.grid import DAY_SECONDS, Floats, TimeGrid
+from simulator.plan.horizon import plan_step_seconds, step_remarks
 from simulator.plan.mail_change import (
     MailAssumptions,
     MailboxGroup,
@@ -38,12 +41,27 @@ from simulator.plan.site_options import SiteOptions
 from simulator.plan.site_weeks import extended
 
 NS = 1e9
+_Read = TypeVar("_Read")
 
 
 def grid_of(organisation: Organisation) -> TimeGrid:
-    """Minutes from the plan's first day on."""
-    begin = datetime.datetime.combine(organisation.begins, datetime.time())
-    return TimeGrid.of_days(organisation.horizon_ns / NS / DAY_SECONDS, begin)
+    """Steps of :func:`~.horizon.plan_step_seconds` from the plan's first day on."""
+    days = organisation.horizon_ns / NS / DAY_SECONDS
+    return TimeGrid.of_days(days, organisation.begins_at, plan_step_seconds(organisation))
+
+
+def _of_key(name: str, path: Path, read: Callable[[Path], _Read]) -> _Read:
+    """What a file holds that a key names; errors of it tell the key, too."""
+    try:
+        return read(path)
+    except BadInput as error:
+        raise BadInput(
+            f"{name}: {error.message}",
+            path=error.path,
+            offset=error.offset,
+            line=error.line,
+            remedy=error.remedy,
+        ) from error
 
 
 def mailbox_curve(organisation: Organisation, grid: TimeGrid) -> ChangeCurve:
@@ -52,12 +70,15 @@ def mailbox_curve(organisation: Organisation, grid: TimeGrid) -> ChangeCurve:
     Raises BadInput for hourly statistics that cannot be right.
     """
     change = organisation.change
-    hours = DEFAULT_HOURS if change.hours is None else load_hourly_shares(change.hours)
+    hours: tuple[float, ...] = DEFAULT_HOURS
+    if change.hours is not None:
+        hours = _of_key("change.hours", change.hours, load_hourly_shares)
     assumed = MailAssumptions(
         curve=week_of(hours, change.weekend),
         growth_per_year=change.growth_per_year,
         coalesced_share=change.coalesced,
         rewritten_share=change.rewritten,
+        rewritten_hours_ns=change.rewritten_hours_ns,
         mailbox_bytes=change.mailbox_bytes,
         average_message_bytes=change.average_message_bytes,
     )
@@ -91,8 +112,10 @@ def night_rewrite(organisation: Organisation, change: ChangeCurve) -> tuple[floa
 def site_options(organisation: Organisation) -> SiteOptions:
     """How the site's files are to be read."""
     change = organisation.change
+    grid = grid_of(organisation)
     return SiteOptions(
-        begins_at=grid_of(organisation).begins_at,
+        begins_at=grid.begins_at,
+        step_seconds=grid.step_seconds,
         log_counters=change.log_counters,
         database_counters=change.database_counters,
         day_order=change.day_order,
@@ -120,14 +143,19 @@ def change_of(organisation: Organisation) -> ChangeCurve:
     Raises BadInput for files of the site that cannot be right.
     """
     grid, change = grid_of(organisation), organisation.change
-    grown = growth_remarks(organisation)
+    grown = (*growth_remarks(organisation), *step_remarks(organisation))
     if not change.files:
         curve = mailbox_curve(organisation, grid)
         return replace(curve, remarks=(*curve.remarks, *grown))
     options = site_options(organisation)
     curves = [
-        extended(load_site(path, options), grid.span_seconds / DAY_SECONDS, "auto", change.weekend)
-        for path in change.files
+        extended(
+            _of_key(f"change.files.{index}", path, lambda path: load_site(path, options)),
+            grid.span_seconds / DAY_SECONDS,
+            "auto",
+            change.weekend,
+        )
+        for index, path in enumerate(change.files)
     ]
     curve = _together(curves)
     years = curve.grid.seconds() / (365.25 * DAY_SECONDS)
@@ -191,7 +219,7 @@ def _common_log_share(curves: list[ChangeCurve]) -> float | None:
 
 
 def seed_rates(organisation: Organisation) -> SeedRates:
-    """How fast a first copy is made."""
+    """How fast a first copy is made, and when."""
     first = organisation.first_copy
     return SeedRates(
         source_bytes_per_second=first.disk_bytes_per_second,
@@ -199,6 +227,7 @@ def seed_rates(organisation: Organisation) -> SeedRates:
         medium_bytes_per_second=first.disk_bytes_per_second,
         saving=organisation.protection.saving,
         courier_seconds=first.transport_ns / NS,
+        begin_seconds=(organisation.first_copy_begins_at - organisation.begins_at).total_seconds(),
     )
 
 

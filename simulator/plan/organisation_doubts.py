@@ -1,13 +1,15 @@
 """What an organisation's file says in vain, or otherwise than its writer may think.
 
 Entries of the schedule that the plan never meets, outages at dates that overlap, keys of mailboxes
-beside files of the site.  A plan is made all the same; whoever wrote it is told of it.  (Outages at
-dates that are not within the plan are refused: :mod:`.organisation_checks`.)
+beside files of the site, more drawn outages than a year holds, plans that take long.  A plan is
+made all the same; whoever wrote it is told of it.  (Outages at dates that are not within the plan
+are refused: :mod:`.organisation_checks`.)
 """
 
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +19,9 @@ from replicator import units
 from replicator.toml_errors import Remark
 from replicator.toml_text import KeyPath, dotted
 from simulator.plan.capacity import RateWindow, share_in_window
-from simulator.plan.grid import TimeGrid
+from simulator.plan.grid import HOUR_SECONDS, TimeGrid
+from simulator.plan.horizon import long_plan_doubts
+from simulator.plan.mail_change import usual_rewritten_share
 from simulator.scenario_keys import DAY_NS
 
 if TYPE_CHECKING:
@@ -31,8 +35,14 @@ MAILBOX_KEYS: Final = (
     "mailbox_bytes",
     "coalesced",
     "rewritten",
+    "rewritten_hours_ns",
 )
 """Attributes of ``[change]`` that files of the site leave without effect."""
+MOST_DOWN_SHARE: Final = 0.1
+"""Of the year, in drawn outages; above it many begin before the one before is caught up [A]."""
+P95_SIGMAS: Final = 1.6449
+"""How many standard deviations 95 % of a normal distribution are below."""
+_YEAR_HOURS: Final = 365.25 * 24
 _LEAST_SHARE: Final = 1e-6
 """Of a step, below which an entry's part of it is rounding."""
 
@@ -55,6 +65,42 @@ def doubts(organisation: Organisation) -> Iterator[Remark]:
     yield from _schedule_doubts(organisation)
     yield from _overlaps(organisation)
     yield from _mailbox_keys(organisation)
+    yield from _idle_hours(organisation)
+    yield from _crowded_outages(organisation)
+    yield from long_plan_doubts(organisation)
+
+
+def _crowded_outages(organisation: Organisation) -> Iterator[Remark]:
+    """Drawn outages that are down for much of the year: each is taken alone."""
+    outages = organisation.outages
+    sigma = math.log(outages.p95_ns / outages.median_ns) / P95_SIGMAS
+    mean_ns = outages.median_ns * math.exp(sigma * sigma / 2.0)  # of a lognormal
+    mean_hours = mean_ns / units.NS_PER_SECOND / HOUR_SECONDS
+    share = outages.per_year * mean_hours / _YEAR_HOURS
+    if share <= MOST_DOWN_SHARE:
+        return
+    yield Remark(
+        (("outages", "per_year"), ("outages", "median"), ("outages", "p95")),
+        f"{outages.per_year:,g} outages a year, {mean_hours:.3g} h long on average, fill "
+        f"{100 * share:,.0f} % of it, but each is drawn alone, as if the one before were caught up",
+        "Count what is one outage as one; a line that is down so often has a lower bandwidth.",
+    )
+
+
+def _idle_hours(organisation: Organisation) -> Iterator[Remark]:
+    """Hours of a defragmentation that never has a pass."""
+    change = organisation.change
+    if change.rewritten_hours_ns is None or not organisation.mailboxes:
+        return
+    version = organisation.mailboxes[0].version
+    share = usual_rewritten_share(version) if change.rewritten is None else change.rewritten
+    if share <= 0:
+        yield Remark(
+            (("change", "defragmentation_hours"), ("change", "defragmentation")),
+            f"no night's pass rewrites anything in Exchange {version} as it is planned: its hours "
+            "have no effect",
+            "Leave the hours out, or give change.defragmentation a share.",
+        )
 
 
 def _overlaps(organisation: Organisation) -> Iterator[Remark]:

@@ -18,10 +18,17 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from simulator.exchange.mail_plan import NS_PER_SECOND, nights_of
+from simulator.exchange.mail_plan import NS_PER_SECOND
+from simulator.exchange.profiles import select_profile
 from simulator.plan.grid import DAY_SECONDS
+from simulator.plan.mail_change import (
+    ASSUMED_MAILBOX_BYTES,
+    usual_rewritten_hours_ns,
+    usual_rewritten_share,
+)
 from simulator.plan.organisation import Organisation
-from simulator.report.plan_units import format_clock, format_share
+from simulator.plan.organisation_keys import spell_hours
+from simulator.report.plan_units import format_share, format_volume
 
 _TABLES: Final = (
     "change",
@@ -34,11 +41,10 @@ _TABLES: Final = (
 )
 _NO_FIGURES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
-        # How files are read says each file's own remark; sizes come with the profile.
-        "change": frozenset({"day_order", "decimal_mark", "bridge_gaps", "growth_per_year"}),
-        "protection": frozenset({"kind", "full_backup", "spool_full"}),
+        # How files are read says each file's own remark.
+        "change": frozenset({"day_order", "decimal_mark", "bridge_gaps"}),
+        "protection": frozenset({"full_backup"}),
         "outages": frozenset({"lengths_ns"}),
-        "first_copy": frozenset({"by"}),
     }
 )
 _OF_FILES: Final = frozenset({"most_missing_share", "most_disordered_share", "least_measured_ns"})
@@ -61,7 +67,7 @@ def assumed_defaults(organisation: Organisation) -> list[str]:
                 continue
             key = field.alias or attribute
             lines.append(f"{name}.{key} = {_spelled(field.default)}: {field.description}")
-    return [f"by default, {line}" for line in [*lines, *_without_a_key(organisation)]]
+    return [f"by default, {line}" for line in [*lines, *_from_tables(organisation)]]
 
 
 def _has_no_part(organisation: Organisation, attribute: str) -> bool:
@@ -77,18 +83,54 @@ def _spelled(default: Any) -> str:
     return str(default)
 
 
-def _without_a_key(organisation: Organisation) -> Iterator[str]:
+def _from_tables(organisation: Organisation) -> Iterator[str]:
     """What is taken from a version's or this program's own tables."""
-    if organisation.change.files:
+    if organisation.first_copy.begins is None:
+        begins = organisation.first_copy_begins_at
+        yield f"first_copy.begins = {begins:%a %Y-%m-%d %H:%M}: When the plan begins [A]."
+    change = organisation.change
+    if change.files:
         return
-    if organisation.change.hours is None:
+    if change.hours is None:
         yield "the rhythm of a working day is that of office hours [A] (change.hours takes yours)"
-    nights = nights_of(organisation.mailboxes[0].version)
-    if not nights.continuous and organisation.change.rewritten != 0:
-        begins, ends = nights.defragmentation_begin_ns, nights.defragmentation_end_ns
+    if change.mailbox_bytes is None:
+        yield from _mailbox_sizes(organisation)
+    version = organisation.mailboxes[0].version
+    share = usual_rewritten_share(version) if change.rewritten is None else change.rewritten
+    if share > 0 and change.rewritten is None:
         yield (
-            "the night's defragmentation writes evenly from "
-            f"{format_clock(begins / NS_PER_SECOND)} to {format_clock(ends / NS_PER_SECOND)}"
+            f"change.defragmentation = {format_share(share)}: Of the stored pages, rewritten by "
+            "each night's pass [A]."
+        )
+    if share > 0 and change.rewritten_hours_ns is None:
+        hours_ns = usual_rewritten_hours_ns(version)
+        mark = "[T]" if version == "2003" else "[A], a rule told of 2003 [T]"
+        yield (
+            f"change.defragmentation_hours = {spell_hours(hours_ns)}: When a night's pass writes, "
+            "evenly [A]: from 15 minutes before the maintenance window ends until an hour after it "
+            f"{mark}."
+        )
+
+
+def _mailbox_sizes(organisation: Organisation) -> Iterator[str]:
+    """Of each profile the size of a mailbox, and of the databases that it makes."""
+    counts: dict[str, int] = {}
+    for group in organisation.mailboxes:
+        counts[group.profile] = counts.get(group.profile, 0) + group.count
+    version = organisation.mailboxes[0].version
+    for name, count in counts.items():
+        profile = select_profile(version, name)
+        known = profile.mailbox_bytes
+        size = ASSUMED_MAILBOX_BYTES[profile.version] if known is None else known.value
+        origin = "[A]" if known is None else f"[{known.mark}]"
+        makes = (
+            f"{count:,} make databases of {format_volume(count * size)}"
+            if organisation.change.database_bytes is None
+            else f"{count:,} have {format_volume(count * size)}, of which a night's pass rewrites"
+        )
+        yield (
+            f"change.mailbox_size = {format_volume(size)} {origin}: Mean size of a {name} mailbox "
+            f"of Exchange {version}; {makes}."
         )
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from simulator.plan.copy_begins import begin_sentences
 from simulator.plan.organisation_curves import NS
 from simulator.plan.plan_dependence import dependences_of
 from simulator.plan.plan_inputs import LINE
@@ -90,7 +91,8 @@ def answer_of(plan: Plan) -> list[str]:
         _breaking(plan),
         *_bandwidth(plan),
     ]
-    sentences += [_recovering(plan), *_copying(plan), *_holding(plan), _mending(plan)]
+    sentences += [_recovering(plan), *_copying(plan), *begin_sentences(plan)]
+    sentences += [*_holding(plan), _mending(plan)]
     return [sentence for sentence in sentences if sentence]
 
 

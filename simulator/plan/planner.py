@@ -34,6 +34,7 @@ from simulator.plan.organisation_curves import (
     link_of,
     protections_of,
     recovery_figures,
+    seed_rates,
 )
 from simulator.plan.outages import OutageModel
 from simulator.plan.plan_inputs import PlanCase, sensitivity_of
@@ -247,6 +248,7 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
             replay_seconds_per_log=figures.replay_seconds_per_log,
             parallel_replays=figures.parallel_replays,
             delay_seconds=figures.replay_lag_seconds,
+            copy_begin_seconds=seed_rates(organisation).begin_seconds,
         ),
         copy_seconds(first_copy, way),
         planned,

@@ -59,6 +59,7 @@ class ReplicaFigures:
         (:class:`~.recovery_time.RecoveryFigures`).
     delay_seconds: on purpose; 0 for none.
     check_seconds: of a check of the copy, during which nothing is applied.
+    copy_begin_seconds: when the first copy begins, from the begin of the grid.
     """
 
     apply_bytes_per_second: float
@@ -66,6 +67,7 @@ class ReplicaFigures:
     parallel_replays: float = 1.0
     delay_seconds: float = 0.0
     check_seconds: float = CHECK_SECONDS
+    copy_begin_seconds: float = 0.0
 
 
 def keeps_nothing(protection: Protection) -> bool:
@@ -126,16 +128,17 @@ def _unreplayed(
     queue, grid = kind.queue(change), change.grid
     table = replica_spool(change, standing, rate, np.diff(queue.written))
     table["cause"] = table["cause"].replace("slow disk", "slow replay")
-    if not copy_seconds or copy_seconds >= grid.span_seconds:
+    there_seconds = figures.copy_begin_seconds + copy_seconds
+    if not copy_seconds or there_seconds >= grid.span_seconds:
         return table
-    capacity = without(capacity_bytes, grid, [(0.0, copy_seconds)])
+    capacity = without(capacity_bytes, grid, [(figures.copy_begin_seconds, copy_seconds)])
     arriving = queue.course(capacity).carried_bytes / queue.wire_per_byte
     waits = backlog(arriving, np.full(grid.steps, rate * grid.step_seconds))
     after = {
         "cause": "logs that waited for the first copy",
         "seconds": 0.0,
         "spool_bytes": float(waits.max()),
-        "begins_at": grid.time_at(copy_seconds / grid.step_seconds).isoformat(),
+        "begins_at": grid.time_at(there_seconds / grid.step_seconds).isoformat(),
         "reason": "",
     }
     never = str(table["reason"].iloc[-1])

@@ -3,7 +3,8 @@
 Theory
 ------
 While the first copy is made nothing of the changes reaches the other side: for the queue of
-changes it is an outage, from the begin of the copy until it is there (and loaded).  The copy
+changes it is an outage, from the begin of the copy until it is there (and loaded).  So what waits
+depends on the hour of the week at which it begins (:mod:`.copy_begins`).  The copy
 converges when that queue is empty, and the spool has to hold its peak.  So both ways differ only
 in how long the copy takes:
 
@@ -43,7 +44,7 @@ COURIER_SECONDS: Final = 24 * 3_600.0
 
 @dataclass(frozen=True, kw_only=True)
 class SeedRates:
-    """How fast a first copy is made.
+    """How fast a first copy is made, and when.
 
     Attributes
     ----------
@@ -52,6 +53,7 @@ class SeedRates:
     saving: of compression on the wire.
     medium_bytes_per_second: of the medium that is carried, written and read.
     courier_seconds: on the way.
+    begin_seconds: when it begins, from the begin of the grid.
 
     Raises ValueError for rates that are not positive, a negative time, a saving not in 0 .. 1.
     """
@@ -62,6 +64,7 @@ class SeedRates:
     saving: float = PLANNED_SAVING
     medium_bytes_per_second: float = DISK_BYTES_PER_SECOND
     courier_seconds: float = COURIER_SECONDS
+    begin_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         rates = (
@@ -107,7 +110,7 @@ def seed_over_wire(
     protection: Protection,
     change: ChangeCurve,
     capacity_bytes: Floats,
-    begin_seconds: float = 0.0,
+    begin_seconds: float | None = None,
     data_set_bytes: float | None = None,
     rates: SeedRates | None = None,
     model: AnyOutages | None = None,
@@ -117,7 +120,7 @@ def seed_over_wire(
     Arguments
     ---------
     capacity_bytes: of the link in each step.
-    begin_seconds: when it begins, from the begin of the grid.
+    begin_seconds: when it begins, from the begin of the grid; by default as the rates say.
     data_set_bytes: how much is copied; by default what the curve says is stored.
     model: of the outages of this protection on this link, where it is made already.
 
@@ -125,7 +128,7 @@ def seed_over_wire(
     """
     rates, amount = rates or SeedRates(), _amount(change, data_set_bytes)
     grid = change.grid
-    _check_begin(change, begin_seconds)
+    begin_seconds = _begin(change, begin_seconds, rates)
     slowest = min(
         rates.source_bytes_per_second, rates.replica_bytes_per_second, rates.stream_bytes_per_second
     )
@@ -144,7 +147,7 @@ def seed_by_courier(
     protection: Protection,
     change: ChangeCurve,
     capacity_bytes: Floats,
-    begin_seconds: float = 0.0,
+    begin_seconds: float | None = None,
     data_set_bytes: float | None = None,
     rates: SeedRates | None = None,
     model: AnyOutages | None = None,
@@ -152,7 +155,7 @@ def seed_by_courier(
     """The first copy on a medium that is carried; arguments and errors as
     :func:`seed_over_wire`."""
     rates, amount = rates or SeedRates(), _amount(change, data_set_bytes)
-    _check_begin(change, begin_seconds)
+    begin_seconds = _begin(change, begin_seconds, rates)
     read = amount / min(rates.source_bytes_per_second, rates.medium_bytes_per_second)
     load = amount / min(rates.replica_bytes_per_second, rates.medium_bytes_per_second)
     parts = (read, rates.courier_seconds, load)
@@ -218,6 +221,8 @@ def _amount(change: ChangeCurve, data_set_bytes: float | None) -> float:
     return float(amount)
 
 
-def _check_begin(change: ChangeCurve, begin_seconds: float) -> None:
-    if not 0 <= begin_seconds < change.grid.span_seconds:
+def _begin(change: ChangeCurve, begin_seconds: float | None, rates: SeedRates) -> float:
+    begin = rates.begin_seconds if begin_seconds is None else begin_seconds
+    if not 0 <= begin < change.grid.span_seconds:
         raise ValueError("a first copy must begin within the curve")
+    return begin

@@ -296,7 +296,7 @@ def curve_of_counters(path: str | Path, options: SiteOptions | None = None) -> C
             path,
             f"{len(times):,} samples cover {format_seconds(end - begin)}: too little for a plan, "
             f"which wants {format_seconds(options.least_measured_seconds)} at least",
-            "Gather a week, a sample a minute; or accept so little (least_measured).",
+            "Gather a week, a sample a minute; or accept so little (change.least_measured).",
         )
     grid = grid_over(begin, end, options.step_seconds, name)
     sums: dict[Role, Floats] = {}

@@ -91,7 +91,7 @@ def without(line):
         (changed(7, '"5"', '"4"'), 7, "hour 4 stands twice", "as the script"),
         (changed(7, '"86400"', '"0"'), 7, "hour 5 was never sampled", "hourly job"),
         (changed(7, '"24"', '"0"'), 7, "hour 5 was never sampled", "hourly job"),
-        (without(7), 24, "hour 5 is missing (23 of 24 are there)", "as the script"),
+        (without(7), 7, "hour 5 is missing (23 of 24 are there)", "as the script"),
         (changed(11, '"2400"', '"2700"'), 11, "but logs and seconds make it 11.1", "as the"),
         (GOOD + "x" * 5000, 26, "far longer", "as the script"),
         (GOOD + "\n" * 2000, 1001, "far longer", "as the script"),

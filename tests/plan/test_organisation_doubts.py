@@ -148,3 +148,19 @@ bandwidth = "10Mbit/s"
     assert [each for each in found if "defragmentation is about mailboxes" in each]
     assert [each for each in found if "mailbox_size is about mailboxes" in each]
     assert len(found) == 2
+
+
+def test_outages_that_fill_the_year_are_told(office: Path, monkeypatch) -> None:
+    assert not any("per_year" in each for each in told(office))
+    [found] = [each for each in told(office, "outages.per_year=10000") if "per_year" in each]
+    assert "10,000 outages a year" in found
+    assert "each is drawn alone" in found
+    monkeypatch.setattr(organisation_doubts, "MOST_DOWN_SHARE", 1e9)
+    assert not any("per_year" in each for each in told(office, "outages.per_year=10000"))
+
+
+def test_hours_of_a_defragmentation_that_never_runs_are_told(office: Path) -> None:
+    hours = "change.defragmentation_hours=22:00-02:00"
+    none = "its hours have no effect"
+    assert not any(none in each for each in told(office, hours))
+    assert any(none in each for each in told(office, hours, "change.defragmentation=0%"))

@@ -10,8 +10,9 @@ import pytest
 from replicator.command_line import finish
 from replicator.errors import BadInput, ExitCode
 from simulator import cli
-from simulator.exchange.hourly_logs import load_hourly_shares
+from simulator.exchange.hourly_logs import COLUMNS, load_hourly_shares
 from simulator.plan.organisation import BadOrganisation, Organisation, parse_organisation
+from simulator.plan.organisation_curves import change_of
 from simulator.plan.plan_assumed import assumed_defaults, growth_remarks
 from tests.plan import plans
 
@@ -43,6 +44,15 @@ def refused(*overrides: str, text: str = plans.EXAMPLE) -> BadOrganisation:
         ("link.rtt=100h", "no line has a round trip of", "at most 1m"),
         ("objectives.rpo_share=0", "none of the time", "more than 0%"),
         ('begins="01.01.2007"', "is not a date", "2007-01-17"),
+        ("protection.spool=9999PB", "too large, more than 8191PiB", "Write for instance 2GiB"),
+        ("first_copy.begins=soon", "'soon' is no date and no time of the week", "Sat 18:00"),
+        ("first_copy.begins=Sat 25:00", "'25:00' is no time of day", "08:00"),
+        ("first_copy.begins=2007-01-06T08:00:00Z", "without a zone", "without Z"),
+        ("first_copy.begins=2006-12-31", "does not begin within the plan", "another date"),
+        ("first_copy.begins=2007-02-26", "which goes from 2007-01-01 to 2007-02-26", "horizon"),
+        ("change.defragmentation_hours=5", "'5' are no hours", "01:00-05:00"),
+        ("change.defragmentation_hours=03:00-03:00", "have no length", "01:00-05:00"),
+        ("change.defragmentation_hours=1:00-5:00", "'1:00' is no time of day", "08:00"),
     ],
 )
 def test_what_cannot_be_is_told_in_words(override: str, told: str, remedy: str) -> None:
@@ -64,6 +74,31 @@ def test_a_growth_by_the_year_hardly_counts_in_weeks() -> None:
     [told, _] = growth_remarks(organised("change.growth=15%", "horizon=156w"))
     assert "hardly counts" not in told
     assert growth_remarks(organised("change.growth=0%")) == ()
+
+
+def test_a_plan_of_a_day_leaves_out_the_default_lengths_that_do_not_fit() -> None:
+    short = ("horizon=1d", "outages.planned=8h", "outages.events=[]", "link.schedule=[]")
+    text = re.sub(r"(?m)^lengths = .*\n", "", plans.EXAMPLE)
+    lengths = parse_organisation(text, short).outages.lengths_ns
+    assert [length / 3_600e9 for length in lengths] == [1, 4, 8]
+    error = refused(*short, 'outages.lengths=["8h", "24h"]')  # given: not left out silently
+    assert "an outage of 1d is longer than half of the plan" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('name = "a"\nname = "b"\n', ":2: column 11: not TOML: this key was given before"),
+        ('name = "a\nseed = 1\n', ":1: column 10: not TOML: the line ends within a text"),
+        ("name = [1\n", "a list is not closed"),
+        ("[link]\n[link]\n", "stands twice"),
+        ("name\n", "= is missing after a key"),
+    ],
+)
+def test_what_is_no_toml_is_told_in_our_words(text: str, told: str) -> None:
+    error = str(refused(text=text))
+    assert told in error
+    assert not re.search("overwrite|Illegal|Unclosed|Expected|declare", error)
 
 
 EVENT = '\n[[outages.events]]\nat = {at}\nlength = "{length}"\n'
@@ -96,6 +131,31 @@ def test_hours_parted_by_semicolons_are_told_as_such(tmp_path: Path) -> None:
         load_hourly_shares(path)
 
 
+HOUR = "{hour},10,3600,1,10,4.1667,10,4.1667\n"
+
+
+def hours_file(path: Path, *left_out: int) -> Path:
+    rows = [HOUR.format(hour=hour) for hour in range(24) if hour not in left_out]
+    path.write_text(",".join(COLUMNS) + "\n" + "".join(rows), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("hour", "line"), [(9, 11), (0, 2), (23, 24)])
+def test_an_hour_that_is_missing_is_told_where_and_by_its_key(
+    tmp_path: Path, hour: int, line: int
+) -> None:
+    path = hours_file(tmp_path / "day.csv", hour)
+    plan = parse_organisation(plans.EXAMPLE, [f"change.hours={path}"])
+    with pytest.raises(BadInput, match=rf"change\.hours: hour {hour} is missing") as found:
+        change_of(plan)
+    assert (found.value.path, found.value.line) == (str(path), line)
+    bare = 'name = "x"\n[link]\nbandwidth = "1Mbit/s"\n'
+    site = parse_organisation(bare, [f'change.files=["{path}"]'])
+    with pytest.raises(BadInput, match=r"change\.files\.0: hour") as found:
+        change_of(site)
+    assert found.value.line == line
+
+
 # -- what was taken by default ---------------------------------------------------------------------
 
 
@@ -118,11 +178,32 @@ def test_all_that_was_taken_by_default_is_listed() -> None:
         "failover.mount_per_log = 500ms",
         "failover.redirect = 20m",
         "outages.per_year = 4",
-        "the night's defragmentation writes evenly from 04:45 to 06:00",
+        "change.mailbox_size = 262 MB [A]: Mean size of a heavy mailbox of Exchange 2007; 10 make "
+        "databases of 2.62 GB",
+        "change.growth = 0 %",
+        "change.defragmentation = 10 %",
+        "change.defragmentation_hours = 04:45-06:00: When a night's pass writes, evenly [A]",
+        "protection.kind = byte level",
+        "protection.spool_full = resynchronize",
+        "first_copy.by = wire",
+        "first_copy.begins = Mon 2007-01-01 00:00: When the plan begins [A]",
         "the rhythm of a working day",
     ):
         assert f"by default, {key}" in told
     assert "day_order" not in told and "most_missing" not in told  # of files: there are none
+
+
+def test_a_size_that_is_given_is_not_assumed_and_hours_are_the_versions() -> None:
+    told = "\n".join(assumed_defaults(organised("change.mailbox_size=2GB")))
+    assert "change.mailbox_size" not in told and "defragmentation_hours" in told
+    told = "\n".join(assumed_defaults(organised("change.database_size=1TB")))
+    assert "of which a night's pass rewrites" in told and "make databases" not in told
+    told = "\n".join(assumed_defaults(organised("change.defragmentation_hours=01:00-05:00")))
+    assert "defragmentation_hours" not in told
+    old = 'mailboxes.0.version="2003"'
+    assert "defragmentation_hours = 03:45-05:00" in "\n".join(assumed_defaults(organised(old)))
+    never = "\n".join(assumed_defaults(organised("change.defragmentation=0%")))
+    assert "defragmentation" not in never
 
 
 def test_what_is_given_was_not_taken_by_default() -> None:
