@@ -211,7 +211,7 @@ def test_pages_by_a_ratio_are_what_the_plan_depends_on(short: Plan, folder: Path
     assert found is not None and found.key == "change.database_bytes_per_log_byte"
     assert found.mark == "[D]" and found.assumed == short.change.assumed_page_ratio
     told = " ".join(answer_of(short))
-    assert "the spool depends most on the bytes of pages for one of log" in told
+    assert "planned outage needs depends most on the bytes of pages for one of log" in told
     given = organisation(folder, "logs.txt", "change.database_bytes_per_log_byte=2")
     change = change_of(given)
     assert change.assumed_page_ratio is None
