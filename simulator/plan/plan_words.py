@@ -184,7 +184,15 @@ def _returning(plan: Plan) -> list[str]:
 def _breaking(plan: Plan) -> str:
     found = breaks_of(plan)
     if not found:
-        return ""
+        volume = plan.log_volume
+        if volume.shortest_days is None:
+            return ""
+        return (
+            "With the volumes advised, the first to break in an outage is the log volume, where "
+            "logs are not truncated meanwhile: of three days of the mean, as the rule has it "
+            f"({format_volume(volume.free_bytes)}) it is full after "
+            f"{format_duration(volume.shortest_days * 86_400)}."
+        )
     first = found[0]
     if first.after_seconds == 0:
         return f"The first to break is {first.what}: it does not hold even without an outage."
