@@ -32,7 +32,7 @@ _TOML_REMEDY: Final = (
 _WORDS: Final = (
     ("Cannot overwrite a value", "this key was given before in its table, or is no table"),
     ("Duplicate inline table key (.*)", r"the key \1 stands twice in these braces"),
-    (r"Cannot declare (.*) twice", r"the table \1 stands twice"),
+    ("Cannot declare .* twice", "this table was written before, or its name is taken"),
     (r"Cannot mutate immutable namespace .*", "this table was closed where it was written"),
     (r"Cannot redefine namespace .*", "this table was written before, as keys with dots"),
     (r"Illegal character '\\[rn]+'", "the line ends within a text: its closing quote is missing"),

@@ -173,7 +173,7 @@ ROWS: Final = (
                 TORN_AFTER_TAKEOVER,
             ),
         },
-        ("crash/test_replica_crashes", "test_exchange_runs"),
+        ("crash/test_replica_crashes", "campaign/test_found_with_exchange"),
     ),
     Row("process_crash", shown_by=("crash/test_process_crashes",)),
     Row("pause", shown_by=("test_faults",)),

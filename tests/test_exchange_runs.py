@@ -11,11 +11,7 @@ import pytest
 
 from replicator.errors import BadInput
 from replicator.ese import page_io
-from replicator.journal import SegmentedLog
-from replicator.segments import Segment
-from simulator import oracle
-from simulator.campaign.job import plan_number, planned
-from simulator.circumstances import CircumstanceFinder
+from simulator.campaign.job import plan_number
 from simulator.exchange import engine_store
 from simulator.exchange.engine_config import EngineStoreConfig
 from simulator.exchange.ese import known_pages
@@ -26,7 +22,7 @@ from simulator.exchange.stores import store_config, store_figures, whole_bytes
 from simulator.live.programs import stream_figures
 from simulator.measures import RunResult, Verdict
 from simulator.plans.draw import space_of
-from simulator.plans.plan import FaultPlan, parse_plan
+from simulator.plans.plan import FaultPlan
 from simulator.prepared import prepare
 from simulator.report.record import RunRecord, result_text
 from simulator.report.words import loss_sentence
@@ -42,7 +38,6 @@ from simulator.scenario import (
     load_scenario,
     parse_scenario,
 )
-from simulator.volume import SimFile
 from tests.test_run import BASE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -319,162 +314,6 @@ def test_a_torn_page_is_told_by_number_and_is_nobodys_lie() -> None:
 
 def test_with_pages_that_are_written_whole_the_same_power_loss_does_no_harm() -> None:
     assert torn(8192).verdict is Verdict.PASS
-
-
-POWER_FAILS_AT_THE_MOUNT = """format = 1
-name = "the power fails while the store recovers at the replica"
-seed = 1069717672
-
-[[faults]]
-kind = "loss"
-at = "1.85s"
-host = "source"
-
-[[faults]]
-kind = "power_loss"
-at = "2.74s"
-host = "replica"
-survive = "seeded"
-calls = 49
-"""
-"""After 2.74 s the 49th call is one of the store's recovery at the replica, after the takeover."""
-
-
-def torn_after_takeover(sector_bytes: int) -> RunResult:
-    loaded = load_scenario(CAMPAIGN, [f"replica.disk.sector={sector_bytes}"])
-    return ScenarioRun(planned(loaded, parse_plan(POWER_FAILS_AT_THE_MOUNT, loaded))).run()
-
-
-def test_a_page_torn_while_the_store_recovers_at_the_replica_is_the_disks() -> None:
-    result = torn_after_takeover(4096)
-    assert result.verdict is Verdict.UNRECOVERABLE, result.reasons
-    [reason] = result.reasons
-    assert reason.startswith("mountable cannot be kept under the power loss of the replica")
-    assert "-1018" in reason
-    mark = next(each for each in result.faults if each.kind == "power_loss")
-    assert mark.start_seconds > 600, "long after the takeover was ordered"
-
-
-def test_on_a_disk_that_writes_pages_whole_it_recovers_there_too() -> None:
-    assert torn_after_takeover(8192).verdict is Verdict.PASS
-
-
-def test_a_power_loss_before_the_takeover_excuses_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CircumstanceFinder, "store_opened", lambda _finder, _now_ns: None)
-    assert torn_after_takeover(4096).verdict is Verdict.SAFETY
-
-
-def test_it_excuses_no_mount_that_ends_with_another_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the store says is then not what a torn page makes it say."""
-    monkeypatch.setattr(oracle, "TORN_PAGE", -550)
-    assert torn_after_takeover(4096).verdict is Verdict.SAFETY
-
-
-LONG_RECORD_THAT_NEVER_CAME = """format = 1
-name = "segments of the spool were made larger for records that a crash took"
-seed = 832130155
-
-[[faults]]
-kind = "link_corruption"
-at = "110ms"
-duration = "140ms"
-count = 3
-direction = "both"
-
-[[faults]]
-kind = "process_crash"
-at = "120ms"
-host = "source"
-calls = 32
-
-[[faults]]
-kind = "power_loss"
-at = "170ms"
-host = "replica"
-survive = "seeded"
-
-[[faults]]
-kind = "link_bandwidth"
-at = "640ms"
-bandwidth = "1Mbit/s"
-duration = "60ms"
-
-[[faults]]
-kind = "power_loss"
-at = "860ms"
-host = "replica"
-survive = "seeded"
-when = "checkpoint"
-"""
-"""The source's process dies while one of its spool's segments is reserved for a long value."""
-
-
-def spool_after_the_crash() -> RunResult:
-    loaded = load_scenario(CAMPAIGN)
-    return ScenarioRun(planned(loaded, parse_plan(LONG_RECORD_THAT_NEVER_CAME, loaded))).run()
-
-
-def test_the_spool_keeps_its_limit_after_a_crash() -> None:
-    assert spool_after_the_crash().verdict is Verdict.PASS
-
-
-def test_a_segment_counted_as_an_ordinary_one_breaks_the_limit(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    adopt = SegmentedLog._adopt
-
-    def forgetful(log: SegmentedLog, segment: Segment) -> None:
-        segment.reserved_bytes = 0
-        adopt(log, segment)
-
-    monkeypatch.setattr(SegmentedLog, "_adopt", forgetful)
-    result = spool_after_the_crash()
-    assert result.verdict is Verdict.SAFETY
-    assert any("the spool took" in reason for reason in result.reasons), result.reasons
-
-
-SIZE_REDONE = """format = 1
-name = "redo sets the size of a database whose sync has failed"
-seed = 1992711806
-
-[[faults]]
-kind = "disk_slow"
-at = "3.34s"
-host = "replica"
-duration = "560ms"
-factor = 100.0
-
-[[faults]]
-kind = "sync_failure"
-at = "3.78s"
-host = "replica"
-count = 1
-"""
-"""The sync that has the database's growth fails; recovery redoes it, and the size is the same."""
-
-
-def size_redone() -> RunResult:
-    loaded = load_scenario(CAMPAIGN)
-    return ScenarioRun(planned(loaded, parse_plan(SIZE_REDONE, loaded))).run()
-
-
-def test_a_growth_whose_sync_failed_is_there_once_recovery_has_set_the_size_again() -> None:
-    result = size_redone()
-    assert result.verdict is Verdict.PASS, result.reasons
-    assert "priv1.edb" in str([mark.note for mark in result.faults])
-
-
-def test_a_recovery_that_leaves_the_size_as_it_is_loses_the_growth(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    truncate = SimFile.truncate
-
-    def lazily(file: SimFile, size_bytes: int) -> None:
-        if file.inode.size != size_bytes:
-            truncate(file, size_bytes)
-
-    monkeypatch.setattr(SimFile, "truncate", lazily)
-    assert size_redone().verdict is Verdict.SAFETY
 
 
 # -- our scenarios ---------------------------------------------------------------------

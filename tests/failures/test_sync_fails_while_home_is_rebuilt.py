@@ -17,8 +17,8 @@ from replicator.home import HomeImage
 from replicator.runtime.port import EntryKind
 from simulator.device import INSTANT
 from simulator.host import lose_everything
-from simulator.volume import SimFile
 from tests.disk.bench import Bench
+from tests.tools.lazy_truncate import truncate_where_it_looks_wrong
 
 PAGE = 8192
 SIZE = 9 * PAGE
@@ -62,11 +62,5 @@ def test_the_image_is_whole_after_the_next_start() -> None:
 def test_a_size_that_is_set_only_where_it_looks_wrong_is_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    truncate = SimFile.truncate
-
-    def where_it_looks_wrong(file: SimFile, size_bytes: int) -> None:
-        if file.inode.size != size_bytes:
-            truncate(file, size_bytes)
-
-    monkeypatch.setattr(SimFile, "truncate", where_it_looks_wrong)
+    truncate_where_it_looks_wrong(monkeypatch)
     assert len(rebuilt_after_a_failed_sync()) < SIZE

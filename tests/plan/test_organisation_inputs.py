@@ -91,7 +91,7 @@ def test_a_plan_of_a_day_leaves_out_the_default_lengths_that_do_not_fit() -> Non
         ('name = "a"\nname = "b"\n', ":2: column 11: not TOML: this key was given before"),
         ('name = "a\nseed = 1\n', ":1: column 10: not TOML: the line ends within a text"),
         ("name = [1\n", "a list is not closed"),
-        ("[link]\n[link]\n", "stands twice"),
+        ("[link]\n[link]\n", "this table was written before"),
         ("name\n", "= is missing after a key"),
     ],
 )

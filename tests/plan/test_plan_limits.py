@@ -8,6 +8,7 @@ from functools import cache
 import pandas as pd
 import pytest
 
+from simulator.plan import plan_limits
 from simulator.plan.capacity import PlannedLink
 from simulator.plan.organisation import parse_organisation
 from simulator.plan.organisation_curves import change_of, link_of, protections_of
@@ -90,6 +91,15 @@ def test_a_volume_alone() -> None:
     # What is large enough is a limit, too.
     enough = limits(case_of(*fast, "protection.spool=200GB")).loc[VOLUMES["spool"]]
     assert enough["holds_until"] == size and "spool" in enough["breaks"]
+
+
+def test_of_a_volume_that_nobody_gave_there_is_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = case_of()
+    assert [each.input for each in plan_limits._volume(case, case.broken(), {})] == [
+        VOLUMES["spool"]
+    ]
+    monkeypatch.setattr(case.curve, "volume", replace(case.curve.volume, given_bytes=None))
+    assert plan_limits._volume(case, case.broken(), {}) == []
 
 
 def test_streams_alone() -> None:

@@ -100,7 +100,7 @@ def test_a_spool_that_is_given_may_break_first() -> None:
     found = plan('protection.spool="1GB"', 'protection.log_volume="1TB"')
     assert breaks_of(found)[0].what.startswith("the spool of 1 GB")
     told = " ".join(answer_of(found))
-    assert "first to break is the spool of 1 GB" in told
+    assert "The first to break is the spool of 1 GB" in told
     assert "the site is unprotected for" in told
 
 

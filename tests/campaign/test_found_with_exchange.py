@@ -1,0 +1,103 @@
+"""Plans that campaigns over the store of Exchange failed with: in ``found_plans/``, each a file.
+
+They are laid over ``scenarios/campaign.toml`` as it is.  What made each of them fail is taken away
+again here, and the failure is there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from replicator.journal import SegmentedLog
+from replicator.segments import Segment
+from simulator import oracle
+from simulator.campaign.job import planned
+from simulator.circumstances import CircumstanceFinder
+from simulator.measures import RunResult, Verdict
+from simulator.plans.plan import load_plan
+from simulator.run import ScenarioRun
+from simulator.scenario import load_scenario
+from tests.tools.lazy_truncate import truncate_where_it_looks_wrong
+
+PLANS = Path(__file__).parent / "found_plans"
+CAMPAIGN = Path(__file__).parents[2] / "scenarios/campaign.toml"
+
+
+def run(name: str, *overrides: str) -> RunResult:
+    scenario = load_scenario(CAMPAIGN, overrides)
+    return ScenarioRun(planned(scenario, load_plan(PLANS / f"{name}.toml", scenario))).run()
+
+
+# -- a power loss while the store recovers at the replica -----------------------------------------
+
+AT_THE_MOUNT = "power_fails_at_the_mount"
+TORN = "replica.disk.sector=4096"
+
+
+def test_a_page_torn_while_the_store_recovers_at_the_replica_is_the_disks() -> None:
+    result = run(AT_THE_MOUNT, TORN)
+    assert result.verdict is Verdict.UNRECOVERABLE, result.reasons
+    [reason] = result.reasons
+    assert reason.startswith("mountable cannot be kept under the power loss of the replica")
+    assert "-1018" in reason
+    mark = next(each for each in result.faults if each.kind == "power_loss")
+    assert mark.start_seconds > 600, "long after the takeover was ordered"
+
+
+def test_on_a_disk_that_writes_pages_whole_it_recovers_there_too() -> None:
+    assert run(AT_THE_MOUNT, "replica.disk.sector=8192").verdict is Verdict.PASS
+
+
+def test_a_power_loss_before_the_takeover_excuses_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CircumstanceFinder, "store_opened", lambda _finder, _now_ns: None)
+    assert run(AT_THE_MOUNT, TORN).verdict is Verdict.SAFETY
+
+
+def test_it_excuses_no_mount_that_ends_with_another_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the store says is then not what a torn page makes it say."""
+    monkeypatch.setattr(oracle, "TORN_PAGE", -550)
+    assert run(AT_THE_MOUNT, TORN).verdict is Verdict.SAFETY
+
+
+# -- segments that were made larger ---------------------------------------------------------------
+
+LONG_RECORD = "long_record_that_never_came"
+
+
+def test_the_spool_keeps_its_limit_after_a_crash() -> None:
+    assert run(LONG_RECORD).verdict is Verdict.PASS
+
+
+def test_a_segment_counted_as_an_ordinary_one_breaks_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    adopt = SegmentedLog._adopt
+
+    def forgetful(log: SegmentedLog, segment: Segment) -> None:
+        segment.reserved_bytes = 0
+        adopt(log, segment)
+
+    monkeypatch.setattr(SegmentedLog, "_adopt", forgetful)
+    result = run(LONG_RECORD)
+    assert result.verdict is Verdict.SAFETY
+    assert any("the spool took" in reason for reason in result.reasons), result.reasons
+
+
+# -- a size behind a failed sync ------------------------------------------------------------------
+
+SIZE_REDONE = "size_redone_after_a_failed_sync"
+
+
+def test_a_growth_whose_sync_failed_is_there_once_recovery_has_set_the_size_again() -> None:
+    result = run(SIZE_REDONE)
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert "priv1.edb" in str([mark.note for mark in result.faults])
+
+
+def test_a_recovery_that_leaves_the_size_as_it_is_loses_the_growth(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    truncate_where_it_looks_wrong(monkeypatch)
+    assert run(SIZE_REDONE).verdict is Verdict.SAFETY
