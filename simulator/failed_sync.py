@@ -5,7 +5,8 @@ clean.  From then on reads show the bytes until the machine reboots, a sync thro
 that was opened later has nothing to write and succeeds, and after a power loss each sector
 holds what the medium held before, or what was to be written.  A page that is written to
 again is dirty again, and the next sync takes all of it.  A size that is set again is written
-again, too, though it were the same: ext4 and xfs log the inode then.
+again, too, though it were the same: ext4 and xfs log the inode then (``ext4_ext_truncate``,
+``xfs_setattr_size``; read in their source, not tried on a disk that fails).
 
 Leaves out: pages that the cache drops meanwhile (reads would show the medium).  Harsher than
 ext4: the size that the failed changes gave the file may be lost, or not.
