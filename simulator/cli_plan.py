@@ -13,6 +13,7 @@ from replicator.errors import BadInput, ExitCode
 from simulator.cli_options import STANDARD_OUTPUT, JsonOption
 
 if TYPE_CHECKING:
+    from simulator.plan.plan_answer import Topic
     from simulator.plan.planner import Plan
 
 XlsxOption = Annotated[
@@ -69,8 +70,8 @@ def plan(
     from rich.console import Console
     from rich.text import Text
 
+    from simulator.plan.plan_answer import answer_topics
     from simulator.plan.plan_objectives import holds, outcomes_of
-    from simulator.plan.plan_words import answer_of
     from simulator.plan.planner import make_plan
     from simulator.plan.site_weeks import data_warnings
     from simulator.report.plan_terminal import WIDTH, print_plan, steps_on
@@ -82,13 +83,13 @@ def plan(
     made = make_plan(loaded, steps_on(Console(stderr=True, highlight=False)))
     for warning in data_warnings(made.change):
         print_error(warning, "warning")
-    sentences = answer_of(made)
+    topics = answer_topics(made)
     words = ["simulator", "plan", str(organisation)]
     for override in overrides:
         words += ["--set", override]
     # Files first: whoever reads the tables may stop reading at any line.
-    written = _write(made, sentences, shlex.join(words), json, pages, xlsx)
-    print_plan(console, made, sentences)
+    written = _write(made, topics, shlex.join(words), json, pages, xlsx)
+    print_plan(console, made, topics)
     for line in written:
         console.print(Text(printable(line)), soft_wrap=True)
     raise typer.Exit(ExitCode.PASS if holds(outcomes_of(made)) else ExitCode.BROKEN)
@@ -132,7 +133,7 @@ def check_targets(
 
 def _write(
     made: Plan,
-    sentences: list[str],
+    topics: list[Topic],
     command: str,
     json: Path | None,
     report: Path | None,
@@ -151,19 +152,19 @@ def _write(
         if json is not None:
             from simulator.plan.plan_record import plan_text, record_of
 
-            text = plan_text(record_of(made, sentences))
+            text = plan_text(record_of(made, topics))
             if json != STANDARD_OUTPUT:
                 write_atomically(json, text, "--json")
                 written.append(f"JSON: {json}")
         if xlsx is not None:
             from simulator.report.plan_sheets import write_sheets
 
-            write_sheets(made, xlsx, sentences, command)
+            write_sheets(made, xlsx, topics, command)
             written.append(f"spreadsheet: {xlsx}")
         if report is not None:
             from simulator.report.plan_page import render_plan
 
-            written.append(f"report: {render_plan(made, report, sentences, command)}")
+            written.append(f"report: {render_plan(made, report, topics, command)}")
     if json == STANDARD_OUTPUT:
         print(text, end="", flush=True)
     return written

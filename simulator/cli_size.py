@@ -202,26 +202,25 @@ def _plan_and_tell(organisation: Organisation, json: Path | None) -> ExitCode:
     """Plans and prints the answer; writes the record where it is asked for."""
     from rich.console import Console
 
+    from simulator.plan.plan_answer import answer_topics
     from simulator.plan.plan_objectives import holds, outcomes_of
-    from simulator.plan.plan_words import answer_of
     from simulator.plan.planner import make_plan
-    from simulator.report.plan_terminal import print_paragraph, steps_on
+    from simulator.report.plan_terminal import print_topics, steps_on
 
     console = Console(stderr=json == STANDARD_OUTPUT, highlight=False)
     made = make_plan(organisation, steps_on(Console(stderr=True, highlight=False)))
-    sentences = answer_of(made)
+    topics = answer_topics(made)
     if json is not None:
         from simulator.plan.plan_record import plan_text, record_of
         from simulator.report.output import write_atomically
 
-        text = plan_text(record_of(made, sentences))
+        text = plan_text(record_of(made, topics))
         if json == STANDARD_OUTPUT:
             print(text, end="", flush=True)
         else:
             write_atomically(json, text, "--json")
     # The record first: whoever reads the sentences may stop reading at any of them.
-    for sentence in sentences:
-        print_paragraph(console, sentence)
+    print_topics(console, topics)
     return ExitCode.PASS if holds(outcomes_of(made)) else ExitCode.BROKEN
 
 

@@ -73,6 +73,8 @@ class MailAssumptions:
     rewritten_hours_ns: begin and end of that pass as times of day, an end at or below the begin
         of the next morning; None for the version's.
     mailbox_bytes: of each mailbox; None for the profile's, or :data:`ASSUMED_MAILBOX_BYTES`.
+    stored_bytes: of all databases, of which a night's pass takes its share; None for the mailboxes
+        together.
     log_amplification: bytes of log for one of mail where no table has logs [A].
     average_message_bytes: None for the profile's.
     """
@@ -83,6 +85,7 @@ class MailAssumptions:
     rewritten_share: float | None = None
     rewritten_hours_ns: tuple[int, int] | None = None
     mailbox_bytes: float | None = None
+    stored_bytes: float | None = None
     log_amplification: float = DEFAULT_IO.assumed_log_amplification
     average_message_bytes: float | None = None
 
@@ -193,6 +196,8 @@ def change_of_mailboxes(
         pages += day.page_bytes * group.mailboxes
         messages += day.message_bytes * group.mailboxes
         stored += day.mailbox_bytes * group.mailboxes
+    if assumed.stored_bytes is not None:
+        stored = assumed.stored_bytes
     rhythm = traffic * growth
     night = np.zeros(grid.steps)
     rewritten = assumed.rewritten_share

@@ -85,7 +85,10 @@ class Change(Table):
         "mailbox_size", "Mean size of a mailbox; by default the profile's.", None
     )
     database_bytes: PositiveSize | None = key(
-        "database_size", "Of all databases together; by default that of the mailboxes.", None
+        "database_size",
+        "Of all databases together; by default that of the mailboxes. A night's defragmentation "
+        "takes its share of it.",
+        None,
     )
     log_sets: int | None = key(
         None, "Storage groups, or databases, with logs of their own.", None, ge=1, le=10_000

@@ -80,16 +80,14 @@ def mailbox_curve(organisation: Organisation, grid: TimeGrid) -> ChangeCurve:
         rewritten_share=change.rewritten,
         rewritten_hours_ns=change.rewritten_hours_ns,
         mailbox_bytes=change.mailbox_bytes,
+        stored_bytes=None if change.database_bytes is None else float(change.database_bytes),
         average_message_bytes=change.average_message_bytes,
     )
     groups = [
         MailboxGroup(select_profile(group.version, group.profile), group.count)
         for group in organisation.mailboxes
     ]
-    curve = change_of_mailboxes(groups, grid, assumed, change.log_sets)
-    if change.database_bytes is None:
-        return curve
-    return replace(curve, stored_bytes=float(change.database_bytes))
+    return change_of_mailboxes(groups, grid, assumed, change.log_sets)
 
 
 def night_rewrite(organisation: Organisation, change: ChangeCurve) -> tuple[float, Floats]:

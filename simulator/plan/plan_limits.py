@@ -35,6 +35,7 @@ from simulator.report.units import format_duration
 LINE_RATE: Final = "link.bits_per_second"
 STREAMS: Final = "link.streams"
 OUTAGE: Final = "outage_hours"
+DEFRAGMENTATION: Final = "defragmentation_share"
 VOLUMES: Final[Mapping[str, str]] = MappingProxyType(
     {"spool": "protection.spool_bytes", "log volume": "protection.log_volume_bytes"}
 )
@@ -100,6 +101,8 @@ def validity_of(
         LINE_RATE: case.link.bits_per_second * FARTHEST,
         OUTAGE: case.curve.change.grid.step_seconds / HOUR_SECONDS,
     }
+    if case.defragmentation_share and case.amount == "change_gb_per_day":
+        furthest[DEFRAGMENTATION], best[DEFRAGMENTATION] = 1.0, 0.0
     found = limits_of(
         case,
         broken if missed else others,

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from simulator.plan.answers import or_none
-from simulator.plan.plan_spool_words import WAYS, less_spool_words, spool_of_first_copy
+from simulator.plan.plan_copy_words import less_spool_words
+from simulator.plan.plan_spool_words import WAYS, spool_of_first_copy
 from simulator.plan.planner import Plan, worst_spool
 from simulator.plan.replica_waits import KEPT, keeps_nothing
 from simulator.plan.waiting_volume import (

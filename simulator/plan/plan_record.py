@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from simulator.plan.plan_answer import Topic, sentences_of
 from simulator.plan.plan_objectives import needs_of, outcomes_of
 from simulator.plan.plan_record_models import (
     PLAN_SCHEMA,
@@ -48,12 +49,12 @@ def _rows(model: type[Row], rows: Sequence[dict[str, Any]]) -> list[Row]:
     return [model.model_validate(row) for row in rows]
 
 
-def record_of(plan: Plan, sentences: Sequence[str] = ()) -> PlanRecord:
+def record_of(plan: Plan, topics: Sequence[Topic] = ()) -> PlanRecord:
     """The record of a plan.
 
     Arguments
     ---------
-    sentences: the answer in words.
+    topics: the answer in words.
 
     A plan that does not fit the models is a defect of ours, so the model's error passes through.
     """
@@ -71,7 +72,8 @@ def record_of(plan: Plan, sentences: Sequence[str] = ()) -> PlanRecord:
             "begins_at": plan.change.grid.begins_at.isoformat(),
             "span_seconds": float(plan.change.grid.span_seconds),
             "protection": plan.protection.name,
-            "answer": list(sentences),
+            "answer": sentences_of(topics),
+            "topics": [{"name": each.name, "sentences": list(each.sentences)} for each in topics],
             "holds": all(each.met for each in outcomes),
             "objectives": [OutcomeRecord.model_validate(vars(each)) for each in outcomes],
             "needs": [NeedRecord.model_validate(vars(each)) for each in needs_of(plan)],
@@ -108,6 +110,7 @@ def record_of(plan: Plan, sentences: Sequence[str] = ()) -> PlanRecord:
             "replica": _rows(ReplicaRecord, rows["replica"]),
             "log_volume": volume,
             "first_copy": _rows(FirstCopyRecord, rows["first_copy"]),
+            "copy_begins": _rows(FirstCopyRecord, rows["copy_begins"]),
             "recovery": _rows(RecoveryRecord, rows["recovery"]),
             "drawn": {
                 "seed": drawn.seed,

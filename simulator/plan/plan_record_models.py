@@ -365,6 +365,13 @@ class LimitRecord(_Part):
     others_break: Annotated[str, Field(description="what breaks there; empty: nothing")] = ""
 
 
+class TopicRecord(_Part):
+    """A part of the answer."""
+
+    name: str
+    sentences: list[str]
+
+
 class PlanRecord(_Part):
     """The capacity plan of an organisation."""
 
@@ -375,6 +382,7 @@ class PlanRecord(_Part):
     span_seconds: Seconds
     protection: str
     answer: Annotated[list[str], Field(description="in words")]
+    topics: Annotated[list[TopicRecord], Field(description="the same sentences by topic")]
     holds: Annotated[bool, Field(description="whether all objectives are met")]
     objectives: list[OutcomeRecord]
     needs: list[NeedRecord]
@@ -395,6 +403,10 @@ class PlanRecord(_Part):
     replica: Annotated[list[ReplicaRecord], Field(description="empty: it keeps nothing there")]
     log_volume: Annotated[LogVolumeRecord | None, Field(description="null: none is given")]
     first_copy: Annotated[list[FirstCopyRecord], Field(description="empty: no size is known")]
+    copy_begins: Annotated[
+        list[FirstCopyRecord],
+        Field(description="the first copy on the planned way, begun at other times of the week"),
+    ]
     recovery: list[RecoveryRecord]
     drawn: DrawnRecord
     tornado: list[TornadoRecord]

@@ -30,6 +30,7 @@ FRAMES: Final = (
     "catch_up_by_rate",
     "replica",
     "first_copy",
+    "copy_begins",
     "recovery",
     "tornado",
     "validity",

@@ -25,6 +25,7 @@ from simulator.plan.bandwidth import (
 )
 from simulator.plan.capacity import PlannedLink, without
 from simulator.plan.change import ChangeCurve
+from simulator.plan.copy_begins import copy_begins
 from simulator.plan.grid import Floats
 from simulator.plan.monte_carlo import MonteCarlo, continued
 from simulator.plan.organisation import Organisation
@@ -100,6 +101,8 @@ class Plan:
         nothing there.
     log_volume: when truncation is blocked; of a volume for three days of logs where none is given.
     first_copy: both ways.
+    copy_begins: on the planned way, begun at other times of the week (:mod:`.copy_begins`); empty
+        where no size is known, the line never catches up, or the kind keeps no spool.
     recovery: the RTO by kind and part.
     drawn: the Monte Carlo.
     tornado, validity: what the answer depends on, and while what it holds.
@@ -128,6 +131,7 @@ class Plan:
     replica: pd.DataFrame
     log_volume: LogVolume
     first_copy: pd.DataFrame
+    copy_begins: pd.DataFrame
     recovery: pd.DataFrame
     drawn: MonteCarlo
     tornado: pd.DataFrame
@@ -233,6 +237,9 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
         tell(f"first copy and recovery: {name}")
         copies[name] = first_copies(organisation, kind, longer, after, models[name])
     first_copy, way = copies[own.name], organisation.first_copy.by
+    begins = pd.DataFrame()
+    if use.catches_up:
+        begins = copy_begins(organisation, own, longer, after, model)
     figures = recovery_figures(organisation)
     recovery = recovery_times(list(protections.values()), change, figures)
     kinds = kinds_side_by_side(
@@ -282,6 +289,7 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
         replica,
         log_volume(longer, log_volume_bytes(organisation, change)),
         first_copy,
+        begins,
         recovery,
         drawn,
         tornado,

@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from replicator.errors import BadInput
+from simulator.plan.plan_answer import Topic, answer_topics
 from simulator.plan.planner import Plan
 from simulator.report import ink
 from simulator.report.output import write_atomically
@@ -151,6 +152,27 @@ class ShownWords:
 
     def __repr__(self) -> str:
         return "\n".join(f"- {each}" for each in self.sentences)
+
+
+@dataclass(frozen=True)
+class ShownAnswer:
+    """The answer of a plan, by topic."""
+
+    topics: tuple[Topic, ...]
+
+    def _repr_html_(self) -> str:
+        return "".join(
+            f"<p><b>{html.escape(topic.name)}</b></p>{ShownWords(topic.sentences)._repr_html_()}"
+            for topic in self.topics
+        )
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{each.name}\n{ShownWords(each.sentences)!r}" for each in self.topics)
+
+
+def answer(plan: Plan) -> ShownAnswer:
+    """The answer of a plan, to be shown."""
+    return ShownAnswer(tuple(answer_topics(plan)))
 
 
 def words(sentences: Iterable[str]) -> ShownWords:

@@ -19,6 +19,7 @@ from typing import Any, Final
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from simulator.plan.plan_answer import Topic
 from simulator.plan.plan_assumed import assumed_defaults
 from simulator.plan.plan_objectives import holds, needs_of, outcomes_of
 from simulator.plan.planner import Plan
@@ -86,34 +87,34 @@ class ShownTable:
         return len(self.rows) > UNFOLDED_ROWS
 
 
-def render_plan(plan: Plan, directory: Path, sentences: Sequence[str], command: str) -> Path:
+def render_plan(plan: Plan, directory: Path, topics: Sequence[Topic], command: str) -> Path:
     """Writes ``plan.html``; raises BadInput when the directory refuses it.
 
     Arguments
     ---------
-    sentences: the answer in words.
+    topics: the answer in words.
     command: that makes the plan again; the page has it with its ``--report``.
     """
     if "--report" not in shlex.split(command):
         command = f"{command} --report {shlex.quote(str(directory))}"
-    text = plan_page_text(plan, sentences, command)
+    text = plan_page_text(plan, topics, command)
     path = directory / PLAN_NAME
     with directory_for(directory, "--report"):
         write_atomically(path, text, "--report")
     return path
 
 
-def plan_page_text(plan: Plan, sentences: Sequence[str], command: str) -> str:
+def plan_page_text(plan: Plan, topics: Sequence[Topic], command: str) -> str:
     """The page as HTML text."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(plain=plain, count=format_count)
     source = files("simulator.report").joinpath("plan.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(source).render(_values(plan, sentences, command))
+    return environment.from_string(source).render(_values(plan, topics, command))
 
 
-def _values(plan: Plan, sentences: Sequence[str], command: str) -> dict[str, Any]:
+def _values(plan: Plan, topics: Sequence[Topic], command: str) -> dict[str, Any]:
     tables = plan_tables(plan)
     grid, change = plan.change.grid, plan.change
     return {
@@ -123,7 +124,7 @@ def _values(plan: Plan, sentences: Sequence[str], command: str) -> dict[str, Any
         "tone": "good" if holds(outcomes_of(plan)) else "bad",
         "span": f"{format_duration(grid.span_seconds)} from {grid.begins_at:%d %B %Y} on",
         "kind": plan.protection.name,
-        "answer": [unbroken(each) for each in sentences],
+        "answer": [Topic(each.name, tuple(map(unbroken, each.sentences))) for each in topics],
         "tiles": _tiles(plan),
         "breaks": [unbroken(each) for each in breaks_first(plan)],
         "first_tables": [_shown(each) for each in tables if each.key in _FIRST_TABLES],

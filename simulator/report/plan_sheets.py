@@ -20,6 +20,7 @@ from openpyxl.styles import Alignment, Font
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
+from simulator.plan.plan_answer import Topic
 from simulator.plan.plan_assumed import assumed_defaults
 from simulator.plan.planner import Plan
 from simulator.report.output import write_bytes_atomically
@@ -49,25 +50,25 @@ _ILLEGAL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uf
 """What XML cannot have."""
 
 
-def write_sheets(plan: Plan, path: Path, sentences: Sequence[str], command: str = "") -> None:
+def write_sheets(plan: Plan, path: Path, topics: Sequence[Topic], command: str = "") -> None:
     """Write the spreadsheet; raises BadInput when the target refuses it.
 
     Arguments
     ---------
-    sentences: the answer in words.
+    topics: the answer in words.
     command: that makes the plan again; the sheet has it with its ``--xlsx``.
     """
     if "--xlsx" not in shlex.split(command):
         command = f"{command} --xlsx {shlex.quote(str(path))}" if command else ""
-    write_bytes_atomically(path, sheets_bytes(plan, sentences, command), "--xlsx")
+    write_bytes_atomically(path, sheets_bytes(plan, topics, command), "--xlsx")
 
 
-def sheets_bytes(plan: Plan, sentences: Sequence[str], command: str = "") -> bytes:
+def sheets_bytes(plan: Plan, topics: Sequence[Topic], command: str = "") -> bytes:
     """The spreadsheet as bytes of a file."""
     book = Workbook()
     first = book.active
     assert isinstance(first, Worksheet)
-    _answer(first, plan, sentences, command)
+    _answer(first, plan, topics, command)
     for table in plan_tables(plan):
         _sheet(book, table)
     made = io.BytesIO()
@@ -75,10 +76,12 @@ def sheets_bytes(plan: Plan, sentences: Sequence[str], command: str = "") -> byt
     return made.getvalue()
 
 
-def _answer(sheet: Worksheet, plan: Plan, sentences: Sequence[str], command: str) -> None:
+def _answer(sheet: Worksheet, plan: Plan, topics: Sequence[Topic], command: str) -> None:
     sheet.title = "answer"
     sheet.column_dimensions["A"].width = 110
-    lines = [f"{plan.organisation.name}: {headline(plan)}", *sentences]
+    lines = [f"{plan.organisation.name}: {headline(plan)}"]
+    for topic in topics:
+        lines += ["", topic.name, *topic.sentences]
     lines += ["", "What breaks first", *breaks_first(plan)]
     lines += ["", "What was assumed", plan.change.origin, *plan.change.remarks]
     lines += assumed_defaults(plan.organisation)

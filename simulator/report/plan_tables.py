@@ -21,6 +21,7 @@ from simulator.report.plan_table import (
 )
 from simulator.report.plan_tables_doubts import drawn_table, sensitivity_table, validity_table
 from simulator.report.plan_tables_outages import (
+    copy_begins_table,
     first_copy_table,
     given_spool_table,
     recovery_table,
@@ -69,6 +70,7 @@ def plan_tables(plan: Plan) -> list[PlanTable]:
             f"At {plan.protection.name} it keeps {KEPT[plan.protection.name]}.",
         ),
         first_copy_table(plan, rows["first_copy"]),
+        copy_begins_table(plan, rows["copy_begins"]),
         recovery_table(rows["recovery"]),
         drawn_table(plan),
         validity_table(plan, rows["validity"]),

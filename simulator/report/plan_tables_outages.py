@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from simulator.plan.plan_rows import RESYNCHRONIZATION_UNKNOWN
+from simulator.plan.plan_spool_words import WAYS
 from simulator.plan.planner import Plan
 from simulator.plan.waiting_volume import volume_name
 from simulator.report.plan_table import (
@@ -118,6 +119,19 @@ def first_copy_table(plan: Plan, rows: list[Row]) -> PlanTable:
     # What waits when the plan ends is no size to buy where it only grows.
     made = [row if sound else {**row, "spool_peak_bytes": None} for row in rows]
     return table_of("first_copy", "The first copy", columns, made)
+
+
+def copy_begins_table(plan: Plan, rows: list[Row]) -> PlanTable:
+    where = volume_name(plan.protection).capitalize()
+    columns = [
+        Column("begins_at", "Begin"),
+        seconds_column("converges_after_seconds", "In all"),
+        bytes_column("spool_peak_bytes", f"{where} meanwhile"),
+        REASON,
+    ]
+    made = [{**row, "begins_at": moment(row["begins_at"])} for row in rows]
+    title = f"The first copy {WAYS[plan.organisation.first_copy.by]}, by its begin"
+    return table_of("copy_begins", title, columns, made)
 
 
 def recovery_table(rows: list[Row]) -> PlanTable:

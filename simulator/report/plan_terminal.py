@@ -16,9 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from replicator.command_line import printable
+from simulator.plan.plan_answer import Topic
 from simulator.plan.planner import Plan
 from simulator.report.page import unbroken
-from simulator.report.plan_story import breaks_first, headline
+from simulator.report.plan_story import headline
 from simulator.report.plan_table import Column, PlanTable
 from simulator.report.plan_tables import plan_tables
 from simulator.report.terminal import LINE_SECONDS, QUIET_SECONDS
@@ -65,28 +66,32 @@ LEFT_OUT: Final = frozenset(
 """Tables and their columns for which there is no room."""
 
 
-def print_plan(console: Console, plan: Plan, sentences: Sequence[str]) -> None:
-    """The answer, what breaks first, and the tables.
+def print_plan(console: Console, plan: Plan, topics: Sequence[Topic]) -> None:
+    """The answer, and the tables.
 
     Arguments
     ---------
-    sentences: the answer in words.
+    topics: the answer in words.
     """
     title = f"{plan.organisation.name}: {headline(plan)}"
     console.print(Text(printable(title), style="bold"), soft_wrap=True)
-    for sentence in sentences:
-        print_paragraph(console, sentence)
-    first = breaks_first(plan)
-    if first:
-        console.print(Text("What breaks first", style="bold"))
-        for sentence in first:
-            print_paragraph(console, sentence, "  ")
+    print_topics(console, topics)
     _print_remarks(console, plan.change.remarks)
     by_key = {table.key: table for table in plan_tables(plan)}
     for key in SHOWN:
         if key in by_key:
             console.print()
             print_table(console, by_key[key])
+
+
+def print_topics(console: Console, topics: Sequence[Topic]) -> None:
+    """The answer: the names of its topics on the left, each sentence on lines of its own."""
+    margin = max((len(topic.name) for topic in topics), default=0) + 2
+    for topic in topics:
+        label = topic.name
+        for sentence in topic.sentences:
+            print_paragraph(console, sentence, " " * margin, label=label)
+            label = ""
 
 
 def _print_remarks(console: Console, remarks: Sequence[str]) -> None:
@@ -162,13 +167,21 @@ def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[i
     return list(widths)
 
 
-def print_paragraph(console: Console, text: str, indent: str = "", style: str = "") -> None:
-    """A paragraph in which no number is parted from its unit."""
+def print_paragraph(
+    console: Console, text: str, indent: str = "", style: str = "", label: str = ""
+) -> None:
+    """A paragraph in which no number is parted from its unit.
+
+    Arguments
+    ---------
+    label: stands in the first line's indent.
+    """
     lines = textwrap.wrap(unbroken(printable(text)), WIDTH - len(indent), break_on_hyphens=False)
-    for number, line in enumerate(lines):
-        begin = indent if not number else " " * len(indent)
-        shown = Text(begin + line.replace("\N{NO-BREAK SPACE}", " "), style=style)
+    for line in lines:
+        shown = Text(label.ljust(len(indent)), style="bold")
+        shown.append(line.replace("\N{NO-BREAK SPACE}", " "), style=style or "not bold")
         console.print(shown, soft_wrap=True)
+        label = ""
 
 
 def _remarks(table: PlanTable, rows: Sequence[Sequence[str]]) -> list[str]:

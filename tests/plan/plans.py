@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from simulator.plan.organisation import parse_organisation
+from simulator.plan.plan_answer import Topic
 from simulator.plan.planner import Plan, make_plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +35,11 @@ def nightly() -> Plan:
 def sound() -> Plan:
     """A plan that holds."""
     return plan("link.bandwidth=200Mbit/s", "protection.spool=200GB", "link.schedule=[]")
+
+
+def told(sentence: str) -> list[Topic]:
+    """An answer of one sentence."""
+    return [Topic("Spool", (sentence,))]
 
 
 def replaced(given: Plan, **changes: object) -> Plan:

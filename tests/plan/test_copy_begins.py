@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import pandas as pd
 import pytest
 
-from simulator.plan.copy_begins import begin_sentences, begins_after, copy_begins
+from simulator.plan.copy_begins import begins_after, best_begin, copy_begins
 from simulator.plan.grid import DAY_SECONDS, HOUR_SECONDS
 from simulator.plan.monte_carlo import continued
-from simulator.plan.organisation import parse_organisation
+from simulator.plan.organisation import Organisation, parse_organisation
 from simulator.plan.organisation_curves import change_of, link_of, protections_of, seed_rates
+from simulator.plan.plan_answer import answer_of
+from simulator.plan.plan_copy_words import copy_sentences
 from simulator.plan.plan_parts import AFTER_SECONDS, first_copies
-from simulator.plan.plan_words import answer_of
+from simulator.plan.plan_record import record_of
+from simulator.plan.planner import Plan
 from simulator.plan.replica_waits import ReplicaFigures, replica_waits
 from simulator.plan.run_outages import outages_of
+from simulator.report.plan_tables import plan_tables
 from tests.plan import plans
 
 
@@ -49,41 +54,71 @@ def test_begins_are_those_of_the_week_behind_the_planned_one() -> None:
     assert all(HOUR_SECONDS <= each < HOUR_SECONDS + 7 * DAY_SECONDS for each in begins)
 
 
+def begins_of(plan: Plan, organisation: Organisation) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The first copies of a plan begun as another organisation wants it, and at other times."""
+    longer = continued(plan.change, AFTER_SECONDS)
+    capacity = plan.link.capacity_bytes(longer.grid)
+    model = outages_of(plan.protection, longer, capacity)
+    arguments = (organisation, plan.protection, longer, capacity, model)
+    return first_copies(*arguments), copy_begins(*arguments)
+
+
 def test_the_answer_says_when_it_begins_and_how_much_less_waits_at_the_best_time() -> None:
     given = plans.sound()
-    found = copy_begins(given)
-    assert found is not None and found.best is not None
-    assert found.planned.begins_at == "2007-01-01T00:00:00"
-    own = given.first_copy.set_index("way").loc["wire"]
-    assert found.planned.spool_peak_bytes == own["spool_peak_bytes"]
-    peaks = [each.spool_peak_bytes for each in found.others if each.spool_peak_bytes is not None]
-    assert found.best.spool_peak_bytes == min(peaks) < found.planned.spool_peak_bytes
-    [told] = begin_sentences(given)
-    assert told.startswith("That first copy begins on Mon 2007-01-01 00:00, the plan's begin, and")
+    best = best_begin(given.copy_begins)
+    assert best is not None
+    planned = given.first_copy.set_index("way").loc["wire"]
+    assert planned["begins_at"] == "2007-01-01T00:00:00"
+    peaks = given.copy_begins["spool_peak_bytes"]
+    assert best["spool_peak_bytes"] == peaks.min() < planned["spool_peak_bytes"]
+    [told] = [each for each in copy_sentences(given) if "first_copy.begins" in each]
+    assert told.startswith("It begins on Mon 2007-01-01 00:00, the plan's begin; begun on ")
     assert "less, and it takes" in told and told in answer_of(given)
+    [table] = [each for each in plan_tables(given) if each.key == "copy_begins"]
+    assert len(table.rows) == 14 == len(record_of(given).copy_begins)
 
 
 def test_begun_at_the_best_time_nothing_is_better() -> None:
     usual = plans.sound()
-    found = copy_begins(usual)
-    assert found is not None and found.best is not None
-    begins = datetime.fromisoformat(found.best.begins_at)
+    best = best_begin(usual.copy_begins)
+    assert best is not None
+    begins = datetime.fromisoformat(str(best["begins_at"]))
     first = usual.organisation.first_copy.model_copy(update={"begins": begins})
     organisation = usual.organisation.model_copy(update={"first_copy": first})
+    table, others = begins_of(usual, organisation)
+    row = table.set_index("way").loc["wire"]
+    assert row["begins_at"] == best["begins_at"]
+    assert row["spool_peak_bytes"] == pytest.approx(best["spool_peak_bytes"])
+    told = copy_sentences(
+        plans.replaced(usual, organisation=organisation, first_copy=table, copy_begins=others)
+    )
+    assert "as planned; at no other time of the week does it need less" in told[-1]
+
+
+def test_a_copy_that_converges_only_at_another_time_is_told_so() -> None:
+    usual = plans.sound()
+    late = usual.first_copy.astype(object).copy()
+    late[["converges_after_seconds", "spool_peak_bytes"]] = None
+    told = copy_sentences(plans.replaced(usual, first_copy=late.assign(reason="it is too late")))
+    assert "it converges, and" in told[-1]
+    never = usual.copy_begins.astype(object).copy()
+    never["converges_after_seconds"] = None
+    assert best_begin(never) is None
+    told = copy_sentences(plans.replaced(usual, copy_begins=never))
+    assert told[-1] == "It begins on Mon 2007-01-01 00:00, the plan's begin."
+
+
+def test_without_a_spool_or_a_size_there_are_no_begins() -> None:
+    usual = plans.sound()
     longer = continued(usual.change, AFTER_SECONDS)
     capacity = usual.link.capacity_bytes(longer.grid)
     model = outages_of(usual.protection, longer, capacity)
-    table = first_copies(organisation, usual.protection, longer, capacity, model)
-    row = table.set_index("way").loc["wire"]
-    assert row["begins_at"] == found.best.begins_at
-    assert row["spool_peak_bytes"] == pytest.approx(found.best.spool_peak_bytes)
-    [told] = begin_sentences(plans.replaced(usual, organisation=organisation, first_copy=table))
-    assert "as planned; at no other time of the week does it need less" in told
-
-
-@pytest.mark.parametrize("lacks", [{"spools": ()}, {"first_copy": pd.DataFrame()}])
-def test_without_a_spool_or_a_size_there_is_nothing_to_tell(lacks: dict[str, object]) -> None:
-    assert begin_sentences(plans.replaced(plans.sound(), **lacks)) == []
+    unknown = replace(longer, stored_bytes=None)
+    assert copy_begins(usual.organisation, usual.protection, unknown, capacity, model).empty
+    nightly = plans.nightly()
+    assert nightly.copy_begins.empty and not nightly.first_copy.empty
+    assert plans.never().copy_begins.empty
+    assert not [each for each in copy_sentences(nightly) if "begins on" in each]
 
 
 def test_what_waits_at_the_replica_has_the_begin_of_the_copy() -> None:

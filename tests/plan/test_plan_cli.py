@@ -134,7 +134,8 @@ def test_the_record_of_a_size_is_there_though_nobody_reads(planned, tmp_path, mo
 def test_the_whole_way_once(office, capsys) -> None:
     """Nothing replaced: the plan is really made."""
     assert run(office, *SETS) == ExitCode.BROKEN
-    assert "What breaks first" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "\nOutage      60 GB last" in printed and "the first to break is the spool" in printed
 
 
 def test_the_schema_of_the_record_is_printed(capsys) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 from dataclasses import replace
 
@@ -12,9 +13,10 @@ from PIL import Image
 from replicator.errors import BadInput
 from simulator.plan.link_choices import link_choices
 from simulator.plan.organisation import parse_organisation
+from simulator.plan.plan_answer import answer_topics
 from simulator.plan.planner import Plan, make_plan
 from simulator.report import ink, notebook
-from simulator.report.notebook import picture, plan_picture, plan_table, shown_table, words
+from simulator.report.notebook import answer, picture, plan_picture, plan_table, shown_table, words
 from simulator.report.plan_kinds import draw_kinds
 from simulator.report.plan_links import link_table
 from simulator.report.plan_site import draw_change
@@ -202,3 +204,12 @@ def test_what_a_site_calls_things_is_text(plan: Plan) -> None:
     shown = words(["a <b>", "c & d"])
     assert shown._repr_html_() == "<ul><li>a &lt;b&gt;</li><li>c &amp; d</li></ul>"
     assert repr(shown) == "- a <b>\n- c & d"
+
+
+def test_the_answer_is_shown_by_topic(plan: Plan) -> None:
+    shown = answer(plan)
+    page, text = shown._repr_html_(), repr(shown)
+    for topic in answer_topics(plan):
+        assert f"<p><b>{topic.name}</b></p><ul>" in page and f"{topic.name}\n- " in text
+        for sentence in topic.sentences:
+            assert html.escape(sentence) in page and f"- {sentence}" in text

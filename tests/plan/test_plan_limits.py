@@ -11,11 +11,11 @@ import pytest
 from simulator.plan import plan_limits
 from simulator.plan.capacity import PlannedLink
 from simulator.plan.organisation import parse_organisation
-from simulator.plan.organisation_curves import change_of, link_of, protections_of
+from simulator.plan.organisation_curves import change_of, link_of, night_rewrite, protections_of
+from simulator.plan.plan_answer import answer_of
 from simulator.plan.plan_inputs import PlanCase
-from simulator.plan.plan_limits import LINE_RATE, STREAMS, VOLUMES, validity_of
+from simulator.plan.plan_limits import DEFRAGMENTATION, LINE_RATE, STREAMS, VOLUMES, validity_of
 from simulator.plan.plan_spool_words import advised_bytes
-from simulator.plan.plan_words import answer_of
 from simulator.plan.sensitivity import with_input
 from simulator.report.plan_units import format_volume
 from tests.plan import plans
@@ -167,3 +167,43 @@ def test_the_margin_is_on_the_larger_task() -> None:
     assert f"at least {size} on its own volume: the first copy over the line needs {need}" in told
     smaller = replace(plan, first_copy=copies.assign(spool_peak_bytes=[1e9, 1e9]))
     assert advised_bytes(smaller, outages) == outages.recommended_bytes
+
+
+# -- the night's defragmentation ----------------------------------------------------------------
+
+
+def test_the_limits_name_the_share_of_the_night_s_defragmentation() -> None:
+    case = case_of("link.bandwidth=200Mbit/s", "link.schedule=[]", "protection.spool=75GB")
+    row = limits(case).loc[DEFRAGMENTATION]
+    most = float(row["holds_until"])
+    assert row["planned"] == 0.1 < most < 1.0
+    assert not with_input(case, DEFRAGMENTATION, most).broken()
+    assert "spool" in with_input(case, DEFRAGMENTATION, 1.03 * most).broken()
+    told = [each for each in answer_of(plans.sound()) if each.startswith("This holds while")]
+    assert "defragmentation <= " in told[0] and " % a night" in told[0]
+    # Never shipped, or not told apart: no limit.
+    assert DEFRAGMENTATION not in limits(case_of(*SHIPPED)).index
+    assert DEFRAGMENTATION not in limits(case_of("change.defragmentation=0%")).index
+
+
+def test_a_plan_that_a_smaller_defragmentation_would_heal_is_told_so() -> None:
+    case = case_of("link.bandwidth=20Mbit/s", "link.schedule=[]", "protection.spool=200GB")
+    assert set(case.broken()) == {"RPO"}
+    heals = float(limits(case).loc[DEFRAGMENTATION]["would_hold_at"])
+    assert 0.0 <= heals < 0.1
+    assert not with_input(case, DEFRAGMENTATION, heals).broken()
+
+
+def test_a_night_takes_its_share_of_the_size_that_is_given() -> None:
+    def night(*overrides: str) -> float:
+        read = parse_organisation(plans.EXAMPLE, [*plans.QUICK, *overrides])
+        change = change_of(read)
+        share, written = night_rewrite(read, change)
+        assert share == 0.1 and change.stored_bytes is not None
+        # A pass of the first night, which growth has hardly touched.
+        first = float(written[: round(86_400 / change.grid.step_seconds)].sum())
+        assert first == pytest.approx(share * change.stored_bytes, rel=1e-3)
+        return float(written.sum())
+
+    twice = 2 * float(change_of(parse_organisation(plans.EXAMPLE, plans.QUICK)).stored_bytes or 0)
+    assert night(f"change.database_size={twice:.0f}B") == pytest.approx(2 * night(), rel=1e-6)

@@ -17,9 +17,9 @@ from simulator.plan.organisation import BadOrganisation, Organisation, parse_org
 from simulator.plan.organisation_change import Change
 from simulator.plan.organisation_checks import FILE_KEYS
 from simulator.plan.organisation_curves import change_of, site_options
+from simulator.plan.plan_answer import answer_of, answer_topics
 from simulator.plan.plan_dependence import dependence_of
 from simulator.plan.plan_record import record_of
-from simulator.plan.plan_words import answer_of
 from simulator.plan.planner import Plan, make_plan
 from simulator.plan.site_files import load_site
 from simulator.plan.site_options import SiteOptions
@@ -126,7 +126,7 @@ def test_of_how_little_the_plan_was_made_is_said(short: Plan, folder: Path) -> N
     told = " ".join(answer_of(short))
     assert "planned from 2 h of data, for 3 d: measure a week at least" in told
     out = io.StringIO()
-    print_plan(Console(file=out, width=200, highlight=False), short, answer_of(short))
+    print_plan(Console(file=out, width=200, highlight=False), short, answer_topics(short))
     lines = out.getvalue().splitlines()
     begin = lines.index("What is written rests on") + 1
     shown = lines[begin : lines.index("", begin)]

@@ -49,7 +49,7 @@ def read(text: str) -> Texts:
 @pytest.mark.parametrize("name", ALL)
 def test_the_page_holds_every_figure_of_the_tables(name: str) -> None:
     plan = ALL[name]()
-    page = read(plan_page_text(plan, ["Buy it."], COMMAND))
+    page = read(plan_page_text(plan, plans.told("Buy it."), COMMAND))
     said = set(page.texts)
     assert "Buy it." in said and COMMAND in said
     tables = plan_tables(plan)
@@ -63,7 +63,7 @@ def test_the_page_holds_every_figure_of_the_tables(name: str) -> None:
 
 
 def test_the_answer_stands_before_the_pictures_and_the_assumptions_last() -> None:
-    text = plan_page_text(plans.plan(), ["Buy it."], COMMAND)
+    text = plan_page_text(plans.plan(), plans.told("Buy it."), COMMAND)
     headings = [html.unescape(each) for each in re.findall(r"<h2>(.*?)</h2>", text)]
     assert headings == [
         "What breaks first",
@@ -91,7 +91,7 @@ def test_no_script_and_nothing_from_elsewhere(name: str) -> None:
 
 
 def test_hostile_names_stay_texts() -> None:
-    text = plan_page_text(plans.hostile(HOSTILE), [HOSTILE], HOSTILE)
+    text = plan_page_text(plans.hostile(HOSTILE), plans.told(HOSTILE), HOSTILE)
     assert "<script" not in text and "\x1b" not in text
     assert "&lt;script&gt;alert(1)" in text
 
@@ -103,7 +103,9 @@ def test_the_safeguard_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
         return Environment(**{**settings, "autoescape": False})
 
     monkeypatch.setattr(plan_page, "Environment", careless)
-    assert "<script>alert(1)" in plan_page_text(plans.hostile(HOSTILE), [HOSTILE], HOSTILE)
+    assert "<script>alert(1)" in plan_page_text(
+        plans.hostile(HOSTILE), plans.told(HOSTILE), HOSTILE
+    )
 
 
 def test_tables_are_frames_too() -> None:

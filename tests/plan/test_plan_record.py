@@ -37,13 +37,14 @@ def test_schema_in_docs_is_the_generated_one() -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_records_fit_the_schema_and_hold_finite_numbers(name: str) -> None:
-    text = plan_text(record_of(ALL[name](), ["Buy a faster line."]))
+    text = plan_text(record_of(ALL[name](), plans.told("Buy a faster line.")))
     document = json.loads(text)
     PlanRecord.model_validate(document)
     schema = plan_json_schema()
     assert document["schema"] == PLAN_SCHEMA == schema["properties"]["schema"]["const"]
     assert set(document) == set(schema["properties"]) == set(schema["required"])
     assert document["answer"] == ["Buy a faster line."]
+    assert document["topics"] == [{"name": "Spool", "sentences": ["Buy a faster line."]}]
     found = numbers(document)
     assert len(found) > 300
     assert np.isfinite(found).all()

@@ -25,7 +25,7 @@ def read(content: bytes) -> openpyxl.Workbook:
 @pytest.mark.parametrize("make", [plans.plan, plans.never, plans.nightly])
 def test_numbers_are_numbers_with_their_unit_in_the_header(make) -> None:
     plan = make()
-    book = read(sheets_bytes(plan, ["Buy it."]))
+    book = read(sheets_bytes(plan, plans.told("Buy it.")))
     tables = plan_tables(plan)
     assert book.sheetnames == ["answer", *(table.key for table in tables)]
     assert "Buy it." in [row[0] for row in book["answer"].iter_rows(values_only=True)]
@@ -63,7 +63,7 @@ def test_rows_of_different_units_name_them() -> None:
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: repr(name[:12]))
 def test_no_name_becomes_a_formula(name: str) -> None:
-    book = read(sheets_bytes(plans.hostile(name), [name], name))
+    book = read(sheets_bytes(plans.hostile(name), plans.told(name), name))
     texts = []
     for sheet in book:
         for row in sheet.iter_rows():

@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from simulator.plan.plan_words import answer_of
+from simulator.plan.plan_answer import answer_of, answer_topics
 from simulator.report import plan_terminal
 from simulator.report.plan_story import headline
 from simulator.report.plan_tables import plan_tables
@@ -28,7 +28,7 @@ ALL = {"usual": plans.plan, "never": plans.never, "nightly": plans.nightly, "sou
 
 def printed(plan, width: int = 200) -> str:
     out = io.StringIO()
-    print_plan(Console(file=out, width=width, highlight=False), plan, answer_of(plan))
+    print_plan(Console(file=out, width=width, highlight=False), plan, answer_topics(plan))
     return out.getvalue()
 
 
@@ -58,6 +58,27 @@ def test_no_line_is_wider_than_80_columns_and_no_figure_is_lost(name: str) -> No
                     assert all(word in text for word in whole), (table.key, cell)
                 else:
                     assert re.sub(r"\s+", "", cell) in joined
+
+
+def test_the_answer_is_told_whole_by_topic() -> None:
+    plan = plans.plan()
+    topics = answer_topics(plan)
+    names = [topic.name for topic in topics]
+    assert names == [
+        *("Spool", "To hold", "Outage", "Line"),
+        *("Recovery", "First copy", "Limits", "Rests on"),
+    ]
+    answer = printed(plan).split("What is written rests on")[0]
+    lines = answer.splitlines()[1:]
+    margin = len("First copy") + 2
+    assert [line[:margin].strip() for line in lines if not line.startswith(" ")] == names
+    text = " ".join(line[margin:] for line in lines)
+    assert text == " ".join(answer_of(plan)).replace("\N{NO-BREAK SPACE}", " ")
+    assert [topic.name for topic in answer_topics(plans.sound())] == [
+        each for each in names if each != "To hold"
+    ]
+    shipped = plans.plan("protection.kind=log shipping")
+    assert answer_topics(shipped)[0].name == "Log volume"
 
 
 def test_what_is_left_out_is_in_the_report() -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from simulator.plan import plan_dependence
 from simulator.plan.organisation import Organisation, parse_organisation
+from simulator.plan.plan_answer import answer_of
 from simulator.plan.plan_dependence import dependence_of
 from simulator.plan.plan_inputs import PlanCase
 from simulator.plan.plan_objectives import needs_of
-from simulator.plan.plan_words import answer_of
 from simulator.plan.planner import Plan
 from simulator.report.plan_story import need_sentence
 from simulator.report.plan_tables import plan_tables
@@ -50,8 +50,8 @@ def test_the_first_copy_may_need_more_spool_than_the_outages() -> None:
     assert peaks["wire"] > peaks["courier"] > plan.spools[0].recommended_bytes
     told = " ".join(answer_of(plan))
     assert (
-        f"The first copy needs more than that outage: made over the line, up to {wire} wait in "
-        "the spool meanwhile; "
+        f"The first copy needs more than the planned outage: made over the line, up to {wire} "
+        "wait in the spool meanwhile; "
         f"by courier {courier}. A spool of "
         f"{format_volume(plan.spools[0].recommended_bytes)}, for outages alone, does, too: it is "
         "dropped meanwhile"
@@ -70,8 +70,11 @@ def test_a_first_copy_that_fits_is_said_to_fit() -> None:
     plan = slow()
     small = plan.first_copy.assign(spool_peak_bytes=[2e9, 1e9])
     told = " ".join(answer_of(replace(plan, first_copy=small)))
-    assert "The first copy fits in that: made over the line, up to 2 GB wait in the spool" in told
-    assert "needs more" not in told
+    assert (
+        "The first copy needs no more than the planned outage: made over the line, up to 2 GB wait "
+        "in the spool"
+    ) in told
+    assert "needs more than" not in told
     never = plan.first_copy.assign(spool_peak_bytes=[None, 1e9])
     told = " ".join(answer_of(replace(plan, first_copy=never)))
     assert "wait in the spool" not in told
@@ -215,5 +218,5 @@ def test_words_and_tables_spell_a_figure_alike() -> None:
         ]
         in told
     )
-    limits = [cells(plan, "validity", column)[0] for column in ("others_until", "would_hold_at")]
+    limits = [cells(plan, "validity", column)[0] for column in ("would_hold_at", "others_until")]
     assert re.findall(r"change <= ([\d.]+ GB) a day", told) == limits

@@ -13,7 +13,8 @@ from simulator.plan.answers import round_up
 from simulator.plan.bandwidth import required_rates
 from simulator.plan.capacity import without
 from simulator.plan.organisation import BadOrganisation, Organisation, parse_organisation
-from simulator.plan.plan_words import answer_of, breaks_of
+from simulator.plan.plan_answer import answer_of
+from simulator.plan.plan_outage_words import breaks_of
 from simulator.plan.planner import Plan, make_plan
 from simulator.report.plan_units import format_volume
 from simulator.report.units import format_duration

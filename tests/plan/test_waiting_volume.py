@@ -12,11 +12,12 @@ from simulator.plan import plan_objectives
 from simulator.plan.fluid import cumulative
 from simulator.plan.organisation import parse_organisation
 from simulator.plan.organisation_curves import change_of, link_of, protections_of
+from simulator.plan.plan_answer import answer_of, answer_topics
 from simulator.plan.plan_inputs import PlanCase
+from simulator.plan.plan_limit_words import other_kinds
 from simulator.plan.plan_limits import validity_of
 from simulator.plan.plan_objectives import LINE_FIRST, LINE_ITEM, holds, needs_of, outcomes_of
 from simulator.plan.plan_record import record_of
-from simulator.plan.plan_words import answer_of, other_kinds
 from simulator.plan.planner import Plan
 from simulator.plan.protection import ByteLevel, ChangedBlocks, LogShipping, NightlyBackup
 from simulator.plan.queued_kinds import ObjectLevel
@@ -154,7 +155,7 @@ def test_no_sizes_to_buy_where_the_line_never_catches_up(tmp_path: Path) -> None
     keys = {table.key for table in plan_tables(plan)}
     assert not keys & {"spools", "lasts", "returns", "replica", "drawn"}
     assert all(each.remark.startswith("no spool is enough") for each in plan.spools)
-    text = plan_page_text(plan, answer_of(plan), "simulator plan a.toml")
+    text = plan_page_text(plan, answer_topics(plan), "simulator plan a.toml")
     assert "the line must be faster first" in text and "no spool is large enough" not in text
     written = render_plan(plan, tmp_path, [], "simulator plan a.toml").read_text(encoding="utf-8")
     assert f"simulator plan a.toml --report {tmp_path}" in written
