@@ -21,6 +21,7 @@ _WRITE: Final = OperationKind.WRITE
 _SYNC: Final = OperationKind.SYNC
 
 
+_COPY_BYTES: Final = 1 << 20
 OPEN_FILES_LIMIT: Final = 256
 """Files kept open between two syncs; a store touches few at a time."""
 
@@ -164,6 +165,25 @@ class HomeImage:
         for directory in directories:
             await volume.sync_directory(directory)
 
+    async def write_again(self) -> None:
+        """Write what is read of each file in its place; nothing may be applied meanwhile.
+
+        Behind a failed sync pages read well, count as written, and are not on the medium: no later
+        sync would write them.  Who died of it is followed by a journal's redo, which writes them;
+        where checkpoint or journal are lost nobody does.  The same bytes in the same place, and
+        sizes that are set: a crash in between harms nothing.  Raises NoSpace; can be repeated.
+        """
+        volume, root = self.volume, self.root
+        for path, kind in _walk(volume, root):
+            if kind != EntryKind.FILE:
+                continue
+            file = volume.open(root + path)
+            try:
+                await _write_file_again(volume, file)
+                await file.sync()
+            finally:
+                file.close()
+
     @property
     def crowded(self) -> bool:
         """Whether so many files are open that :meth:`trim` would close them."""
@@ -275,6 +295,21 @@ def shared_paths(volume: Volume, root: str, wanted: Catalogue) -> set[str]:
         if len(paths) > 1:
             shared.update(paths)
     return shared
+
+
+async def _write_file_again(volume: Volume, file: File) -> None:
+    size, offset = file.size_bytes, 0
+    file.truncate(size)
+    while offset < size:
+        data = await file.read_at(offset, min(_COPY_BYTES, size - offset))
+        if not data:
+            return
+        if data.count(0) == len(data):
+            file.zero_range(offset, len(data))  # a hole may stay one
+        else:
+            await volume.admit(len(data))
+            write_all(file, offset, data)
+        offset += len(data)
 
 
 def _parent(path: str) -> str:

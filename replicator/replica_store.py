@@ -90,6 +90,7 @@ class ReplicaStore:
             options,
             safeguards,
         )
+        self._home_is_written = False
         self.intake = ReplicaIntake(
             runtime,
             volume,
@@ -149,7 +150,15 @@ class ReplicaStore:
         while not self.apply.done or self.marks.switching:
             await self.changed
         await self.checkpointer.catch_up()
+        await self._write_home_again()
         await self.image.home.sync_all()
+
+    async def _write_home_again(self) -> None:
+        """Once in a process, where what was lost at its start said what home is."""
+        if self.image.damage and not self._home_is_written:
+            await self.patience.with_room(self.image.home.write_again)
+            self.runtime.emit("home_written_again")
+            self._home_is_written = True
 
     async def adopt(self) -> None:
         """Make durable what a session that was cancelled has left in the journal.

@@ -35,7 +35,7 @@ from simulator.plan.answers import answer_frame, round_up
 from simulator.plan.capacity import PlannedLink, without
 from simulator.plan.change import ChangeCurve
 from simulator.plan.grid import DAY_SECONDS, HOUR_SECONDS, Floats
-from simulator.plan.protection import Course, Protection, Queued
+from simulator.plan.protection import Course, LogShipping, Protection, Queued
 
 SHARES_OF_TIME: Final = (1.0, 0.99, 0.95, 0.90)
 TOLERANCE: Final = 0.001
@@ -363,6 +363,9 @@ def link_use(
     grid = change.grid
     if offered is None:
         offered = offered_bytes(protection, change)
+    line, waiting = float(capacity_bytes.sum()), ""
+    if isinstance(protection, LogShipping) and protection.piece_bytes:
+        capacity_bytes = protection.usable_bytes(change, capacity_bytes)
     could, asked = float(capacity_bytes.sum()), float(offered.sum())
     if could <= 0:
         reason = "" if asked <= 0 else "the link carries nothing"
@@ -381,7 +384,11 @@ def link_use(
     mean = asked / could
     reason = ""
     if mean >= 1:
-        reason = f"this link can never catch up: the mean load is {_times(mean)} its capacity"
+        if float(offered.sum()) < line:
+            waiting = ", as far as the round trips leave it that each log waits for"
+        reason = (
+            f"this link can never catch up: the mean load is {_times(mean)} its capacity{waiting}"
+        )
     return LinkUse(mean, peak, peak_at, mean < 1, reason)
 
 

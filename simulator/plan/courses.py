@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -76,6 +76,31 @@ class Course:
         return pd.DataFrame({name: getattr(self, name) for name in names}, index=index)
 
 
+class Waits(NamedTuple):
+    """What a queue waits for beside its bytes: answers of the other side.
+
+    Attributes
+    ----------
+    seconds_per_byte: of the queue, during which its line is idle.
+    side_by_side: parts of the queue that are sent at the same time and wait each for itself.
+    """
+
+    seconds_per_byte: float = 0.0
+    side_by_side: float = 1.0
+
+    def left(self, service: Floats, step_seconds: float) -> Floats:
+        """Of what a line could take in each step, what it takes of parts that wait: one part has
+        the line to itself for its bytes, then waits; more of them fill the line."""
+        if not self.seconds_per_byte:
+            return service
+        alone = service / (1.0 + self.seconds_per_byte * service / step_seconds)
+        left: Floats = np.minimum(service, self.side_by_side * alone)
+        return left
+
+
+NO_WAITS: Final = Waits()
+
+
 @dataclass(frozen=True, eq=False)
 class Queue:
     """What a protection that sends in order has to send.
@@ -92,6 +117,7 @@ class Queue:
     sync_seconds: of the copy's journal, on such grids; what comes meanwhile waits for the next one.
     batches: what is sent, and safe, together; None for each by itself.
     checkpoints: after what the copy lets the source forget; None where it does so at once.
+    waits: for answers, beside the bytes.
 
     Raises ValueError when a byte takes nothing on the link.
     """
@@ -106,6 +132,7 @@ class Queue:
     sync_seconds: float = 0.0
     batches: Batches | None = None
     checkpoints: Checkpoints | None = None
+    waits: Waits = NO_WAITS
 
     def __post_init__(self) -> None:
         _check_wire(self.wire_per_byte)
@@ -116,7 +143,7 @@ class Queue:
 
     def service(self, capacity_bytes: Floats) -> Floats:
         """What the link could take of this queue in each step."""
-        return capacity_bytes / self.wire_per_byte
+        return self.waits.left(capacity_bytes / self.wire_per_byte, self.grid.step_seconds)
 
     def offered_bytes(self) -> Floats:
         """What a link would carry in each step if it carried anything at once."""

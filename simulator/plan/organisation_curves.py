@@ -223,6 +223,7 @@ def seed_rates(organisation: Organisation) -> SeedRates:
         source_bytes_per_second=first.disk_bytes_per_second,
         replica_bytes_per_second=first.disk_bytes_per_second,
         medium_bytes_per_second=first.disk_bytes_per_second,
+        stream_bytes_per_second=first.stream_bytes_per_second,
         saving=organisation.protection.saving,
         courier_seconds=first.transport_ns / NS,
         begin_seconds=(organisation.first_copy_begins_at - organisation.begins_at).total_seconds(),
@@ -238,6 +239,11 @@ def recovery_figures(organisation: Organisation) -> RecoveryFigures:
         redirect_seconds=failover.redirect_ns / NS,
         replay_seconds_per_log=failover.mount_per_log_ns / NS,
         replay_lag_seconds=organisation.protection.replica_delay_ns / NS,
+        mount_seconds=failover.mount_ns / NS,
+        parallel_replays=float(failover.parallel_replays),
+        restore_bytes_per_second=failover.restore_bytes_per_second,
+        find_backup_seconds=failover.find_backup_ns / NS,
+        apply_bytes_per_second=organisation.protection.apply_bytes_per_second,
     )
 
 
@@ -265,6 +271,8 @@ def protections_of(organisation: Organisation) -> dict[str, Protection]:
             saving=protection.saving,
             idle_logs_per_day=protection.idle_logs_per_day,
             delay_seconds=delay_seconds,
+            piece_bytes=float(protection.log_piece_bytes),
+            round_trip_seconds=organisation.link.rtt_ns / NS,
         ),
         ChangedBlocks(
             interval_seconds=protection.interval_ns / NS,

@@ -42,7 +42,7 @@ _SECTIONS: Final = (
     ("[outages]", "Outages", ""),
     ("[[outages.events]]", "OutageEvent", ""),
     ("[first_copy]", "FirstCopy", ""),
-    ("[failover]", "Failover", ""),
+    ("[failover]", "Recovery", ""),
     ("[objectives]", "Objectives", ""),
 )
 

@@ -94,7 +94,19 @@ def _copying_time(plan: Plan) -> list[str]:
     if took is None or not np.isfinite(float(took)):
         return [f"The first copy {name} never converges: {row['reason']}."]
     lasts = format_duration(float(took))
-    return [f"The first copy {name} takes {lasts}, changes of the meantime included."]
+    told = [f"The first copy {name} takes {lasts}, changes of the meantime included."]
+    first = plan.organisation.first_copy
+    rates = {
+        "seeding": ("one seeding", "stream_rate", first.stream_bytes_per_second),
+        "disk": ("the disks", "disk_rate", first.disk_bytes_per_second),
+    }
+    if row["bound_by"] in rates:
+        what, key, rate = rates[row["bound_by"]]
+        told.append(
+            f"The line could carry it faster: {what} of {format_volume(rate)} a second bounds it "
+            f"(first_copy.{key})."
+        )
+    return told
 
 
 def _beginning(plan: Plan) -> list[str]:

@@ -42,6 +42,10 @@ LINE: Final = "line_bits_per_second"
 _SAME_SHARE: Final = 1e-9
 Tell = Callable[[str], None]
 _NEVER: Final = {"spool_bytes": None, "catch_up_seconds": None, "rpo_seconds": None}
+_OF_COPY: Final = ("first_copy_bytes", "first_copy_seconds")
+_NOTHING: Final = {**_NEVER, **dict.fromkeys(_OF_COPY)}
+ARRIVAL: Final = "arrival of the first copy"
+"""The objective that a first copy is there at all."""
 AFTER: Final = 28 * 86_400.0
 """Seconds in which outages late in the plan may catch up."""
 
@@ -90,11 +94,8 @@ class PlanCase:
     ) -> PlanCase:
         """The inputs of an organisation's plan; ``outages`` at dates as for :func:`without`."""
         objectives, volume = organisation.objectives, given_volume(organisation, protection)
-        judged = (
-            volume is not None
-            and stops_when_full(organisation, protection)
-            and change.stored_bytes is not None
-        )
+        known = change.stored_bytes is not None
+        judged = known and volume is not None and stops_when_full(organisation, protection)
         share, night_bytes = night_rewrite(organisation, change)
         ratio, logs = change.assumed_page_ratio or 0.0, change.divided_log_share or 0.0
         shipped = isinstance(protection, LogShipping)
@@ -112,7 +113,8 @@ class PlanCase:
                     volume_name(protection),
                     volume,
                     bounding_volume(organisation, change, protection),
-                    organisation.first_copy.by if judged else None,
+                    organisation.first_copy.by if known else None,
+                    judged,
                     seed_rates(organisation),
                 ),
                 outages,
@@ -183,7 +185,7 @@ class PlanCase:
         fixed = self.curve
         planned = fixed.link
         link = replace(self.link, bits_per_second=planned.bits_per_second, windows=planned.windows)
-        asked = replace(self, link=link, outage_hours=0.0)
+        asked = replace(self, link=link, outage_hours=0.0, protection=self._kind())
         if asked not in fixed.known_lines:
             within = asked.changed().first(fixed.steps)
             found = need.answer(asked.protection, within, link)
@@ -204,24 +206,25 @@ class PlanCase:
         return known[self]
 
     def _figures(self) -> dict[str, float | None]:
-        """The outputs, and ``first_copy_bytes`` on the volume where it has to fit."""
-        change = self.changed()
+        """The outputs, and what of the first copy waits and how long it takes, where its size is
+        known."""
+        change, kind = self.changed(), self._kind()
         grid, within = change.grid, change.grid.span_seconds - AFTER
         capacity = self._line().capacity_bytes(grid)
         disturbed = without(capacity, grid, self.curve.outages)
         model: AnyOutages
-        if isinstance(self.protection, Queued):
+        if isinstance(kind, Queued):
             # Made once: it is offered to the line, and it has its outages and its course.
-            queue = self.protection.queue(change)
-            use = link_use(self.protection, change, capacity, queue.offered_bytes())
+            queue = kind.queue(change)
+            use = link_use(kind, change, capacity, queue.offered_bytes())
             if not use.catches_up:
-                return {**_NEVER, "first_copy_bytes": None}
+                return dict(_NOTHING)
             model, course = OutageModel(queue, capacity), queue.course(disturbed)
         else:
-            if not link_use(self.protection, change, capacity).catches_up:
-                return {**_NEVER, "first_copy_bytes": None}
-            model = outages_of(self.protection, change, capacity)
-            course = self.protection.course(change, disturbed)
+            if not link_use(kind, change, capacity).catches_up:
+                return dict(_NOTHING)
+            model = outages_of(kind, change, capacity)
+            course = kind.course(change, disturbed)
         starts, _numbers = hour_numbers(grid, "day", within)
         length = round(self.outage_hours * HOUR_SECONDS)
         effects = model.effects(starts, float(length), with_lag=False)
@@ -232,16 +235,26 @@ class PlanCase:
             "rpo_seconds": float(
                 np.quantile(course.lag_seconds[: self.curve.steps], self.curve.rpo_share)
             ),
-            "first_copy_bytes": self._copy_bytes(change, capacity, model),
+            **self._copied(change, capacity, model),
         }
 
-    def _copy_bytes(self, change: ChangeCurve, capacity: Floats, model: AnyOutages) -> float | None:
+    def _kind(self) -> Protection:
+        """The protection on this case's line: logs wait for its round trips."""
+        kind = self.protection
+        if isinstance(kind, LogShipping) and kind.round_trip_seconds != self.link.rtt_seconds:
+            return replace(kind, round_trip_seconds=self.link.rtt_seconds)
+        return kind
+
+    def _copied(
+        self, change: ChangeCurve, capacity: Floats, model: AnyOutages
+    ) -> dict[str, float | None]:
         volume = self.curve.volume
         if volume.copied_by is None:
-            return None
+            return dict.fromkeys(_OF_COPY)
         seed = seed_over_wire if volume.copied_by == "wire" else seed_by_courier
-        made = seed(self.protection, change, capacity, rates=volume.rates, model=model)
-        return made.spool_peak_bytes
+        made = seed(self._kind(), change, capacity, rates=volume.rates, model=model)
+        figures = (made.spool_peak_bytes, made.converges_after_seconds)
+        return dict(zip(_OF_COPY, figures, strict=True))
 
     def broken(self, *, volume_aside: bool = False) -> dict[str, str]:
         """The objectives that these inputs break, and how.
@@ -259,12 +272,11 @@ class PlanCase:
         spool = found["spool_bytes"]
         if spool is not None and spool > most:
             told[volume.name] = f"{format_volume(spool)} are needed"
-        if volume.copied_by is not None:
-            copy = found["first_copy_bytes"]
-            if copy is None:
-                told["first copy"] = "it is not there within the plan"
-            elif copy > most:
-                told["first copy"] = f"{format_volume(copy)} wait meanwhile"
+        if volume.copied_by is not None and found["first_copy_seconds"] is None:
+            told[ARRIVAL] = "it never converges within the plan"
+        copy = found["first_copy_bytes"]
+        if volume.holds_copy and copy is not None and copy > most:
+            told["first copy"] = f"{format_volume(copy)} wait meanwhile"
         return told
 
     def on_volume(self) -> tuple[float, str] | None:
@@ -272,9 +284,9 @@ class PlanCase:
         planned outage's, or the first copy where it has to fit; None for never."""
         found, volume = self._known_figures(), self.curve.volume
         spool, copy = found["spool_bytes"], found["first_copy_bytes"]
-        if spool is None or (volume.copied_by is not None and copy is None):
+        if spool is None or (volume.holds_copy and copy is None):
             return None
-        if copy is not None and copy > spool:
+        if volume.holds_copy and copy is not None and copy > spool:
             return copy, "first copy"
         return spool, volume.name
 
@@ -292,13 +304,14 @@ class PlanCase:
 
 @dataclass(frozen=True)
 class _Volume:
-    """Where changes wait: its name, its size as given and as what bounds outages; the way of a
-    first copy that has to fit on it (None where none has to), and how fast that is made."""
+    """Where changes wait: its name, its size as given and as what bounds outages; the way of the
+    first copy (None where its size is not known), whether it has to fit, how fast it is made."""
 
     name: str
     given_bytes: float | None
     bound_bytes: float | None
     copied_by: str | None
+    holds_copy: bool
     rates: SeedRates
 
 

@@ -21,6 +21,7 @@ from typing import Final, Literal
 
 from simulator.plan.answers import or_none
 from simulator.plan.plan_copy_words import less_spool_words
+from simulator.plan.plan_inputs import ARRIVAL
 from simulator.plan.plan_spool_words import WAYS, spool_of_first_copy
 from simulator.plan.planner import Plan, worst_spool
 from simulator.plan.replica_waits import KEPT, keeps_nothing
@@ -96,7 +97,8 @@ _IN_SENTENCES: Final = {
     "RPO": "the RPO",
     "spool": "the spool",
     "log volume": "the log volume",
-    "first copy": "the first copy",
+    "first copy": "the room for the first copy",
+    ARRIVAL: "the first copy",
 }
 """Objectives whose limits are looked for."""
 _FOR_OUTAGES: Final = {"spool": "at the source", "log volume": "for outages"}
@@ -120,7 +122,18 @@ def outcomes_of(plan: Plan) -> list[Outcome]:
         )
     )
     found.append(_recovery(plan, objectives.rto_ns / NS))
-    return found + _on_volume(plan)
+    return [*found, *_arrival(plan), *_on_volume(plan)]
+
+
+def _arrival(plan: Plan) -> list[Outcome]:
+    """Whether the first copy is ever there, where its size is known."""
+    if plan.first_copy.empty:
+        return []
+    row = plan.first_copy.set_index("way").loc[plan.organisation.first_copy.by]
+    value = row["converges_after_seconds"] if plan.use.catches_up else None
+    seconds = None if value is None else or_none(float(value))
+    reason = "" if seconds is not None else plan.use.reason or str(row["reason"])
+    return [Outcome(ARRIVAL, "seconds", None, seconds, seconds is not None, reason)]
 
 
 def _on_volume(plan: Plan) -> list[Outcome]:

@@ -23,6 +23,7 @@ from simulator.plan.monte_carlo import MonteCarlo, OutageLaw, UncertainInputs, m
 from simulator.plan.organisation import Organisation
 from simulator.plan.organisation_curves import NS, seed_rates
 from simulator.plan.outages import OutageModel
+from simulator.plan.plan_inputs import ARRIVAL
 from simulator.plan.protection import Course, Protection
 from simulator.plan.run_outages import AnyOutages, outages_of
 from simulator.plan.seeding import compare_seedings, seed_by_courier, seed_over_wire
@@ -132,6 +133,8 @@ def _missed_by(
         "RPO": above(lag, objectives.rpo_ns / NS),
         "RTO": above(row["rto_seconds"], objectives.rto_ns / NS),
     }
+    if copy_is_known:
+        found[ARRIVAL] = row["first_copy_seconds"] is None
     if volume is not None:
         found[volume_name(kind)] = above(row["spool_bytes"], volume)
         if stops_when_full(organisation, kind) and copy_is_known:

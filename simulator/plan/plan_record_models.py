@@ -281,6 +281,10 @@ class FirstCopyRecord(_Row):
     catch_up_seconds: Seconds | None
     converges_after_seconds: Seconds | None
     spool_peak_bytes: Amount | None
+    bound_by: Annotated[
+        Literal["", "line", "seeding", "disk"],
+        Field(description="what bounds it for most of its way over the line"),
+    ] = ""
 
 
 class RecoveryRecord(_Row):

@@ -251,7 +251,7 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
         after,
         model,
         ReplicaFigures(
-            apply_bytes_per_second=organisation.protection.compare_bytes_per_second,
+            apply_bytes_per_second=organisation.protection.apply_bytes_per_second,
             replay_seconds_per_log=figures.replay_seconds_per_log,
             parallel_replays=figures.parallel_replays,
             delay_seconds=figures.replay_lag_seconds,

@@ -14,12 +14,15 @@ import numpy as np
 from simulator.plan.batches import Batches
 from simulator.plan.change import ChangeCurve
 from simulator.plan.checkpoints import Checkpoints
-from simulator.plan.courses import Course, Queue
+from simulator.plan.courses import NO_WAITS, Course, Queue, Waits
 from simulator.plan.fluid import cumulative, whole_units
 from simulator.plan.grid import DAY_SECONDS, Floats
 
 PLANNED_SAVING: Final = 0.3
 """Of logs, by compression: the default of the vendor's calculators [M]."""
+LOG_ROUND_TRIPS: Final = 2
+"""For the begin of a log and for its end, beside those for its pieces: as the reference replicator
+copies them [A for products]."""
 OPERATION_OVERHEAD: Final = 0.01
 """Headers of captured operations, beside some 8 KiB of data each [D]."""
 
@@ -103,16 +106,37 @@ class LogShipping:
     delay_seconds: from a log being copied to being inspected.
     transit_seconds: in its place on grids with steps of less than that: from the last byte of a
         log being sent to being inspected, and what a poll adds before.
+    piece_bytes: of a log, asked for at a time; 0 for logs that are sent without being asked for.
+    round_trip_seconds: of the line: the copy of a log waits for one at each piece, and for
+        :data:`LOG_ROUND_TRIPS` besides; the line is idle meanwhile as far as no other log set uses
+        it.
     """
 
     saving: float = PLANNED_SAVING
     idle_logs_per_day: float = 96.0
     delay_seconds: float = 0.0
     transit_seconds: float = 0.0
+    piece_bytes: float = 0.0
+    round_trip_seconds: float = 0.0
 
     @property
     def name(self) -> str:
         return "log shipping"
+
+    def waits(self, change: ChangeCurve) -> Waits:
+        """For answers, log by log."""
+        if not self.piece_bytes:
+            return NO_WAITS
+        size = float(change.log_file_bytes)
+        trips = LOG_ROUND_TRIPS + np.ceil(size / self.piece_bytes)
+        seconds = float(trips) * self.round_trip_seconds
+        return Waits(seconds / size, float(change.log_sets))
+
+    def usable_bytes(self, change: ChangeCurve, capacity_bytes: Floats) -> Floats:
+        """Of what a line carries in each step, what logs that wait for answers can use."""
+        wire = 1.0 - self.saving
+        step = change.grid.step_seconds
+        return self.waits(change).left(capacity_bytes / wire, step) * wire
 
     def queue(self, change: ChangeCurve) -> Queue:
         """What is to be sent."""
@@ -125,7 +149,16 @@ class LogShipping:
         open_before = (change.log_sets - 1) * size
         ready = np.maximum(closed - open_before, 0.0)
         saved, delay, transit = self.saving, self.delay_seconds, self.transit_seconds
-        return Queue(change.grid, written, ready, size, 1.0 - saved, delay, transit)
+        return Queue(
+            change.grid,
+            written,
+            ready,
+            size,
+            1.0 - saved,
+            delay,
+            transit,
+            waits=self.waits(change),
+        )
 
     def course(self, change: ChangeCurve, capacity_bytes: Floats) -> Course:
         return self.queue(change).course(capacity_bytes)

@@ -20,7 +20,8 @@ change while they are copied.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 from typing import Final, Literal
 
 import numpy as np
@@ -34,6 +35,7 @@ from simulator.plan.grid import DAY_SECONDS, Floats
 from simulator.plan.protection import PLANNED_SAVING, Protection
 from simulator.plan.run_outages import AnyOutages, outages_of
 
+Bound = Literal["", "line", "seeding", "disk"]
 SEED_BYTES_PER_SECOND: Final = 20e6
 """Of one seeding: about 20 MB/s quoted [V]; the examples beside it imply 24."""
 DISK_BYTES_PER_SECOND: Final = 80e6
@@ -93,6 +95,8 @@ class Seeding:
     converges_after_seconds: all of it; None for never.
     spool_peak_bytes: what waits at the source meanwhile; None where the copy is not there.
     reason: why it never converges; else empty.
+    bound_by: "line", "seeding" or "disk": what bounds it for most of its way over the wire; empty
+        for the courier, and where it is not there.
     """
 
     way: Literal["wire", "courier"]
@@ -104,6 +108,7 @@ class Seeding:
     converges_after_seconds: float | None
     spool_peak_bytes: float | None
     reason: str = ""
+    bound_by: Bound = ""
 
 
 def seed_over_wire(
@@ -140,7 +145,13 @@ def seed_over_wire(
         return _never("wire", change, begin_seconds, reason)
     took = there - begin_seconds
     parts = (0.0, took, 0.0)
-    return _converge("wire", protection, change, capacity_bytes, begin_seconds, parts, model)
+    made = _converge("wire", protection, change, capacity_bytes, begin_seconds, parts, model)
+    way = slice(int(begin_seconds / grid.step_seconds), ceil(there / grid.step_seconds))
+    capped = moved[way] >= slowest * grid.step_seconds
+    bound: Bound = "line"
+    if 2 * np.count_nonzero(capped) > len(capped):
+        bound = "seeding" if slowest == rates.stream_bytes_per_second else "disk"
+    return replace(made, bound_by=bound)
 
 
 def seed_by_courier(

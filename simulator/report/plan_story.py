@@ -6,6 +6,7 @@ record cannot say different things.
 
 from __future__ import annotations
 
+from simulator.plan.plan_inputs import ARRIVAL
 from simulator.plan.plan_objectives import Need, Outcome, outcomes_of, still_holds
 from simulator.plan.plan_rows import frame_rows
 from simulator.plan.plan_spool_words import WAYS
@@ -21,6 +22,7 @@ _NAMES = {
     "spool": "Spool for the planned outage",
     "log volume": "Log volume for the planned outage",
     "first copy": "Room for the first copy",
+    ARRIVAL: "Arrival of the first copy",
 }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from replicator.home import HomeImage
 from replicator.journal import SegmentedLog
 from replicator.segments import Segment
 from simulator import oracle
@@ -101,3 +102,27 @@ def test_a_recovery_that_leaves_the_size_as_it_is_loses_the_growth(
 ) -> None:
     truncate_where_it_looks_wrong(monkeypatch)
     assert run(SIZE_REDONE).verdict is Verdict.SAFETY
+
+
+# -- home behind a failed sync, and no checkpoint --------------------------------------------------
+
+BELIEVED = "home_believes_its_cache"
+
+
+def test_a_home_that_nobody_vouches_for_is_written_again_before_it_is_a_basis() -> None:
+    result = run(BELIEVED)
+    assert result.verdict is Verdict.PASS, result.reasons
+    kinds = [mark.kind for mark in result.faults]
+    assert "sync_failure" in kinds and kinds[-1] == "bit_rot", "they really happened"
+
+
+def test_synced_alone_it_lacks_what_the_failed_sync_did_not_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def nothing(_home: HomeImage) -> None:
+        return None
+
+    monkeypatch.setattr(HomeImage, "write_again", nothing)
+    result = run(BELIEVED)
+    assert result.verdict is Verdict.SAFETY
+    assert "a resynchronization was committed" in result.reasons[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from simulator.plan.plan_inputs import ARRIVAL
 from simulator.plan.plan_objectives import LINE_ITEM, holds, needs_of, outcomes_of, still_holds
 from simulator.report.plan_story import breaks_first, headline, need_sentence
 from tests.plan import plans
@@ -10,7 +11,7 @@ from tests.plan import plans
 def test_a_plan_that_holds() -> None:
     plan = plans.sound()
     outcomes = outcomes_of(plan)
-    assert [each.objective for each in outcomes] == ["catching up", "RPO", "RTO", "spool"]
+    assert [each.objective for each in outcomes] == ["catching up", "RPO", "RTO", ARRIVAL, "spool"]
     assert holds(outcomes) and headline(plan) == "the plan holds"
     assert all(each.found is not None and not each.reason for each in outcomes)
     first = breaks_first(plan)
@@ -32,19 +33,19 @@ def test_missed_objectives_say_by_how_much() -> None:
     told = " ".join(breaks_first(plan))
     assert "The spool of 60 GB is too small for the planned outage" in told
     # "It holds" after that would contradict it.
-    assert "Catching up holds until" in told and "It holds" not in told
+    assert "Catching up and the first copy hold until" in told and "It holds" not in told
 
 
 def test_what_the_limits_are_about() -> None:
     plan = plans.plan()
     names = {"RPO", "spool"}
     assert {each.objective for each in outcomes_of(plan) if not each.met} == names
-    assert still_holds(plan) == "Catching up holds"
+    assert still_holds(plan) == "Catching up and the first copy hold"
     assert still_holds(plans.sound()) == "This holds"
     late = plans.sound().organisation.objectives.model_copy(update={"rto_ns": 1})
     organisation = plans.sound().organisation.model_copy(update={"objectives": late})
     late_plan = plans.replaced(plans.sound(), organisation=organisation)
-    assert still_holds(late_plan) == "Catching up, the RPO and the spool hold"
+    assert still_holds(late_plan) == "Catching up, the RPO, the first copy and the spool hold"
     assert still_holds(plans.never()) == ""
 
 

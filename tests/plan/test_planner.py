@@ -93,7 +93,8 @@ def test_the_answer_in_words(small: Plan) -> None:
     assert "With the volumes advised, the first to break in an outage is the log volume" in told
     assert "three days of the mean, as the rule has it" in told
     assert "back by day" in told.lower() and "back by night" in told
-    assert "Catching up holds while change <=" in told  # the RPO is missed as it is planned
+    # The RPO is missed as it is planned.
+    assert "Catching up and the first copy hold while change <=" in told
     assert not re.search(r"\b(inf|nan|None)\b", told)
 
 
