@@ -174,6 +174,8 @@ class Replayer:
         self.required = 0
         self._restart: RestartPoint | None = None
         self._seen = 0
+        self._vouched = False
+        """Whether the last run of this process wrote and synced all that it touched."""
 
     async def start(self) -> int:
         """Where redo begins: at the checkpoint, or with the first log that a database needs.
@@ -216,8 +218,9 @@ class Replayer:
         if last < restart.generation:
             raise ValueError(f"redo begins at generation 0x{restart.generation:X}, not before")
         self._restart = None  # if it fails, redo begins at the checkpoint
+        vouched, self._vouched = self._vouched, False
         plan = await self._plan(restart, last)
-        settings = RecoverySettings(undo=False, limit_pages=self._limit_pages)
+        settings = RecoverySettings(undo=False, limit_pages=self._limit_pages, vouched=vouched)
         tell("apply")
         with storage_errors():
             await recover(
@@ -236,6 +239,7 @@ class Replayer:
             await self._move_checkpoint(plan, begin)
         self._delete(min(begin, delete_below))
         self._restart, self._seen = restart, last
+        self._vouched = True
         return begin
 
     async def _plan(self, restart: RestartPoint, last: int) -> RecoveryPlan:

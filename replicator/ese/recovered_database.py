@@ -52,6 +52,8 @@ class RecoverySafeguards:
     """What undo logs is durable before the pages that it changes."""
     hold_pages: bool = True
     """A page whose before-image would be lost waits for the end of its transaction."""
+    write_again: bool = True
+    """Pages that have their changes already are written: perhaps the cache alone has them."""
     sync_before_clean: bool = True
     """All pages are durable before the header says that no log is needed."""
 

@@ -112,7 +112,10 @@ class Recovery:
             for found in plan.databases
         ]
         self._logged = LoggedDatabases(self.databases, plan.first_generation)
-        self._redo = Redo(self._logged.attached)
+        self._redo = Redo(
+            self._logged.attached,
+            write_again=settings.safeguards.write_again and not settings.vouched,
+        )
 
     async def _log_durable(self) -> None:
         if self._log is not None:

@@ -19,11 +19,14 @@ class RecoverySettings:
     undo: False to stop before it (eseutil's /u): the databases stay dirty, and later logs can
         still be redone.
     limit_pages: of each database, kept in memory.
+    vouched: whether this process has written and synced what earlier records changed; else pages
+        that have their changes already are written again.
     safeguards: for tests.
     """
 
     undo: bool = True
     limit_pages: int = CACHED_PAGES
+    vouched: bool = False
     safeguards: RecoverySafeguards = ALL_SAFEGUARDS
 
 

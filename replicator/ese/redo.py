@@ -103,6 +103,8 @@ class Redo:
     ---------
     databases: those attached, by their number; the owner keeps it up as records attach and
         detach them.
+    write_again: whether pages that have a change already count as changed.  Behind a failed sync
+        they read well, count as written, and are not on the medium: no later sync writes them.
 
     Attributes
     ----------
@@ -110,8 +112,9 @@ class Redo:
     counts: pages changed (``redone``), left alone (``skipped``), and records passed over.
     """
 
-    def __init__(self, databases: dict[int, RedoDatabase]) -> None:
+    def __init__(self, databases: dict[int, RedoDatabase], *, write_again: bool = False) -> None:
         self.databases = databases
+        self._write_again = write_again
         self.versions = VersionStore()
         self.counts: Counter[str] = Counter()
         self._macros: dict[tuple[int, int], list[Record]] = {}
@@ -151,6 +154,8 @@ class Redo:
             return False
         if record.position.generation > database.last_required or self._macros:
             return False
+        if self._write_again:
+            database.pages.changed(pgno)
         database.saw(dbtime, _OBJID.unpack_from(record.data)[0])
         return True
 
@@ -240,7 +245,7 @@ class Redo:
         else:
             for record in records:
                 self._one(database, record, wanted)
-        for pgno in wanted:
+        for pgno in {touch.pgno for touch in found} if self._write_again else wanted:
             database.pages.changed(pgno)
 
     def _one(self, database: RedoDatabase, record: Record, wanted: set[int]) -> None:

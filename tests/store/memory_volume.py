@@ -27,6 +27,8 @@ class Inode:
     """Writes (offset, bytes) and truncations (size, None) since the last sync."""
     forgotten: int = 0
     """How many of them were dropped so far, because a sync covered them."""
+    failed: bool = False
+    """Whether a sync of it has failed: then the medium lacks what ``data`` shows."""
 
     def write(self, offset: int, data: bytes) -> None:
         if len(self.data) < offset:
@@ -83,7 +85,11 @@ class Medium:
                 return None
             if inode.number not in inodes:
                 inodes[inode.number] = Inode(
-                    inode.number, bytearray(inode.data), inode.durable, list(inode.unsynced)
+                    inode.number,
+                    bytearray(inode.data),
+                    inode.durable,
+                    list(inode.unsynced),
+                    failed=inode.failed,
                 )
             return inodes[inode.number]
 
@@ -131,7 +137,7 @@ def _apply_names(
 def _settle(inode: Inode, choices: Choices) -> None:
     """What is left of one file: sizes first, then sectors."""
     if not inode.unsynced:
-        inode.data = bytearray(inode.durable)
+        inode.data, inode.failed = bytearray(inode.durable), False
         return
     size = (len(inode.durable), len(inode.data))[choices.among(2)]
     data = bytearray(inode.durable)
@@ -147,7 +153,20 @@ def _settle(inode: Inode, choices: Choices) -> None:
                 data[low:high] = written[low - offset : high - offset]
     del data[size:]
     data.extend(bytes(size - len(data)))
-    inode.data, inode.durable, inode.unsynced = data, bytes(data), []
+    inode.data, inode.durable, inode.unsynced, inode.failed = data, bytes(data), [], False
+
+
+def _written_out(inode: Inode, count: int) -> bytes:
+    """What the medium has when the first writes are synced, and nothing that was lost before."""
+    data = bytearray(inode.durable)
+    for offset, written in inode.unsynced[:count]:
+        if written is None:
+            del data[offset:]
+            data.extend(bytes(offset - len(data)))
+            continue
+        data.extend(bytes(max(0, offset + len(written) - len(data))))
+        data[offset : offset + len(written)] = written
+    return bytes(data)
 
 
 class MemoryFile:
@@ -195,8 +214,11 @@ class MemoryFile:
             if self._volume.sync_fails:
                 inode.forgotten += len(inode.unsynced)
                 inode.unsynced.clear()
+                inode.failed = True
             raise Crashed
         if covered > inode.forgotten:
+            if inode.failed:
+                snapshot = _written_out(inode, covered - inode.forgotten)
             del inode.unsynced[: covered - inode.forgotten]
             inode.forgotten, inode.durable = covered, snapshot
 

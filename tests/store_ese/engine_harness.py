@@ -163,11 +163,12 @@ def run(
     config: InstanceConfig = CONFIG,
     ledger: Ledger | None = None,
     ticks: int = 0,
+    sync_fails: bool = False,
 ) -> Life:
     """Run a script to its end or its crash."""
     clock = SimClock()
     kernel = Kernel(clock)
-    volume = MemoryVolume(medium, crash_at)
+    volume = MemoryVolume(medium, crash_at, sync_fails=sync_fails)
     life = Life(volume, ledger or Ledger(), config, Draws(ticks))
     task = kernel.run_task(script(life), "script")
     clock.run_until_idle()
