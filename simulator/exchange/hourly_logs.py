@@ -7,7 +7,13 @@ it is, quotes, type line and byte order mark included.
 
 The weight of an hour is its logs per second of sampling.  The percentages are written by the
 same script, so they must say the same: a file in which they do not was edited or cut, and is
-refused.
+refused.  They stand in one of two columns: ``PercentDailyUsagePer60Minutes`` is of logs per second;
+other copies of the script have ``PercentDailyUsageForCalc`` in its place, which is of the logs
+themselves, as a share of 1 [T-LOGSTATS] (a percentage is understood as well).
+
+The row of an hour in ``AllDatabases`` adds up the seconds of all databases as well as their logs:
+its logs per second are those of the mean database.  For the shape of a day that makes no
+difference; for its volume see :mod:`simulator.plan.site_hours`.
 """
 
 from __future__ import annotations
@@ -30,11 +36,16 @@ COLUMNS: Final = (
     "AverageSamplePer60Minutes",
     "PercentDailyUsagePer60Minutes",
 )
+FOR_CALC: Final = "PercentDailyUsageForCalc"
+"""What other copies of the script have in place of the last of :data:`COLUMNS`."""
 
+_LOGS, _SECONDS = "TotalLogsCreated", "TotalSampleIntervalSeconds"
 _LINE_LIMIT_BYTES: Final = 4096
 _LINES_LIMIT: Final = 1000
 _ROUNDING_PERCENT: Final = 0.1
 """How far a percentage may be from what logs and seconds say: the script rounds."""
+_LEAST_PERCENT_IN_ALL: Final = 10.0
+"""Of all hours together; below it they are shares of 1."""
 
 _REMEDY: Final = (
     "Take the file as the script wrote it (<database>-Analyzed.csv, one row for each hour 0 to "
@@ -68,8 +79,10 @@ class _Reader:
         self._path = path
         self._line = 0
         self._places: dict[str, int] | None = None
+        self._percent = COLUMNS[-1]
         self._fields = 0
         self._rates: dict[int, float] = {}
+        self._logs_of: dict[int, float] = {}
         self._lines: dict[int, int] = {}
         self._told_percent: dict[int, tuple[float, int]] = {}
         self._logs = 0.0
@@ -107,7 +120,10 @@ class _Reader:
             self._bad(f"the line is no CSV: {error}")
 
     def _header(self, fields: list[str]) -> None:
-        missing = [column for column in COLUMNS if column not in fields]
+        if COLUMNS[-1] not in fields and FOR_CALC in fields:
+            self._percent = FOR_CALC
+        columns = (*COLUMNS[:-1], self._percent)
+        missing = [column for column in columns if column not in fields]
         if missing and any(";" in field or "\t" in field for field in fields):
             self._bad(
                 "the columns are not parted by commas",
@@ -116,7 +132,7 @@ class _Reader:
             )
         if missing:
             self._bad(f"the header lacks the column {missing[0]!r}")
-        self._places = {column: fields.index(column) for column in COLUMNS}
+        self._places = {column: fields.index(column) for column in columns}
         self._fields = len(fields)
 
     def _hour(self, fields: list[str], places: dict[str, int]) -> None:
@@ -128,7 +144,7 @@ class _Reader:
             self._bad(f"there is no hour {fields[places['Hour']]} in a day")
         if hour in self._rates:
             self._bad(f"hour {int(hour)} stands twice")
-        seconds = values["TotalSampleIntervalSeconds"]
+        seconds = values[_SECONDS]
         if not seconds or not values["NumberOfSamples"]:
             self._bad(
                 f"hour {int(hour)} was never sampled",
@@ -136,10 +152,10 @@ class _Reader:
                 "again.",
             )
         self._lines[int(hour)] = self._line
-        self._rates[int(hour)] = values["TotalLogsCreated"] / seconds
-        percent = values["PercentDailyUsagePer60Minutes"]
-        self._told_percent[int(hour)] = (percent, self._line)
-        self._logs += values["TotalLogsCreated"]
+        self._rates[int(hour)] = values[_LOGS] / seconds
+        self._logs_of[int(hour)] = values[_LOGS]
+        self._told_percent[int(hour)] = (values[self._percent], self._line)
+        self._logs += values[_LOGS]
         self._seconds += seconds
 
     def _number(self, column: str, field: str) -> float:
@@ -167,14 +183,24 @@ class _Reader:
             )
         if not self._logs:
             self._bad("no log was created at all", "Take statistics of a store that is used.")
-        mean_rate = self._logs / self._seconds
-        for hour, (told, line) in sorted(self._told_percent.items()):
-            counted = 100 * self._rates[hour] * 3600 / (mean_rate * 86_400)
-            if abs(told - counted) > _ROUNDING_PERCENT:
-                self._bad(
-                    f"hour {hour}: PercentDailyUsagePer60Minutes is {told:g}, but logs and "
-                    f"seconds make it {counted:.2f}",
-                    line=line,
-                )
+        self._check_percentages()
         total = fsum(self._rates.values())
         return tuple(self._rates[hour] / total for hour in range(24))
+
+    def _check_percentages(self) -> None:
+        """Refuses a file whose percentages are not those of its logs and seconds."""
+        whole = fsum(told for told, _ in self._told_percent.values())
+        # A share of 1 where all hours together are far below 100.
+        per = 100.0 if self._percent == FOR_CALC and whole < _LEAST_PERCENT_IN_ALL else 1.0
+        mean_rate = self._logs / self._seconds
+        for hour, (told, line) in sorted(self._told_percent.items()):
+            if self._percent == FOR_CALC:
+                counted, of = 100 * self._logs_of[hour] / self._logs, "logs make"
+            else:
+                counted = 100 * self._rates[hour] * 3600 / (mean_rate * 86_400)
+                of = "logs and seconds make"
+            if abs(told * per - counted) > _ROUNDING_PERCENT:
+                self._bad(
+                    f"hour {hour}: {self._percent} is {told:g}, but {of} it {counted / per:.4g}",
+                    line=line,
+                )

@@ -166,10 +166,18 @@ def without(
 
     Arguments
     ---------
-    outages: begin and length of each, in seconds from the begin of the grid.
+    outages: begin and length of each, in seconds from the begin of the grid; what is behind its
+        end is left out.
+
+    Raises ValueError for an outage that does not begin within the grid: it would be dropped.
     """
     left = capacity_bytes.copy()
     for begin, length in outages:
+        if not 0 <= begin < grid.span_seconds:
+            raise ValueError(
+                f"an outage begins {begin:,.0f} s from the begin of a grid of "
+                f"{grid.span_seconds:,.0f} s"
+            )
         first = max(0.0, begin / grid.step_seconds)
         last = min(float(grid.steps), (begin + length) / grid.step_seconds)
         if last <= first:

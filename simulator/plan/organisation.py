@@ -34,7 +34,7 @@ from simulator.plan.organisation_change import Change, Mailboxes
 from simulator.plan.organisation_checks import contradictions
 from simulator.plan.organisation_doubts import doubts
 from simulator.plan.organisation_keys import Days, Moment, PositiveSpan
-from simulator.scenario_keys import DAY_NS, ByteRate, TimeOfDay
+from simulator.scenario_keys import ByteRate, TimeOfDay
 from simulator.scenario_model import Failover
 from simulator.scenario_toml import OverrideError, apply_override
 
@@ -182,7 +182,12 @@ class Organisation(Table):
 
     name: str = key(None, "For the report.", REQUIRED, min_length=1, max_length=100)
     description: str = key(None, "One sentence for the report.", "", max_length=4_000)
-    begins: datetime.date = key(None, "First day of the plan.", datetime.date(2007, 1, 1))
+    begins: datetime.date = key(
+        None,
+        "First day of the plan, onto whose dates the weeks of files of a site are laid; where it "
+        "is left out, a plan of dated files begins when they do.",
+        datetime.date(2007, 1, 1),
+    )
     horizon_ns: PositiveSpan = key(
         "horizon", "Length of the plan; a curve that is shorter is repeated.", "4w"
     )
@@ -199,7 +204,10 @@ class Organisation(Table):
 
     @property
     def begins_at(self) -> datetime.datetime:
-        """Midnight of the plan's first day."""
+        """Midnight of the plan's first day; where it begins with its files, their begin
+        (:mod:`.plan_begin`)."""
+        if isinstance(self.begins, datetime.datetime):
+            return self.begins
         return datetime.datetime.combine(self.begins, datetime.time())
 
     @property
@@ -210,8 +218,11 @@ class Organisation(Table):
             return given
         if given is None:
             return self.begins_at
-        after_ns = (given - self.begins_at.weekday() * DAY_NS) % (7 * DAY_NS)
-        return self.begins_at + datetime.timedelta(microseconds=after_ns // 1_000)
+        begin = self.begins_at
+        monday = begin.date() - datetime.timedelta(days=begin.weekday())
+        since = begin - datetime.datetime.combine(monday, datetime.time())
+        after = datetime.timedelta(microseconds=given // 1_000) - since
+        return begin + after % datetime.timedelta(days=7)
 
     def with_lengths_that_fit(self) -> Organisation:
         """Without the outage lengths taken by default that are longer than half of the plan."""

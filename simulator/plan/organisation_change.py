@@ -91,7 +91,12 @@ class Change(Table):
         None,
     )
     log_sets: int | None = key(
-        None, "Storage groups, or databases, with logs of their own.", None, ge=1, le=10_000
+        None,
+        "Storage groups, or databases, with logs of their own. A single file of hourly statistics "
+        "has the logs of the mean database: it counts so many times.",
+        None,
+        ge=1,
+        le=10_000,
     )
     coalesced: Ratio = key(None, "Of page writes, saved by writing a page once for several.", 0.0)
     rewritten: Ratio | None = key(

@@ -1,12 +1,12 @@
 """What makes no plan though each key of an organisation is in order alone.
 
 Each function yields a remark for what contradicts itself, with the places of the keys and what to
-do; :mod:`.organisation` asks for them when it reads a file.
+do; :mod:`.organisation` asks for them when it reads a file.  Dates are held against the plan in
+:mod:`.plan_begin`.
 """
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Final
 from replicator import units
 from replicator.toml_errors import Remark
 from simulator.exchange.profiles import PROFILES
+from simulator.plan.plan_begin import dates_outside
 from simulator.scenario_keys import DAY_NS
 
 if TYPE_CHECKING:
     from simulator.plan.organisation import Organisation
 
 
-FIRST_YEAR, LAST_YEAR = 1990, 2200
-"""When a plan may begin; so that every day of it has a date."""
 LONGEST_RTT_NS: Final = 60 * units.NS_PER_SECOND
 """Above it TCP itself gives up [A]."""
 FILE_KEYS: Final = (
@@ -107,22 +106,7 @@ def contradictions(organisation: Organisation) -> Iterator[Remark]:
         )
     yield from _empty_windows(organisation)
     yield from _outage_contradictions(organisation)
-    yield from _late_copy(organisation)
-
-
-def _late_copy(organisation: Organisation) -> Iterator[Remark]:
-    """A first copy that does not begin within the plan."""
-    if not FIRST_YEAR <= organisation.begins.year <= LAST_YEAR:
-        return
-    begin, copy = organisation.begins_at, organisation.first_copy_begins_at
-    end = begin + datetime.timedelta(microseconds=organisation.horizon_ns // 1_000)
-    if not begin <= copy < end:
-        yield Remark(
-            (("first_copy", "begins"), ("begins",), ("horizon",)),
-            f"the first copy of {copy:%Y-%m-%d %H:%M} does not begin within the plan, which goes "
-            f"from {begin:%Y-%m-%d} to {end:%Y-%m-%d %H:%M}",
-            "Give it another date, or change begins and horizon of the plan.",
-        )
+    yield from dates_outside(organisation)
 
 
 def _file_contradictions(organisation: Organisation) -> Iterator[Remark]:
@@ -184,38 +168,10 @@ def _outage_contradictions(organisation: Organisation) -> Iterator[Remark]:
             "the one of twenty that is longest is not longer than half of them",
             "Give p95 at least the median.",
         )
-    if not FIRST_YEAR <= organisation.begins.year <= LAST_YEAR:
-        yield Remark(
-            (("begins",),),
-            f"no plan begins in the year {organisation.begins.year}",
-            f"Give a year from {FIRST_YEAR} to {LAST_YEAR}.",
-        )
-    begin = datetime.datetime.combine(organisation.begins, datetime.time())
     for index, event in enumerate(outages.events):
         if event.at.tzinfo is not None:
             yield Remark(
                 (("outages", "events", index, "at"),),
                 "a plan has the site's own time, without a zone",
                 "Write it without Z or an offset.",
-            )
-            continue
-        at_ns = int((event.at - begin).total_seconds()) * units.NS_PER_SECOND
-        ends_at_ns = at_ns + event.length_ns
-        last = begin + datetime.timedelta(microseconds=horizon_ns / 1_000)
-        of_event = ("outages", "events", index, "at")
-        if at_ns < 0 or at_ns >= horizon_ns:
-            yield Remark(
-                (of_event, ("horizon",)),
-                f"the outage of {event.at:%Y-%m-%d %H:%M} is not within the plan, which goes from "
-                f"{begin:%Y-%m-%d} to {last:%Y-%m-%d %H:%M}",
-                "Change its date, or begins and horizon of the plan.",
-            )
-        elif ends_at_ns > horizon_ns:
-            ends = f"{units.spell_duration(ends_at_ns - horizon_ns)} after"
-            yield Remark(
-                (of_event, ("horizon",)),
-                f"the outage of {event.at:%Y-%m-%d %H:%M} lasts "
-                f"{units.spell_duration(event.length_ns)} and ends {ends} the plan, which goes to "
-                f"{last:%Y-%m-%d %H:%M}",
-                "Make it shorter or earlier, or give the plan a longer horizon.",
             )

@@ -26,6 +26,7 @@ from simulator.plan.mail_change import (
 from simulator.plan.organisation import Organisation
 from simulator.plan.organisation_doubts import rate_windows
 from simulator.plan.plan_assumed import growth_remarks
+from simulator.plan.plan_begin import begins_with_its_files
 from simulator.plan.protection import (
     ByteLevel,
     ChangedBlocks,
@@ -36,7 +37,8 @@ from simulator.plan.protection import (
 )
 from simulator.plan.recovery_time import RecoveryFigures
 from simulator.plan.seeding import SeedRates
-from simulator.plan.site_files import load_site
+from simulator.plan.site_files import SiteKind, kind_of, load_site
+from simulator.plan.site_hours import names_all_databases
 from simulator.plan.site_options import SiteOptions
 from simulator.plan.site_weeks import extended
 
@@ -127,6 +129,7 @@ def site_options(organisation: Organisation) -> SiteOptions:
         log_share_of_writes=change.log_share_of_writes,
         bytes_per_write=change.bytes_per_write,
         log_sets_taken=change.log_sets_taken,
+        log_sets=_sets_of_statistics(organisation),
         disks=change.disks,
         bridge_gaps=change.bridge_gaps,
         most_missing_share=change.most_missing_share,
@@ -135,8 +138,28 @@ def site_options(organisation: Organisation) -> SiteOptions:
     )
 
 
+def _sets_of_statistics(organisation: Organisation) -> int | None:
+    """Databases that one file of hourly statistics is of; of several files each is of one."""
+    change = organisation.change
+    return 1 if len(change.files) > 1 else change.log_sets
+
+
+def _load(organisation: Organisation, path: Path) -> ChangeCurve:
+    """What one file of the site counts."""
+    alone = len(organisation.change.files) == 1
+    if not alone and names_all_databases(path) and kind_of(path) is SiteKind.HOURLY_LOGS:
+        raise BadInput(
+            "the statistics of all databases have the logs of the mean one, and cannot be added "
+            "to other files",
+            path=str(path),
+            remedy="Leave it out and give the file of each database, or give it alone with their "
+            "number (log_sets).",
+        )
+    return load_site(path, site_options(organisation))
+
+
 def change_of(organisation: Organisation) -> ChangeCurve:
-    """What the organisation writes, over the whole plan.
+    """What the organisation writes, over the whole plan, from its begin on (:mod:`.plan_begin`).
 
     Raises BadInput for files of the site that cannot be right.
     """
@@ -145,17 +168,21 @@ def change_of(organisation: Organisation) -> ChangeCurve:
     if not change.files:
         curve = mailbox_curve(organisation, grid)
         return replace(curve, remarks=(*curve.remarks, *grown))
-    options = site_options(organisation)
+    begins_at = None if begins_with_its_files(organisation) else grid.begins_at
     curves = [
         extended(
-            _of_key(f"change.files.{index}", path, lambda path: load_site(path, options)),
+            _of_key(f"change.files.{index}", path, lambda path: _load(organisation, path)),
             grid.span_seconds / DAY_SECONDS,
             "auto",
             change.weekend,
+            begins_at,
         )
         for index, path in enumerate(change.files)
     ]
     curve = _together(curves)
+    if curve.grid.begins_at != grid.begins_at:
+        told = f"{curve.grid.begins_at:%a %Y-%m-%d %H:%M}"
+        grown = (*grown, f"the plan begins where its files do, on {told} (begins)")
     years = curve.grid.seconds() / (365.25 * DAY_SECONDS)
     if change.growth_per_year:
         curve = curve.shaped((1.0 + change.growth_per_year) ** years)
@@ -175,7 +202,8 @@ def _given_or(given: int | None, found: float | None) -> float | None:
 def _together(curves: list[ChangeCurve]) -> ChangeCurve:
     """Several files of one site: what they count is added up, weekday to weekday.
 
-    Raises BadInput for files whose weeks do not fit: their grids begin on other days.
+    Raises BadInput for files whose weeks do not fit: their grids begin on other days, in a plan
+    that begins with its files.
     """
     first = curves[0]
     for other in curves[1:]:
@@ -183,7 +211,7 @@ def _together(curves: list[ChangeCurve]) -> ChangeCurve:
         if not same_begin or other.grid.steps != first.grid.steps:
             raise BadInput(
                 f"{other.origin} and {first.origin} do not begin at the same time of the week",
-                remedy="Cut them to the same days, or plan each of them alone.",
+                remedy="Give the plan its begins: both are laid onto its dates, by weekday.",
             )
     return replace(
         first,
@@ -217,7 +245,12 @@ def _common_log_share(curves: list[ChangeCurve]) -> float | None:
 
 
 def seed_rates(organisation: Organisation) -> SeedRates:
-    """How fast a first copy is made, and when."""
+    """How fast a first copy is made, and when.
+
+    Raises ValueError for an organisation whose begin is not known (:func:`~.plan_begin.begun`).
+    """
+    if begins_with_its_files(organisation):
+        raise ValueError("the plan begins with its files: begun() says when that is")
     first = organisation.first_copy
     return SeedRates(
         source_bytes_per_second=first.disk_bytes_per_second,

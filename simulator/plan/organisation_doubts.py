@@ -22,6 +22,7 @@ from simulator.plan.capacity import RateWindow, share_in_window
 from simulator.plan.grid import HOUR_SECONDS, TimeGrid
 from simulator.plan.horizon import long_plan_doubts
 from simulator.plan.mail_change import usual_rewritten_share
+from simulator.plan.plan_begin import begins_with_its_files
 from simulator.scenario_keys import DAY_NS
 
 if TYPE_CHECKING:
@@ -175,10 +176,12 @@ def _schedule_doubts(organisation: Organisation) -> Iterator[Remark]:
 
 def effective_shares(organisation: Organisation) -> list[tuple[bool, bool]]:
     """For each entry of the schedule: whether it is met within the plan, and whether it counts
-    then, or others before it do."""
+    then, or others before it do; of a plan that begins with its files the whole week is looked
+    at."""
+    known = not begins_with_its_files(organisation)
     grid = TimeGrid.of_days(
-        min(organisation.horizon_ns / DAY_NS, _DAYS_LOOKED_AT),
-        datetime.datetime.combine(organisation.begins, datetime.time()),
+        min(organisation.horizon_ns / DAY_NS, _DAYS_LOOKED_AT) if known else _DAYS_LOOKED_AT,
+        organisation.begins_at,
     )
     free = np.ones(grid.steps)
     found = []

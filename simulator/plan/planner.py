@@ -38,6 +38,7 @@ from simulator.plan.organisation_curves import (
     seed_rates,
 )
 from simulator.plan.outages import OutageModel
+from simulator.plan.plan_begin import begun
 from simulator.plan.plan_inputs import PlanCase, sensitivity_of
 from simulator.plan.plan_limits import validity_of
 from simulator.plan.plan_parts import (
@@ -165,8 +166,8 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
     ---------
     tell: called with a few words before each part.
 
-    Raises BadInput for files of the site that cannot be right, and for a plan that has nothing to
-    carry.
+    Raises BadInput for files of the site that cannot be right, for dates that are not within a plan
+    that begins with its files, and for a plan that has nothing to carry.
     """
     tell("what is written")
     change = change_of(organisation)
@@ -176,6 +177,7 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
             path=organisation.name,
             remedy="Give mailboxes, or files of a site that writes.",
         )
+    organisation = begun(organisation, change.grid.begins_at)
     grid, link = change.grid, link_of(organisation)
     protections = protections_of(organisation)
     own = next(iter(protections.values()))

@@ -8,6 +8,11 @@ few are known [M], and for the rest the planner names the columns.
 Totals beside their parts would count twice: ``_Total`` is taken only where it stands alone, a
 whole server (``Information Store``) only without its databases, and of volumes and drives only the
 volumes.
+
+A part of a name that a planner gives (``LogicalDisk(E:)``) fits all that is gathered of that disk:
+its reads, its free space.  Of the columns that hold it those known as written bytes are taken, and
+nothing else.  Where none is known it has to fit columns of one counter, which is neither known to
+be something else nor told by its name to be one (:data:`_NOT_WRITTEN`).
 """
 
 from __future__ import annotations
@@ -42,6 +47,23 @@ _DISK_BYTES: Final = (
 )
 _OPERATIONS: Final = re.compile(r"^(?!.*(byte|octet)).*(writ|schreib|écritur|escritur|transfer)")
 """A counter that was asked for and counts operations, not bytes."""
+_NOT_WRITTEN: Final = re.compile(
+    r"%|prozent|read|lese|gelesen|lectur|queue|warteschlange|file d'attente|\bcola\b"
+    r"|\bfree\b|\bfreie?\b|libre|idle|leerlauf|\bavg\b|mittlere|durchschnitt|moyen|promedio"
+    r"|stall|latenc"
+)
+"""Names of reads, lengths of queues, free space, shares and means: nothing that is written [M]."""
+_READS_TOO: Final = (
+    "disk bytes/sec",
+    "bytes/s",
+    "octets disque/s",
+    "bytes de disco/s",
+    "disk transfers/sec",
+    "übertragungen/s",
+    "transferts disque/s",
+    "transferencias de disco/s",
+)
+"""Counters of reads and writes together [M]."""
 _DISK_WRITES: Final = (
     "disk writes/sec",
     "schreibvorgänge/s",
@@ -59,6 +81,17 @@ class Role(Enum):
     WRITTEN_BYTES = "bytes a second, logs and pages"
     LOG_WRITES = "log writes a second"
     WRITES = "writes a second, of logs and pages"
+
+
+_LOG_ROLES: Final = (
+    Role.LOG_BYTES,
+    Role.LOG_FILES,
+    Role.WRITTEN_BYTES,
+    Role.LOG_WRITES,
+    Role.WRITES,
+)
+_PAGE_ROLES: Final = (Role.WRITTEN_BYTES, Role.WRITES)
+"""What columns that were asked for may be, the best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +114,14 @@ class Chosen:
     names: of the columns, for remarks.
     log_sets: databases with logs of their own among them.
     remarks: what was chosen, and what not.
+    warnings: what is to be told at once, beside the remarks.
     """
 
     columns: tuple[tuple[int, Role], ...]
     names: tuple[str, ...]
     log_sets: int
     remarks: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def roles(self) -> frozenset[Role]:
@@ -139,28 +174,81 @@ def _parts_only(places: Sequence[int], names: dict[int, CounterName]) -> list[in
     return sorted(kept)
 
 
-def _matching(parts: Sequence[str], header: Sequence[str], option: str, path: str) -> list[int]:
-    places = [
-        place
-        for place, name in enumerate(header)
-        if place and any(part.lower() in name.lower() for part in parts)
-    ]
+def _asked(
+    parts: Sequence[str], roles: Sequence[Role], header: Sequence[str], option: str, path: str
+) -> tuple[list[int], list[int]]:
+    """The columns that parts of names ask for, and those that hold such a part and are left out.
+
+    Arguments
+    ---------
+    roles: what they may be, the best first.
+    """
+    taken: set[int] = set()
+    held: set[int] = set()
     for part in parts:
-        if not any(part.lower() in name.lower() for name in header[1:]):
+        places = [
+            place for place, name in enumerate(header) if place and part.lower() in name.lower()
+        ]
+        if not places:
             refuse(
                 path,
                 f"no column's name holds {part!r}, which {option} asks for",
                 "Look at the names in the first line of the file.",
                 1,
             )
+        names = {place: name for place in places if (name := parse_counter(header[place]))}
+        known = {place: _known(name) for place, name in names.items()}
+        best = next((role for role in roles if role in known.values()), None)
+        if best is None:
+            taken |= set(_unknown(part, places, header, known, option, path))
+        else:
+            of_role = [place for place in places if known.get(place) is best]
+            taken |= set(_parts_only(of_role, names))
+        held |= set(places)
+    return sorted(taken), sorted(held - taken)
+
+
+def _unknown(
+    part: str,
+    places: Sequence[int],
+    header: Sequence[str],
+    known: dict[int, Role | None],
+    option: str,
+    path: str,
+) -> Sequence[int]:
+    """Columns that hold a part of a name, none of them known to be what is asked for."""
+    remedy = (
+        "Give a part of a name that only columns of written bytes hold, such as "
+        rf"LogicalDisk(E:)\Disk Write Bytes/sec ({option})."
+    )
+    for place in places:
+        role, counter = known.get(place), _counter(header[place])
+        if role is not None:
+            refuse(path, f"{header[place].strip()[:80]} counts {role.value}", remedy, 1)
+        if _NOT_WRITTEN.search(counter):
+            refuse(path, f"{header[place].strip()[:80]} counts nothing that is written", remedy, 1)
+    counters = sorted({_counter(header[place]) for place in places})
+    if len(counters) > 1:
+        refuse(
+            path,
+            f"columns of {len(counters):,} counters hold {part!r}, and none of them is known to be "
+            f"written bytes: {_list(counters)[:200]}",
+            remedy,
+            1,
+        )
     return places
+
+
+def _counter(name: str) -> str:
+    """The counter in a column's name, in lower case."""
+    parsed = parse_counter(name)
+    return name.strip().lower() if parsed is None else parsed.counter
 
 
 def _given_role(name: str, whole: Role, writes: Role) -> Role:
     parsed = parse_counter(name)
     known = parsed and _known(parsed)
-    counter = name if parsed is None else parsed.counter
-    if known in (Role.WRITES, Role.LOG_WRITES) or _OPERATIONS.search(counter.lower()):
+    if known in (Role.WRITES, Role.LOG_WRITES) or _OPERATIONS.search(_counter(name)):
         return writes
     return Role.LOG_FILES if known is Role.LOG_FILES else whole
 
@@ -182,13 +270,7 @@ def choose_columns(header: Sequence[str], options: SiteOptions, path: str) -> Ch
         role = _known(name)
         if role is not None:
             by_role.setdefault(role, []).append(place)
-    for role in (
-        Role.LOG_BYTES,
-        Role.LOG_FILES,
-        Role.WRITTEN_BYTES,
-        Role.LOG_WRITES,
-        Role.WRITES,
-    ):
+    for role in _LOG_ROLES:
         if role not in by_role:
             continue
         if role in (Role.LOG_WRITES, Role.WRITES) and options.bytes_per_write is None:
@@ -227,8 +309,10 @@ def choose_columns(header: Sequence[str], options: SiteOptions, path: str) -> Ch
 
 def _given(header: Sequence[str], options: SiteOptions, path: str) -> Chosen:
     columns: list[tuple[int, Role]] = []
-    logs = _matching(options.log_counters, header, "log_counters", path)
-    pages = _matching(options.database_counters, header, "database_counters", path)
+    logs, no_logs = _asked(options.log_counters, _LOG_ROLES, header, "log_counters", path)
+    pages, no_pages = _asked(
+        options.database_counters, _PAGE_ROLES, header, "database_counters", path
+    )
     both = set(logs) & set(pages)
     if both:
         refuse(
@@ -240,10 +324,7 @@ def _given(header: Sequence[str], options: SiteOptions, path: str) -> Chosen:
     for place in logs:
         columns.append((place, _given_role(header[place], Role.LOG_BYTES, Role.LOG_WRITES)))
     for place in pages:
-        role = _given_role(header[place], Role.DATABASE_BYTES, Role.WRITES)
-        if role is Role.LOG_FILES:
-            refuse(path, "log files are no pages", "Name columns of bytes (database_counters).", 1)
-        columns.append((place, role))
+        columns.append((place, _given_role(header[place], Role.DATABASE_BYTES, Role.WRITES)))
     if not logs:
         names = {
             place: parsed
@@ -273,8 +354,17 @@ def _given(header: Sequence[str], options: SiteOptions, path: str) -> Chosen:
             1,
         )
     taken = tuple(header[place].strip() for place, _ in columns)
+    remarks = [f"columns as asked for: {_list(taken)}"]
+    left = sorted(set(no_logs + no_pages) - {place for place, _ in columns})
+    if left:
+        names_left = _list([header[place].strip() for place in left])
+        remarks.append(f"columns that hold the same names, and are left out: {names_left}")
+    both_ways = [name for name in taken if _counter(name) in _READS_TOO]
+    warnings = (
+        [f"reads are counted as if they were written: {_list(both_ways)}"] if both_ways else []
+    )
     sets = max(1, len(columns) - len(pages))
-    return Chosen(tuple(columns), taken, sets, (f"columns as asked for: {_list(taken)}",))
+    return Chosen(tuple(columns), taken, sets, tuple(remarks), tuple(warnings))
 
 
 def _list(names: Sequence[str], most: int = 6) -> str:

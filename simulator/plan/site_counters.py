@@ -337,7 +337,7 @@ def curve_of_counters(path: str | Path, options: SiteOptions | None = None) -> C
     if unknown > 0:
         remarks.append(f"{100 * unknown:.2g} % of the time has no samples, filled evenly: {where}")
     remarks += _sample_remarks(samples, widths, restarts)
-    warnings = _impossible(name, samples.impossible)
+    warnings = [*table.chosen.warnings, *_impossible(name, samples.impossible)]
     if {Role.LOG_WRITES, Role.WRITES} & set(sums):
         remarks.append(f"each write is taken to have {options.bytes_per_write:,g} bytes, as given")
     if Role.LOG_FILES in sums and options.log_file_bytes is None:

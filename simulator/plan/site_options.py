@@ -59,6 +59,8 @@ class SiteOptions:
     begins_at: where a trace begins that tells no date.
     day_order: of dates as 03/04/2026; "auto" decides from the whole file, or refuses.
     decimal_mark: of counters; "auto" decides from the whole file, or refuses.
+    log_sets: databases that one file of hourly statistics is of, whose mean it has; None: of one,
+        unless the file says otherwise, which is refused.
     log_sets_taken: base names (``E00``) of the log sets to take; empty for all.
     log_counters, database_counters: parts of counter names, of the columns that are bytes of logs
         and of pages a second; empty for what :mod:`.site_counter_names` knows.
@@ -87,6 +89,7 @@ class SiteOptions:
     begins_at: datetime = DEFAULT_BEGIN
     day_order: DayOrder = "auto"
     decimal_mark: DecimalMark = "auto"
+    log_sets: int | None = None
     log_sets_taken: tuple[str, ...] = ()
     log_counters: tuple[str, ...] = ()
     database_counters: tuple[str, ...] = ()
@@ -115,6 +118,8 @@ class SiteOptions:
             raise ValueError("log_share_of_writes is a share, from 0 to 1")
         if self.log_file_bytes is not None and not 1 <= self.log_file_bytes <= 1 << 40:
             raise ValueError("a log file has a byte at least, and no more than a TiB")
+        if self.log_sets is not None and self.log_sets < 1:
+            raise ValueError("log_sets are one at least")
         if self.utc_offset_hours is not None and not -24 <= self.utc_offset_hours <= 24:
             raise ValueError("utc_offset_hours is from -24 to 24")
         if not (0 <= self.most_missing_share <= 1 and 0 <= self.most_disordered_share <= 1):

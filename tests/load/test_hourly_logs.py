@@ -50,6 +50,27 @@ def test_what_does_not_matter_does_not_matter(load, change) -> None:
     assert load(change(GOOD)) == load(GOOD)
 
 
+def for_calc(per: float) -> str:
+    """The file as other copies of the script write it: shares of all logs, one column earlier."""
+    lines = GOOD.replace('"', "").splitlines()
+    names = lines[0].split(",")
+    made = [",".join([*names[:6], "PercentDailyUsageForCalc", names[6]])]
+    for line in lines[1:]:
+        cells = line.split(",")
+        made.append(",".join([*cells[:6], f"{float(cells[5]) / per:g}", cells[6]]))
+    return "\n".join(made) + "\n"
+
+
+@pytest.mark.parametrize("per", [100.0, 1.0], ids=["share", "percentage"])
+def test_the_column_of_other_copies_of_the_script_is_read(load, per: float) -> None:
+    assert load(for_calc(per)) == load(GOOD)
+    wrong = for_calc(per).replace(f"20,2,{2 / per:g},", f"20,2,{3 / per:g},", 1)
+    with pytest.raises(BadInput, match=r"hour 6: PercentDailyUsageForCalc is .* but logs make it"):
+        load(wrong)
+    with pytest.raises(BadInput, match="lacks the column 'PercentDailyUsagePer60Minutes'"):
+        load(for_calc(per).replace("ForCalc", "Other"))
+
+
 def test_an_hour_that_was_sampled_less_often_counts_by_its_rate(load) -> None:
     # Hour 9 was missed on 12 of 24 days: half the logs in half the seconds.
     lines = GOOD.splitlines()

@@ -119,6 +119,12 @@ def test_outages_take_their_part_of_the_steps() -> None:
     assert left == pytest.approx([30.0, 30.0, 60.0, 40.0, 50.0])
 
 
+@pytest.mark.parametrize("begin", [-30.0, 300.0])
+def test_an_outage_that_does_not_begin_within_the_grid_is_refused(begin: float) -> None:
+    with pytest.raises(ValueError, match="an outage begins"):
+        without(np.full(5, 60.0), TimeGrid(5), [(begin, 60.0)])
+
+
 def test_when_an_amount_has_been_carried() -> None:
     grid, capacity = TimeGrid(4), np.array([60.0, 0.0, 120.0, 60.0])
     assert carried_until(capacity, grid, 0.0, 60.0) == 60.0

@@ -6,6 +6,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+from simulator.plan.site_hours import MOST_DAYS_OF_ONE_DATABASE
 from simulator.plan.site_options import SiteOptions
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "site-data.md"
@@ -32,3 +33,8 @@ def test_options_that_the_page_names_are_there() -> None:
     named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+|trace|disks|progress)`", text)) - {"load_site"}
     assert named
     assert named <= known
+
+
+def test_the_days_of_one_database_are_those_of_the_page() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert f"more days than one database has ({MOST_DAYS_OF_ONE_DATABASE:g} [A])" in text

@@ -151,7 +151,7 @@ def test_damaged_files_are_a_curve_or_a_refusal(tmp_path, seed) -> None:
 
 
 def test_hourly_statistics_give_volume_and_shape(tmp_path) -> None:
-    path = tmp_path / "AllDatabases-Analyzed.csv"
+    path = tmp_path / "DB01-Analyzed.csv"
     path.write_text(HOURS)
     curve = load_site(path, SiteOptions(step_seconds=3_600.0, log_file_bytes=1 << 20))
     # 2,400 logs in 86,400 s of sampling: 100 in the hour that each sample covers.
