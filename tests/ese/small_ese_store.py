@@ -275,12 +275,13 @@ def run_recovery(
     undo: bool = True,
     safeguards: RecoverySafeguards = ALL_SAFEGUARDS,
     limit_pages: int = 64,
+    sync_fails: bool = False,
     **request: Any,
 ) -> RecoveryRun:
     """Recover what lies on a medium, or die in one of the storage's steps."""
     clock = SimClock()
     kernel = Kernel(clock)
-    volume = MemoryVolume(medium, crash_at)
+    volume = MemoryVolume(medium, crash_at, sync_fails=sync_fails)
     run = RecoveryRun([], False)
     draw = _Clock()
     draw.ticks = 10**6

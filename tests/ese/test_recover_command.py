@@ -86,7 +86,7 @@ def test_a_copy(store: Path, tmp_path: Path, replicator: Command) -> None:
     (database,) = document["databases"]
     assert database["path"] == str(copy / "mail.edb")
     assert (database["state_before"], database["state"]) == ("DirtyShutdown", "CleanShutdown")
-    assert database["written_pages"] == 3
+    assert database["written_pages"] == 6
     assert [note["number"] for note in document["notes"]] == [-542]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "report.json", "store"]
 
