@@ -12,6 +12,7 @@ memory::
     24    u64  most bytes that ever waited
     32    u64  version of the keeper's notice        40  u64  version of the sender's
     48    u8   the sender waits at its bell          49  u8   a program wants to capture
+    50    u8   the caretaker has seen that, and gives way
     56    u64  disk space of the spool's segments
     64         keeper's notice: length u32, checksum u64, JSON
     2048       sender's notice: likewise
@@ -50,7 +51,7 @@ _NOTICE: Final = struct.Struct("<IQ")
 # Numbers of 64-bit words; then offsets of bytes.
 _COMPLETED, _INTENDED, _APPENDED, _PEAK = 0, 1, 2, 3
 _KEEPER_VERSION, _SENDER_VERSION = 4, 5
-_SENDER_WAITS, _CAPTURE_WANTED = 48, 49
+_SENDER_WAITS, _CAPTURE_WANTED, _GIVES_WAY = 48, 49, 50
 _USED = 7
 _KEEPER_NOTICE, _SENDER_NOTICE = 64, 2048
 _KEEPER_BYTES, _SENDER_BYTES = _SENDER_NOTICE - _KEEPER_NOTICE, PAGE_BYTES - _SENDER_NOTICE
@@ -198,6 +199,15 @@ class Board:
         """A program wants the capture lock, or has it."""
         self._memory[_CAPTURE_WANTED] = int(wanted)
         self._page.ring(KEEPER)
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether the capture lock is held by a caretaker that is about to let it go."""
+        return bool(self._memory[_GIVES_WAY])
+
+    def give_way(self, gives_way: bool) -> None:
+        """The caretaker has seen a program's wish; whoever has the lock next takes that back."""
+        self._memory[_GIVES_WAY] = int(gives_way)
 
     def capture_released(self) -> None:
         """The capture lock is free: whoever waits for it may look."""

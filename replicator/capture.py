@@ -152,14 +152,16 @@ class Capture:
                 return
         elif kind != OperationKind.SYNC and names.names_of(operation.file_id):
             file = volume.open(root + names.names_of(operation.file_id)[0])
-            if kind == OperationKind.WRITE:
-                await volume.admit(operation.length)
-                write_all(file, operation.offset, operation.data)
-            elif kind == OperationKind.TRUNCATE:
-                file.truncate(operation.offset)
-            else:
-                file.zero_range(operation.offset, operation.length)
-            file.close()
+            try:
+                if kind == OperationKind.WRITE:
+                    await volume.admit(operation.length)
+                    write_all(file, operation.offset, operation.data)
+                elif kind == OperationKind.TRUNCATE:
+                    file.truncate(operation.offset)
+                else:
+                    file.zero_range(operation.offset, operation.length)
+            finally:
+                file.close()
         names.apply(operation)
 
     def _redone(self, operation: Operation) -> bool:
@@ -299,7 +301,9 @@ class Capture:
             await self.spool.volume.admit(size_bytes)
 
 
-def protect(config: str, patience_ns: int | None = None) -> ProtectedSet:
+def protect(
+    config: str, patience_ns: int | None = None, accept_empty: bool = False
+) -> ProtectedSet:
     """Open a protected set for a program that is no coroutine of ours.
 
     Every change made through what is returned is captured; see
@@ -310,9 +314,11 @@ def protect(config: str, patience_ns: int | None = None) -> ProtectedSet:
     config: the configuration file of the source.
     patience_ns: how long to wait while another program has the set; a default follows from
         the heartbeat.
+    accept_empty: the set may have lost all its files since its history was kept last: they were
+        removed on purpose.  Otherwise that is taken for a volume that is not mounted.
 
-    Raises Locked, ForeignLog, SourceFenced, BadConfiguration, StorageError.
+    Raises Locked, ForeignLog, EmptySet, SourceFenced, BadConfiguration, StorageError.
     """
     from replicator.host.protected_set import ProtectedSet
 
-    return ProtectedSet(config, patience_ns)
+    return ProtectedSet(config, patience_ns, accept_empty)

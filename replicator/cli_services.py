@@ -20,7 +20,16 @@ from replicator.cli_output import (
 from replicator.errors import BadInput, ExitCode
 
 
-def source(config: ConfigArgument) -> None:
+def source(
+    config: ConfigArgument,
+    accept_empty: Annotated[
+        bool,
+        typer.Option(
+            "--accept-empty",
+            help="The set is empty on purpose, though it had files; for one start only.",
+        ),
+    ] = False,
+) -> None:
     """Run the sending end of CONFIG until SIGTERM or Ctrl-C.
 
     Asked to stop, it first waits until everything is durable at the replica, for at most
@@ -29,7 +38,7 @@ def source(config: ConfigArgument) -> None:
     from replicator.config import load_configuration
     from replicator.host.processes import run_source
 
-    raise typer.Exit(run_source(load_configuration(config)))
+    raise typer.Exit(run_source(load_configuration(config), accept_empty))
 
 
 def replica(config: ConfigArgument) -> None:

@@ -112,6 +112,20 @@ class ForeignLog(ReplicatorError):
     default_remedy = "Point the configuration at the directory that belongs to this protected set."
 
 
+class EmptySet(ReplicatorError):
+    """The protected set has no files any more, and its history would tell the replica so.
+
+    Nothing was changed.  Its code is one that a supervisor starts again on: a volume that comes
+    late is the common cause.
+    """
+
+    exit_code = ExitCode.BROKEN
+    default_remedy = (
+        "Mount the volume that it is on and start again; if it is really meant to be empty, say "
+        "so once, with 'replicator source --accept-empty' or protect(..., accept_empty=True)."
+    )
+
+
 class SpoolFull(ReplicatorError):
     """The spool's hard limit is reached and the policy holds the writer."""
 

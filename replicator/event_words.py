@@ -70,6 +70,12 @@ _WORDS: Final[Mapping[str, Callable[[Values], Said]]] = {
     ),
     "caretaker_stalled": _line(WARNING, "the history cannot be kept: {0}"),
     "history_stalled": _line(WARNING, "no new epoch can begin: {0}"),
+    "set_not_noted": _line(
+        WARNING, "that the set has files cannot be noted, it is tried again: {0}"
+    ),
+    "set_not_locked": _line(
+        WARNING, "the set's directory cannot be locked against other spools: {0}"
+    ),
     "writer_held": lambda v: Said(WARNING, f"a write of {format_bytes(int(v[0]))} waits for room"),
     "writer_released": lambda v: Said(INFO, f"writes go on after {format_ns(int(v[0]))}"),
     "synchronized": _line(INFO, "the replica is synchronized: epoch {0}"),

@@ -14,6 +14,10 @@ A process crash loses nothing: the spool is read, the one unfinished intent is r
 forward, the history goes on.  A restart of the machine ends the history, because nobody
 knows what of the protected files had reached the disk: the image after it is operation 0
 of the next epoch.
+
+Neither is done over files that the history is not about (:mod:`replicator.set_identity`): where
+the set is another directory than before, an epoch begins, and where it is empty and was not,
+none does.
 """
 
 from __future__ import annotations
@@ -31,12 +35,15 @@ from replicator.journal import LogFull
 from replicator.operation import Operation
 from replicator.runtime import group, sleep_ns
 from replicator.runtime.port import Runtime
+from replicator.set_identity import Noted, identity_of, noted_in, refuse_empty, why_another
 from replicator.slots import StateSlots
 
 LOOK_AGAIN_NS = 1_000_000_000
 """How often a keeper looks at the board when no bell rings: a lost ring costs this much."""
 FULL_VOLUME_NS = 5_000_000_000
 """How long to wait before a volume that was full is tried again."""
+NOTE_AGAIN_NS = 1_000_000_000
+"""How often it is noted, at most, that the set has names, or has none any more."""
 
 
 class HistoryKeeper:
@@ -50,6 +57,7 @@ class HistoryKeeper:
     set_id, source_id: names of the protected set and of this source.
     exclusive: makes a context in which no program's call can come between; needed where
         programs run in other threads.
+    accept_empty: the set may be empty now, though it was not: an operator says so.
     """
 
     def __init__(
@@ -60,6 +68,7 @@ class HistoryKeeper:
         set_id: str,
         source_id: str,
         exclusive: Callable[[], AbstractContextManager[object]] = nullcontext,
+        accept_empty: bool = False,
     ) -> None:
         self._runtime = runtime
         self.capture = capture
@@ -68,6 +77,10 @@ class HistoryKeeper:
         self._set_id = set_id
         self._source_id = source_id
         self._exclusive = exclusive
+        self._accept_empty = accept_empty
+        self._state: dict[str, Any] = {}
+        """The history's state as it was read or written last."""
+        self._note_again_ns = 0
         self._random = runtime.random("history")
         self._highest = 0
         """The highest epoch ever begun or heard of here."""
@@ -79,30 +92,41 @@ class HistoryKeeper:
     async def open(self) -> None:
         """Continue the history of an earlier process of this boot, or begin an epoch.
 
-        Must have returned before any program writes to the protected set.  Raises
-        ForeignLog, StorageError.
+        Must have returned before any program writes to the protected set.  Cancelled, it leaves
+        what a process that died there would: the next one opens anew.
+        Raises ForeignLog, EmptySet, StorageError.
         """
         self._runtime.emit("history_opens")
         state = await self._slots.load()
-        capture, spool = self.capture, self.capture.spool
+        refuse_other_set(state, self._set_id, self.capture.spool.log.directory)
         reason = "first start"
-        refuse_other_set(state, self._set_id, capture.spool.log.directory)
         if state is not None:
-            self._highest = int(state["epoch"])
-            if state["boot_id"] != self._runtime.boot_id:
-                reason = "the machine was restarted without an orderly stop"
-            else:
-                spool.history = bytes.fromhex(state["history"])
-                found = await spool.recover(self._highest)
-                if spool.log.tail_was_torn:
-                    self._runtime.emit("tail_erased", "spool")
-                reason = found.gap or await self._roll_forward(found.unfinished)
-                if not reason:
-                    self._take_releases()
-                    capture.continue_epoch()
-                    self._runtime.emit("continue", spool.epoch, spool.completed)
-                    return
+            self._state, self._highest = state, int(state["epoch"])
+            reason = await self._why_over(state)
+            if not reason:
+                spool = self.capture.spool
+                self._take_releases()
+                self.capture.continue_epoch()
+                self._runtime.emit("continue", spool.epoch, spool.completed)
+                return
+        if not self._accept_empty:
+            refuse_empty(noted_in(state), self.capture.volume, self.capture.root)
         await self._begin_epoch(self._highest, reason)
+
+    async def _why_over(self, state: dict[str, Any]) -> str:
+        """Why the history of that state cannot be continued; empty when it can, and is open."""
+        capture, spool = self.capture, self.capture.spool
+        if state["boot_id"] != self._runtime.boot_id:
+            return "the machine was restarted without an orderly stop"
+        # Before anything is rolled forward: that would be written to files it is not about.
+        another = why_another(noted_in(state), identity_of(capture.volume, capture.root))
+        if another:
+            return another
+        spool.history = bytes.fromhex(state["history"])
+        found = await spool.recover(self._highest)
+        if spool.log.tail_was_torn:
+            self._runtime.emit("tail_erased", "spool")
+        return found.gap or await self._roll_forward(found.unfinished)
 
     async def _roll_forward(self, unfinished: Operation | None) -> str:
         """Finish the operation that was under way; says why that cannot be, else nothing."""
@@ -123,18 +147,49 @@ class HistoryKeeper:
             f"{runtime.wall_ns()}/{self._random()}"
         )
         history = xxhash.xxh3_128_digest(origin.encode())
-        await self._slots.write(
-            {
-                "set": self._set_id,
-                "epoch": self._highest,
-                "history": history.hex(),
-                "boot_id": runtime.boot_id,
-            }
-        )
+        volume = self.capture.volume
+        identity = identity_of(volume, self.capture.root)
+        # What was noted stays; that it has names only now, _note_the_set says.
+        before = noted_in(self._state)
+        named = before is not None and before.had_names and bool(volume.list(identity.directory))
+        state = {
+            "set": self._set_id,
+            "epoch": self._highest,
+            "history": history.hex(),
+            "boot_id": runtime.boot_id,
+            **Noted(identity, named).to_state(),
+        }
+        await self._slots.write(state)
+        self._state = state
         runtime.emit("epoch_reason", reason)
         with self._exclusive():
             self.capture.begin_epoch(self._highest, history)
         self._unbegun = ""
+
+    async def _note_the_set(self) -> None:
+        """Keep the note of where the set is and whether it has names as it is now.
+
+        That it has some is noted when they survive a power loss: else their loss by one would
+        look like a volume that is not mounted.  A volume that does not take the note is no
+        reason to end a program: it is tried again.
+        """
+        runtime, capture = self._runtime, self.capture
+        if self._unbegun or runtime.now_ns() < self._note_again_ns:
+            return
+        try:
+            has_names = bool(capture.spool.catalogue.entries)
+            noted = Noted(identity_of(capture.volume, capture.root), has_names)
+            if noted == noted_in(self._state):
+                return
+            self._note_again_ns = runtime.now_ns() + NOTE_AGAIN_NS
+            if has_names:
+                await capture.volume.sync_directory(noted.identity.directory)
+            state = self._state | noted.to_state()
+            await self._slots.write(state)
+            self._state = state
+        except StorageError as error:
+            self._note_again_ns = runtime.now_ns() + FULL_VOLUME_NS
+            runtime.emit("set_not_noted", str(error))
 
     def close(self) -> None:
         """Close what is open of the spool; nothing can be captured any more."""
@@ -170,6 +225,7 @@ class HistoryKeeper:
             if not self.capture.capturing:
                 reason = self.capture.stop_reason
             await self._begin_epoch(notice.floor, reason)
+        await self._note_the_set()
 
     def _take_releases(self) -> None:
         notice, spool = self._board.sender_notice(), self.capture.spool
@@ -186,12 +242,19 @@ async def kept(keeper: HistoryKeeper) -> AsyncIterator[Capture]:
     """
     try:
         await keeper.open()
-        async with group() as g:
-            service = g.spawn(keeper.serve(), "keeper")
-            yield keeper.capture
-            service.cancel()
+        async with served(keeper) as capture:
+            yield capture
     finally:
         keeper.close()
+
+
+@asynccontextmanager
+async def served(keeper: HistoryKeeper) -> AsyncIterator[Capture]:
+    """Do what the sender asks for inside the block; the keeper is open."""
+    async with group() as g:
+        service = g.spawn(keeper.serve(), "keeper")
+        yield keeper.capture
+        service.cancel()
 
 
 def refuse_other_set(state: dict[str, Any] | None, set_id: str, where: str) -> None:

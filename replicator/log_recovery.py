@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from replicator.records import InvalidRecord, Record, RecordType, decode, find_valid
-from replicator.runtime.port import Volume, write_all
+from replicator.runtime.port import File, Volume, write_all
 from replicator.segments import (
     RECORD_TYPES,
     Damage,
@@ -61,6 +61,11 @@ class LogRecovery:
         """Whether something that is no record stood behind the last valid one."""
         self.next_number = 1
         """No segment on disk has this number or a higher one."""
+        self._opened: list[File] = []
+
+    def _open(self, path: str) -> File:
+        self._opened.append(self._volume.open(path))
+        return self._opened[-1]
 
     async def scan(self, first_segment: int, start_chain: bytes | None) -> Damage | None:
         """Read everything; afterwards the fields of this object say what there is.
@@ -69,7 +74,20 @@ class LogRecovery:
         ---------
         first_segment: segments below it were freed before; they are removed.
         start_chain: the link that the first segment must continue; None takes its word.
+
+        Cancelled, or with an error, it leaves nothing open; another scan begins anew.
         """
+        ended = False
+        try:
+            damage = await self._scan(first_segment, start_chain)
+            ended = True
+        finally:
+            if not ended:
+                for file in self._opened:
+                    file.close()
+        return damage
+
+    async def _scan(self, first_segment: int, start_chain: bytes | None) -> Damage | None:
         directory = self._directory
         numbers = segment_numbers(self._volume, directory)
         for number in [n for n in numbers if n < first_segment]:
@@ -99,7 +117,7 @@ class LogRecovery:
     async def _scan_segment(
         self, number: int, path: str, chain: bytes | None
     ) -> tuple[int, str] | None:
-        file = self._volume.open(path)
+        file = self._open(path)
         data = await file.read_at(0, file.size_bytes)
         offset = 0
         segment: Segment | None = None
@@ -147,7 +165,7 @@ class LogRecovery:
         """Whether a valid record behind says that the invalid one had been safe."""
         missing = self.sequence + 1
         for index, number in enumerate(numbers):
-            file = self._volume.open(f"{self._directory}/{segment_name(number)}")
+            file = self._open(f"{self._directory}/{segment_name(number)}")
             data = await file.read_at(0, file.size_bytes)
             file.close()
             at = offset + 1 if index == 0 else 0

@@ -129,9 +129,7 @@ async def serve_source(
         g.spawn(reporter.run(), "status")
         g.spawn(
             keep_while_nobody_captures(
-                runtime,
-                place.spool_volume,
-                place.capture_lock,
+                place.capture_locks(),
                 board,
                 lambda: place.keeper(board),
                 source.options.heartbeat_ns,

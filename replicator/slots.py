@@ -61,14 +61,16 @@ class StateSlots:
             if not self._volume.exists(path):
                 continue
             file = self._volume.open(path)
-            data = await file.read_at(0, min(file.size_bytes, _LIMIT_BYTES))
-            found = _decode(data)
-            if vouch:
-                if found is not None:
-                    # After a failed sync it would read well and not be on the disk.
-                    write_all(file, 0, data)
-                await file.sync()
-            file.close()
+            try:
+                data = await file.read_at(0, min(file.size_bytes, _LIMIT_BYTES))
+                found = _decode(data)
+                if vouch:
+                    if found is not None:
+                        # After a failed sync it would read well and not be on the disk.
+                        write_all(file, 0, data)
+                    await file.sync()
+            finally:
+                file.close()  # also for who is cancelled meanwhile
             if found is None:
                 if data.strip(b"\0"):
                     invalid.append(path)
@@ -91,10 +93,12 @@ class StateSlots:
         head = _HEADER.pack(_MAGIC, generation, len(body), xxhash.xxh3_128_digest(body, generation))
         new = not self._volume.exists(path)
         file = self._volume.create(path) if new else self._volume.open(path)
-        await self._volume.admit(len(head) + len(body))
-        write_all(file, 0, head, body)
-        await file.sync()
-        file.close()
+        try:
+            await self._volume.admit(len(head) + len(body))
+            write_all(file, 0, head, body)
+            await file.sync()
+        finally:
+            file.close()
         if new:
             await self._volume.sync_directory(path.rpartition("/")[0] or "/")
         self._generation = generation

@@ -3,7 +3,7 @@
 Below the spool's root::
 
     segments/        the spool
-    source.a .b      the history's own state: epoch, what tells it from others, boot
+    source.a .b      the history's own state: epoch, what tells it from others, boot; whose it is
     board            memory shared by the two processes
     capture.lock     held by who keeps the history
     sender.lock      held by who sends
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from replicator.board import Board
 from replicator.capture import Capture, SpoolPolicy
-from replicator.capture_lock import take_capture_lock
+from replicator.capture_lock import CaptureLocks, take_capture_lock
 from replicator.errors import AlreadyExists, ForeignLog
 from replicator.history import HistoryKeeper, refuse_other_set
 from replicator.protected_files import ProtectedFiles
@@ -52,6 +52,7 @@ class SourcePlace:
         must be the same object: then back-pressure is counted once.
     set_id, source_id: names of the protected set and of this source.
     options: see :class:`SpoolOptions`.
+    accept_empty: the set may have lost all its files: see :mod:`replicator.set_identity`.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class SourcePlace:
         set_id: str,
         source_id: str,
         options: SpoolOptions,
+        accept_empty: bool = False,
     ) -> None:
         self.runtime = runtime
         self.volume = volume
@@ -72,6 +74,7 @@ class SourcePlace:
         self.set_id = set_id
         self.source_id = source_id
         self.options = options
+        self.accept_empty = accept_empty
         self._spool_root = spool_root.rstrip("/")
         self._segments = f"{self._spool_root}/segments"
         self.capture_lock = f"{self._spool_root}/capture.lock"
@@ -130,7 +133,13 @@ class SourcePlace:
         )
         capture = Capture(self.runtime, self.volume, self.root, spool, self.options.policy)
         return HistoryKeeper(
-            self.runtime, capture, self._slots(), self.set_id, self.source_id, exclusive
+            self.runtime,
+            capture,
+            self._slots(),
+            self.set_id,
+            self.source_id,
+            exclusive,
+            self.accept_empty,
         )
 
     def reader(self, board: Board) -> SpoolReader:
@@ -141,6 +150,12 @@ class SourcePlace:
         """The protected files for the sender."""
         return ProtectedFiles(self.volume, self.root)
 
+    def capture_locks(self) -> CaptureLocks:
+        """What who captures has to hold."""
+        return CaptureLocks(
+            self.runtime, self.spool_volume, self.capture_lock, self.volume, self.root
+        )
+
     async def take_capture_lock(self, board: Board, patience_ns: int) -> Lock:
-        """The lock for a program that wants to capture; raises Locked."""
-        return await take_capture_lock(self.spool_volume, self.capture_lock, board, patience_ns)
+        """The locks for a program that wants to capture; raises Locked."""
+        return await take_capture_lock(self.capture_locks(), board, patience_ns)

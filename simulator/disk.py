@@ -438,15 +438,16 @@ class Disk:
         inode.charged_blocks = 0
         inode.reserved.clear()
 
-    def lock(self, path: str, holder: Holder) -> None:
-        owner = self._locks.get(path)
+    def lock(self, name: str, holder: Holder, path: str) -> None:
+        """Take the lock of a name; ``path`` is what the error calls it."""
+        owner = self._locks.get(name)
         if owner is not None and not owner.dead:
             raise Locked("another process holds the lock", path=path)
-        self._locks[path] = holder
+        self._locks[name] = holder
 
-    def unlock(self, path: str, holder: Holder) -> None:
-        if self._locks.get(path) is holder:
-            del self._locks[path]
+    def unlock(self, name: str, holder: Holder) -> None:
+        if self._locks.get(name) is holder:
+            del self._locks[name]
 
 
 def _inodes_in_log(names: Namespace) -> list[Inode]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, cast
 
-from replicator.errors import NoSpace, NotFound, StorageError, SyncFailed
+from replicator.errors import NoSpace, StorageError, SyncFailed
 from replicator.runtime import Completion, Crashed
 from replicator.runtime.port import Buffer, Scan, Stat
 from simulator.blocks import BLOCK_BYTES
@@ -356,12 +356,17 @@ class SimVolume:
 
     def lock(self, path: str) -> SimLock:
         self._check()
-        try:
-            self.open(path).close()
-        except NotFound:
-            self.create(path).close()
-        self.disk.lock(path, self._holder)
-        return SimLock(self.disk, path, self._holder)
+        node = self.disk.names.find(path)
+        if isinstance(node, Directory):
+            name = f"directory {node.number}"  # itself, by whatever path
+        else:
+            name = path
+            if node is None:
+                self.create(path).close()
+            else:
+                self.open(path).close()
+        self.disk.lock(name, self._holder, path)
+        return SimLock(self.disk, name, self._holder)
 
     def shared_page(self, path: str, size_bytes: int) -> SimSharedPage:
         self._check()

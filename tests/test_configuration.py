@@ -173,7 +173,9 @@ def test_check_says_all_that_the_machine_objects_to(
     assert [each["place"] for each in document["errors"]] == [
         f"{config}:{line}" for line in (8, 14, 19)
     ]
-    assert printed.err.count("what to do: Create it, or mount its volume.") == 3
+    assert (
+        printed.err.count("what to do: Mount the volume that it is on, or correct the path.") == 3
+    )
     # A link that leads into the protected set is seen through.
     (tmp_path / "data" / "spool").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "data" / "spool")

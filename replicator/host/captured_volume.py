@@ -35,6 +35,7 @@ async def captured_volume(
     loaded: LoadedConfiguration,
     patience_ns: int | None = None,
     held_ns: Callable[[], int] = lambda: 0,
+    accept_empty: bool = False,
 ) -> AsyncIterator[CapturedSet]:
     """Open the set of a configuration and keep its history inside the block.
 
@@ -43,12 +44,13 @@ async def captured_volume(
     runtime: the world; its incarnation is counted here.
     patience_ns: how long to wait while another program has the set.
     held_ns: for how long a write has been waiting for room, for the status.
+    accept_empty: see :func:`replicator.capture.protect`.
 
-    Raises Locked, ForeignLog, SourceFenced, BadConfiguration, StorageError; what ends the
+    Raises Locked, ForeignLog, EmptySet, SourceFenced, BadConfiguration, StorageError; what ends the
     keeping of the history (a failing disk, a takeover) ends the block.
     """
     table = loaded.source()
-    place = source_place(runtime, loaded)
+    place = source_place(runtime, loaded, accept_empty)
     await place.refuse_foreign()
 
     def reporter(keeper: HistoryKeeper) -> Reporter:

@@ -15,7 +15,7 @@ from replicator.host.volume import HostVolume
 from replicator.host.world import HostRuntime
 
 NO_DIRECTORY: Final = "Name a directory; a single file is protected by the one that it is in."
-_ABSENT: Final = "Create it, or mount the volume that it is on, and start again."
+_ABSENT: Final = "Mount the volume that it is on, or correct the path, and start again."
 
 
 class Place(NamedTuple):

@@ -11,11 +11,12 @@ from typing import Final
 
 from replicator.config import LoadedConfiguration
 from replicator.config_checks import directories, overlaps
-from replicator.errors import BadInput, CannotListen, SourceFenced
+from replicator.errors import BadInput, CannotListen, EmptySet, SourceFenced
 from replicator.fence import fence_cause
 from replicator.host.machine_volumes import NO_DIRECTORY
 from replicator.host.network import split_address
 from replicator.host.volume import REMOVE_IT
+from replicator.set_identity import EMPTY, noted_in
 from replicator.slots import newest_of
 from replicator.toml_errors import Remark
 from replicator.toml_text import KeyPath
@@ -50,6 +51,7 @@ class Preflight:
         self.errors += map(loaded.places.error, self._fence(real))
         self.errors += map(loaded.places.error, self._odd_entries(real))
         self.errors += map(loaded.places.error, self._address())
+        self.warnings += map(loaded.places.error, self._emptied(real))
         self.warnings += map(loaded.places.error, self._room(real))
 
     def _strangers(self, real: dict[KeyPath, str]) -> Iterator[Remark]:
@@ -94,6 +96,16 @@ class Preflight:
                 (path,), f"{odd} is neither a file, a directory nor a symbolic link", REMOVE_IT
             )
 
+    def _emptied(self, real: dict[KeyPath, str]) -> Iterator[Remark]:
+        """A set that has lost all its files, as one on a volume that is not mounted has."""
+        path: KeyPath = ("source", "directory")
+        spool = real.get(("source", "spool", "directory"))
+        if path not in real or spool is None:
+            return
+        noted = noted_in(newest_of(_contents(spool, ("source.a", "source.b"))))
+        if noted is not None and noted.had_names and not _names_in(real[path]):
+            yield Remark((path,), f"{real[path]}: {EMPTY}", EmptySet.default_remedy)
+
     def _address(self) -> Iterator[Remark]:
         """An address that the replica cannot listen on; one in use may be its own."""
         table = self._loaded.configuration.replica
@@ -135,7 +147,9 @@ def _problem(path: KeyPath, directory: str) -> Remark | None:
     """Why a directory cannot be used."""
     if not os.path.exists(directory):
         return Remark(
-            (path,), f"there is no directory {directory}", "Create it, or mount its volume."
+            (path,),
+            f"there is no directory {directory}",
+            "Mount the volume that it is on, or correct the path.",
         )
     if not os.path.isdir(directory):
         return Remark((path,), f"{directory} is no directory", NO_DIRECTORY)
@@ -182,6 +196,15 @@ def why_no_listener(address: str) -> str:
         reason = error.strerror if isinstance(error, OSError) else "it names no host"
         return f"cannot listen on {address}: {reason}"
     return ""
+
+
+def _names_in(directory: str) -> bool:
+    """Whether there is something in it; True where that cannot be looked at."""
+    try:
+        with os.scandir(directory) as entries:
+            return any(True for _ in entries)
+    except OSError:
+        return True  # its own error comes at the start
 
 
 def _contents(directory: str, names: tuple[str, ...]) -> Iterator[bytes]:

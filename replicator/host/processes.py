@@ -31,14 +31,15 @@ REPLICA_LOCK = "replica.lock"
 REPLICA_STATUS = "status.replica"
 
 
-def run_source(loaded: LoadedConfiguration) -> ExitCode:
+def run_source(loaded: LoadedConfiguration, accept_empty: bool = False) -> ExitCode:
     """Run the sender until SIGTERM or SIGINT; returns the exit code.
 
-    Raises Locked, ForeignLog, BadConfiguration and StorageError; KeyboardInterrupt at the
+    ``accept_empty``: the set may have lost all its files since its history was kept last.
+    Raises Locked, ForeignLog, EmptySet, BadConfiguration and StorageError; KeyboardInterrupt at the
     second signal.
     """
     loaded.source()
-    return _run(loaded, "source", lambda runtime: _source(runtime, loaded))
+    return _run(loaded, "source", lambda runtime: _source(runtime, loaded, accept_empty))
 
 
 def run_replica(loaded: LoadedConfiguration) -> ExitCode:
@@ -61,7 +62,9 @@ def _run(
 # -- the source ------------------------------------------------------------------------
 
 
-def source_place(runtime: HostRuntime, loaded: LoadedConfiguration) -> SourcePlace:
+def source_place(
+    runtime: HostRuntime, loaded: LoadedConfiguration, accept_empty: bool = False
+) -> SourcePlace:
     """Where the parts of the configured source are; raises BadInput, BadConfiguration."""
     table, volumes = loaded.source(), MachineVolumes(runtime)
     files = volumes.at(table.directory, "source.directory")
@@ -78,6 +81,7 @@ def source_place(runtime: HostRuntime, loaded: LoadedConfiguration) -> SourcePla
         loaded.set_id,
         table.name,
         table.spool_options,
+        accept_empty,
     )
 
 
@@ -99,9 +103,11 @@ def count_start(runtime: HostRuntime, path: str) -> None:
         runtime.emit("start_not_counted", str(full))
 
 
-async def _source(runtime: HostRuntime, loaded: LoadedConfiguration) -> Ending:
+async def _source(
+    runtime: HostRuntime, loaded: LoadedConfiguration, accept_empty: bool = False
+) -> Ending:
     table = loaded.source()
-    place = source_place(runtime, loaded)
+    place = source_place(runtime, loaded, accept_empty)
     await place.refuse_foreign()
     await place.prepare()
     lock = await take_lock(place.spool_volume, place.sender_lock, "sender", table.spool.directory)

@@ -62,12 +62,16 @@ class ProtectedSet:
     ---------
     config: the configuration file of the source.
     patience_ns: how long to wait while another program has the set.
+    accept_empty: see :func:`replicator.capture.protect`.
     """
 
-    def __init__(self, config: str | Path, patience_ns: int | None = None) -> None:
+    def __init__(
+        self, config: str | Path, patience_ns: int | None = None, accept_empty: bool = False
+    ) -> None:
         self._loaded = load_configuration(config)
         self._hold_patience_ns = self._loaded.source().spool.patience_ns
         self._lock_patience_ns = patience_ns
+        self._accept_empty = accept_empty
         self._loop = SharedLoop()
         self.turn = self._loop.turn
         self._kernel = Kernel(AsyncioClock(self._loop))
@@ -123,7 +127,11 @@ class ProtectedSet:
 
     async def _keep(self) -> None:
         opening = captured_volume(
-            self._runtime, self._loaded, self._lock_patience_ns, self._held_ns
+            self._runtime,
+            self._loaded,
+            self._lock_patience_ns,
+            self._held_ns,
+            self._accept_empty,
         )
         async with opening as opened:
             self._set, self.refusal = opened, None

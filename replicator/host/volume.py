@@ -18,7 +18,8 @@ from a peer, who could otherwise plant a program that runs as somebody else.
 Locks
 -----
 flock on a file of that name, made when missing and left there: to remove it would let two
-processes lock two files of one name.  The kernel drops the lock with the process.
+processes lock two files of one name.  A directory is locked itself.  The kernel drops the lock
+with the process.
 
 A failed sync of a directory cannot be repeated either (:mod:`replicator.host.files`): it is
 remembered, and every later one of that directory fails as well.
@@ -358,9 +359,7 @@ class HostVolume:
 
     def lock(self, path: str) -> HostLock:
         with self._base.parent(path) as (directory, name):
-            if name == b".":
-                raise StorageError("not a name", path=path)
-            fd = os.open(name, _OPEN | os.O_CREAT, NEW_FILE_MODE, dir_fd=directory)
+            fd = self._lockable(directory, name)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -369,6 +368,13 @@ class HostVolume:
                     raise Locked("another process holds the lock", path=path) from error
                 raise
         return HostLock(fd, self._locks)
+
+    @staticmethod
+    def _lockable(directory: int, name: bytes) -> int:
+        """A descriptor of the directory of that name, or else of a file, made when missing."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return os.open(name, _LIST, dir_fd=directory)
+        return os.open(name, _OPEN | os.O_CREAT, NEW_FILE_MODE, dir_fd=directory)
 
     def shared_page(self, path: str, size_bytes: int) -> HostSharedPage:
         page = HostSharedPage(self._base, path, size_bytes, self._loop)

@@ -226,7 +226,11 @@ class Volume(Protocol):
     def free_bytes(self) -> int: ...
 
     def lock(self, path: str) -> Lock:
-        """Take the exclusive lock named ``path``; raises Locked at once when it is held."""
+        """Take the exclusive lock named ``path``; raises Locked at once when it is held.
+
+        A directory that is there is locked itself, and nothing is made in it; a name that is
+        free becomes an empty file.
+        """
 
     def shared_page(self, path: str, size_bytes: int) -> SharedPage:
         """The page named ``path``, made of zeros at its first use; the same one for all."""

@@ -247,9 +247,7 @@ class ByteLevelSystem(TwoMachines):
         async with group() as g:
             g.spawn(
                 keep_while_nobody_captures(
-                    host,
-                    place.spool_volume,
-                    place.capture_lock,
+                    place.capture_locks(),
                     board,
                     lambda: self._keeper(place, board),
                     self.options.source.heartbeat_ns,

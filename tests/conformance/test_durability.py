@@ -314,6 +314,26 @@ def test_a_second_release_does_not_free_a_later_lock(world: StorageWorld) -> Non
         volume.lock(path)
 
 
+def test_a_directory_is_locked_itself(world: StorageWorld) -> None:
+    volume, path = world.mounted(), world.root + "/directory"
+    volume.mkdir(path)
+    lock, of_the_root = volume.lock(path), volume.lock(world.root)
+    assert (volume.list(path), volume.list(world.root)) == ([], ["directory"])
+    volume.create(path + "/f").close()
+    for held in (path, world.root):
+        with pytest.raises(Locked) as caught:
+            volume.lock(held)
+        assert caught.value.path == held
+    world.start_process()
+    volume.rename(path, world.root + "/renamed")
+    with pytest.raises(Locked):
+        world.mounted().lock(world.root + "/renamed")
+    lock.release()
+    again = world.mounted().lock(world.root + "/renamed")
+    again.release()
+    of_the_root.release()
+
+
 def test_a_lock_is_gone_with_its_process(world: StorageWorld) -> None:
     path = world.root + "/lock"
     stale = world.mounted().lock(path)

@@ -78,7 +78,8 @@ def test_a_spool_is_sound(spool, part, replicator, tmp_path, capsys):
     assert held["last"] - held["first"] + 1 == held["count"] == log["records"] - 2 * log["segments"]
     out = capsys.readouterr().out
     assert out.endswith("verdict: sound\n")
-    assert "source.a is the newest" in out
+    # The second one notes that the set has names.
+    assert "source.b is the newest (write 2); source.a is older (write 1)" in out
 
 
 @pytest.mark.parametrize("part", ["", "journal"])
