@@ -26,6 +26,7 @@ from replicator.catalogue import Catalogue, scan
 from replicator.errors import NoSpace, SpoolFull, StorageError
 from replicator.journal import LogFull
 from replicator.operation import CONTENT_KINDS, Operation, OperationKind
+from replicator.owned_volume import OwnedVolume, put_back_attributes
 from replicator.records import HEADER_BYTES
 from replicator.redo import NAMES_BEFORE, redo_names
 from replicator.runtime.port import (
@@ -151,7 +152,9 @@ class Capture:
                 self.spool.outcome(0)
                 return
         elif kind != OperationKind.SYNC and names.names_of(operation.file_id):
-            file = volume.open(root + names.names_of(operation.file_id)[0])
+            name = names.names_of(operation.file_id)[0]
+            # The program had it open: what its mode says by now was no hindrance.
+            file = OwnedVolume(volume, root).open(root + name)
             try:
                 if kind == OperationKind.WRITE:
                     await volume.admit(operation.length)
@@ -162,6 +165,7 @@ class Capture:
                     file.zero_range(operation.offset, operation.length)
             finally:
                 file.close()
+                put_back_attributes(volume, root + name, names.entries[name])
         names.apply(operation)
 
     def _redone(self, operation: Operation) -> bool:

@@ -272,10 +272,12 @@ class CapturedVolume(VolumeOver):
         self._do(Operation(OperationKind.CREATE, file_id=file_id, name=self._relative(path)), path)
         return CapturedFile(self._capture, self.below.open(path), file_id)
 
-    def open(self, path: str) -> File:
+    def open(self, path: str, read_only: bool = False) -> File:
         if not self._inside(path):
-            return super().open(path)
-        file = self.below.open(path)
+            return super().open(path, read_only)
+        file = self.below.open(path, read_only)
+        if read_only:
+            return file  # nothing comes of it that would have to be captured
         try:
             return CapturedFile(self._capture, file, self._entry(path).file_id)
         except StorageError:

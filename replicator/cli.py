@@ -32,7 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 pass, 1 an invariant or objective is broken, 2 inconclusive, 3 stopped "
     "before all had reached the other end, 4 the replica has taken over, "
-    "64 wrong usage or bad input, 70 internal error, 130 interrupted.",
+    "64 wrong usage or bad input, 70 internal error, 75 not yet: try again, 130 interrupted.",
 )
 app.command()(source)
 app.command()(replica)

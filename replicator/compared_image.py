@@ -39,7 +39,7 @@ class ComparedImage:
         self._runtime = runtime
         self._store = store
         self._home = store.image.home
-        self._files = HomeFiles(store.volume, self._home.root)
+        self._files = HomeFiles(self._home.volume, self._home.root)
         self._seed = 0
         self.traffic = BlockTraffic()
         self._different: dict[tuple[int, int], bytes] = {}
@@ -62,7 +62,7 @@ class ComparedImage:
 
     def _as_it_is(self, path: str, entry: Entry) -> Entry:
         try:
-            stat = self._store.volume.stat(self._home.root + path)
+            stat = self._home.volume.stat(self._home.root + path)
         except StorageError:  # somebody else removed it: then it has no bytes
             return Entry(entry.kind, entry.file_id, 0, entry.target)
         size_bytes = stat.size_bytes if stat.kind == EntryKind.FILE else 0

@@ -1,12 +1,14 @@
 """What no single key of a configuration shows, as far as the file alone can tell.
 
 :func:`contradictions` finds what could only be refused at the start; :func:`doubts` finds what
-works, but hardly as it was meant.  What the machine has to say (directories, free space) is
-asked by :mod:`replicator.host.preflight`.
+works, but hardly as it was meant; :func:`exposed` what is only as safe as the network that it
+is on.  What the machine has to say (directories, free space) is asked by
+:mod:`replicator.host.preflight`.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 from itertools import combinations
 from typing import Final
@@ -18,6 +20,10 @@ from replicator.toml_text import KeyPath, dotted
 
 SHORTEST_HEARTBEAT_NS: Final = 50_000_000
 LONGEST_HEARTBEAT_NS: Final = 60 * units.NS_PER_SECOND
+_ONLY_THE_OTHER_END: Final = (
+    "Lead it through a VPN, or let a firewall admit the other end alone: see 'Who can reach the "
+    "port' in docs/operating.md."
+)
 
 
 def directories(configuration: Configuration) -> dict[KeyPath, str]:
@@ -141,6 +147,33 @@ def doubts(configuration: Configuration) -> Iterator[Remark]:
             f"({limit}): what is written during a synchronization may not find room there",
             f"Set replica.journal.limit to at least {limit}.",
         )
+
+
+def exposed(configuration: Configuration) -> Iterator[Remark]:
+    """Addresses by which others than this machine come to the connection, or may read it."""
+    source, replica = configuration.source, configuration.replica
+    if source is not None and not _is_loopback(source.replica):
+        yield Remark(
+            (("source", "replica"),),
+            f"the connection to {source.replica} is neither encrypted nor authenticated",
+            _ONLY_THE_OTHER_END,
+        )
+    if replica is not None and not _is_loopback(replica.listen):
+        yield Remark(
+            (("replica", "listen"),),
+            f"whoever reaches {replica.listen} can replace the copy: connections are neither "
+            "encrypted nor authenticated",
+            _ONLY_THE_OTHER_END,
+        )
+
+
+def _is_loopback(address: str) -> bool:
+    """Whether ``host:port`` stays on this machine; a name is taken for another one's."""
+    host = address.rpartition(":")[0].strip("[]").partition("%")[0]
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _heartbeat_doubts(name: str, heartbeat_ns: int) -> Iterator[Remark]:

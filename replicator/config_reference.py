@@ -23,6 +23,9 @@ check-config FILE` checks one and prints every effective value with its origin, 
 schema` prints its JSON Schema. Unknown keys are errors. This page is made from the same
 declarations that the check uses (`replicator/config_model.py`).
 
+The connection is neither encrypted nor authenticated: see
+[who can reach the port](operating.md#who-can-reach-the-port).
+
 {QUANTITIES}"""
 
 _SECTIONS: Final = (

@@ -26,6 +26,8 @@ class ExitCode(IntEnum):
     """Wrong usage or bad input; nothing was changed."""
     INTERNAL = 70
     """A defect in this program: please report it."""
+    NOT_YET = 75
+    """Refused for now, by what may pass by itself: try again; nothing was changed."""
     INTERRUPTED = 130
 
 
@@ -105,6 +107,13 @@ class DamagedStore(ReplicatorError):
     default_remedy = "Restore the file from a backup or take another copy."
 
 
+class NoDirectory(BadInput):
+    """A directory that the configuration names is not there: its volume may not be mounted yet."""
+
+    exit_code = ExitCode.NOT_YET
+    default_remedy = "Mount the volume that it is on, or correct the path, and start again."
+
+
 class ForeignLog(ReplicatorError):
     """A spool or journal of another format version, kind or protected set."""
 
@@ -119,7 +128,7 @@ class EmptySet(ReplicatorError):
     late is the common cause.
     """
 
-    exit_code = ExitCode.BROKEN
+    exit_code = ExitCode.NOT_YET
     default_remedy = (
         "Mount the volume that it is on and start again; if it is really meant to be empty, say "
         "so once, with 'replicator source --accept-empty' or protect(..., accept_empty=True)."
@@ -169,6 +178,12 @@ class NoSpace(StorageError):
     default_remedy = "Free space on the volume or give it more."
 
 
+class AccessDenied(StorageError):
+    """The mode of the entry, or of a directory above it, forbids this to the process's user."""
+
+    default_remedy = "Run the replicator as a user that may read and write this directory."
+
+
 class SyncFailed(StorageError):
     """A sync failed, so what was written before may be lost; the handle is of no use any more.
 
@@ -186,6 +201,12 @@ class Locked(StorageError):
     default_remedy = "Stop the other process that uses this directory."
 
 
+class ServiceRuns(Locked):
+    """Another process works for this directory: a start before this one, most likely."""
+
+    exit_code = ExitCode.NOT_YET
+
+
 class ConnectionLost(ReplicatorError):
     """The stream to the peer ended; the message names the cause."""
 
@@ -198,9 +219,9 @@ class ListenerClosed(ConnectionLost):
 
 
 class CannotListen(ReplicatorError):
-    """The replica's own address cannot be used."""
+    """The replica's own address cannot be used; it may not be there yet, or still be taken."""
 
-    exit_code = ExitCode.USAGE
+    exit_code = ExitCode.NOT_YET
     default_remedy = (
         "Give replica.listen an address of this machine (':7000' is all of them) that nothing "
         "else uses; source.replica must name it too."

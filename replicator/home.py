@@ -4,6 +4,10 @@ Applying is plain calls and may be repeated: after a crash the same operations a
 again from the last checkpoint on, over whatever part of them had reached the disk.  That
 is right for changes of content because each carries absolute bytes, and for names because
 a name changes only between two checkpoints (see :mod:`replicator.replica_apply`).
+
+Attributes are the source's, and may forbid the replica what it has to do: they are set last
+where the image is built, and set aside for an instant where it is changed later
+(:mod:`replicator.owned_volume`).
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from typing import Final
 
 from replicator.catalogue import Catalogue
 from replicator.operation import Operation, OperationKind
+from replicator.owned_volume import OwnedVolume, put_back_attributes
 from replicator.redo import redo_names
 from replicator.runtime.port import EntryKind, File, Volume, write_all
 
@@ -37,7 +42,7 @@ class HomeImage:
     """
 
     def __init__(self, volume: Volume, root: str, stable_file_ids: bool = True) -> None:
-        self.volume = volume
+        self.volume = OwnedVolume(volume, root)
         self.root = root
         self._stable = stable_file_ids
         self._first_paths: dict[int, str] = {}
@@ -157,7 +162,7 @@ class HomeImage:
             if kind == EntryKind.DIRECTORY:
                 directories.append(root + path)
             elif kind == EntryKind.FILE:
-                file = volume.open(root + path)
+                file = volume.open(root + path, read_only=True)
                 try:
                     await file.sync()
                 finally:
@@ -245,8 +250,6 @@ class HomeImage:
                 else:
                     volume.create(full).close()
             first_names.setdefault(entry.file_id, path)
-            if entry.kind != EntryKind.SYMLINK and volume.stat(full).attributes != entry.attributes:
-                volume.set_attributes(full, entry.attributes)
         self.catalogue = wanted
         async for file_id, offset, length, data in pages:
             await self.trim()
@@ -268,11 +271,21 @@ class HomeImage:
                 # than the cache shows, and no later sync would write that.
                 file.truncate(entry.size_bytes)
                 self._touched[entry.file_id] = None
-        self._directories = {root: None}
-        for path, entry in wanted:
+        self._directories = {}
+        for path, entry in reversed(list(wanted)):  # a directory's after those of all in it
+            full = root + path
             if entry.kind == EntryKind.DIRECTORY:
-                self._directories[root + path] = None
+                self._directories[full] = None
+            if entry.kind != EntryKind.SYMLINK and volume.stat(full).attributes != entry.attributes:
+                volume.set_attributes(full, entry.attributes)
+        self._directories[root] = None
         await self.sync()
+
+    def put_back_attributes(self) -> None:
+        """Undo what a process that died had set aside; at the end of recovery, before its sync."""
+        for path, entry in self.catalogue:
+            if put_back_attributes(self.volume, self.root + path, entry):
+                self._directories[_parent(self.root + path)] = None
 
 
 def shared_paths(volume: Volume, root: str, wanted: Catalogue) -> set[str]:

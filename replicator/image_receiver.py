@@ -80,7 +80,7 @@ class HomeFiles:
             self._file_id = file_id
             try:
                 if self._volume.stat(self._root + path).kind == EntryKind.FILE:
-                    self._file = self._volume.open(self._root + path)
+                    self._file = self._volume.open(self._root + path, read_only=True)
             except StorageError:  # there is none, or a file where a directory should be
                 self._file = None
         return self._file

@@ -3,7 +3,8 @@
 A synchronization reads the files that there were at operation 0.  Since then they may have
 been renamed, replaced or removed; a file is therefore known by its inode, and its name is
 only where one looks first.  What is gone reads as nothing: whatever made it disappear is an
-operation that will be replayed.  (An inode number may be given to a new file after the old
+operation that will be replayed.  They are opened for reading only: many a program makes a
+file read-only once it is written.  (An inode number may be given to a new file after the old
 one is gone: what is read then belongs to a file that the replay removes.)
 """
 
@@ -57,7 +58,7 @@ class ProtectedFiles:
         try:
             if not self._is(path, inode):
                 return None
-            file = self._volume.open(path)
+            file = self._volume.open(path, read_only=True)
             if self._is(path, inode):
                 return file
             file.close()

@@ -154,7 +154,7 @@ class ReadOnlyVolume:
         except OSError as error:
             raise _translated(path, error) from error
 
-    def open(self, path: str) -> ReadOnlyFile:
+    def open(self, path: str, read_only: bool = False) -> ReadOnlyFile:
         try:
             # Opening a pipe would wait for a writer for ever.
             regular = Path(path).is_file()

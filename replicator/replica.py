@@ -33,11 +33,19 @@ HELLO_LIMIT_BYTES: Final = 64 << 10
 
 
 class Refusal(ReplicatorError):
-    """Who connects may not speak here."""
+    """Who connects may not speak here.
 
-    def __init__(self, code: str, message: str, remedy: str) -> None:
+    Arguments
+    ---------
+    code: for the peer's program.
+    message: for this replica's status and log.
+    told: what the peer is told instead, where the message says what is none of its business.
+    """
+
+    def __init__(self, code: str, message: str, remedy: str, told: str = "") -> None:
         super().__init__(message, remedy=remedy)
         self.code = code
+        self.told = told or message
 
 
 class _Greeting(NamedTuple):
@@ -118,12 +126,19 @@ class Replica:
 
     # -- connections -----------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Serve until cancelled; raises CannotListen."""
+    async def _listen(self) -> Listener:
         try:
-            listener = await self.runtime.listen(self.address)
+            return await self.runtime.listen(self.address)
         except ConnectionLost as refusal:
             raise CannotListen(str(refusal)) from None
+
+    async def check_address(self) -> None:
+        """Raises CannotListen where :meth:`run` would; for before anything is recovered."""
+        (await self._listen()).close()
+
+    async def run(self) -> None:
+        """Serve until cancelled; raises CannotListen."""
+        listener = await self._listen()
         async with group() as g:
             g.spawn(self.store.run(), "apply")
             while True:
@@ -229,6 +244,7 @@ class Replica:
                 "set",
                 f"this replica holds {store.options.set_id!r}, not {hello.get('set')!r}",
                 "Check the address and the name of the protected set in the configuration.",
+                told=f"it holds another protected set than {hello.get('set')!r}",
             )
         self._refuse_when_promoted()
 
@@ -296,8 +312,10 @@ class Replica:
 
     async def _refuse(self, connection: Connection, error: ReplicatorError) -> None:
         """Tell the source why, if it still listens; it shows it to its operator."""
-        code = error.code if isinstance(error, Refusal) else type(error).__name__
-        document = {"code": code, "message": str(error), "remedy": error.remedy}
+        code, message = type(error).__name__, str(error)
+        if isinstance(error, Refusal):
+            code, message = error.code, error.told
+        document = {"code": code, "message": message, "remedy": error.remedy}
         try:
             async with deadline(self.heartbeat_ns):
                 await connection.send_document(FrameType.REFUSE, document)

@@ -62,6 +62,9 @@ async def recover(store: ReplicaStore) -> RecoveryReport:
     except DamagedLog as damaged:
         image.doubt(str(damaged))
     _raise_marks(store)
+    # Where the replica has taken over, and nothing was left to do, modes are the clients' by now.
+    if not store.marks.promoted or (image.epoch, image.applied) != before:
+        image.home.put_back_attributes()
     if newest.get(image.epoch, 0) > image.applied and not image.damage:
         image.doubt("recovery ended before the journal did")
     await store.patience.with_room(store.checkpointer.take)

@@ -226,7 +226,7 @@ class ReplicaSession:
         await store.drained()
         return ImageReceiver(
             self.replica.runtime,
-            store.volume,
+            store.image.home.volume,
             store.image.home.root,
             staging,
             seed_of(staging.history),

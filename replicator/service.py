@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Final
 
 from replicator.capture_lock import keep_while_nobody_captures
-from replicator.errors import BadInput, ExitCode, Locked
+from replicator.errors import BadInput, ExitCode, Locked, ServiceRuns
 from replicator.fence import fence_of, raise_fence
 from replicator.replica import Replica
 from replicator.replica_store import ReplicaStore
@@ -54,7 +54,7 @@ EXIT_CODES: Final = {
 
 
 async def take_lock(volume: Volume, path: str, what: str, directory: str) -> Lock:
-    """The lock of a service; raises Locked when another process has it.
+    """The lock of a service; raises ServiceRuns when another process has it.
 
     ``what`` names the other process for the message, ``directory`` what it works on.
     """
@@ -66,7 +66,7 @@ async def take_lock(volume: Volume, path: str, what: str, directory: str) -> Loc
                 except Locked:
                     await sleep_ns(LOOK_AGAIN_NS)
     except TimedOut:
-        raise Locked(
+        raise ServiceRuns(
             f"another process is the {what} of this directory",
             path=directory,
             remedy="Stop it first ('replicator status' shows its process id), or correct the "
@@ -175,6 +175,7 @@ async def serve_replica(
     ``opened`` is called between the two.  Raises ForeignLog, CannotListen.
     """
     async with last_word(reporter), group() as g:
+        await replica.check_address()  # a refusal says that nothing was changed
         reporting = g.spawn(reporter.run(), "status")
         opening, _ = await first(store.open(), _as_coroutine(wait_for_stop))
         if opening is UNFINISHED:

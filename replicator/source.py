@@ -19,7 +19,7 @@ from replicator.protocol import Role
 from replicator.records import InvalidRecord
 from replicator.runtime import TimedOut, deadline, sleep_ns
 from replicator.runtime.channels import Signal
-from replicator.runtime.port import Runtime
+from replicator.runtime.port import Runtime, Stream
 from replicator.source_options import SourceOptions, SourceState
 from replicator.source_session import Refused, SourceSession
 from replicator.spool_reader import HistoryEnded, SpoolReader
@@ -93,9 +93,7 @@ class Source:
             self.enter(SourceState.CONNECTING, self.cause)
             connection: Connection | None = None
             try:
-                async with deadline(patience_ns):
-                    stream = await self.runtime.connect(options.replica_address)
-                connection = Connection(stream, Role.SOURCE)
+                connection = Connection(await self._connect(patience_ns), Role.SOURCE)
                 await SourceSession(self, connection).run(patience_ns)
             except TimedOut:
                 self.enter(SourceState.DISCONNECTED, "the replica does not answer")
@@ -126,6 +124,14 @@ class Source:
             self.comparison.fail(
                 Refused(self.cause, "promoted", "Compare from the source that replicates now.")
             )
+
+    async def _connect(self, patience_ns: int) -> Stream:
+        address = self.options.replica_address
+        try:
+            async with deadline(patience_ns):
+                return await self.runtime.connect(address)
+        except TimedOut:
+            raise ConnectionLost(f"the replica does not answer at {address}") from None
 
     def turn_to_history(self) -> bool:
         """Look which history there is now; False while there is none."""

@@ -250,6 +250,28 @@ class SimLock:
             self._disk.unlock(self._path, self._holder)
 
 
+class SimReader(SimFile):
+    """A handle that was opened for reading only."""
+
+    __slots__ = ()
+
+    def _refuse(self, offset: int) -> StorageError:
+        self._check()
+        return StorageError("the file was opened for reading only", path=self.path, offset=offset)
+
+    def write_at(self, offset: int, *buffers: Buffer) -> int:
+        raise self._refuse(offset)
+
+    def truncate(self, size_bytes: int) -> None:
+        raise self._refuse(size_bytes)
+
+    def zero_range(self, offset: int, length: int) -> None:
+        raise self._refuse(offset)
+
+    def allocate(self, offset: int, length: int) -> None:
+        raise self._refuse(offset)
+
+
 class SimVolume:
     """The storage port over a :class:`Disk`, for one host incarnation."""
 
@@ -277,12 +299,12 @@ class SimVolume:
         self.disk.name_step("create", inode.number)
         return SimFile(self.disk, self._holder, path, inode)
 
-    def open(self, path: str) -> SimFile:
+    def open(self, path: str, read_only: bool = False) -> SimFile:
         self._check()
         node = self.disk.names.node(path)
         if not isinstance(node, Inode):
             raise StorageError("not a regular file", path=path)
-        return SimFile(self.disk, self._holder, path, node)
+        return (SimReader if read_only else SimFile)(self.disk, self._holder, path, node)
 
     def rename(self, old: str, new: str) -> None:
         self._check()

@@ -66,5 +66,5 @@ class WitnessedVolume(VolumeOver):
     def create(self, path: str) -> File:
         return self._watched(self.change_names("create", (path,), path), path)
 
-    def open(self, path: str) -> File:
-        return self._watched(super().open(path), path)
+    def open(self, path: str, read_only: bool = False) -> File:
+        return self._watched(super().open(path, read_only), path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from replicator.config import (
     load_configuration,
     parse_configuration,
 )
+from replicator.config_checks import exposed
 from replicator.config_reference import configuration_reference_markdown
 from replicator.errors import ExitCode
 from replicator.source import SourceOptions
@@ -143,8 +145,11 @@ def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_check_of_the_example(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With its directories in place, the example needs nothing but room."""
+    """With its directories in place, the example needs nothing but room and a safe way."""
     text = EXAMPLE.read_text(encoding="utf-8").replace("30GiB", "64MiB")
+    text = text.replace("replica.example:7000", "localhost:7000").replace(
+        '":7000"', '"127.0.0.1:7000"'
+    )
     for name in ("srv/exchange/first", "var/spool/replicator/first", "srv/replica/first"):
         (tmp_path / name).mkdir(parents=True)
         text = text.replace(f'"/{name}"', f'"{tmp_path / name}"')
@@ -257,6 +262,49 @@ def test_check_of_a_limit_that_the_volume_cannot_hold(
     assert finish(cli.app, "replicator", ["check-config", str(config)]) == 0
     assert "warning: " in (err := capsys.readouterr().err)
     assert "source.spool.limit: 4PiB is more than the volume of" in err
+
+
+@pytest.mark.parametrize(
+    ("address", "warned"),
+    [
+        ("127.0.0.1:7000", False),
+        ("127.3.0.1:7000", False),
+        ("[::1]:7000", False),
+        ("localhost:7000", False),
+        ("replica.example:7000", True),
+        ("localhost.example:7000", True),
+        ("192.0.2.1:7000", True),
+        ("[fe80::1%lo]:7000", True),
+        (":7000", True),
+        ("[::]:7000", True),
+    ],
+)
+def test_an_address_that_others_reach_is_warned_of(address: str, warned: bool) -> None:
+    text = SMALL + f'[replica]\ndirectory = "/srv/replica"\nlisten = "{address}"\n'
+    if not address.startswith(":"):
+        text = text.replace("replica.example:7000", address)
+    found = [each.keys[0] for each in exposed(parse_configuration(text).configuration)]
+    # An address without a host is one to listen on only.
+    assert (("replica", "listen") in found) is warned
+    assert (("source", "replica") in found) is warned
+
+
+def test_the_warning_names_the_paragraph(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("data", "spool"):
+        (tmp_path / name).mkdir()
+    text = SMALL.replace("/srv/exchange", str(tmp_path / "data"))
+    config = tmp_path / "first.toml"
+    config.write_text(text.replace("/var/spool/first", str(tmp_path / "spool")))
+    assert finish(cli.app, "replicator", ["check-config", str(config)]) == 0
+    err = " ".join(capsys.readouterr().err.split())
+    assert (
+        f"{config}:4: source.replica: the connection to replica.example:7000 is neither "
+        "encrypted nor authenticated" in err
+    )
+    [title] = re.findall(r"see '([^']*)' in docs/operating.md", err)
+    assert f"\n## {title}\n" in (ROOT / "docs/operating.md").read_text()
 
 
 def test_the_example_loads() -> None:

@@ -412,8 +412,8 @@ class LosesAWrite(Through):
     def create(self, path: str) -> Any:
         return _LossyFile(self.below.create(path))
 
-    def open(self, path: str) -> Any:
-        return _LossyFile(self.below.open(path))
+    def open(self, path: str, read_only: bool = False) -> Any:
+        return _LossyFile(self.below.open(path, read_only))
 
 
 class _LossyFile(Through):
@@ -430,8 +430,8 @@ class MisplacesAWrite(LosesAWrite):
     def create(self, path: str) -> Any:
         return _MisplacingFile(self.below.create(path))
 
-    def open(self, path: str) -> Any:
-        return _MisplacingFile(self.below.open(path))
+    def open(self, path: str, read_only: bool = False) -> Any:
+        return _MisplacingFile(self.below.open(path, read_only))
 
 
 class _MisplacingFile(Through):

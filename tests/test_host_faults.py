@@ -165,7 +165,9 @@ def test_a_source_that_calls_another_sets_replica_is_turned_away(more: str) -> N
     assert result.verdict is Verdict.PASS, result.reasons
     words = "this replica holds 'second storage group', not 'first storage group'"
     assert told and all(words in str(each) for each in told)
-    assert more or words in causes[0], "the source's own status says why"
+    why = "it holds another protected set than 'first storage group'"
+    assert more or why in causes[0], "the source's own status says why"
+    assert "second storage group" not in causes[0], "not what it is none of its business"
     assert result.resynchronizations == (1 if "power_loss" in more and SOURCE in more else 0)
     [mark] = [mark for mark in result.faults if mark.kind == "wrong_target"]
     assert (mark.where, mark.start_seconds, mark.end_seconds) == (SOURCE, 20, 35)

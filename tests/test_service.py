@@ -87,7 +87,7 @@ class Worlds:
 
         host.start(main(), "sender")
 
-    def start_replica(self, drain_ns: int) -> None:
+    def start_replica(self, drain_ns: int, address: str = "replica:7000") -> None:
         host = self.world.machine("replica").start("replica")
         stop = self.stops["replica"] = Completion()
 
@@ -96,7 +96,7 @@ class Worlds:
             store = self.store = ReplicaStore(
                 host, volume, "/replica", volume, "/replica", ReplicaOptions("set", "replica")
             )
-            replica = Replica(host, store, "replica:7000", 200 * MS)
+            replica = Replica(host, store, address, 200 * MS)
             reporter = self.reporter(host, "replica", lambda: replica_status(store, replica))
 
             async def wait() -> str:
@@ -257,6 +257,27 @@ def test_an_error_that_ends_a_service_is_its_last_word(
     for name in ("source", "replica"):
         ended = worlds.documents[name]()["ended"]
         assert ended == "with an error: /data/x: the sync failed: input/output error"
+
+
+@pytest.mark.parametrize("safeguard", [True, False])
+def test_an_address_that_is_not_there_is_found_before_anything_is_recovered(
+    worlds: Worlds, monkeypatch: pytest.MonkeyPatch, safeguard: bool
+) -> None:
+    if not safeguard:
+
+        async def later(_replica: Replica) -> None:
+            return None
+
+        monkeypatch.setattr(Replica, "check_address", later)
+    said: list[str] = []
+    worlds.world.observers.append(lambda _machine, name, _values: said.append(name))
+    worlds.start_replica(SECOND, "elsewhere:7000")
+    worlds.run(SECOND)
+    ended = worlds.documents["replica"]()["ended"]
+    assert ended == "with an error: elsewhere:7000 is not an address of replica"
+    assert ("recovered" in said) is not safeguard
+    volume = worlds.world.machine("replica").start("looks", networked=False).volume("data")
+    assert volume.exists("/replica/image") is not safeguard
 
 
 def test_a_spool_that_cannot_be_read_closes_nobody(worlds: Worlds) -> None:

@@ -89,6 +89,7 @@ class FileNode:
     key: device and inode number.
     write_back: the volume's book of dirty bytes.
     forget: called with the node when its descriptor has been closed.
+    writable: whether the descriptor is open for writing too.
     """
 
     def __init__(
@@ -97,8 +98,10 @@ class FileNode:
         key: tuple[int, int],
         write_back: WriteBack,
         forget: Callable[[FileNode], None],
+        writable: bool = True,
     ) -> None:
         self.fd = fd
+        self.writable = writable
         self.key = key
         self.write_back = write_back
         self.written_bytes = 0
@@ -109,6 +112,15 @@ class FileNode:
         self._forget = forget
         self._handles: dict[HostFile, None] = {}
         self._calls = 0
+
+    def take_writable(self, fd: int) -> None:
+        """Go over to a descriptor that can write; who reads by the number now is not disturbed.
+
+        ``fd`` stays the caller's.  A failure of the write-back that nobody was told of yet is
+        told through the new one: the kernel keeps it for whoever opens the file next.
+        """
+        os.dup2(fd, self.fd, inheritable=False)
+        self.writable = True
 
     @property
     def is_open(self) -> bool:
@@ -423,6 +435,28 @@ class HostFile:
         closed = StorageError("the file is closed", path=self.path)
         if self._node.detach(self):
             self._poison = closed
+
+
+class HostReader(HostFile):
+    """A handle that was opened for reading only: the node may well be able to write."""
+
+    __slots__ = ()
+
+    def _refuse(self, offset: int) -> StorageError:
+        self._check()
+        return StorageError("the file was opened for reading only", path=self.path, offset=offset)
+
+    def write_at(self, offset: int, *buffers: Buffer) -> int:
+        raise self._refuse(offset)
+
+    def truncate(self, size_bytes: int) -> None:
+        raise self._refuse(size_bytes)
+
+    def zero_range(self, offset: int, length: int) -> None:
+        raise self._refuse(offset)
+
+    def allocate(self, offset: int, length: int) -> None:
+        raise self._refuse(offset)
 
 
 def _behind(buffers: Sequence[Buffer], count: int) -> list[Buffer]:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 from typing import Final, NamedTuple
 
-from replicator.errors import BadInput
+from replicator.errors import BadInput, NoDirectory
 from replicator.host.paths import translated
 from replicator.host.volume import HostVolume
 from replicator.host.world import HostRuntime
 
 NO_DIRECTORY: Final = "Name a directory; a single file is protected by the one that it is in."
-_ABSENT: Final = "Mount the volume that it is on, or correct the path, and start again."
 
 
 class Place(NamedTuple):
@@ -28,12 +27,13 @@ class Place(NamedTuple):
 def real_directory(directory: str, key: str) -> str:
     """The directory without symbolic links on the way to it.
 
-    ``key`` is what the configuration calls it.  Raises BadInput when there is none.
+    ``key`` is what the configuration calls it.  Raises NoDirectory when there is none, BadInput
+    when it is something else.
     """
     with translated(directory):
         path = os.path.realpath(directory)
         if not os.path.exists(path):
-            raise BadInput(f"{key}: there is no such directory", path=directory, remedy=_ABSENT)
+            raise NoDirectory(f"{key}: there is no such directory", path=directory)
         if not os.path.isdir(path):
             raise BadInput(f"{key}: this is no directory", path=directory, remedy=NO_DIRECTORY)
     return path

@@ -4,14 +4,19 @@ An address is ``host:port``: a name, an IPv4 address or an IPv6 address in brack
 (``[::1]:7000``).  To listen, ``:port`` means all addresses of the machine, both families where
 the machine has both; port 0 takes a free one (``HostListener.address`` says which).
 
-``connect`` tries the addresses of a name in the resolver's order and gives up with the cause of
-the last.  It has no time-out of its own but the kernel's (about two minutes): put a deadline
-around it.  A name is looked up in a thread; one that hangs is left behind when cancelled.
+``connect`` tries the addresses of a name in the resolver's order, as RFC 8305 (section 5) has
+it: one that does not answer within :data:`ATTEMPT_DELAY_NS` is not waited for, the next one is
+tried beside it, and the first connection wins.  So a silent address costs a quarter of a second,
+not the caller's whole patience.  Where that ends before all were tried, the next call begins
+behind the last one tried.  Of those that failed, the error names each.  There is no other
+time-out than the kernel's (about two minutes): put a deadline around it.  A name is looked up in
+a thread; one that hangs is left behind when cancelled.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -19,11 +24,14 @@ from typing import Any, Final
 
 from replicator.errors import ConnectionLost, ListenerClosed
 from replicator.host.streams import HostStream, ReadySocket, cause_of
+from replicator.host.turns import Turns
 from replicator.host.workers import Workers
-from replicator.runtime import Completion
+from replicator.runtime import Completion, Signal, TimedOut, deadline, group
 
 BACKLOG_LIMIT: Final = 128
 _RESOLVER_THREADS: Final = 4
+ATTEMPT_DELAY_NS: Final = 250_000_000
+"""How long one address is tried before the next is, too: what RFC 8305, section 5 recommends."""
 
 Place = tuple[socket.AddressFamily, Any]
 
@@ -54,6 +62,7 @@ class HostListener:
     def __init__(self, ready: ReadySocket, network: HostNetwork) -> None:
         self._ready = ready
         self._network = network
+        self._turns = Turns()
         host, port = ready.sock.getsockname()[:2]
         self.address = join_address(host, port)
         """Where it listens, with the port that was chosen for 0."""
@@ -66,6 +75,7 @@ class HostListener:
         memory for a connection: that passes.
         """
         while True:
+            await self._turns.take()
             if self._ready.closed:
                 raise ListenerClosed("the listener is closed")
             try:
@@ -73,6 +83,7 @@ class HostListener:
             except (BlockingIOError, InterruptedError):
                 self._ready.watch_readable()
                 await self._ready.readable
+                self._turns.waited()
                 continue
             except OSError as error:
                 if error.errno == errno.ECONNABORTED:
@@ -103,6 +114,8 @@ class HostNetwork:
         self.resolvers = Workers(loop, "resolver", _RESOLVER_THREADS)
         self.streams: dict[HostStream, None] = {}
         self.listeners: dict[HostListener, None] = {}
+        self._given_up: dict[str, Place] = {}
+        """By address, the last place that was tried when a call was cut short."""
 
     def adopt(self, sock: socket.socket) -> HostStream:
         """Make a stream of a connected, non-blocking socket."""
@@ -151,17 +164,55 @@ class HostNetwork:
         host, port = split_address(address)
         if not host:
             raise ConnectionLost(f"{address!r} names no host to connect to")
-        failure: ConnectionLost | None = None
-        for family, place in await self._resolve(address, host, port):
-            try:
-                return await self._connect(family, place)
-            except OSError as error:
-                failure = ConnectionLost(_why_not(error, address))
-                failure.__cause__ = error
-        assert failure is not None
-        raise failure
+        places = await self._resolve(address, host, port)
+        if len(places) > 1:
+            return await self._connect_to_one_of(address, places)
+        try:
+            return await self._connect(places[0])
+        except OSError as error:
+            raise ConnectionLost(_why_not(error, address)) from error
 
-    async def _connect(self, family: socket.AddressFamily, place: Any) -> HostStream:
+    async def _connect_to_one_of(self, address: str, places: list[Place]) -> HostStream:
+        """The first connection that comes about; those underway beside it are given up."""
+        last = self._given_up.pop(address, None)
+        first = places.index(last) + 1 if last in places else 0
+        connected: list[HostStream] = []
+        failures: dict[int, OSError] = {}
+        ended = Signal()
+
+        async def attempt(number: int) -> None:
+            try:
+                connected.append(await self._connect(places[number]))
+            except OSError as error:
+                failures[number] = error
+            ended.notify()
+
+        try:
+            async with group() as g:
+                for tried in range(1, len(places) + 1):
+                    number = (first + tried - 1) % len(places)
+                    self._given_up[address] = places[number]
+                    g.spawn(attempt(number), f"connect {number}")
+                    with contextlib.suppress(TimedOut):
+                        async with deadline(ATTEMPT_DELAY_NS):
+                            while not connected and len(failures) < tried:
+                                await ended
+                    if connected:
+                        break
+                while not connected and len(failures) < len(places):
+                    await ended
+                g.cancel()
+            del self._given_up[address]
+            if connected:
+                return connected.pop(0)
+        finally:
+            for stream in connected:
+                stream.abort()
+        causes = [_why_not(failures[n], join_address(*places[n][1][:2])) for n in sorted(failures)]
+        raise ConnectionLost(f"{'; '.join(causes)} (addresses of {address})") from failures[0]
+
+    async def _connect(self, where: Place) -> HostStream:
+        family, place = where
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         ready = ReadySocket(self._loop, sock)
         connected = False

@@ -21,11 +21,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from replicator.errors import AlreadyExists, NoSpace, NotEmpty, NotFound, StorageError
+from replicator.errors import AccessDenied, AlreadyExists, NoSpace, NotEmpty, NotFound, StorageError
 
 _DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
 
-_PERMISSIONS: Final = "Run the replicator as a user that may read and write this directory."
+_PERMISSIONS: Final = AccessDenied.default_remedy
 _DEVICE: Final = "Look at the kernel's log: the disk or its connection may be failing."
 _OPEN_FILES: Final = "Raise the limit of open files (LimitNOFILE of the service, ulimit -n)."
 
@@ -43,7 +43,7 @@ _ERRORS: Final[dict[int, tuple[type[StorageError], str, str | None]]] = {
     errno.EISDIR: (StorageError, "is a directory", None),
     errno.ELOOP: (StorageError, "is a symbolic link, and none is followed here", None),
     errno.ENAMETOOLONG: (StorageError, "the name is too long for this file system", None),
-    errno.EACCES: (StorageError, "permission denied", _PERMISSIONS),
+    errno.EACCES: (AccessDenied, "permission denied", None),
     errno.EPERM: (StorageError, "the operation is not permitted", _PERMISSIONS),
     errno.EROFS: (
         StorageError,

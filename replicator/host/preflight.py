@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from replicator.config import LoadedConfiguration
-from replicator.config_checks import directories, overlaps
+from replicator.config_checks import directories, exposed, overlaps
 from replicator.errors import BadInput, CannotListen, EmptySet, SourceFenced
 from replicator.fence import fence_cause
 from replicator.host.machine_volumes import NO_DIRECTORY
@@ -38,7 +38,7 @@ class Preflight:
         self.errors: list[BadInput] = []
         """What keeps the processes from starting."""
         self.warnings: list[BadInput] = loaded.doubts()
-        """What works, but hardly as it was meant."""
+        """What works, but hardly as it was meant, or is safe only where others see to it."""
         real: dict[KeyPath, str] = {}
         for path, directory in directories(loaded.configuration).items():
             problem = _problem(path, directory)
@@ -53,6 +53,7 @@ class Preflight:
         self.errors += map(loaded.places.error, self._address())
         self.warnings += map(loaded.places.error, self._emptied(real))
         self.warnings += map(loaded.places.error, self._room(real))
+        self.warnings += map(loaded.places.error, exposed(loaded.configuration))
 
     def _strangers(self, real: dict[KeyPath, str]) -> Iterator[Remark]:
         """Directories that belong to somebody else."""

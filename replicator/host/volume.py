@@ -9,7 +9,9 @@ directory (:mod:`replicator.host.paths`).
 
 Attributes
 ----------
-In the port they are bits, 0 for a new entry.  Here they are the nine permission bits.  An entry
+In the port they are bits, 0 for a new entry.  Here they are the nine permission bits, and the
+kernel heeds them: ``open`` asks for writing unless it is told to read only, and what the bits
+forbid this process is AccessDenied (:mod:`replicator.owned_volume` goes around that).  An entry
 that nobody has given any is open to the replicator's user alone and carries the sticky bit,
 which says nothing on a file and forbids nothing to an owner: so "none" is told from 0600.
 Set-user-id, set-group-id and sticky are no attributes: they are neither reported nor taken
@@ -37,7 +39,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from replicator.errors import AlreadyExists, Locked, NotFound, StorageError, SyncFailed
-from replicator.host.files import FileNode, HostFile
+from replicator.host.files import FileNode, HostFile, HostReader
 from replicator.host.paths import BaseDirectory, decode_name
 from replicator.host.shared_page import HostSharedPage
 from replicator.host.workers import VOLUME_THREADS, Workers
@@ -166,12 +168,12 @@ class HostVolume:
             fd = os.open(name, flags, NEW_FILE_MODE, dir_fd=directory)
         stat = os.fstat(fd)
         self._lost.pop((stat.st_dev, stat.st_ino), None)  # that was another file's
-        return self._handle(path, fd, stat)
+        return self._handle(path, fd, stat, read_only=False)
 
-    def open(self, path: str) -> HostFile:
+    def open(self, path: str, read_only: bool = False) -> HostFile:
         with self._base.parent(path) as (directory, name):
             try:
-                fd = os.open(name, _OPEN, dir_fd=directory)
+                fd = os.open(name, _READ if read_only else _OPEN, dir_fd=directory)
             except OSError as error:
                 if error.errno in (errno.EISDIR, errno.ELOOP, errno.ENXIO):
                     raise StorageError("not a regular file", path=path) from error
@@ -184,17 +186,20 @@ class HostVolume:
         except StorageError:
             os.close(fd)
             raise
-        return self._handle(path, fd, stat)
+        return self._handle(path, fd, stat, read_only)
 
-    def _handle(self, path: str, fd: int, stat: os.stat_result) -> HostFile:
+    def _handle(self, path: str, fd: int, stat: os.stat_result, read_only: bool) -> HostFile:
         key = (stat.st_dev, stat.st_ino)
         node = self._nodes.get(key)
         if node is None:
-            node = self._nodes[key] = FileNode(fd, key, self._write_back, self._forget)
+            node = FileNode(fd, key, self._write_back, self._forget, writable=not read_only)
+            self._nodes[key] = node
             node.lost = self._lost.get(key)
         else:
+            if not (read_only or node.writable):
+                node.take_writable(fd)
             os.close(fd)
-        return HostFile(path, node, self.workers)
+        return (HostReader if read_only else HostFile)(path, node, self.workers)
 
     def _forget(self, node: FileNode) -> None:
         del self._nodes[node.key]
@@ -282,7 +287,7 @@ class HostVolume:
             fd = os.open(name, _LOOK, dir_fd=directory)
             try:
                 mode = os.fstat(fd).st_mode
-                self._changed_attributes(directory, name, mode)
+                self._changed_attributes(directory, name, fd, mode)
                 if mode_bits.S_ISLNK(mode):
                     raise StorageError("a symbolic link has no attributes", path=path)
                 new = NEW_DIRECTORY_MODE if mode_bits.S_ISDIR(mode) else NEW_FILE_MODE
@@ -291,7 +296,7 @@ class HostVolume:
             finally:
                 os.close(fd)
 
-    def _changed_attributes(self, directory: int, name: bytes, mode: int) -> None:
+    def _changed_attributes(self, directory: int, name: bytes, entry: int, mode: int) -> None:
         """Keep the entry for the next sync of its directory: attributes are the entry's own.
 
         On ext4 the directory's fsync takes them along, on xfs and btrfs it does not.
@@ -305,7 +310,13 @@ class HostVolume:
                 _fsync_and_close(fd)
             waiting.clear()
         # A mode may forbid reading, but not to who has the entry open already.
-        waiting.append(os.open(name, _READ, dir_fd=directory))
+        try:
+            fd = os.open(name, _READ, dir_fd=directory)
+        except PermissionError:  # the present one does: the owner may read while it is changed
+            readable = mode_bits.S_IMODE(mode) | mode_bits.S_IRUSR
+            os.chmod(f"/proc/self/fd/{entry}", readable)
+            fd = os.open(name, _READ, dir_fd=directory)
+        waiting.append(fd)
 
     # -- looking -------------------------------------------------------------------------
 

@@ -193,8 +193,12 @@ class Volume(Protocol):
     def create(self, path: str) -> File:
         """Create an empty regular file and open it; raises AlreadyExists."""
 
-    def open(self, path: str) -> File:
-        """Open an existing regular file; raises NotFound."""
+    def open(self, path: str, read_only: bool = False) -> File:
+        """Open an existing regular file; raises NotFound, and AccessDenied where its mode forbids.
+
+        ``read_only``: needs no more than the right to read; what would change the content is
+        refused with StorageError.  It can be synced: that vouches for what others wrote.
+        """
 
     def rename(self, old: str, new: str) -> None:
         """Give the entry another name, in one step; an existing file at ``new`` is replaced."""

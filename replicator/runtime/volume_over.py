@@ -56,8 +56,8 @@ class VolumeOver:
 
     # -- the rest ------------------------------------------------------------------
 
-    def open(self, path: str) -> File:
-        return self.below.open(path)
+    def open(self, path: str, read_only: bool = False) -> File:
+        return self.below.open(path, read_only)
 
     def list(self, path: str) -> list[str]:
         return self.below.list(path)

@@ -141,8 +141,8 @@ class ShippedVolume(VolumeOver):
     def create(self, path: str) -> File:
         return self.shipped(self.change_names("create", (path,), path), path)
 
-    def open(self, path: str) -> File:
-        return self.shipped(super().open(path), path)
+    def open(self, path: str, read_only: bool = False) -> File:
+        return self.shipped(super().open(path, read_only), path)
 
     def shipped(self, file: File, path: str) -> File:
         if not path.startswith(self.root_path + "/"):

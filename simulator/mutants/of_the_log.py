@@ -50,8 +50,8 @@ class _Unsynced:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._below, name)
 
-    def open(self, path: str) -> Any:
-        return _UnsyncedFile(self._below.open(path))
+    def open(self, path: str, read_only: bool = False) -> Any:
+        return _UnsyncedFile(self._below.open(path, read_only))
 
     def create(self, path: str) -> Any:
         return _UnsyncedFile(self._below.create(path))

@@ -157,8 +157,8 @@ from replicator.runtime.volume_over import VolumeOver
 class Tapped(VolumeOver):
     def create(self, path):
         return File(super().create(path))
-    def open(self, path):
-        return File(super().open(path))
+    def open(self, path, read_only=False):
+        return File(super().open(path, read_only))
 class File:
     def __init__(self, below): self.below = below
     def __getattr__(self, name): return getattr(self.below, name)

@@ -201,3 +201,51 @@ def test_a_closed_handle_is_of_no_use(world: StorageWorld) -> None:
         assert await again.read_at(0, 9) == b"abc"
 
     world.run(program)
+
+
+def test_who_opens_for_reading_only_reads_and_changes_nothing(world: StorageWorld) -> None:
+    async def program(volume: Volume) -> None:
+        path = world.root + "/f"
+        writer = volume.create(path)
+        writer.write_at(0, b"one")
+        reader = volume.open(path, read_only=True)
+        for change in (
+            lambda: reader.write_at(0, b"x"),
+            lambda: reader.truncate(0),
+            lambda: reader.zero_range(0, 1),
+            lambda: reader.allocate(0, 1),
+        ):
+            with pytest.raises(StorageError, match="opened for reading only") as refused:
+                change()
+            assert refused.value.path == path
+        assert await reader.read_at(0, 9) == b"one"
+        await reader.sync()
+        reader.close()
+        with pytest.raises(StorageError, match="is closed"):
+            reader.write_at(0, b"x")
+        writer.write_at(3, b" two")
+        assert await writer.read_at(0, 9) == b"one two"
+
+    world.run(program)
+
+
+def test_a_file_open_for_reading_only_can_be_opened_for_writing_too(world: StorageWorld) -> None:
+    async def program(volume: Volume) -> None:
+        path = world.root + "/f"
+        made = volume.create(path)
+        made.write_at(0, b"one")
+        await made.sync()
+        made.close()
+        reader = volume.open(path, read_only=True)
+        assert await reader.read_at(0, 9) == b"one"
+        writer = volume.open(path)
+        writer.write_at(0, b"two")
+        await writer.sync()
+        assert await reader.read_at(0, 9) == b"two"
+        writer.close()
+        assert await reader.read_at(0, 9) == b"two"
+        volume.open(path).write_at(0, b"six")
+        await reader.sync()
+        assert await reader.read_at(0, 9) == b"six"
+
+    world.run(program)

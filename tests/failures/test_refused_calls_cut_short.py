@@ -91,10 +91,10 @@ def test_what_cannot_be_finished_begins_another_epoch(monkeypatch: pytest.Monkey
     machine.run(main)
     real_open = SimVolume.open
 
-    def failing(volume: SimVolume, path: str) -> object:
+    def failing(volume: SimVolume, path: str, read_only: bool = False) -> object:
         if path == f"{ROOT}/db":
             raise StorageError("input/output error", path=path)
-        return real_open(volume, path)
+        return real_open(volume, path, read_only)
 
     async def again(program: Program) -> None:
         assert program.epoch == 2

@@ -431,7 +431,9 @@ def counted_handles() -> Iterator[Handles]:
             handles.open[name_of(file._holder)] -= 1
         closed(file)
 
-    SimVolume.open = lambda self, path: count(opened(self, path))  # type: ignore[method-assign]
+    SimVolume.open = (  # type: ignore[method-assign]
+        lambda self, path, read_only=False: count(opened(self, path, read_only))
+    )
     SimVolume.create = lambda self, path: count(created(self, path))  # type: ignore[method-assign]
     SimFile.close = close  # type: ignore[method-assign]
     try:

@@ -13,10 +13,11 @@ from unittest import mock
 import pytest
 
 from replicator.errors import ConnectionLost, ListenerClosed
+from replicator.host import network as network_module
 from replicator.host import streams
-from replicator.host.network import HostNetwork, join_address, split_address
+from replicator.host.network import HostNetwork, Place, join_address, split_address
 from replicator.host.streams import HostStream
-from replicator.runtime import TimedOut, deadline, group, sleep_ns, yield_now
+from replicator.runtime import Signal, TimedOut, deadline, group, sleep_ns, yield_now
 from tests.real_loop import PATIENCE_S, RealLoop
 
 MILLISECOND_NS = 1_000_000
@@ -296,3 +297,138 @@ def test_a_closed_listener_says_that_it_is_closed(real: RealLoop, network: HostN
             await listener.accept()
 
     real.run(program())
+
+
+# -- names with several addresses --------------------------------------------------------
+
+
+class SilentPlaces:
+    """Resolves ``replica.example`` to these hosts; those that are silent never answer."""
+
+    def __init__(self, hosts: list[str], silent: set[str]) -> None:
+        self.hosts, self.silent = hosts, silent
+        self.tried: list[str] = []
+        self.left: list[str] = []
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        resolve, connect = network_module._places, HostNetwork._connect
+
+        def places(host: str, port: int, flags: int) -> list[Place]:
+            if host != "replica.example":
+                return resolve(host, port, flags)
+            return [(socket.AF_INET, (each, port)) for each in self.hosts]
+
+        async def connect_or_hang(network: HostNetwork, where: Place) -> HostStream:
+            self.tried.append(where[1][0])
+            if where[1][0] not in self.silent:
+                return await connect(network, where)
+            try:
+                while True:
+                    await Signal()
+            finally:
+                self.left.append(where[1][0])
+
+        monkeypatch.setattr(network_module, "_places", places)
+        monkeypatch.setattr(HostNetwork, "_connect", connect_or_hang)
+
+
+@pytest.mark.parametrize("safeguard", [True, False])
+def test_a_silent_address_does_not_take_the_patience_for_all(
+    real: RealLoop, network: HostNetwork, monkeypatch: pytest.MonkeyPatch, safeguard: bool
+) -> None:
+    silent = SilentPlaces(["192.0.2.1", "192.0.2.2", "127.0.0.1"], {"192.0.2.1", "192.0.2.2"})
+    silent.install(monkeypatch)
+    delay_ns = MILLISECOND_NS if safeguard else 3600_000 * MILLISECOND_NS
+    monkeypatch.setattr(network_module, "ATTEMPT_DELAY_NS", delay_ns)
+    patience_ns = (10_000 if safeguard else 50) * MILLISECOND_NS
+
+    async def program() -> None:
+        listener = await network.listen("127.0.0.1:0")
+        port = split_address(listener.address)[1]
+        async with deadline(patience_ns):
+            (await network.connect(f"replica.example:{port}")).abort()
+
+    if safeguard:
+        real.run(program())
+        assert silent.tried == silent.hosts
+        assert sorted(silent.left) == ["192.0.2.1", "192.0.2.2"]  # none is left underway
+        assert not network._given_up
+    else:
+        with pytest.raises(TimedOut):
+            real.run(program())
+        assert silent.tried == ["192.0.2.1"]
+    assert not network.streams
+
+
+def test_the_next_call_begins_behind_the_last_address_that_was_tried(
+    real: RealLoop, network: HostNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = ["192.0.2.1", "192.0.2.2", "127.0.0.1"]
+    silent = SilentPlaces(hosts, {"192.0.2.1", "192.0.2.2"})
+    silent.install(monkeypatch)  # the patience is shorter than the delay between two of them
+
+    async def program() -> None:
+        listener = await network.listen("127.0.0.1:0")
+        address = f"replica.example:{split_address(listener.address)[1]}"
+        for _ in range(2):
+            with pytest.raises(TimedOut):
+                async with deadline(MILLISECOND_NS):
+                    await network.connect(address)
+        (await network.connect(address)).abort()
+
+    real.run(program())
+    assert silent.tried == hosts
+
+
+def test_addresses_that_fail_are_all_named(
+    real: RealLoop, network: HostNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SilentPlaces(["127.0.0.1", "127.0.0.2"], set()).install(monkeypatch)
+
+    async def program() -> str:
+        listener = await network.listen("127.0.0.1:0")
+        port = split_address(listener.address)[1]
+        listener.close()
+        with pytest.raises(ConnectionLost) as refused:
+            await network.connect(f"replica.example:{port}")
+        return str(refused.value).replace(str(port), "PORT")
+
+    before = len(os.listdir("/proc/self/fd"))
+    assert real.run(program()) == (
+        "refused: nobody listens on 127.0.0.1:PORT; refused: nobody listens on 127.0.0.2:PORT "
+        "(addresses of replica.example:PORT)"
+    )
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("safeguard", [True, False])
+def test_accepting_what_waits_lets_the_others_run(
+    real: RealLoop, network: HostNetwork, monkeypatch: pytest.MonkeyPatch, safeguard: bool
+) -> None:
+    if not safeguard:
+        monkeypatch.setattr("replicator.host.turns.CALLS_IN_A_ROW", 1 << 30)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await yield_now()
+
+    async def program() -> int:
+        listener = await network.listen("127.0.0.1:0")
+        place = split_address(listener.address)
+        clients = [socket.create_connection(place) for _ in range(100)]
+        async with group() as g:
+            g.spawn(others(), "others")
+            await sleep_ns(MILLISECOND_NS)
+            before = turns
+            for _ in clients:
+                (await listener.accept()).abort()
+            after = turns
+            g.cancel()
+        for each in clients:
+            each.close()
+        return after - before
+
+    assert (real.run(program()) >= 3) is safeguard

@@ -28,7 +28,7 @@ def refused(process: Process, says: str, code: int = ExitCode.USAGE) -> None:
 def test_a_second_process_is_locked_out(trial: Trial, name: str) -> None:
     first = trial.start(name)
     trial.wait_for_condition("running", name)
-    refused(trial.start(name), "another process is the")
+    refused(trial.start(name), "another process is the", ExitCode.NOT_YET)
     assert first.running
 
 
@@ -88,21 +88,26 @@ def test_directories_of_the_other_end_and_of_another_set(trial: Trial) -> None:
 def test_a_directory_that_is_not_there_is_not_made(trial: Trial, tmp_path: Path) -> None:
     gone = tmp_path / "not mounted"
     config = trial.configure("gone.toml", spool=f'directory = "{gone}"')
-    refused(trial.start("source", config), "source.spool.directory: there is no such directory")
+    says = "source.spool.directory: there is no such directory"
+    refused(trial.start("source", config), says, ExitCode.NOT_YET)
     assert not gone.exists()
+    gone.write_bytes(b"")  # no start heals this
+    refused(trial.start("source", config), "source.spool.directory: this is no directory")
 
 
 def test_an_address_in_use(trial: Trial) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", trial.port))
         taken.listen()
-        refused(trial.start("replica"), f"address 127.0.0.1:{trial.port} is in use")
+        says = f"address 127.0.0.1:{trial.port} is in use"
+        refused(trial.start("replica"), says, ExitCode.NOT_YET)
+    assert not (trial.replica / "image").exists()  # nothing was begun
 
 
 def test_an_address_of_another_machine(trial: Trial) -> None:
     config = trial.configure("far.toml", replica='listen = "192.0.2.1:7000"')
     process = trial.start("replica", config)
-    refused(process, "192.0.2.1:7000 is not an address of this machine")
+    refused(process, "192.0.2.1:7000 is not an address of this machine", ExitCode.NOT_YET)
     assert "Give replica.listen an address of this machine" in process.log
 
 
@@ -176,7 +181,7 @@ def test_a_source_of_another_set_is_refused_by_the_replica(trial: Trial, tmp_pat
         ),
         "refused",
     )
-    says = "this replica holds 'trial', not 'another set'"
+    says = "the replica refused: it holds another protected set than 'another set'"
     trial.wait(
         lambda s: says in (trial.status(other)["source"]["last_known"] or {}).get("cause", ""),
         "told to the source",

@@ -281,7 +281,7 @@ class MemoryVolume:
         self.medium.change_names(path, inode, None)
         return MemoryFile(self, path, inode)
 
-    def open(self, path: str) -> MemoryFile:
+    def open(self, path: str, read_only: bool = False) -> MemoryFile:
         return MemoryFile(self, path, self._inode(path))
 
     def rename(self, old: str, new: str) -> None:

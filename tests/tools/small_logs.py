@@ -73,7 +73,7 @@ class DictVolume:
         self.files[path] = bytearray()
         return DictFile(self.files, path)
 
-    def open(self, path: str) -> DictFile:
+    def open(self, path: str, read_only: bool = False) -> DictFile:
         return DictFile(self.files, path)
 
     def exists(self, path: str) -> bool:

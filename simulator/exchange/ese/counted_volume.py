@@ -94,8 +94,8 @@ class _CountedVolume:
     def create(self, path: str) -> File:
         return self._counted(path, self._volume.create(path))
 
-    def open(self, path: str) -> File:
-        return self._counted(path, self._volume.open(path))
+    def open(self, path: str, read_only: bool = False) -> File:
+        return self._counted(path, self._volume.open(path, read_only))
 
     def _counted(self, path: str, file: File) -> File:
         name = path.rpartition("/")[2]

@@ -38,8 +38,8 @@ class _Volume:
     def create(self, path: str) -> File:
         return cast(File, _File(self._volume.create(path)))
 
-    def open(self, path: str) -> File:
-        return cast(File, _File(self._volume.open(path)))
+    def open(self, path: str, read_only: bool = False) -> File:
+        return cast(File, _File(self._volume.open(path, read_only)))
 
     async def sync_directory(self, path: str) -> None:
         """Later."""
