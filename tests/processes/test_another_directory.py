@@ -43,7 +43,7 @@ def test_a_set_whose_volume_is_not_mounted(trial: Trial) -> None:
     another_in_its_place(trial)
     before = tree(trial.image), tree(trial.spool / "segments")
 
-    refused(trial.start("source"), EMPTY, ExitCode.BROKEN)
+    refused(trial.start("source"), EMPTY, ExitCode.NOT_YET)
     with pytest.raises(EmptySet, match=f"{trial.data}: {EMPTY}"):
         protect(str(trial.config))
     [warning] = warnings(trial.config)
