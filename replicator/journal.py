@@ -8,7 +8,8 @@ is durable after :meth:`SegmentedLog.sync`.
 
 Opening a log that an earlier process left is the business of
 :mod:`replicator.log_recovery`; the files themselves are described in
-:mod:`replicator.segments`, what they take of the limit in :mod:`replicator.log_room`.
+:mod:`replicator.segments`, which of them are open in :mod:`replicator.open_segments`, what
+they take of the limit in :mod:`replicator.log_room`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Final
 from replicator.errors import DamagedLog, NoSpace, NotFound, StorageError
 from replicator.log_recovery import LogRecovery, set_aside
 from replicator.log_room import TAIL_RESERVE_BYTES, LogRoom
+from replicator.open_segments import OpenSegments
 from replicator.records import (
     EMPTY_CHAIN,
     HEADER_BYTES,
@@ -41,7 +43,6 @@ from replicator.segments import (
     whole_records,
 )
 
-_COPY_BYTES: Final = 1 << 20
 _LARGEST: Final = (1 << 63) - 1
 """Of the numbers in a header."""
 _SMALL_TYPES: Final = frozenset({RecordType.OUTCOME, RecordType.END})
@@ -57,6 +58,9 @@ class SegmentedLog:
     segment_bytes: size of a segment; a record that is larger gets one of its own.
     limit_bytes: hard limit of all segments together, reserved space included.
     preamble: called at each new segment; what it returns is stored as a CATALOGUE record.
+    is_synced: False when nobody will ever call :meth:`sync`.  Otherwise the file of a segment
+        stays open from its first write to its sync: who appends must not go far without one
+        (see :attr:`crowded`).
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class SegmentedLog:
         segment_bytes: int,
         limit_bytes: int,
         preamble: Callable[[], bytes] | None = None,
+        is_synced: bool = True,
     ) -> None:
         self._volume = volume
         self.directory = directory
@@ -88,13 +93,19 @@ class SegmentedLog:
         self.tail_was_torn = False
         """Whether recovery found something behind the last valid record that is none."""
         self._next_number = 1
-        self._unsynced: list[Segment] = []
+        self._is_synced = is_synced
         self._names_unsynced = False
+        self._files = OpenSegments(volume)
 
     @property
     def held_bytes(self) -> int:
         """Bytes written in the segments that are still there."""
         return sum(segment.end for segment in self.segments)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many segments wait for their sync that it is due before the next record."""
+        return self._files.crowded
 
     # -- writing -------------------------------------------------------------------
 
@@ -143,16 +154,16 @@ class SegmentedLog:
             segment = self.roll(epoch, sequence, floor, size)
         head, checksum = encode(record_type, epoch, sequence, floor, self.chain, prefix, payload)
         offset = segment.end
-        written = (
-            segment.file.write_at(offset, head, payload)
-            if payload
-            else (segment.file.write_at(offset, head))
-        )
+        file = segment.file or self._files.file(segment)
+        written = file.write_at(offset, head, payload) if payload else file.write_at(offset, head)
         if written != size:
             # Within the limit, and within what was reserved once: a power loss took that back.
             # What was written must go: a shorter record could come here, and the next segment
             # after it; then recovery would find a damaged record in the midst of safe ones.
-            segment.file.truncate(offset)
+            # After a power loss as well, so the next sync is about this segment too.
+            file.truncate(offset)
+            if self._is_synced:
+                self._files.written(segment)
             raise NoSpace(
                 f"only {written} of {size} bytes of a record could be written",
                 path=segment.path,
@@ -162,8 +173,8 @@ class SegmentedLog:
         self.appended_bytes += size
         self.chain = checksum
         self.sequence = sequence
-        if not self._unsynced or self._unsynced[-1] is not segment:
-            self._unsynced.append(segment)
+        if self._is_synced:
+            self._files.written(segment)
 
     def roll(self, epoch: int, sequence: int, floor: int, size: int = 0) -> Segment:
         """Open a new segment for a record of ``size`` bytes numbered ``sequence``.
@@ -193,13 +204,15 @@ class SegmentedLog:
             self._volume.unlink(path)  # or the next attempt would find the name taken
             raise
         segment = Segment(
-            number, path, file, sequence, offset, offset, reserve, self.appended_bytes
+            number, path, sequence, offset, offset, reserve, self.appended_bytes, file
         )
         self.segments.append(segment)
         self._next_number = number + 1
         self.used_bytes += reserve
-        self._unsynced.append(segment)
         self._names_unsynced = True
+        if self._is_synced:
+            self._files.written(segment)
+        self._files.append_to(segment)
         return segment
 
     def _header(self, number: int, before: int, bytes_before: int, reserved: int) -> bytes:
@@ -219,13 +232,12 @@ class SegmentedLog:
     async def sync(self) -> None:
         """Make all that was appended before this call durable.
 
-        A call that is cancelled leaves everything to the next one.
+        A call that is cancelled leaves everything to the next one.  Raises SyncFailed; then
+        so does every later call, until what was lost is freed.
         """
-        for segment in list(self._unsynced):
-            end = segment.end
-            await segment.file.sync()
-            if segment.end == end and segment in self._unsynced:
-                self._unsynced.remove(segment)
+        if not self._is_synced:
+            raise RuntimeError("this log was opened as one that nobody syncs")
+        await self._files.sync()
         if self._names_unsynced:
             newest = self._next_number
             await self._volume.sync_directory(self.directory)
@@ -255,7 +267,6 @@ class SegmentedLog:
             self._next_number = max(self._next_number, number + 1)
         self.chain, self.sequence = chain, sequence
         self.appended_bytes = 0
-        self._unsynced.clear()
 
     def drop_all(self) -> None:
         """Remove all segments, the newest first."""
@@ -263,17 +274,15 @@ class SegmentedLog:
             self._drop(self.segments.pop())
 
     def _drop(self, segment: Segment) -> int:
-        segment.file.close()
+        self._files.drop(segment)
         self._volume.unlink(segment.path)
         self.used_bytes -= segment.reserved_bytes
-        if segment in self._unsynced:
-            self._unsynced.remove(segment)
         return segment.reserved_bytes
 
     def close(self) -> None:
         """Close the segments' files; the log is of no use any more."""
         for segment in self.segments:
-            segment.file.close()
+            self._files.drop(segment)
         self.segments.clear()
 
     # -- reading -------------------------------------------------------------------
@@ -300,16 +309,17 @@ class SegmentedLog:
         available = limit - position.offset
         if available <= 0:
             return b"", 0, position
-        data = await segment.file.read_at(position.offset, min(max_bytes, available))
-        length, last = whole_records(data)
-        if length == 0:
-            body = body_length(data, 0)
-            if body < 0 or HEADER_BYTES + body > available:
-                raise DamagedLog(
-                    "no record where one must be", path=segment.path, offset=position.offset
-                )
-            length = HEADER_BYTES + body
-            data = await segment.file.read_at(position.offset, length)
+        with self._files.use(segment) as file:
+            data = await file.read_at(position.offset, min(max_bytes, available))
+            length, last = whole_records(data)
+            if length == 0:
+                body = body_length(data, 0)
+                if body < 0 or HEADER_BYTES + body > available:
+                    raise DamagedLog(
+                        "no record where one must be", path=segment.path, offset=position.offset
+                    )
+                length = HEADER_BYTES + body
+                data = await file.read_at(position.offset, length)
         if length < len(data):
             data = data[:length]
         return data, last, Position(segment.number, position.offset + length)
@@ -348,6 +358,7 @@ class SegmentedLog:
             self._adopt(segment)
         if found.segments:
             self.chain, self.sequence = found.chain, found.sequence
+            self._files.append_to(found.segments[-1])
         self._next_number = found.next_number
         self.tail_was_torn = found.tail_was_torn
         return damage
@@ -356,8 +367,9 @@ class SegmentedLog:
         # What was read may stand in the page cache only: after a crash of the process
         # nobody knows what had been synced.
         self.segments.append(segment)
-        self._unsynced.append(segment)
         self._names_unsynced = True
+        if self._is_synced:
+            self._files.found(segment)
         self.appended_bytes = segment.total_at(segment.end)
         # It may have been made larger than others, for one long record that never came.
         segment.reserved_bytes = max(segment.end, self.room.segment_bytes, segment.reserved_bytes)
@@ -368,16 +380,13 @@ class SegmentedLog:
 
         The process before may have died of a failed sync: its pages read well from the
         cache, count as written, and are not on the medium.  The same bytes in the same
-        place: a crash in between harms nothing.
+        place: a crash in between harms nothing.  Of many segments the most are synced on the
+        way.
         """
         for segment in self.segments:
-            offset = 0
-            while offset < segment.end:
-                size = min(_COPY_BYTES, segment.end - offset)
-                data = await segment.file.read_at(offset, size)
-                await self._volume.admit(len(data))
-                write_all(segment.file, offset, data)
-                offset += size
+            await self._files.write_again(segment)
+            if self.crowded:
+                await self._files.sync_written()
 
     async def set_aside(self, directory: str) -> None:
         """Put what recovery did not take over into ``directory``, which exists.
@@ -386,10 +395,15 @@ class SegmentedLog:
         """
         for number in segment_numbers(self._volume, self.directory):
             self._next_number = max(self._next_number, number + 1)
-        await set_aside(self._volume, self.directory, self.segments, directory)
-        if self.segments:
-            self._unsynced.append(self.segments[-1])
-            self._next_number = self.segments[-1].number + 1
+        last = self.segments[-1] if self.segments else None
+        file = None if last is None else self._files.file(last)
+        await set_aside(self._volume, self.directory, self.segments, file, directory)
+        if last is not None:
+            self._files.written(last)
+            # It waits since it was found, so this makes a second sync of it.  That costs little,
+            # and recorded fault plans name the steps of a disk by their number.
+            self._files.found(last)
+            self._next_number = last.number + 1
 
 
 __all__ = [

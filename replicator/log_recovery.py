@@ -61,11 +61,6 @@ class LogRecovery:
         """Whether something that is no record stood behind the last valid one."""
         self.next_number = 1
         """No segment on disk has this number or a higher one."""
-        self._opened: list[File] = []
-
-    def _open(self, path: str) -> File:
-        self._opened.append(self._volume.open(path))
-        return self._opened[-1]
 
     async def scan(self, first_segment: int, start_chain: bytes | None) -> Damage | None:
         """Read everything; afterwards the fields of this object say what there is.
@@ -74,20 +69,7 @@ class LogRecovery:
         ---------
         first_segment: segments below it were freed before; they are removed.
         start_chain: the link that the first segment must continue; None takes its word.
-
-        Cancelled, or with an error, it leaves nothing open; another scan begins anew.
         """
-        ended = False
-        try:
-            damage = await self._scan(first_segment, start_chain)
-            ended = True
-        finally:
-            if not ended:
-                for file in self._opened:
-                    file.close()
-        return damage
-
-    async def _scan(self, first_segment: int, start_chain: bytes | None) -> Damage | None:
         directory = self._directory
         numbers = segment_numbers(self._volume, directory)
         for number in [n for n in numbers if n < first_segment]:
@@ -117,8 +99,7 @@ class LogRecovery:
     async def _scan_segment(
         self, number: int, path: str, chain: bytes | None
     ) -> tuple[int, str] | None:
-        file = self._open(path)
-        data = await file.read_at(0, file.size_bytes)
+        data = await self._content(path)
         offset = 0
         segment: Segment | None = None
         try:
@@ -130,7 +111,7 @@ class LogRecovery:
                     header = json_object(record.payload)
                     before = whole_number(header, "before")
                     self.chain, self.sequence = record.previous, before
-                    segment = Segment(number, path, file, before + 1)
+                    segment = Segment(number, path, before + 1)
                     segment.base_bytes = whole_number(header, "bytes_before", 0)
                     segment.reserved_bytes = whole_number(header, "reserved", 0)
                     self.segments.append(segment)
@@ -151,23 +132,26 @@ class LogRecovery:
                 if record.type >= RecordType.SEGMENT:
                     segment.data_start = offset
         except InvalidRecord as invalid:
-            if segment is None:
-                file.close()
             # Zeros are space that was reserved.
             self.tail_was_torn = data.count(0, offset) < len(data) - offset
             return offset, invalid.reason
         if segment is None:
-            file.close()
             return 0, "the segment is empty"
         return None
+
+    async def _content(self, path: str) -> bytes:
+        """All of a file, which does not stay open: there may be thousands."""
+        file = self._volume.open(path)
+        try:
+            return await file.read_at(0, file.size_bytes)
+        finally:
+            file.close()
 
     async def _promised_later(self, numbers: list[int], offset: int) -> bool:
         """Whether a valid record behind says that the invalid one had been safe."""
         missing = self.sequence + 1
         for index, number in enumerate(numbers):
-            file = self._open(f"{self._directory}/{segment_name(number)}")
-            data = await file.read_at(0, file.size_bytes)
-            file.close()
+            data = await self._content(f"{self._directory}/{segment_name(number)}")
             at = offset + 1 if index == 0 else 0
             while (found := find_valid(data, at)) is not None:
                 record, at = found
@@ -182,8 +166,12 @@ class LogRecovery:
         for number in reversed(numbers[1:]):
             self._volume.unlink(f"{self._directory}/{segment_name(number)}")
         if self.segments and self.segments[-1].path == path:
-            self.segments[-1].file.truncate(offset)
-            await self.segments[-1].file.sync()
+            file = self._volume.open(path)
+            try:
+                file.truncate(offset)
+                await file.sync()
+            finally:
+                file.close()
         else:
             self._volume.unlink(path)
         await self._volume.sync_directory(self._directory)
@@ -192,32 +180,36 @@ class LogRecovery:
         )
 
 
-async def set_aside(volume: Volume, directory: str, kept: list[Segment], aside: str) -> None:
+async def set_aside(
+    volume: Volume, directory: str, kept: list[Segment], last_file: File | None, aside: str
+) -> None:
     """Copy or move what recovery did not take over into ``aside``, which exists.
 
     Whole segments are moved.  Of the last one that is kept, what stands behind its last
-    valid record is copied first and then cut off.  Nothing is deleted; names that are
-    taken get a number.  Raises NoSpace when there is no room for the copy.
+    valid record is copied first and then cut off, through ``last_file``, its file; that is
+    not synced yet.  Nothing is deleted; names that are taken get a number.  Raises NoSpace
+    when there is no room for the copy.
     """
     numbers = {segment.number for segment in kept}
     for number in segment_numbers(volume, directory):
         if number not in numbers:
             name = segment_name(number)
             volume.rename(f"{directory}/{name}", _free_name(volume, f"{aside}/{name}"))
-    if not kept:
+    if last_file is None:
         return
     last = kept[-1]
-    if last.file.size_bytes > last.end:
-        await _copy_tail(volume, last, _free_name(volume, f"{aside}/{segment_name(last.number)}"))
-        last.file.truncate(last.end)
+    if last_file.size_bytes > last.end:
+        name = _free_name(volume, f"{aside}/{segment_name(last.number)}")
+        await _copy_tail(volume, last_file, last.end, name)
+        last_file.truncate(last.end)
     await volume.sync_directory(aside)
 
 
-async def _copy_tail(volume: Volume, segment: Segment, path: str) -> None:
+async def _copy_tail(volume: Volume, file: File, at: int, path: str) -> None:
     copy = volume.create(path)
-    at, found = segment.end, False
-    while at < segment.file.size_bytes:
-        data = await segment.file.read_at(at, COPY_BYTES)
+    found = False
+    while at < file.size_bytes:
+        data = await file.read_at(at, COPY_BYTES)
         if data.count(0) < len(data):
             found = True
             await volume.admit(len(data))

@@ -136,6 +136,10 @@ class ReplicaIntake:
     async def _append_record(self, kind: int, epoch: int, prefix: bytes, payload: Buffer) -> None:
         """Append a record, waiting for room as long as there may come some."""
         marks, journal = self._marks, self._journal
+        if journal.log.crowded:  # its segments' files stay open until they are synced
+            await journal.make_durable(self._safeguards.sync_before_acknowledge)
+            marks.refuse_when_promoted()
+            marks.tell()  # that much can be applied already
         while True:
             try:
                 journal.append(kind, epoch, prefix, payload)

@@ -56,13 +56,12 @@ class LogFull(Exception):
     """The hard limit leaves no room for this record."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Segment:
     """One segment file."""
 
     number: int
     path: str
-    file: File
     first_sequence: int
     """Sequence number of the first chained record in it, or of the next one to come."""
     data_start: int = 0
@@ -71,6 +70,12 @@ class Segment:
     """Of the volume, from its beginning: what the log's limit counts."""
     base_bytes: int = 0
     """Bytes of chained records of this history before this segment."""
+    file: File | None = None
+    """While it is open; :mod:`replicator.open_segments` says when that is."""
+    pinned: bool = False
+    """Its file was written and not yet synced, or its sync failed: it is not closed."""
+    users: int = 0
+    """How many wait for a read or a sync of its file."""
 
     def total_at(self, offset: int) -> int:
         """Bytes of records appended to the log up to ``offset`` in this segment."""

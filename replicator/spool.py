@@ -65,7 +65,14 @@ class Spool:
         self.board = board
         self.set_id = set_id
         self.log = SegmentedLog(
-            volume, directory, LogKind.SPOOL, set_id, segment_bytes, limit_bytes, self._preamble
+            volume,
+            directory,
+            LogKind.SPOOL,
+            set_id,
+            segment_bytes,
+            limit_bytes,
+            self._preamble,
+            is_synced=False,  # a power loss ends the history, whatever of it is on the medium
         )
         self.catalogue = Catalogue()
         self.epoch = 0
