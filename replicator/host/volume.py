@@ -58,7 +58,7 @@ _LIST: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 REMOVE_IT: Final = "Remove it: sockets, pipes and devices cannot be replicated."
 LIMIT_ATTRIBUTES: Final = 64
-"""Entries of one directory that are kept open until its sync; beyond it they are synced."""
+"""Entries that are kept open until the syncs of their directories; beyond it they are synced."""
 
 
 def _plain_stat(directory: int, name: bytes) -> os.stat_result:
@@ -305,10 +305,10 @@ class HostVolume:
             return
         parent = os.fstat(directory)
         waiting = self._attributes.setdefault((parent.st_dev, parent.st_ino), [])
-        if len(waiting) >= LIMIT_ATTRIBUTES:
-            for fd in waiting:
-                _fsync_and_close(fd)
-            waiting.clear()
+        if sum(map(len, self._attributes.values())) >= LIMIT_ATTRIBUTES:
+            for entries in self._attributes.values():
+                while entries:
+                    _fsync_and_close(entries.pop())
         # A mode may forbid reading, but not to who has the entry open already.
         try:
             fd = os.open(name, _READ, dir_fd=directory)

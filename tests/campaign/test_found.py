@@ -65,7 +65,11 @@ def test_without_the_sync_of_home() -> None:
     async def nothing(_home: HomeImage) -> None:
         return None
 
-    with mock.patch.object(HomeImage, "sync_all", nothing):
+    # Where it is in doubt it is written again, which syncs it too.
+    with (
+        mock.patch.object(HomeImage, "write_again", nothing),
+        mock.patch.object(HomeImage, "sync_all", nothing),
+    ):
         result = run("home_in_the_cache_only")
     assert result.verdict is Verdict.SAFETY, result.reasons
 
