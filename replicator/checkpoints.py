@@ -7,6 +7,7 @@ to a source again, or there would be two histories of one set.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from replicator.errors import DamagedLog, ForeignLog
@@ -70,6 +71,18 @@ class Checkpoints:
             promoted |= checkpoint["promoted"]
             promised_epoch = max(promised_epoch, checkpoint["promised_epoch"])
         return Remembered(checkpoint, promoted, promised_epoch, damage, False)
+
+    async def has_taken_over(self) -> bool:
+        """As it is noted now, by this process or by another; nothing is written."""
+        noted: dict[str, Any] | None = None
+        try:
+            if await StateSlots(self._volume, self._root + "/promoted").look() is not None:
+                return True
+        except DamagedLog:
+            return True  # nothing but a promotion ever wrote there
+        with suppress(DamagedLog):
+            noted = await StateSlots(self._volume, self._root + "/checkpoint").look()
+        return noted is not None and bool(noted["promoted"])
 
     def _of_this_set(self, state: dict[str, Any] | None) -> dict[str, Any] | None:
         if state is not None and state["set"] != self._set_id:

@@ -77,18 +77,33 @@ def status(config: ConfigArgument, json: JsonOption = None) -> None:
 def promote(
     config: ConfigArgument,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    withdraw: Annotated[
+        bool, typer.Option("--withdraw", help="Take back a wish that is not carried out yet.")
+    ] = False,
 ) -> None:
     """Let the replica of CONFIG take over: its source's history ends here, durably.
 
-    There is no way back but to protect the new source anew.
+    There is no way back but to protect the new source anew.  --withdraw ends with 0 when there was
+    a wish and it does not count any more, with 1 when there was none, with 64 when it is too late.
     """
     from replicator.config import load_configuration
-    from replicator.host.promotion import look_before, promote_replica
+    from replicator.host.promotion import look_before, promote_replica, withdraw_promotion
+    from replicator.host.status_reader import read_status
     from replicator.status_text import promotion_lines, question_lines
+    from replicator.takeover_wish import wish_words
 
     loaded = load_configuration(config)
     console = console_for(None)
+    if withdraw:
+        if not withdraw_promotion(loaded):
+            say(console, "there was no wish to take over: nothing was changed")
+            raise typer.Exit(ExitCode.BROKEN)
+        say(console, "withdrawn: no takeover comes of the wish any more")
+        return
     found = look_before(loaded)
+    wish = read_status(loaded).wish
+    if wish is not None and not found.promoted:
+        say(console, f"wish        {wish_words(wish.state, wish.age_ns)}")
     if not found.promoted and not yes:
         for line in question_lines(found):
             say(console, line)

@@ -34,6 +34,7 @@ def read_commit(payload: bytes) -> dict[str, Any]:
         document = json_object(inflate(payload, _COMMIT_LIMIT_BYTES))
         for key in ("epoch", "fence"):
             whole_number(document, key)
+        whole_number(document, "as_of_ns", 0)  # an earlier release did not say it
         binary(document, "history")
         binary(document, "index")
         if not isinstance(document.get("path"), str):

@@ -46,6 +46,7 @@ def _line(level: str, pattern: str) -> Callable[[Values], Said]:
 _PROMOTION: Final = {
     "begin": "taking over",
     "done": "promoted: no source is listened to",
+    "old": "a takeover was wished before the machine's present start: it is not obeyed",
     "refused": "asked to take over, and refused: no image has ever been completed",
 }
 

@@ -5,7 +5,8 @@ history the image stands at, how old it is (``as_of_ns``), and whether it is in 
 
 *As of* is the source's wall clock.  It is the capture time of the last applied operation,
 or the time of a later heartbeat that named just that operation as the last one: nothing
-newer existed then.  It follows the source's clock wherever that jumps.
+newer existed then.  It follows the source's clock wherever that jumps; how long ago that was by the
+replica's own clocks is the business of :mod:`replicator.image_age`.
 
 *Unverified* is an image whose machine has lost its power since somebody compared it.  A disk that
 said that it had what it had not leaves a copy that is wrong in silence: the checkpoint survived
@@ -26,6 +27,7 @@ from replicator.batch import NumberedOperation
 from replicator.catalogue import Catalogue
 from replicator.errors import DamagedLog
 from replicator.home import HomeImage
+from replicator.image_age import ImageAge
 from replicator.operation import CONTENT_KINDS, Operation
 from replicator.protocol import BatchHeader, Heartbeat
 from replicator.records import EMPTY_CHAIN, genesis
@@ -60,7 +62,7 @@ class ReplicaImage:
         """Tells the epoch from another source's of the same number."""
         self.applied = 0
         self.chain = EMPTY_CHAIN
-        self.as_of_ns = 0
+        self.age = ImageAge(runtime)
         self.damage = ""
         """What was found damaged and is not repaired yet; the image is in doubt till then."""
         self._damage_until: int | None = None
@@ -80,7 +82,7 @@ class ReplicaImage:
         self.history = bytes.fromhex(state["history"])
         self.applied = state["operation"]
         self.chain = bytes.fromhex(state["chain"])
-        self.as_of_ns = state["as_of_ns"]
+        self.age.load(state["as_of_ns"], state.get("as_of_here_wall_ns", 0))
         if state["damage"]:
             self.damage = state["damage"]
         # A checkpoint of an earlier release says neither: nobody has compared that image.
@@ -97,18 +99,26 @@ class ReplicaImage:
             "operation": self.applied,
             "chain": self.chain.hex(),
             "as_of_ns": self.as_of_ns,
+            "as_of_here_wall_ns": self.age.here_wall_ns,
             "damage": self.damage,
             "boot_id": self._runtime.boot_id,
             "unverified": self.unverified,
             "catalogue": self.home.catalogue.to_json(),
         }
 
-    def begin(self, set_id: str, epoch: int, history: bytes) -> None:
-        """A resynchronization became the image: it stands at operation 0 of its epoch."""
+    def begin(self, set_id: str, epoch: int, history: bytes, as_of_ns: int = 0) -> None:
+        """A resynchronization became the image: it stands at operation 0 of its epoch.
+
+        ``as_of_ns``: the source's clock when its files were so; 0 when the operations that
+        follow will say it.
+        """
         self.epoch, self.history = epoch, history
         self.applied = 0
         self.chain = genesis(set_id, epoch, history)
         self.unverified = ""
+        if as_of_ns:
+            self.as_of_ns = as_of_ns
+        self._freshen()
         self.repaired()
 
     # -- apply ---------------------------------------------------------------------
@@ -186,10 +196,30 @@ class ReplicaImage:
 
     # -- how old -------------------------------------------------------------------
 
+    @property
+    def as_of_ns(self) -> int:
+        """The source's wall clock when the image was current; 0 while that is not known."""
+        return self.age.as_of_ns
+
+    @as_of_ns.setter
+    def as_of_ns(self, as_of_ns: int) -> None:
+        self.age.set(as_of_ns)
+
     def heard(self, beat: Heartbeat) -> None:
         """A heartbeat: when all that it names is applied, the image is as of then."""
         self._beat = beat
+        self.age.hear(beat.wall_ns)
         self._freshen()
+
+    def as_of_commit_ns(self, epoch: int, fence: int) -> int:
+        """The source's clock when the image was that of operation 0; 0 when that is not known.
+
+        For a COMMIT record: with a ``fence`` of 0 no operation follows that would tell it.
+        """
+        beat = self._beat
+        if fence or beat is None or (beat.epoch, beat.completed) != (epoch, 0):
+            return 0
+        return beat.wall_ns
 
     @property
     def newest_beat(self) -> Heartbeat | None:

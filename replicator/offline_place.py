@@ -20,7 +20,8 @@ from typing import Any, Final
 from replicator.committed_pages import check_staged, staged_pages
 from replicator.errors import BadInput, DamagedLog, ReplicatorError
 from replicator.readonly import ReadOnlyVolume, run_to_end
-from replicator.segments import SUFFIX, segment_name, segment_numbers
+from replicator.replica_journal import lost_before
+from replicator.segments import SUFFIX, Position, segment_name, segment_numbers
 from replicator.slots import StateSlots
 from replicator.slots import _decode as decode_slot
 
@@ -240,12 +241,9 @@ def _check_against_source(
 def _check_against_checkpoint(
     directory: Path, pair: SlotPair, ends: dict[int, int] | None
 ) -> list[Finding]:
-    # Redo begins in the midst of a segment: what stands before that place was durable when the
-    # checkpoint was written, and the segment is not freed before the next one.  At offset 0 the
-    # segment may never have been begun.
-    segment, offset = pair.number("segment"), pair.number("offset")
-    end = 0 if ends is None else ends.get(segment, 0)
-    if not offset or end >= offset:
+    needed = Position(pair.number("segment"), pair.number("offset"))
+    lost = lost_before(needed, ends or {})
+    if not lost:
         if ends is None:
             message = "no segments, and the checkpoint needs none: there is nothing to verify"
             return [Finding(FindingKind.NOTE, message, str(directory))]
@@ -255,19 +253,18 @@ def _check_against_checkpoint(
         return [
             Finding(
                 FindingKind.ELSEWHERE,
-                f"the checkpoint names segment {segment} of a journal that is not beside it",
+                f"the checkpoint names segment {needed.segment} of a journal that is not beside it",
                 str(directory),
                 remedy="If the journal is on a volume of its own, verify it there; if not, it "
                 "is lost, and the start of the replica asks the source for what is missing.",
             )
         ]
-    what = f"segment {segment} is missing" if not end else f"it ends at byte {end}"
     return [
         Finding(
             FindingKind.DAMAGE,
-            f"{what}, but the checkpoint says that it had been durable up to byte {offset}",
-            f"{directory}/{segment_name(segment)}",
-            end,
+            lost,
+            f"{directory}/{segment_name(needed.segment)}",
+            0 if ends is None else ends.get(needed.segment, 0),
             f"the checkpoint, operation {operation:,} of epoch {epoch}",
             "Start the replica: it goes on from its checkpoint and asks the source for what "
             "came after, or synchronizes.",

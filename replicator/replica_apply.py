@@ -167,7 +167,8 @@ class ReplicaApply:
             staged_pages(self._volume, document),
             document["from_nothing"],
         )
-        image.begin(self._options.set_id, record.epoch, bytes.fromhex(document["history"]))
+        history, as_of_ns = bytes.fromhex(document["history"]), document.get("as_of_ns", 0)
+        image.begin(self._options.set_id, record.epoch, history, as_of_ns)
         marks.checkpointed = 0
         # Its operations stand in the journal before the record that committed them.
         first = Position(*document["first_record"])

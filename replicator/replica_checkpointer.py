@@ -134,6 +134,8 @@ class ReplicaCheckpointer:
         image, journal = self._image, self._journal
         self._runtime.emit("activity", "checkpoint")
         self._wanted = self._room_wanted = False
+        if image.epoch and not image.damage:
+            await self._begin_journal()
         redo_from = journal.needed_from(self._marks.cursor)
         applied, number = image.applied, self._demanded
         note = self.note(redo_from)
@@ -152,6 +154,14 @@ class ReplicaCheckpointer:
         journal.log.free_before(redo_from.segment)
         self._runtime.emit("activity", "")
         self._marks.tell()
+
+    async def _begin_journal(self) -> None:
+        """That a journal is lost is seen only by what a checkpoint says of a segment of it."""
+        try:
+            await self._journal.begin(self._image.epoch)
+        except NoSpace:
+            self._wanted = True
+            raise
 
     async def take_in_both(self) -> None:
         """Take one in each of the two copies, unless the other says this operation already.

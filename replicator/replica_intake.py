@@ -194,7 +194,9 @@ class ReplicaIntake:
         await staging.sync()
         self._marks.refuse_when_promoted()
         self._runtime.emit("activity", "resynchronize")
-        document = await staging.describe(fence, self._journal.holds[staging.epoch])
+        first_record = self._journal.holds[staging.epoch]
+        as_of_ns = self._image.as_of_commit_ns(staging.epoch, fence)
+        document = await staging.describe(fence, first_record, as_of_ns)
         await self._append_record(RecordType.COMMIT, staging.epoch, b"", document)
         self._pending_commit = staging.epoch
         await self.settle()

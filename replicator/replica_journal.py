@@ -3,11 +3,18 @@
 A promise is made for what stood in the journal *before* a sync that returned.  What is held
 belongs to a history that is not the image yet: nothing of it is applied, and nothing of it may
 be freed, until it is committed or given up.
+
+A checkpoint names the place where redo begins.  That it names one *inside* a segment says that the
+journal had been durable up to there, and the segment is kept until the next checkpoint: when it is
+not there, the journal was lost, cut short, or is not mounted (:func:`lost_before`).
+At byte 0 the segment may never have been begun: the replica has just started for the first time,
+or what was damaged has just been set aside.  So the first checkpoint of an image beyond doubt that
+finds no segment begins one (:meth:`ReplicaJournal.begin`), and is not of that kind any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from replicator.errors import NoSpace
 from replicator.journal import Damage, LogKind, Position, SegmentedLog
@@ -15,7 +22,23 @@ from replicator.recent_batches import JournalledBatch, RecentBatches, VerifiedBa
 from replicator.records import HEADER_BYTES, Record
 from replicator.replica_options import ReplicaOptions
 from replicator.runtime.port import Buffer, Volume
+from replicator.segments import segment_name
 from replicator.units import spell_size
+
+
+def lost_before(needed: Position, ends: Mapping[int, int]) -> str:
+    """What a checkpoint counts on and the journal lacks; empty when nothing is missing.
+
+    Arguments
+    ---------
+    needed: where redo begins, as the checkpoint says.
+    ends: where the valid records of each segment end, in bytes.
+    """
+    end = ends.get(needed.segment, 0)
+    if not needed.offset or end >= needed.offset:
+        return ""
+    what = f"it ends at byte {end}" if end else f"segment {needed.segment} is missing"
+    return f"{what}, but the checkpoint says that it had been durable up to byte {needed.offset}"
 
 
 class ReplicaJournal:
@@ -48,14 +71,36 @@ class ReplicaJournal:
     # -- start ---------------------------------------------------------------------
 
     async def recover(
-        self, visit: Callable[[Record, Position], None], first_segment: int
+        self, visit: Callable[[Record, Position], None], needed: Position
     ) -> Damage | None:
-        """Open what is on disk.
+        """Open what is on disk; returns what is damaged, or was durable and is not there.
 
-        Arguments are those of :meth:`SegmentedLog.recover`.  What is damaged stays where it is
-        until :meth:`set_damaged_aside`: the only witness of a doubt that is not noted yet.
+        Arguments
+        ---------
+        visit: called with each valid record, control records included, in order.
+        needed: where redo begins; what is before it may have been freed.
+
+        What is damaged stays where it is until :meth:`set_damaged_aside`: the only witness of
+        a doubt that is not noted yet.
         """
-        return await self.log.recover(visit, first_segment)
+        found = await self.log.recover(visit, needed.segment)
+        if found is None:
+            ends = {segment.number: segment.end for segment in self.log.segments}
+            reason = lost_before(needed, ends)
+            if reason:
+                path = f"{self.log.directory}/{segment_name(needed.segment)}"
+                return Damage(path, ends.get(needed.segment, 0), self.log.sequence, reason)
+        return found
+
+    async def begin(self, epoch: int) -> None:
+        """See to it that there is a segment, durably: a checkpoint can name a place in it then.
+
+        ``epoch``: of the image.  Raises NoSpace.
+        """
+        if not self.log.segments:
+            self.log.roll(epoch, self.log.sequence + 1, self.durable_record)
+        if self.durable_end < self.log.start:
+            await self.make_durable()
 
     async def vouch(self) -> None:
         """What was taken over survives a power loss from then on."""
@@ -131,7 +176,9 @@ class ReplicaJournal:
 
     def needed_from(self, cursor: Position) -> Position:
         """What recovery would still need begins here; ``cursor``: applied up to there."""
-        return min([cursor, *self.holds.values()])
+        needed, start = min([cursor, *self.holds.values()]), self.log.start
+        # Behind the header of the first segment, as soon as that is durable: see the module.
+        return start if needed < start <= self.durable_end else needed
 
     def would_free(self, cursor: Position) -> bool:
         """Whether a checkpoint now would let go of a segment."""

@@ -8,7 +8,8 @@ It is the replica's usual order with nothing arriving, from the newest checkpoin
   made durable before anything of it is applied, as if it had just arrived.
 * A torn end is what was never promised, and is erased.  What is *damaged* is set aside, never
   deleted; and that the image is in doubt is noted durably **before**, in both copies: the journal
-  that shows it is gone afterwards.
+  that shows it is gone afterwards.  A journal that lacks what the checkpoint counts on (it is lost,
+  or not mounted) is damaged, too.
 * Recovery that is cut short is repeated by the next start, with the same end.
 * A volume without room is waited for; it is no reason to end.
 """
@@ -130,7 +131,7 @@ async def _read_journal(store: ReplicaStore, redo_from: Position) -> dict[int, i
         elif record.type == RecordType.COMMIT:
             store.marks.committed_epoch = record.epoch
 
-    found = await promises.recover(visit, redo_from.segment)
+    found = await promises.recover(visit, redo_from)
     if found is not None:
         image.doubt(str(found.error()))
         # In both copies, and before the journal that shows it is gone.

@@ -26,12 +26,11 @@ from replicator.runtime.scopes import UNFINISHED
 from replicator.source import Source, SourceState
 from replicator.source_place import SourcePlace
 from replicator.status import Reporter, last_word
+from replicator.takeover_wish import WishState, heed_wishes, wish_of
 
 LOCK_PATIENCE_NS: Final = 500_000_000
 """Who asks for the status holds a lock for an instant: that is no other process."""
 LOOK_AGAIN_NS: Final = 20_000_000
-REQUEST_NAME: Final = "promote.request"
-"""Below the replica's directory: an operator wants it to take over."""
 
 WaitForStop = Callable[[], Awaitable[object]]
 
@@ -184,7 +183,7 @@ async def serve_replica(
             return Ending.NOT_APPLIED
         opened()
         g.spawn(replica.run(), "replica")
-        g.spawn(_heed_promotions(runtime, store, replica), "promotion")
+        g.spawn(heed_wishes(runtime, store, replica), "promotion")
         await wait_for_stop()
         runtime.emit("stopping", drain_ns)
         ending = Ending.DRAINED
@@ -205,33 +204,6 @@ async def _as_coroutine(wait: WaitForStop) -> object:
 # -- promotion -------------------------------------------------------------------------
 
 
-def request_path(store: ReplicaStore) -> str:
-    """Where an operator's wish to promote is noted."""
-    return f"{store.root}/{REQUEST_NAME}"
-
-
-async def request_promotion(store: ReplicaStore) -> None:
-    """Note the wish for the process that runs; it counts even if that dies meanwhile."""
-    path = request_path(store)
-    if not store.volume.exists(path):
-        store.volume.create(path).close()
-    await store.volume.sync_directory(store.root)
-
-
-async def _heed_promotions(runtime: Runtime, store: ReplicaStore, replica: Replica) -> None:
-    path = request_path(store)
-    while True:
-        if store.volume.exists(path):
-            if store.never_completed:
-                runtime.emit("promotion", "refused")
-            elif not store.promoted:
-                runtime.emit("promotion", "begin")
-                await replica.promote()
-                runtime.emit("promotion", "done")
-            store.volume.unlink(path)
-        await sleep_ns(replica.heartbeat_ns // 2)
-
-
 def no_image(directory: str) -> BadInput:
     """The refusal to take over with nothing."""
     return BadInput(
@@ -247,14 +219,16 @@ async def promote_stopped(runtime: Runtime, store: ReplicaStore, replica: Replic
     Raises BadInput when there is no image to take over with.
     """
     await store.open()
+    wish = wish_of(runtime, store)
     if store.never_completed:
-        if store.volume.exists(request_path(store)):
-            store.volume.unlink(request_path(store))
+        await wish.clear()
         raise no_image(store.root)
+    noted = wish.look()
+    if noted.state == WishState.PENDING:
+        wish.begin(noted)  # or it could still be withdrawn
     async with group() as g:
         g.spawn(store.run(), "apply")
         await replica.promote()
         g.cancel()
-    if store.volume.exists(request_path(store)):
-        store.volume.unlink(request_path(store))
+    await wish.clear()
     runtime.emit("promotion", "done")

@@ -266,13 +266,14 @@ class Staging:
         await self._volume.sync_directory(self.path.rpartition("/")[0])
         self.unsynced_bytes -= unsynced_bytes
 
-    async def describe(self, fence: int, first_record: tuple[int, int]) -> bytes:
+    async def describe(self, fence: int, first_record: tuple[int, int], as_of_ns: int = 0) -> bytes:
         """The payload of the COMMIT record.
 
         Arguments
         ---------
         fence: operation from which on the image is that of an instant.
         first_record: where in the journal the operations of this attempt begin.
+        as_of_ns: the source's clock when its files were so; 0 when operations will tell.
         """
         slots = [
             [entry.file_id, self._slots[entry.file_id]]
@@ -283,6 +284,7 @@ class Staging:
             "epoch": self.epoch,
             "history": self.history.hex(),
             "fence": fence,
+            "as_of_ns": as_of_ns,
             "path": self.path,
             "slots": slots,
             "index": (await index_digest(self._index, self.catalogue, slots)).hex(),

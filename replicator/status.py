@@ -83,7 +83,7 @@ class ReplicaStatus:
     applied: int
     checkpointed: int
     as_of_wall_ns: int
-    """The source's clock when the image was current; 0 for never."""
+    """The source's clock when the image was current; 0 while that is not known."""
     behind_operations: int | None
     """How many operations the source's last sign of life named beyond the image."""
     stalled: str
@@ -96,6 +96,10 @@ class ReplicaStatus:
     journal_used_bytes: int
     journal_limit_bytes: int
     image: str
+    as_of_here_wall_ns: int
+    """This machine's clock when the image was current; 0 while that is not known."""
+    as_of_age_ns: int | None
+    """How long ago that was, by this machine's clocks, when this was reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +213,8 @@ def replica_status(store: ReplicaStore, replica: Replica | None) -> ReplicaStatu
         journal_used_bytes=store.journal.used_bytes,
         journal_limit_bytes=store.journal.room.limit_bytes,
         image=store.image.home.root,
+        as_of_here_wall_ns=store.image.age.here_wall_ns,
+        as_of_age_ns=store.image.age.age_ns(),
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter
 
 from replicator.status import FORMAT, ProgramStatus, ReplicaStatus, SourceStatus
-from replicator.status_view import ProcessView, SpoolView
+from replicator.status_view import ProcessView, SpoolView, WishView
 
 
 def _record(kind: type) -> dict[str, Any]:
@@ -63,6 +63,7 @@ def status_json_schema() -> dict[str, Any]:
         "spool": _or_null(_record(SpoolView)),
         "replica": _process("ReplicaStatus"),
         "fence": {"type": "string"},
+        "wish": _or_null(_record(WishView)),
         "attention": {"type": "array", "items": {"type": "string"}},
     }
     return {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from replicator.image_age import SeenAge, seen_age
 from replicator.status_view import Condition, ProcessView, SpoolView, StatusView
 from replicator.units import format_bytes, format_ns
 
@@ -20,7 +21,8 @@ class ImageFound:
     epoch: int
     operation: int
     as_of_wall_ns: int
-    age_ns: int
+    age: SeenAge | None
+    """None while it is not known."""
     damage: str
     unverified: str
     promoted: bool
@@ -134,11 +136,12 @@ def _replica_lines(view: ProcessView, now_wall_ns: int) -> Iterator[str]:
     if known is None:
         return
     yield f"  image     {known['image']}, operation {known['applied']:,} of epoch {known['epoch']}"
-    if not known["as_of_wall_ns"]:
-        yield "  as of     never: no image has been completed yet"
+    age = seen_age(known, view.as_of_wall_ns, view.age_ns, now_wall_ns)
+    if age is None:
+        yield f"  as of     {_without_time(known['epoch'])}"
     else:
-        age = format_ns(max(0, now_wall_ns - known["as_of_wall_ns"]))
-        yield f"  as of     {wall_time(known['as_of_wall_ns'])}, {age} ago by this machine's clock"
+        time = wall_time(known["as_of_wall_ns"])
+        yield f"  as of     {time}, {_ago(age)}"
     if status is not None:
         yield f"  source    {_source_heard(status)}"
     if known.get("refused"):
@@ -151,6 +154,22 @@ def _replica_lines(view: ProcessView, now_wall_ns: int) -> Iterator[str]:
         f"  journal   {format_bytes(known['journal_used_bytes'])} of "
         f"{format_bytes(known['journal_limit_bytes'])}"
     )
+
+
+def _ago(age: SeenAge) -> str:
+    least = "at least " if age.at_least else ""
+    words = f"{least}{format_ns(age.age_ns)} ago by this machine's clock"
+    if age.at_least:
+        words += ", which was set back since"
+    if age.differ_ns:
+        words += f"; the clocks differ by about {format_ns(age.differ_ns)}"
+    return words
+
+
+def _without_time(epoch: int, damage: str = "") -> str:
+    if epoch or damage:
+        return "unknown: there is an image, and nothing here says of when"
+    return "never: no image has been completed yet"
 
 
 def _source_heard(status: dict[str, Any]) -> str:
@@ -180,13 +199,12 @@ def promotion_lines(found: ImageFound) -> Iterator[str]:
 
 def _image_lines(found: ImageFound) -> Iterator[str]:
     yield f"image       {found.image}"
-    if found.as_of_wall_ns:
-        yield (
-            f"as of       {wall_time(found.as_of_wall_ns)} (operation {found.operation:,} of epoch "
-            f"{found.epoch}), {format_ns(found.age_ns)} ago"
-        )
+    place = f"operation {found.operation:,} of epoch {found.epoch}"
+    if found.age is not None:
+        yield f"as of       {wall_time(found.as_of_wall_ns)} ({place}), {_ago(found.age)}"
     else:
-        yield "as of       never: no image has been completed yet"
+        where = f" ({place})" if found.epoch else ""
+        yield f"as of       {_without_time(found.epoch, found.damage)}{where}"
     if found.damage:
         yield f"damage      {found.damage}"
     if found.unverified:

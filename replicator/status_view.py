@@ -19,6 +19,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from replicator.status import FORMAT
+from replicator.takeover_wish import WishState, wish_words
 
 HUNG_HEARTBEATS: Final = 3
 
@@ -115,6 +116,19 @@ def judge(document: dict[str, Any] | None, locked: bool, now_ns: int, boot_id: i
 
 
 @dataclass(frozen=True, slots=True)
+class WishView:
+    """An operator's wish that the replica takes over, while it is not carried out."""
+
+    state: WishState
+    """pending, old or begun; see :mod:`replicator.takeover_wish`."""
+    pid: int | None
+    """Of the process that wished."""
+    wished_wall_ns: int | None
+    """This machine's clock when it was wished; None when that cannot be read."""
+    age_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class StatusView:
     """All that one configuration's ends say, as of one instant."""
 
@@ -127,6 +141,8 @@ class StatusView:
     replica: ProcessView | None
     fence: str = ""
     """Why this source is closed for good; empty while it is open."""
+    wish: WishView | None = None
+    """That the replica is to take over, and has not done so yet; None when nobody wishes it."""
 
     def attention(self) -> list[str]:
         """What an operator should look at, in words; empty when all is as it should be."""
@@ -139,6 +155,8 @@ class StatusView:
             found.append("the spool is full: a program that writes is held until there is room")
         if self.replica is not None:
             found += _of_replica(self.replica)
+        if self.wish is not None:
+            found.append(wish_words(self.wish.state, self.wish.age_ns))
         return found
 
     def to_json(self) -> dict[str, Any]:
@@ -152,6 +170,7 @@ class StatusView:
             "spool": None if self.spool is None else asdict(self.spool),
             "replica": _shown(self.replica),
             "fence": self.fence,
+            "wish": None if self.wish is None else asdict(self.wish),
             "attention": self.attention(),
         }
 

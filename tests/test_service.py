@@ -19,7 +19,6 @@ from replicator.runtime import Completion, TimedOut, deadline, sleep_ns
 from replicator.runtime.volume_over import VolumeOver
 from replicator.service import (
     Ending,
-    request_promotion,
     serve_replica,
     serve_source,
 )
@@ -28,6 +27,7 @@ from replicator.source import Source, SourceOptions
 from replicator.source_place import SourcePlace, SpoolOptions
 from replicator.status import Reporter, SpoolTrend, replica_status, source_status
 from replicator.status_page import StatusPage
+from replicator.takeover_wish import wish_of
 from simulator.device import DiskModel
 from simulator.host import Host, World, lose_everything
 from simulator.link import Link, LinkModel
@@ -143,6 +143,14 @@ def worlds() -> Iterator[Worlds]:
     made.world.close()
 
 
+def wish(worlds: Worlds) -> None:
+    """An operator beside the replica's process wishes that it takes over."""
+    assert worlds.store is not None
+    host = worlds.world.machine("replica").processes["replica"]
+    noting = wish_of(host, worlds.store).note(42, host.wall_ns(), host.now_ns())
+    host.kernel.run_task(noting, "operator")
+
+
 @pytest.mark.parametrize("drain_ns", [60 * SECOND, 200 * MS])
 def test_the_source_drains_or_says_that_it_did_not(worlds: Worlds, drain_ns: int) -> None:
     worlds.start_replica(SECOND)
@@ -171,8 +179,7 @@ def test_a_promotion_fences_the_source(worlds: Worlds) -> None:
     worlds.run(5 * SECOND)
     assert worlds.status("replica")["state"] == "streaming"
     assert worlds.store is not None
-    asking = worlds.world.machine("replica").processes["replica"]
-    asking.kernel.run_task(request_promotion(worlds.store), "operator")
+    wish(worlds)
     worlds.run(30 * SECOND)
     assert worlds.status("replica")["state"] == "promoted"
     assert worlds.endings["source"] == Ending.FENCED
@@ -303,8 +310,7 @@ def test_a_promotion_without_an_image_is_refused(worlds: Worlds) -> None:
     worlds.start_replica(SECOND)
     worlds.run(2 * SECOND)
     assert worlds.store is not None
-    asking = worlds.world.machine("replica").processes["replica"]
-    asking.kernel.run_task(request_promotion(worlds.store), "operator")
+    wish(worlds)
     worlds.run(5 * SECOND)
     assert not worlds.store.promoted
     assert not worlds.store.volume.exists(f"{worlds.store.root}/promote.request")

@@ -13,7 +13,15 @@ from replicator.status import ProgramStatus, ReplicaStatus, SourceStatus, SpoolT
 from replicator.status_page import HALF_BYTES, PAGE_BYTES, StatusPage, newest_document
 from replicator.status_schema import status_json_schema
 from replicator.status_text import status_lines
-from replicator.status_view import Condition, ProcessView, SpoolView, StatusView, judge
+from replicator.status_view import (
+    Condition,
+    ProcessView,
+    SpoolView,
+    StatusView,
+    WishView,
+    judge,
+)
+from replicator.takeover_wish import WishState
 
 ROOT = Path(__file__).resolve().parents[1]
 BEAT_NS = 1_000_000_000
@@ -61,6 +69,8 @@ REPLICA = ReplicaStatus(
     journal_used_bytes=1,
     journal_limit_bytes=2,
     image="/srv/replica/image",
+    as_of_here_wall_ns=1_700_000_000 * SECOND_NS,
+    as_of_age_ns=5 * SECOND_NS,
 )
 PROGRAM = ProgramStatus("capturing", "", 3, 120, 0)
 
@@ -76,7 +86,7 @@ def report(status: Any, ended: str = "", boot: int = 7, written_ns: int = 0) -> 
         "heartbeat_ns": BEAT_NS,
         "incarnation": 2,
         "written_ns": written_ns,
-        "written_wall_ns": 2_000,
+        "written_wall_ns": 1_700_000_005 * SECOND_NS,
         "since_wall_ns": 1_500,
         "ended": ended,
         "status": asdict(status),
@@ -231,6 +241,8 @@ def check(value: Any, schema: dict[str, Any], root: dict[str, Any], where: str) 
         view(replica=judge(None, False, 0, 7)),
         view(source=judge(report(SOURCE), False, 9 * SECOND_NS, 7)),
         view(replica=judge(report(REPLICA, boot=1), False, 0, 7)),
+        view(wish=WishView(WishState.PENDING, 42, 1_700_000_000 * SECOND_NS, SECOND_NS)),
+        view(wish=WishView(WishState.OLD, None, None, None)),
     ],
 )
 def test_the_document_is_as_its_schema_says(shown: StatusView) -> None:

@@ -6,6 +6,7 @@ start at that instant try again.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -23,7 +24,8 @@ from replicator.host.processes import REPLICA_LOCK, REPLICA_STATUS
 from replicator.runtime.port import Volume
 from replicator.slots import newest_of
 from replicator.status_page import newest_document
-from replicator.status_view import ProcessView, SpoolView, StatusView, judge
+from replicator.status_view import ProcessView, SpoolView, StatusView, WishView, judge
+from replicator.takeover_wish import BEGUN_NAME, REQUEST_NAME, WishState, judge_wish
 
 
 def read_status(loaded: LoadedConfiguration) -> StatusView:
@@ -31,6 +33,7 @@ def read_status(loaded: LoadedConfiguration) -> StatusView:
     configuration, boot = loaded.configuration, boot_id()
     source = program = replica = None
     spool: SpoolView | None = None
+    wish: WishView | None = None
     fence = ""
     if configuration.source is not None:
         table = configuration.source
@@ -47,7 +50,32 @@ def read_status(loaded: LoadedConfiguration) -> StatusView:
     if configuration.replica is not None:
         root = Path(real_directory(configuration.replica.directory, "replica.directory"))
         replica = _judge(root / REPLICA_STATUS, root / REPLICA_LOCK, loaded.set_id, boot)
-    return StatusView(loaded.set_id, time.time_ns(), source, program, spool, replica, fence)
+        wish = _wish(root, boot)
+    now_ns = time.time_ns()
+    return StatusView(loaded.set_id, now_ns, source, program, spool, replica, fence, wish)
+
+
+def _wish(root: Path, boot: int) -> WishView | None:
+    noted = judge_wish(_target(root / REQUEST_NAME), _target(root / BEGUN_NAME), boot)
+    if noted.state == WishState.NONE:
+        return None
+    age_ns = noted.age_ns(boot, time.monotonic_ns(), time.time_ns())
+    if noted.wish is None:
+        return WishView(noted.state, None, None, age_ns)
+    return WishView(noted.state, noted.wish.pid, noted.wish.wall_ns, age_ns)
+
+
+def _target(path: Path) -> str | None:
+    """Where a link points; empty for what is no link, None when there is nothing."""
+    with translated(str(path)):
+        try:
+            return os.readlink(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return ""
+            raise
 
 
 def _judge(page: Path, lock: Path, set_id: str, boot: int) -> ProcessView:

@@ -12,6 +12,7 @@ from replicator.records import RecordType
 from replicator.replica_journal import ReplicaJournal
 from replicator.replica_options import ReplicaOptions
 from replicator.runtime import group, sleep_ns
+from replicator.segments import Position
 from simulator.host import Host, World, lose_everything, run_offline
 from tests.failures.worlds import MS, slow
 
@@ -26,7 +27,7 @@ async def opened(host: Host) -> ReplicaJournal:
         await volume.sync_directory("/")
         await volume.sync_directory("/replica")
     journal = ReplicaJournal(volume, "/replica", OPTIONS)
-    await journal.recover(lambda _record, _position: None, 0)
+    await journal.recover(lambda _record, _position: None, Position(0, 0))
     return journal
 
 

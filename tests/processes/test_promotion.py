@@ -12,10 +12,13 @@ import pytest
 
 from replicator.capture import protect
 from replicator.config import load_configuration
-from replicator.errors import ExitCode, PromotionUnanswered, SourceFenced
+from replicator.errors import BadInput, ExitCode, PromotionUnanswered, SourceFenced
 from replicator.host import promotion
+from replicator.host.status_reader import read_status
 from replicator.host.volume import HostVolume
 from replicator.status_page import StatusPage, newest_document
+from replicator.status_text import question_lines, status_lines
+from replicator.takeover_wish import Wish, encode_wish
 from tests.processes.trial import PATIENCE_S, Trial
 from tests.real_loop import RealLoop
 
@@ -44,7 +47,7 @@ def test_promote(trial: Trial, how: str) -> None:
     trial.wait_for("promoted", "replica")
     assert source.ends() == ExitCode.FENCED, source.log
     assert trial.status()["source"]["last_known"]["state"] == "fenced"
-    assert not (trial.replica / "promote.request").exists()
+    assert not (trial.replica / "promote.request").is_symlink()
     # A second time changes nothing, and it survives a restart.
     assert trial.command("promote", str(trial.config)).returncode == 0
 
@@ -60,6 +63,45 @@ def test_a_replica_that_hangs_does_not_answer_but_remembers(trial: Trial) -> Non
     assert "does not answer" in done.stderr
     replica.signal(signal.SIGCONT)
     trial.wait_for("promoted", "replica")
+
+
+def test_a_wish_is_shown_and_taken_back(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    replica, source = trial.start("replica"), trial.start("source")
+    trial.wait_for("streaming")
+    replica.kill()
+    monkeypatch.setattr(promotion, "PATIENCE_NS", 300_000_000)
+    loaded = load_configuration(trial.config)
+    with Deaf(trial):
+        with pytest.raises(PromotionUnanswered, match="--withdraw"):
+            promotion.promote_replica(loaded)
+        assert trial.status()["wish"]["state"] == "pending"
+        assert any("a takeover was wished" in text for text in trial.status()["attention"])
+        assert promotion.withdraw_promotion(loaded) is True
+    assert trial.status()["wish"] is None
+    # Another boot's: it is shown, and a replica that starts is no danger to its source.
+    (trial.replica / "promote.request").symlink_to(encode_wish(Wish(1, 1, 1, 1)))
+    trial.start("replica")
+    trial.converge()
+    assert source.running and trial.status()["wish"]["state"] == "old"
+    assert promotion.withdraw_promotion(loaded) is True
+    assert not (trial.replica / "promote.request").is_symlink()
+    promotion.promote_replica(loaded)
+    with pytest.raises(BadInput, match="taken over already"):
+        promotion.withdraw_promotion(loaded)
+
+
+def test_a_journal_that_is_not_mounted_is_shown_before_and_after(trial: Trial) -> None:
+    replica, source = trial.start("replica"), trial.start("source")
+    assert trial.write(1, 60).ends() == 0
+    trial.converge()
+    source.kill(), replica.kill()
+    (trial.replica / "journal").rename(trial.base / "unmounted")
+    loaded = load_configuration(trial.config)
+    for found in (promotion.look_before(loaded), promotion.promote_replica(loaded)):
+        assert "is missing, but the checkpoint" in found.damage
+        assert any(line.startswith("damage      ") for line in question_lines(found))
+    shown = "\n".join(status_lines(read_status(loaded)))
+    assert "it was promoted" in shown and "is missing, but the checkpoint" in shown
 
 
 def test_nothing_to_promote(trial: Trial) -> None:
@@ -138,7 +180,7 @@ def test_an_image_that_never_existed_takes_nothing_over(trial: Trial, how: str) 
     done = trial.command("promote", str(trial.config), "--yes")
     assert done.returncode == ExitCode.USAGE
     assert "no image has ever been completed" in done.stderr
-    assert not (trial.replica / "promote.request").exists()
+    assert not (trial.replica / "promote.request").is_symlink()
     if how == "down":
         replica = trial.start("replica")
     trial.start("source")
