@@ -18,7 +18,7 @@ import pytest
 
 from replicator.errors import Locked, NoSpace, StorageError, SyncFailed
 from replicator.host import files
-from replicator.host.volume import HostVolume
+from replicator.host.volume import LIMIT_ATTRIBUTES, HostVolume
 from replicator.host.writeback import CLOSED_FILES_LIMIT
 from replicator.runtime import TimedOut, deadline, group, sleep_ns, yield_now
 from tests.real_loop import PATIENCE_S, RealLoop
@@ -455,3 +455,18 @@ def test_a_read_before_the_beginning_is_refused(real: RealLoop, volume: HostVolu
     with pytest.raises(StorageError):
         real.run(file.read_at(-1, 3))
     file.close()
+
+
+def test_attributes_in_many_directories_keep_few_of_them_open(
+    real: RealLoop, volume: HostVolume
+) -> None:
+    for number in range(LIMIT_ATTRIBUTES + 9):
+        volume.mkdir(f"/{number}")
+        volume.mkdir(f"/{number}/below")
+        volume.set_attributes(f"/{number}/below", 0o711)
+        waiting = sum(map(len, volume._attributes.values()))
+        assert waiting <= LIMIT_ATTRIBUTES
+    assert waiting == 9
+    assert volume.stat("/0/below").attributes == 0o711
+    real.run(volume.sync_directory(f"/{LIMIT_ATTRIBUTES + 8}"))
+    assert sum(map(len, volume._attributes.values())) == 8
