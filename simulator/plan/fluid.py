@@ -12,7 +12,9 @@ extremes at the ends of steps, so nothing is lost between them.
 
 The lag at t is the age of the oldest byte that has not left: with A the cumulative arrivals and
 ``D[t] = A[t] - q[t]`` the departures, first in first out, ``lag[t] = t - u`` where u is the last
-time at which ``A[u] = D[t]``.
+time at which ``A[u] = D[t]``.  Both are sums of rounded numbers: a millionth of a byte that seems
+to be left of what came before an idle night would make the oldest byte older by that night.  So u
+is looked for where A is above D by what an empty queue may have (:data:`EMPTY_BYTES`).
 
 Questions about single outages need no walk: when a queue that held q at step s is empty is the
 first step at which X has fallen by q, and its peak is the highest X on the way.  A tree of
@@ -85,9 +87,14 @@ def lag_seconds(
     return lag
 
 
-def oldest_place(arrived: Floats, departed: Floats) -> Floats:
-    """When the oldest byte came that has not left, in steps; arguments as :func:`lag_seconds`."""
-    place = np.searchsorted(arrived, departed, side="right") - 1
+def oldest_place(arrived: Floats, departed: Floats, empty_bytes: float | None = None) -> Floats:
+    """When the oldest byte came that has not left, in steps; arguments as :func:`lag_seconds`.
+
+    ``empty_bytes``: less than this is not looked at where it came before an idle stretch;
+    :data:`EMPTY_BYTES` by default.
+    """
+    least = EMPTY_BYTES if empty_bytes is None else empty_bytes
+    place = np.searchsorted(arrived, departed + least, side="right") - 1
     np.clip(place, 0, len(arrived) - 2, out=place)
     begin = arrived[place]
     came = arrived[place + 1] - begin

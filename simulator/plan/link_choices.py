@@ -18,10 +18,10 @@ from simulator.plan.capacity import PlannedLink
 from simulator.plan.change import ChangeCurve
 from simulator.plan.monte_carlo import continued
 from simulator.plan.organisation_curves import NS
+from simulator.plan.outage_starts import worst_starts
 from simulator.plan.plan_parts import AFTER_SECONDS
 from simulator.plan.planner import Plan
 from simulator.plan.run_outages import outages_of
-from simulator.plan.volumes import hour_numbers
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def _choice(name: str, link: PlannedLink, plan: Plan, longer: ChangeCurve) -> Li
         )
     rpo = plan.protection.course(plan.change, usual).lag_at(objectives.rpo_share)
     model = outages_of(plan.protection, longer, link.capacity_bytes(longer.grid))
-    starts, _hours = hour_numbers(longer.grid, "day", plan.change.grid.span_seconds)
     length = plan.organisation.outages.planned_ns / NS
+    starts, _hours = worst_starts(model, length, "day", plan.change.grid.span_seconds)
     effects = model.effects(starts, length, with_lag=False)
     caught_up = bool(effects.caught_up.all())
     return LinkChoice(

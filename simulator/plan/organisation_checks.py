@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from simulator.plan.organisation import Organisation
 
 
+SHORTEST_INTERVAL_NS: Final = 60 * units.NS_PER_SECOND
+"""Between runs of changed blocks: the finest step of a plan (:mod:`.horizon`)."""
 LONGEST_RTT_NS: Final = 60 * units.NS_PER_SECOND
 """Above it TCP itself gives up [A]."""
 FILE_KEYS: Final = (
@@ -88,6 +90,15 @@ def contradictions(organisation: Organisation) -> Iterator[Remark]:
     ):
         if share >= 1:
             yield Remark((place,), f"all {name}: nothing is left", "Write less than 100%.")
+    if protection.interval_ns < SHORTEST_INTERVAL_NS:
+        yield Remark(
+            (("protection", "interval"),),
+            f"runs of changed blocks every {units.spell_duration(protection.interval_ns)}: a plan "
+            f"has steps of {units.spell_duration(SHORTEST_INTERVAL_NS)}, and nothing of it is "
+            "shorter",
+            f"Write at least {units.spell_duration(SHORTEST_INTERVAL_NS)}; what copies more often "
+            'is planned with kind = "byte level".',
+        )
     if organisation.link.rtt_ns > LONGEST_RTT_NS:
         yield Remark(
             (("link", "rtt"),),

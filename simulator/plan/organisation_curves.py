@@ -271,6 +271,7 @@ def recovery_figures(organisation: Organisation) -> RecoveryFigures:
         decide_seconds=failover.decide_ns / NS,
         redirect_seconds=failover.redirect_ns / NS,
         replay_seconds_per_log=failover.mount_per_log_ns / NS,
+        # As for what waits at the replica: one disk, one rate.
         replay_lag_seconds=organisation.protection.replica_delay_ns / NS,
         mount_seconds=failover.mount_ns / NS,
         parallel_replays=float(failover.parallel_replays),

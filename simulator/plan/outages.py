@@ -130,6 +130,25 @@ class OutageModel:
         self._waiting = np.concatenate(([0.0], backlog(np.diff(queue.ready), service)))
         """At the begin of each step, without an outage."""
 
+    @property
+    def served(self) -> Floats:
+        """What the link could have taken of the queue, cumulative, without outages."""
+        return self._served
+
+    def start_gauges(
+        self, length_steps: int, count: int, with_lag: bool = False
+    ) -> tuple[Floats, ...]:
+        """How bad each begin is (:mod:`.outage_starts`): what waits when the link is back, what it
+        could have carried till then beyond what had been sent, and how many steps the
+        oldest came before the begin."""
+        end = slice(length_steps, length_steps + count)
+        sent = self._ready[:count] - self._waiting[:count]
+        gauges = self._ready[end] - sent, self._served[end] - sent
+        if not with_lag:
+            return gauges
+        oldest = oldest_place(self.queue.written, self.queue.arrived_whole(sent))
+        return *gauges, np.arange(count) - oldest
+
     @cached_property
     def _path(self) -> PathTree:
         """Arrivals less service, cumulative."""
@@ -320,7 +339,8 @@ class OutageModel:
 
         def at_most(question: Indices, low: Indices, high: Indices) -> Floats:
             # What is oldest never grows older: its time of arrival only moves on.
-            oldest = oldest_place(queue.written, have(question, low))
+            # To the last byte, which is never younger than what a lag is told of: it bounds that.
+            oldest = oldest_place(queue.written, have(question, low), 0.0)
             bound: Floats = (high - oldest) * step
             if queue.unit_bytes or queue.ready is not queue.written:
                 return bound

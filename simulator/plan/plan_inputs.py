@@ -21,12 +21,12 @@ from simulator.plan.line_need import LineNeed
 from simulator.plan.monte_carlo import continued
 from simulator.plan.organisation import Organisation
 from simulator.plan.organisation_curves import NS, night_rewrite, seed_rates
+from simulator.plan.outage_starts import worst_starts
 from simulator.plan.outages import OutageModel
 from simulator.plan.protection import LogShipping, Protection, Queued
 from simulator.plan.run_outages import AnyOutages, outages_of
 from simulator.plan.seeding import SeedRates, seed_by_courier, seed_over_wire
 from simulator.plan.sensitivity import numeric_inputs, tornado
-from simulator.plan.volumes import hour_numbers
 from simulator.plan.waiting_volume import (
     bounding_volume,
     given_volume,
@@ -225,8 +225,10 @@ class PlanCase:
                 return dict(_NOTHING)
             model = outages_of(kind, change, capacity)
             course = kind.course(change, disturbed)
-        starts, _numbers = hour_numbers(grid, "day", within)
         length = round(self.outage_hours * HOUR_SECONDS)
+        if within + length > grid.span_seconds:
+            raise ValueError("an outage must lie within the grid")
+        starts, _numbers = worst_starts(model, length, "day", within, of_all=True)
         effects = model.effects(starts, float(length), with_lag=False)
         caught_up = bool(effects.caught_up.all())
         return {

@@ -28,6 +28,7 @@ from simulator.plan.replica_waits import KEPT, keeps_nothing
 from simulator.plan.waiting_volume import (
     LOG_VOLUME_DAYS,
     given_volume,
+    ruled_volume_bytes,
     stops_when_full,
     volume_name,
 )
@@ -243,7 +244,7 @@ def _kept_logs(plan: Plan) -> Need:
         "log volume",
         "bytes",
         None if given is None else float(given),
-        LOG_VOLUME_DAYS * plan.change.log_bytes_per_day,
+        ruled_volume_bytes(plan.change, plan.protection),
         None,
         None,
         f"the logs of {LOG_VOLUME_DAYS:g} days, which stay until a backup deletes them [V]",

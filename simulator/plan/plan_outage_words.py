@@ -80,7 +80,8 @@ def _lasting(plan: Plan) -> list[str]:
         return [f"{subject} {never} in an outage within the plan."]
     hour, seconds = shortest
     last = "last" if given else "would last"
-    told = f"{subject} {last} {format_duration(seconds)} in an outage from {format_hour(hour)} on."
+    begins = f"in an outage that begins in the hour from {format_hour(hour)}"
+    told = f"{subject} {last} {format_duration(seconds)} {begins}."
     return [told, *_when_full(plan, hour)]
 
 

@@ -22,13 +22,14 @@ from simulator.plan.grid import Floats
 from simulator.plan.monte_carlo import MonteCarlo, OutageLaw, UncertainInputs, monte_carlo
 from simulator.plan.organisation import Organisation
 from simulator.plan.organisation_curves import NS, seed_rates
+from simulator.plan.outage_starts import worst_starts
 from simulator.plan.outages import OutageModel
 from simulator.plan.plan_inputs import ARRIVAL
 from simulator.plan.protection import Course, Protection
 from simulator.plan.run_outages import AnyOutages, outages_of
 from simulator.plan.seeding import compare_seedings, seed_by_courier, seed_over_wire
 from simulator.plan.spool_full import Spool, with_spool, worst_by_hour
-from simulator.plan.volumes import hour_numbers, spool_size
+from simulator.plan.volumes import spool_size
 from simulator.plan.waiting_volume import given_volume, stops_when_full, volume_name
 from simulator.report.units import format_duration
 
@@ -108,7 +109,7 @@ def kinds_side_by_side(
 
 def _caught_up_after(model: AnyOutages, length: float, within: float) -> float | None:
     """The time to catch up after the worst start of an outage; None for never."""
-    starts, _number = hour_numbers(model.grid, "day", within)
+    starts, _number = worst_starts(model, length, "day", within, of_all=True)
     effects = model.effects(starts, length, with_lag=False)
     return float(effects.catch_up_seconds.max()) if effects.caught_up.all() else None
 
@@ -195,13 +196,13 @@ def outages_of_given_spool(
         compare_bytes_per_second=organisation.protection.compare_bytes_per_second,
         rewritten_share=organisation.protection.rewritten,
     )
-    starts, number = hour_numbers(model.grid, "day", within)
+    starts, number = worst_starts(model, length, "day", within)
     return worst_by_hour(with_spool(model, spool, starts, length), number)
 
 
 def returns_by_hour(model: AnyOutages, length: float, within: float) -> pd.DataFrame:
     """Of an outage of a length, by the hour of its start: the worst of each figure."""
-    starts, number = hour_numbers(model.grid, "day", within)
+    starts, number = worst_starts(model, length, "day", within, with_lag=True)
     effects = model.effects(starts, length)
     rows = []
     for hour in np.unique(number):
@@ -233,7 +234,6 @@ def catch_up_by_rate(
     """The time to catch up after the worst start, by line rate; None where that is never."""
     rows = []
     offered = offered_bytes(protection, change)
-    starts, _number = hour_numbers(change.grid, "day", within)
     for number, times in enumerate(RATE_STEPS, 1):
         tell(f"catching up: line rate {number} of {len(RATE_STEPS)}")
         rate = link.bits_per_second * float(times)
@@ -242,6 +242,7 @@ def catch_up_by_rate(
         worst: float | None = None
         if link_use(protection, change, capacity, offered).catches_up:
             model = outages_of(protection, change, capacity)
+            starts, _number = worst_starts(model, length, "day", within, of_all=True)
             effects = model.effects(starts, length, with_lag=False)
             worst = float(effects.catch_up_seconds.max()) if effects.caught_up.all() else None
         rows.append({"bits_per_second": rate, "catch_up_seconds": worst})

@@ -6,13 +6,14 @@ copy, while which nothing of the changes reaches the other side.  Both are said,
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 from simulator.plan.plan_parts import copy_spool
 from simulator.plan.planner import Plan, worst_spool
 from simulator.plan.volumes import SpoolSize
-from simulator.plan.waiting_volume import LOG_VOLUME_DAYS, volume_name
-from simulator.report.plan_units import format_hour, format_volume
+from simulator.plan.waiting_volume import LOG_VOLUME_DAYS, ruled_volume_bytes, volume_name
+from simulator.report.plan_units import format_volume
 from simulator.report.units import format_duration
 
 WAYS: Final = {"wire": "over the line", "courier": "by courier"}
@@ -48,9 +49,12 @@ def _to_have(plan: Plan, size: SpoolSize) -> str:
     """The size to buy, and what decides it: the margin is on the larger of the two tasks."""
     way, percent = plan.organisation.first_copy.by, 100 * plan.organisation.protection.spool_margin
     copy = spool_of_first_copy(plan, way)
-    length, hour = format_duration(size.length_seconds), format_hour(size.worst_hour)
+    length, begin = (
+        format_duration(size.length_seconds),
+        datetime.fromisoformat(size.worst_begins_at),
+    )
     outage = f"an outage of {length} needs {format_volume(size.needed_bytes)} when it begins at"
-    needs = f"{outage} {hour}"
+    needs = f"{outage} {begin:%H:%M}"
     if copy is not None and copy > size.needed_bytes:
         needs = f"the first copy {WAYS[way]} needs {format_volume(copy)}, {needs}"
     what = "the log volume" if is_shipped(plan) else "the spool"
@@ -71,7 +75,7 @@ def advised_bytes(plan: Plan, size: SpoolSize) -> float:
 
 def _kept_until_a_backup(plan: Plan) -> str:
     """Of a log volume: that it is not for the logs alone that wait."""
-    kept = format_volume(LOG_VOLUME_DAYS * plan.change.log_bytes_per_day)
+    kept = format_volume(ruled_volume_bytes(plan.change, plan.protection))
     return (
         f"Logs that are copied stay as well, until a backup deletes them: {LOG_VOLUME_DAYS:g} days "
         f"of logs, as the rule has it, are {kept}; have the larger of the two."

@@ -67,7 +67,7 @@ from simulator.plan.volumes import (
     spool_size,
     spool_surface,
 )
-from simulator.plan.waiting_volume import log_volume_bytes, spool_volume
+from simulator.plan.waiting_volume import kept_log_bytes, log_volume_bytes, spool_volume
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,7 +289,9 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
         returns,
         catch_up,
         replica,
-        log_volume(longer, log_volume_bytes(organisation, change)),
+        log_volume(
+            longer, log_volume_bytes(organisation, change, own), kept_log_bytes(longer, own)
+        ),
         first_copy,
         begins,
         recovery,

@@ -138,11 +138,16 @@ class LogShipping:
         step = change.grid.step_seconds
         return self.waits(change).left(capacity_bytes / wire, step) * wire
 
+    def closed_bytes(self, change: ChangeCurve) -> Floats:
+        """Logs of each step as they lie on the log volume, are shipped and replayed: those that log
+        roll closes, written or not, among them."""
+        least = self.idle_logs_per_day / DAY_SECONDS * change.grid.step_seconds * change.log_sets
+        return np.maximum(change.log_bytes, least * float(change.log_file_bytes))
+
     def queue(self, change: ChangeCurve) -> Queue:
         """What is to be sent."""
         size = float(change.log_file_bytes)
-        least = self.idle_logs_per_day / DAY_SECONDS * change.grid.step_seconds * change.log_sets
-        written = cumulative(np.maximum(change.log_bytes, least * size))
+        written = cumulative(self.closed_bytes(change))
         closed = whole_units(written, size)
         # What is open lies in all sets: the oldest of it is as old as the fullest open log, which
         # with evenly spread sets began (sets - 1) logs before the last one closed.

@@ -5,10 +5,12 @@ Theory
 Detect, decide, bring the data up to the point that is recovered, mount, redirect: one after the
 other.  What kinds of protection differ in is the middle:
 
-* byte level: what the replica has received and not applied is applied; then the store redoes the
-  logs from its checkpoint on (it was running: a dirty shutdown);
+* byte level: what the replica has received and not applied is applied, of a copy that is delayed on
+  purpose all that was written in its delay (the delayed state could be mounted at once, but it
+  would lose just that); then the store redoes the logs from its checkpoint on (it was running: a
+  dirty shutdown);
 * log shipping: the logs that were copied and not replayed are replayed (a lagged copy has those of
-  its delay), then the database is mounted clean;
+  its delay, those that log roll has closed among them), then the database is mounted clean;
 * object level: the other store is mounted and running; nothing is to be replayed;
 * changed blocks: the last whole snapshot is taken; it is as if the power had failed at that time,
   so logs from the checkpoint on are redone;
@@ -32,7 +34,7 @@ import pandas as pd
 from simulator.plan.answers import answer_frame
 from simulator.plan.change import ChangeCurve
 from simulator.plan.fluid import cumulative
-from simulator.plan.grid import DAY_SECONDS, HOUR_SECONDS
+from simulator.plan.grid import DAY_SECONDS, HOUR_SECONDS, Floats, TimeGrid
 from simulator.plan.protection import (
     ByteLevel,
     ChangedBlocks,
@@ -67,8 +69,9 @@ class RecoveryFigures:
     parallel_replays: log sets that replay at the same time [A].
     checkpoint_depth_bytes: of logs that each log set redoes after a dirty shutdown; 20 MB [V].
     apply_bytes_per_second: how fast the replica applies what it has received [A].
-    unapplied_bytes: of that, how much waits when the source is lost.
-    replay_lag_seconds: of a copy that is delayed on purpose.
+    unapplied_bytes: of that, how much waits when the source is lost, beside what a delay holds.
+    replay_lag_seconds: of a copy that is delayed on purpose: its logs are not replayed, its writes
+        not applied for so long.
     unreplayed_seconds: of log writing that a copy which is not delayed is behind with its replay.
     restore_bytes_per_second: from backup: one stream of a tape or disk [A].
     days_since_full: between a full copy and the loss, where backups are of logs alone [A].
@@ -145,10 +148,12 @@ def recovery_time(
     dirty_logs = change.log_sets * f.checkpoint_depth_bytes / size
     match protection:
         case ByteLevel():
-            apply, logs = f.unapplied_bytes / f.apply_bytes_per_second, dirty_logs
+            held = busiest_bytes(change.written_bytes, change.grid, f.replay_lag_seconds)
+            apply = (f.unapplied_bytes + held) / f.apply_bytes_per_second
+            logs = dirty_logs
         case LogShipping():
             behind = f.replay_lag_seconds + f.unreplayed_seconds
-            logs = busiest_log_bytes(change, behind) / size
+            logs = busiest_bytes(protection.closed_bytes(change), change.grid, behind) / size
         case ObjectLevel():
             apply, mount = f.unapplied_bytes / f.apply_bytes_per_second, 0.0
         case ChangedBlocks():
@@ -157,7 +162,7 @@ def recovery_time(
             # Logs after a full backup are lost with the source; where logs alone are backed up,
             # all since the last full copy are replayed.
             since = 0.0 if protection.full else f.days_since_full * DAY_SECONDS
-            logs = busiest_log_bytes(change, since) / size
+            logs = busiest_bytes(change.log_bytes, change.grid, since) / size
             if change.stored_bytes is None:
                 reason = "nothing says how much is to be restored"
             else:
@@ -171,10 +176,10 @@ def recovery_time(
     return RecoveryTime(protection.name, *parts, logs, total, reason)
 
 
-def busiest_log_bytes(change: ChangeCurve, seconds: float) -> float:
-    """Logs written in the busiest time of a length; beyond the curve in proportion."""
-    grid = change.grid
-    sums = cumulative(change.log_bytes)
+def busiest_bytes(amounts: Floats, grid: TimeGrid, seconds: float) -> float:
+    """The most of a stream of bytes, given by steps, that is written in a time of a length; beyond
+    the curve in proportion."""
+    sums = cumulative(amounts)
     places = seconds / grid.step_seconds
     if places >= grid.steps:
         return float(sums[-1]) * places / grid.steps

@@ -31,9 +31,10 @@ from simulator.plan.capacity import without
 from simulator.plan.change import ChangeCurve
 from simulator.plan.fluid import backlog, cumulative
 from simulator.plan.grid import HOUR_SECONDS, Floats
+from simulator.plan.outage_starts import worst_starts
 from simulator.plan.protection import ByteLevel, ChangedBlocks, LogShipping, Protection
 from simulator.plan.run_outages import AnyOutages
-from simulator.plan.volumes import hour_numbers, replica_spool
+from simulator.plan.volumes import replica_spool
 
 CHECK_SECONDS: Final = HOUR_SECONDS
 """During which a copy is checked, and nothing is applied to it [A]."""
@@ -174,7 +175,7 @@ def _arriving(
                 "reason": "",
             }
         )
-    starts, _numbers = hour_numbers(grid, "day", within_seconds)
+    starts, _numbers = worst_starts(model, outage_seconds, "day", within_seconds)
     effects = model.effects(starts, outage_seconds, with_lag=False)
     worst = int(np.argmax(effects.spool_peak_bytes))
     begin = float(effects.begin_seconds[worst])

@@ -24,15 +24,21 @@ class ChangedBlocks:
     Arguments
     ---------
     interval_seconds: from the begin of one run to that of the next; a run that takes longer delays
-        the next one.
+        the next one.  No more than one begins in a step of the curve: below that nothing is seen.
     rewritten_share: of what is written between two snapshots, what is written again before the
         second: 30 % is the rule of a vendor's planner [V].
     saving: of compression.
+
+    Raises ValueError for an interval that is no positive number.
     """
 
     interval_seconds: float = 3_600.0
     rewritten_share: float = 0.3
     saving: float = PLANNED_SAVING
+
+    def __post_init__(self) -> None:
+        if not 0 < self.interval_seconds < np.inf:
+            raise ValueError(f"runs cannot be {self.interval_seconds} s apart")
 
     @property
     def name(self) -> str:
@@ -40,10 +46,11 @@ class ChangedBlocks:
 
     def runs(self, change: ChangeCurve) -> Runs:
         """What is to be carried."""
+        grid = change.grid
         return Runs(
-            change.grid,
+            grid,
             cumulative(change.written_bytes),
-            np.arange(0.0, change.grid.span_seconds, self.interval_seconds),
+            np.arange(0.0, grid.span_seconds, max(self.interval_seconds, grid.step_seconds)),
             (1.0 - self.rewritten_share) * (1.0 - self.saving),
         )
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.plan.change import ChangeCurve
-from simulator.plan.fluid import EMPTY_BYTES, cumulative, lag_seconds
+from simulator.plan.fluid import EMPTY_BYTES, cumulative, lag_seconds, oldest_place
 from simulator.plan.grid import Floats, Indices
 from simulator.plan.outages import OutageEffects, OutageModel, factors, steps_of
 from simulator.plan.protection import Protection, Queued, RunByRun, Runs
@@ -92,6 +92,15 @@ class RunOutages:
         return OutageEffects(
             begin * step, (end - begin) * step, peak * times, *lags, catch_up, caught_up
         )
+
+    def start_gauges(
+        self, length_steps: int, count: int, with_lag: bool = False
+    ) -> tuple[Floats, ...]:
+        """How bad each begin is (:mod:`.outage_starts`): what the copy lacks at the return, without
+        the runs that are under way then, and how many steps the oldest of it came before."""
+        have, written = self._undisturbed(1.0).have[:count], self.runs.written
+        lacks = written[length_steps : length_steps + count] - have
+        return (lacks, np.arange(count) - oldest_place(written, have)) if with_lag else (lacks,)
 
     def _undisturbed(self, faster: float) -> _Undisturbed:
         found = self._known.get(faster)

@@ -10,7 +10,10 @@ comparison, and the sending.  What differs is what was written since the link we
 was written again, and what waited then; never more than the data set.
 
 ``hold``: writers wait until the link is back; the store stands still for the rest of the outage.
-What it would have written meanwhile is not made up for.
+What it would have written meanwhile is not made up for.  While the spool is caught up it may be
+full again, or for the first time, as long as more is written than the link takes: then writers get
+on as fast as that, and the store stands still for as long as it would have taken to write the rest
+(:func:`held_back`).
 
 A spool that is full only while it catches up counts as full at the return of the link.
 
@@ -30,7 +33,7 @@ from numpy.typing import NDArray
 from simulator.plan.answers import finite_frame
 from simulator.plan.fluid import EMPTY_BYTES
 from simulator.plan.grid import Floats
-from simulator.plan.outages import OutageModel, steps_of
+from simulator.plan.outages import OutageModel, factors, steps_of
 
 SpoolPolicy = Literal["resynchronize", "hold"]
 COMPARE_BYTES_PER_SECOND: Final = 80e6
@@ -78,7 +81,8 @@ class SpoolOutages:
     ----------
     begin_seconds, length_seconds: of each outage, in whole steps.
     full_after_seconds: from the begin of the outage; NaN where the spool held.
-    stands_still_seconds: of the store, 0 unless it is held.
+    stands_still_seconds: of the store, in the outage and while it is caught up; 0 unless it is
+        held.
     compared_bytes, differing_bytes: of the resynchronization, 0 where there is none; NaN where
         the size of the data set is not known.
     unprotected_seconds: during which the copy is not kept up with from a full spool on; 0 where
@@ -132,9 +136,11 @@ def with_spool(
     behind = length + effects.catch_up_seconds
     nothing = np.zeros(len(begin))
     if spool.policy == "hold":
-        still = np.where(full, length - np.nan_to_num(full_after), 0.0)
-        limits = np.full(len(begin), spool.limit_bytes)
-        behind = np.where(full, length + model.drained(end, limits, load, service), behind)
+        waits = model.waiting_bytes(begin, load, service) + model.ready_bytes(begin, end, load)
+        waits = np.where(full, np.minimum(waits, spool.limit_bytes), 0.0)
+        held, taken = held_back(model, end, waits, spool.limit_bytes, load, service)
+        still = np.where(full, length - np.nan_to_num(full_after) + held, 0.0)
+        behind = np.where(full, length + taken, behind)
         return SpoolOutages(begin, length, full_after, still, nothing, nothing, nothing, behind)
     if spool.data_set_bytes is None:
         unknown = np.where(full, np.nan, 0.0)
@@ -161,6 +167,63 @@ def with_spool(
         np.where(full, current - np.nan_to_num(full_after), 0.0),
         np.where(full, current, behind),
     )
+
+
+def held_back(
+    model: OutageModel,
+    from_seconds: Floats,
+    held_bytes: Floats,
+    limit_bytes: float,
+    load: Floats | float | None = None,
+    service: Floats | float | None = None,
+) -> tuple[Floats, Floats]:
+    """How queues that never hold more than a limit are caught up: what would be above is not
+    written.
+
+    Arguments
+    ---------
+    from_seconds: when the link is back, for each queue.
+    held_bytes: what waits then, at most the limit.
+    load, service: as for :func:`with_spool`.
+
+    Returns for each queue how long it would have taken to write what was not, and when nothing
+    waits any more, in seconds from then (NaN where that is not within the grid).  Raises ValueError
+    as :func:`with_spool`.
+    """
+    grid, step = model.grid, model.grid.step_seconds
+    begin, _end = steps_of(grid, from_seconds, 0.0)
+    times, faster = factors(len(begin), load, service)
+    waits, limit = held_bytes / times, limit_bytes / times
+    ready, served, written = model.queue.ready, model.served, model.queue.written
+    held, taken = np.zeros(len(begin)), np.full(len(begin), np.nan)
+    open_ = np.arange(len(begin))
+    for after in range(grid.steps + 1):
+        empty = waits[open_] <= EMPTY_BYTES
+        taken[open_[empty]] = after * step
+        open_ = open_[~empty & (begin[open_] + after < grid.steps)]
+        if not len(open_):
+            break
+        at = begin[open_] + after
+        could = faster[open_] * (served[at + 1] - served[at])
+        now = np.maximum(waits[open_] + ready[at + 1] - ready[at] - could, 0.0)
+        above = np.flatnonzero(now > limit[open_])
+        of, last = open_[above], ready[at[above] + 1]
+        lost = now[above] - limit[of]
+        # The last of what became ready is not written: so long that took.
+        took = _written_at(written, last) - _written_at(written, last - lost)
+        held[of] += took * step
+        waits[open_] = np.minimum(now, limit[open_])
+    return held, taken
+
+
+def _written_at(written: Floats, sums: Floats) -> Floats:
+    """By when so many bytes were written, in steps."""
+    place = np.clip(np.searchsorted(written, sums, side="left"), 1, len(written) - 1)
+    came = written[place] - written[place - 1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        within = np.where(came > 0, (sums - written[place - 1]) / came, 0.0)
+    found: Floats = place - 1 + np.clip(within, 0.0, 1.0)
+    return found
 
 
 def worst_by_hour(outages: SpoolOutages, hours: NDArray[np.int64]) -> pd.DataFrame:

@@ -3,9 +3,9 @@
 Theory
 ------
 An outage of a given length needs the largest spool when it begins just before the busiest time;
-so each start is tried (on the hour, all through the curve), and the worst of each hour of the day
-or of the week is what counts.  The curve's catching up is part of it: the most may wait after the
-link is back.
+so begins are tried all through the curve (:mod:`.outage_starts`), and the worst of each hour of the
+day or of the week is what counts.  The curve's catching up is part of it: the most may wait after
+the link is back.
 
 At the replica bytes wait in a spool when they arrive and are not applied: during the first
 synchronization, an integrity test, on purpose (a delayed copy), or because its disk is slow.
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,8 @@ import pandas as pd
 from simulator.plan.answers import answer_frame, or_none
 from simulator.plan.change import ChangeCurve
 from simulator.plan.fluid import backlog, cumulative
-from simulator.plan.grid import DAY_SECONDS, HOUR_SECONDS, Floats, Indices, TimeGrid
+from simulator.plan.grid import DAY_SECONDS, Floats
+from simulator.plan.outage_starts import Hours, every_start, worst_starts
 from simulator.plan.outages import OutageModel
 from simulator.plan.protection import Queue
 
@@ -35,27 +36,6 @@ SPOOL_MARGIN: Final = 0.2
 """Above what is computed [A]."""
 RULE_OF_THUMB_SHARE: Final = 0.1
 """Of the data set: a vendor's advice for a spool [V]."""
-Hours = Literal["day", "week"]
-
-
-def hour_numbers(
-    grid: TimeGrid, hours: Hours, within_seconds: float | None = None
-) -> tuple[Floats, Indices]:
-    """Starts on the hour all through a grid, in seconds, and what hour of the day (0 to 23) or of
-    the week (0 to 167) each is.
-
-    Arguments
-    ---------
-    within_seconds: only those before this time; what lies behind it is there for catching up.
-    """
-    until = grid.span_seconds if within_seconds is None else within_seconds
-    of_week = grid.begin_of_week_seconds
-    first = -of_week % HOUR_SECONDS
-    starts = np.arange(first, grid.span_seconds, HOUR_SECONDS)
-    starts = np.rint(starts / grid.step_seconds) * grid.step_seconds
-    starts = starts[starts < min(grid.span_seconds, until)]
-    number = np.rint((starts + of_week) / HOUR_SECONDS).astype(np.int64)
-    return starts, number % (24 if hours == "day" else 168)
 
 
 def spool_surface(
@@ -68,23 +48,19 @@ def spool_surface(
 
     A row for each length and hour: ``length_seconds``, ``hour`` (of the day, or of the week from
     Monday, midnight), ``spool_bytes`` (the most that waits, of all starts of that hour),
-    ``worst_begin_seconds`` (that start), ``starts`` (how many), ``not_caught_up`` (of these; their
-    peak is that until the grid ends).  Lengths and hours for which no outage fits the grid have no
-    row.  ``within_seconds`` as for :func:`hour_numbers`.
+    ``worst_begin_seconds`` (that start), ``starts`` (how many were tried), ``not_caught_up`` (of
+    these; their peak is that until the grid ends).  Hours for which no outage fits the grid have no
+    row.  ``within_seconds`` as for :func:`~.outage_starts.worst_starts`.
 
     Raises ValueError for lengths that are negative or do not fit the grid at all.
     """
-    grid = model.grid
-    starts, number = hour_numbers(grid, hours, within_seconds)
     tables = []
     for length in lengths_seconds:
-        fits = starts + length <= grid.span_seconds
-        if length < 0 or not fits.any():
-            raise ValueError(f"an outage of {length:,.0f} s does not fit the curve")
-        effects = model.effects(starts[fits], float(length), with_lag=False)
+        starts, number = worst_starts(model, length, hours, within_seconds)
+        effects = model.effects(starts, float(length), with_lag=False)
         table = pd.DataFrame(
             {
-                "hour": number[fits],
+                "hour": number,
                 "begin": effects.begin_seconds,
                 "peak": effects.spool_peak_bytes,
                 "open": ~effects.caught_up,
@@ -141,7 +117,7 @@ def spool_size(
 ) -> SpoolSize:
     """The spool that survives an outage of a length, whenever it begins.
 
-    ``within_seconds`` as for :func:`hour_numbers`.
+    ``within_seconds`` as for :func:`~.outage_starts.worst_starts`.
 
     Raises ValueError as :func:`spool_surface`, and for a margin below 0.
     """
@@ -177,13 +153,13 @@ def spool_lasts(
 ) -> pd.DataFrame:
     """How long a spool of a size lasts when the link goes down, by the hour.
 
-    A row for each hour: ``hour``, ``shortest_seconds`` and ``median_seconds`` over the starts of
-    that hour; None where the spool is not full before the curve ends (of so many: ``never``, of
-    ``starts``).  ``within_seconds`` as for :func:`hour_numbers`.
+    A row for each hour: ``hour``, ``shortest_seconds`` and ``median_seconds`` over all steps of
+    that hour as starts; None where the spool is not full before the curve ends (of so many:
+    ``never``, of ``starts``).  ``within_seconds`` as for :func:`~.outage_starts.worst_starts`.
     """
     if not 0 <= limit_bytes < np.inf:
         raise ValueError("a spool has no negative size")
-    starts, number = hour_numbers(model.grid, hours, within_seconds)
+    starts, number = every_start(model.grid, hours, within_seconds)
     lasts = model.seconds_until_full(starts, limit_bytes)
     rows = []
     for hour in np.unique(number):
@@ -220,8 +196,8 @@ def replica_spool(
     amounts: bytes that arrive in each step; by default logs and pages as they are written.
 
     A row for each cause, and one for ``slow disk`` (nothing suspended): ``cause``, ``seconds``,
-    ``spool_bytes`` (at the worst start on the hour, until it is caught up), ``begins_at`` (that
-    start), ``reason`` (empty, or why there is no figure).
+    ``spool_bytes`` (at the worst start, until it is caught up), ``begins_at`` (that start),
+    ``reason`` (empty, or why there is no figure).
 
     Raises ValueError for times that are negative, and a rate that is not positive.
     """
@@ -232,9 +208,7 @@ def replica_spool(
     apply = np.full(grid.steps, apply_bytes_per_second * grid.step_seconds)
     # To suspend applying is an outage of the disk.
     model = OutageModel(Queue(grid, arrived, arrived, 0.0, 1.0, 0.0), apply)
-    starts, _numbers = hour_numbers(grid, "day")
     busiest = float(np.argmax(backlog(arrivals, apply)) + 1) * grid.step_seconds
-    starts = np.append(starts, (0.0, busiest))
     mean = float(arrivals.sum()) / grid.span_seconds
     rows = []
     for cause, seconds in {**suspended_seconds, "slow disk": 0.0}.items():
@@ -254,8 +228,10 @@ def replica_spool(
         elif seconds > grid.span_seconds:
             row["reason"] = "longer than the curve"
         else:
-            fits = starts[starts + seconds <= grid.span_seconds]
-            effects = model.effects(fits, float(seconds), with_lag=False)
+            starts, _numbers = worst_starts(model, seconds)
+            if not seconds:
+                starts = np.append(starts, busiest)  # it may be the end of the curve
+            effects = model.effects(starts, float(seconds), with_lag=False)
             worst = int(np.argmax(effects.spool_peak_bytes))
             row["spool_bytes"] = float(effects.spool_peak_bytes[worst])
             row["begins_at"] = grid.time_at(
@@ -278,8 +254,7 @@ class LogVolume:
     Attributes
     ----------
     free_bytes: at the begin.
-    shortest_days, median_days: over starts on the hour, all through the curve; None where the curve
-        ends before.
+    shortest_days, median_days: over all steps of the curve as starts; None where it ends before.
     worst_begins_at: the start of the shortest, local time in ISO format; None likewise.
     reason: why there is no figure; else empty.
     """
@@ -291,18 +266,23 @@ class LogVolume:
     reason: str = ""
 
 
-def log_volume(change: ChangeCurve, free_bytes: float) -> LogVolume:
+def log_volume(
+    change: ChangeCurve, free_bytes: float, log_bytes: Floats | None = None
+) -> LogVolume:
     """Days until a log volume is full while truncation is blocked: a copy is suspended, backups
     fail.
+
+    Arguments
+    ---------
+    free_bytes: at the begin.
+    log_bytes: what comes on it in each step; by default the logs as they are written.
 
     Raises ValueError for free space that is negative.
     """
     if not 0 <= free_bytes < np.inf:
         raise ValueError("free space is 0 or more")
-    grid, sums = change.grid, cumulative(change.log_bytes)
-    step = grid.step_seconds
-    on_the_hour, _numbers = hour_numbers(grid, "day")
-    starts = np.unique(np.append(np.rint(on_the_hour / step).astype(np.int64), 0))
+    grid, sums = change.grid, cumulative(change.log_bytes if log_bytes is None else log_bytes)
+    step, starts = grid.step_seconds, np.arange(grid.steps)
     full = np.searchsorted(sums, sums[starts] + free_bytes, side="left")
     full = np.maximum(full, starts)  # sums that stand still have their least place before
     took = np.where(full <= grid.steps, (full - starts) * step / DAY_SECONDS, np.inf)

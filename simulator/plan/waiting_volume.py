@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Final
 
 from simulator.plan.change import ChangeCurve
+from simulator.plan.grid import Floats
 from simulator.plan.organisation import Organisation
 from simulator.plan.protection import LogShipping, Protection, Queued
 from simulator.plan.volumes import SpoolSize
@@ -62,11 +63,25 @@ def spool_volume(
     return size, True
 
 
-def log_volume_bytes(organisation: Organisation, change: ChangeCurve) -> float:
-    """The log volume; by default for three days of the plan's mean, the rule for a server that
-    stands alone [V]."""
+def kept_log_bytes(change: ChangeCurve, protection: Protection) -> Floats:
+    """Logs that come on the log volume in each step; of shipped ones also those that log roll has
+    closed with little in them: a file has its whole size."""
+    if isinstance(protection, LogShipping):
+        return protection.closed_bytes(change)
+    return change.log_bytes
+
+
+def ruled_volume_bytes(change: ChangeCurve, protection: Protection) -> float:
+    """The log volume by the rule for a server that stands alone: three days of the mean [V]."""
+    return LOG_VOLUME_DAYS * float(kept_log_bytes(change, protection).sum()) / change.days
+
+
+def log_volume_bytes(
+    organisation: Organisation, change: ChangeCurve, protection: Protection
+) -> float:
+    """The log volume; by default that of the rule."""
     given = organisation.protection.log_volume_bytes
-    return LOG_VOLUME_DAYS * change.log_bytes_per_day if given is None else float(given)
+    return ruled_volume_bytes(change, protection) if given is None else float(given)
 
 
 def bounding_volume(
@@ -76,5 +91,5 @@ def bounding_volume(
     one that of :func:`log_volume_bytes`; None for unbounded."""
     given = given_volume(organisation, protection)
     if given is None and isinstance(protection, LogShipping):
-        return log_volume_bytes(organisation, change)
+        return log_volume_bytes(organisation, change, protection)
     return given

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.plan.fluid import PathTree, backlog, cumulative, lag_seconds
+from simulator.plan import fluid
+from simulator.plan.fluid import (
+    EMPTY_BYTES,
+    PathTree,
+    backlog,
+    cumulative,
+    lag_seconds,
+    oldest_place,
+)
+from simulator.plan.grid import Floats
 
 AMOUNTS = st.lists(st.integers(0, 20), min_size=1, max_size=40)
 
@@ -55,6 +66,74 @@ def test_the_lag_of_bytes_that_came_before_a_pause() -> None:
         0.0,
         60.0,
     ]
+
+
+def exact_waiting(arrivals: Floats, service: Floats) -> list[Fraction]:
+    """The backlog at the end of each step, in fractions."""
+    waiting, found = Fraction(0), []
+    for came, could in zip(arrivals, service, strict=True):
+        waiting = max(Fraction(0), waiting + Fraction(came) - Fraction(could))
+        found.append(waiting)
+    return found
+
+
+def exact_ages(arrivals: Floats, service: Floats, besides: Fraction) -> list[Fraction | None]:
+    """The age in steps, at the end of each step, of the oldest byte but so many; None where no more
+    wait."""
+    sums = [Fraction(0)]
+    for each in arrivals:
+        sums.append(sums[-1] + Fraction(each))
+    ages: list[Fraction | None] = []
+    for end, waiting in enumerate(exact_waiting(arrivals, service), 1):
+        left = sums[end] - waiting + besides
+        if left >= sums[end]:
+            ages.append(None)
+            continue
+        step = next(at for at in range(end) if sums[at + 1] > left)
+        ages.append(end - step - (left - sums[step]) / (sums[step + 1] - sums[step]))
+    return ages
+
+
+def busy_and_idle(seed: int, places: int = 60) -> tuple[Floats, Floats]:
+    """Some GB in steps of any size, with idle stretches, on a line that comes and goes."""
+    random = np.random.default_rng(seed)
+    busy = np.repeat(random.integers(0, 2, places // 4), 4)
+    arrivals = random.uniform(1.0, 1e9, places) / 7.0 * busy
+    service = random.uniform(0.0, 2e9, places) / 3.0
+    service[random.random(places) < 0.3] = 0.0
+    return arrivals, service
+
+
+def found_lags(arrivals: Floats, service: Floats) -> Floats:
+    came = cumulative(arrivals)
+    return lag_seconds(came, came[1:] - backlog(arrivals, service), 1.0)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_no_lag_is_longer_than_that_of_an_exact_walk(seed: int) -> None:
+    arrivals, service = busy_and_idle(seed)
+    found = found_lags(arrivals, service)
+    at_most = exact_ages(arrivals, service, Fraction(0))
+    # And none is shorter than of what surely waits: more than an empty queue may have.
+    at_least = exact_ages(arrivals, service, Fraction(2 * EMPTY_BYTES))
+    for lag, most, least in zip(found, at_most, at_least, strict=True):
+        assert lag <= (most or 0) + 1
+        assert lag >= (least or 0) - 1
+
+
+def test_rounding_before_an_idle_stretch_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The safeguard: all has left but a millionth of a byte of what came before a night."""
+    came = cumulative(np.array([1e9 / 3.0, *[0.0] * 8, 1e9, 1e9]))
+    left = came[1] - 1e-6
+    assert oldest_place(came, np.array([left])).tolist() == [9.0]
+    assert lag_seconds(came, np.array([left]), 1.0, np.array([11])).tolist() == [2.0]
+    monkeypatch.setattr(fluid, "EMPTY_BYTES", 0.0)
+    assert lag_seconds(came, np.array([left]), 1.0, np.array([11]))[0] == pytest.approx(10.0)
+
+
+def test_a_byte_of_the_last_step_is_not_looked_for_behind_it() -> None:
+    came = cumulative(np.array([0.25, 0.25, 10.0, 0.0]))
+    assert oldest_place(came, np.array([10.4, 10.5])).max() <= 4.0
 
 
 @settings(max_examples=200)

@@ -148,7 +148,7 @@ def test_pictures_say_their_figures() -> None:
     assert "What is to be carried, and what the line takes" in week and "RPO 15 min" in week
     spool = texts("spool", plan)
     assert "10 % rule 26.2 GB" in spool and "spool 60 GB" in spool
-    assert "8 h: 61.6 GB" in spool and "full after" in spool
+    assert "8 h: 63.1 GB" in spool and "full after" in spool
     hours = texts("hours", plan)
     assert hours.count("\n") > 48 and "orange and bold: does not" in hours
     catch_up = texts("catch_up", plan)

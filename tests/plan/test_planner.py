@@ -86,7 +86,7 @@ def test_the_answer_in_words(small: Plan) -> None:
     )
     assert re.search(
         r"A spool of [\d.]+ GB, two thirds of what outages are advised here, would last "
-        r"[^.]+ in an outage from \d\d:00 on\.",
+        r"[^.]+ in an outage that begins in the hour from \d\d:00\.",
         told,
     )
     # Of what nobody has given it is said what it would have to be.
@@ -113,8 +113,9 @@ def test_a_full_spool_is_told_of_one_hour(small: Plan) -> None:
     worse.loc[worse["hour"] == 3, "unprotected_seconds"] = 9e5  # full less soon, but for longer
     told = " ".join(answer_of(dataclasses.replace(small, spool_outages=worse)))
     found = re.search(
-        r"would last [^.]+ in an outage from (\d\d):00 on\. Then it is dropped: .+ unprotected "
-        r"for ([\dhmind ]+) in an outage of 8 h; from 03:00, the worst hour, for 10 d 10 h\.",
+        r"would last [^.]+ in an outage that begins in the hour from (\d\d):00\. "
+        r"Then it is dropped: .+ unprotected for ([\dhmind ]+) in an outage of "
+        r"8 h; from 03:00, the worst hour, for 10 d 10 h\.",
         told,
     )
     assert found is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ from simulator.plan.protection import (
 from simulator.plan.recovery_time import (
     PARTS,
     RecoveryFigures,
-    busiest_log_bytes,
+    busiest_bytes,
     recovery_time,
     recovery_times,
     restore_times,
@@ -41,7 +43,7 @@ def test_each_kind_by_hand() -> None:
     f = RecoveryFigures(
         unapplied_bytes=500e6, apply_bytes_per_second=50e6, replay_lag_seconds=86_340.0
     )
-    byte = recovery_time(ByteLevel(), change, f)
+    byte = recovery_time(ByteLevel(), change, replace(f, replay_lag_seconds=0.0))
     assert byte.apply_seconds == 10.0
     assert byte.replayed_logs == 20 * 20  # 20 sets, 20 MiB each
     assert byte.replay_seconds == 200.0
@@ -55,6 +57,30 @@ def test_each_kind_by_hand() -> None:
     assert since.replayed_logs == pytest.approx(5.2 * 96_000, rel=1e-3)
 
 
+def test_a_copy_that_is_delayed_applies_first_what_it_has_received() -> None:
+    change = replace(flat([1e6, 5e6, 3e6, 0.0]), database_bytes=np.array([1e6, 1e6, 7e6, 0.0]))
+    at_once = RecoveryFigures(apply_bytes_per_second=1e6)
+    late = replace(at_once, replay_lag_seconds=120.0)
+    now, delayed = (recovery_time(ByteLevel(), change, each) for each in (at_once, late))
+    assert now.apply_seconds == 0.0
+    assert delayed.apply_seconds == 16.0  # logs and pages of the busiest two minutes
+    assert delayed.total_seconds == now.total_seconds + 16.0
+    besides = recovery_time(ByteLevel(), change, replace(late, unapplied_bytes=4e6))
+    assert besides.apply_seconds == 20.0
+    # What takes objects keeps nothing back.
+    assert recovery_time(ObjectLevel(), change, late).apply_seconds == 0.0
+
+
+def test_logs_closed_by_log_roll_are_replayed() -> None:
+    change = flat([0.0] * 1_440, log_file_bytes=2**20)
+    day = RecoveryFigures(replay_lag_seconds=86_400.0, unreplayed_seconds=0.0)
+    assert recovery_time(LogShipping(), change, day).replayed_logs == pytest.approx(96)
+    without = LogShipping(idle_logs_per_day=0.0)
+    assert recovery_time(without, change, day).replayed_logs == 0.0
+    # Stores that are not shipped close no logs while nothing is written.
+    assert recovery_time(NightlyBackup(), change, day).replayed_logs == 0.0
+
+
 def test_replays_side_by_side_are_faster_up_to_the_log_sets() -> None:
     change = mail(log_sets=4)
     alone, two, many = (
@@ -66,11 +92,11 @@ def test_replays_side_by_side_are_faster_up_to_the_log_sets() -> None:
 
 def test_the_busiest_time() -> None:
     change = flat([1.0, 5.0, 3.0, 0.0])
-    assert busiest_log_bytes(change, 60.0) == 5.0
-    assert busiest_log_bytes(change, 120.0) == 8.0
-    assert busiest_log_bytes(change, 90.0) == 6.5
-    assert busiest_log_bytes(change, 480.0) == 18.0
-    assert busiest_log_bytes(change, 0.0) == 0.0
+    found = [
+        busiest_bytes(change.log_bytes, change.grid, seconds)
+        for seconds in (60.0, 120.0, 90.0, 480.0, 0.0)
+    ]
+    assert found == [5.0, 8.0, 6.5, 18.0, 0.0]
 
 
 def test_a_restore_by_the_rate_of_its_medium() -> None:

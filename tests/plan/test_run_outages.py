@@ -13,6 +13,7 @@ from simulator.plan.fluid import EMPTY_BYTES
 from simulator.plan.grid import TimeGrid
 from simulator.plan.protection import ChangedBlocks, NightlyBackup, Protection
 from simulator.plan.run_outages import RunOutages, outages_of
+from tests.plan.curves import flat
 
 STEPS = 60
 
@@ -95,3 +96,14 @@ def test_what_is_refused() -> None:
     other: Protection = Other()
     with pytest.raises(TypeError, match="'other'"):
         outages_of(other, curve([1]), np.ones(1))
+
+
+def test_no_more_than_one_run_begins_in_a_step() -> None:
+    change = flat([1.0] * 60)
+    for interval in (1e-6, 1.0, 60.0):
+        runs = ChangedBlocks(interval_seconds=interval).runs(change)
+        assert runs.due_seconds.tolist() == [60.0 * step for step in range(60)]
+    assert len(ChangedBlocks(interval_seconds=90.0).runs(change).due_seconds) == 40
+    for wrong in (0.0, -60.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match="runs cannot be"):
+            ChangedBlocks(interval_seconds=wrong)

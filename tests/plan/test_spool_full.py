@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.plan.outages import OutageModel
-from simulator.plan.protection import ByteLevel
+from simulator.plan.protection import ByteLevel, LogShipping
 from simulator.plan.spool_full import Spool, with_spool
 from tests.plan.curves import flat
 
@@ -61,8 +63,15 @@ def test_a_full_spool_step_by_step(
     if full_at is None:
         start = end
     elif policy == "hold":
-        assert found["stands_still_seconds"] == (end - full_at) * 60.0
-        waiting, start = float(limit), end
+        # What is above the limit is not written: so much of a step the store stands still.
+        waiting, start, still = min(waiting, float(limit)), end, float(end - full_at)
+        while waiting > 0.5 and start < STEPS:
+            waiting = max(0.0, waiting + amounts[start] - could)
+            if waiting > limit:
+                still += (waiting - limit) / amounts[start]
+                waiting = float(limit)
+            start += 1
+        assert found["stands_still_seconds"] == pytest.approx(still * 60.0)
     else:
         assert found["compared_bytes"] == 90.0
         differs = min(90.0, waited + 0.5 * amounts[begin:end].sum())
@@ -81,6 +90,48 @@ def test_a_full_spool_step_by_step(
         assert found["unprotected_seconds"] == 0.0
 
 
+def walked_hold(amounts: np.ndarray, could: np.ndarray, limit: float) -> tuple[float, float]:
+    """Steps that the store stands still, and what was not written, byte level."""
+    waiting = still = lost = 0.0
+    for came, most in zip(amounts, could, strict=True):
+        now = max(0.0, waiting + came - most)
+        waiting = min(now, limit)
+        still += (now - waiting) / came if came else 0.0
+        lost += now - waiting
+    return still, lost
+
+
+def test_a_spool_that_is_full_while_it_catches_up_holds_the_writers() -> None:
+    """A night's burst after the return: the outage alone leaves half of the limit."""
+    amounts = np.concatenate(([5.0] * 10, [1.0] * 10, [40.0] * 5, [1.0] * 275))
+    capacity = np.full(STEPS, 8.0)
+    model = OutageModel(PLAIN.queue(flat(amounts)), capacity)
+    spool = Spool(limit_bytes=100.0, policy="hold", data_set_bytes=None)
+    [row] = with_spool(model, spool, 0.0, 900.0).frame().itertuples()
+    could = np.concatenate((np.zeros(15), capacity[15:]))
+    still, lost = walked_hold(amounts, could, 100.0)
+    # 55 wait at the return, 20 after five minutes; the burst of 200 meets 40 of the line.
+    assert lost == 20 + 200 - 40 - 100
+    assert row.stands_still_seconds == pytest.approx(still * 60.0)
+    assert row.full_after_seconds == 900.0
+    # A spool without a bound would hold all of it, and be empty later.
+    assert row.behind_seconds < model.effects(0.0, 900.0).catch_up_seconds[0] + 900.0
+    wide = Spool(limit_bytes=181.0, policy="hold", data_set_bytes=None)
+    assert with_spool(model, wide, 0.0, 900.0).stands_still_seconds.tolist() == [0.0]
+
+
+def test_logs_that_are_not_written_took_as_long_as_they_were_open() -> None:
+    """Closed logs come all at once; the store stood still for the time in which they grew."""
+    change = flat([1.0] * STEPS, log_file_bytes=10)
+    kind = LogShipping(saving=0.0, idle_logs_per_day=0.0)
+    capacity = np.where(np.arange(STEPS) < 100, 0.5, 5.0)
+    model = OutageModel(kind.queue(change), capacity)
+    spool = Spool(limit_bytes=20.0, policy="hold", data_set_bytes=None)
+    found = with_spool(model, spool, 0.0, 1_200.0)
+    # From minute 20 to 100 half of 80 bytes is not taken, at a byte a minute.
+    assert found.stands_still_seconds[0] == pytest.approx(40 * 60.0, abs=10 * 60.0)
+
+
 def test_loads_are_those_of_another_site() -> None:
     amounts = np.random.default_rng(2).integers(0, 10, STEPS) * 1e6
     model = OutageModel(PLAIN.queue(flat(amounts)), np.full(STEPS, 8e6))
@@ -92,6 +143,11 @@ def test_loads_are_those_of_another_site() -> None:
     for name in found.__dataclass_fields__:
         assert np.allclose(getattr(found, name), getattr(expected, name), equal_nan=True), name
     assert 0 < np.isfinite(found.full_after_seconds).sum() < len(begin)
+    hold = replace(spool, policy="hold")
+    found = with_spool(model, hold, begin, length, load=1.3, service=1.4)
+    expected = with_spool(other, hold, begin, length)
+    assert np.allclose(found.stands_still_seconds, expected.stands_still_seconds)
+    assert found.stands_still_seconds.max() > 0
 
 
 def test_what_does_not_end_within_the_curve_is_none() -> None:

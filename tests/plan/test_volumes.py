@@ -11,7 +11,6 @@ from simulator.plan.capacity import PlannedLink
 from simulator.plan.outages import OutageModel
 from simulator.plan.protection import ByteLevel
 from simulator.plan.volumes import (
-    hour_numbers,
     log_volume,
     replica_spool,
     spool_lasts,
@@ -79,7 +78,7 @@ def test_the_worst_start_of_mail_is_before_the_peak_hours() -> None:
 def test_longer_outages_need_no_smaller_spool_at_the_same_start() -> None:
     change = mail(7.0)
     model = OutageModel(ByteLevel().queue(change), PlannedLink(100e6).capacity_bytes(change.grid))
-    starts, _hours = hour_numbers(change.grid, "day")
+    starts = np.arange(0.0, change.grid.span_seconds, HOUR)
     before = np.zeros(120)
     for length in (0.0, HOUR, 3 * HOUR, 9 * HOUR, 27 * HOUR):
         peaks = model.effects(starts[:120], length, with_lag=False).spool_peak_bytes

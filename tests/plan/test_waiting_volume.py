@@ -23,7 +23,8 @@ from simulator.plan.protection import ByteLevel, ChangedBlocks, LogShipping, Nig
 from simulator.plan.queued_kinds import ObjectLevel
 from simulator.plan.replica_waits import ReplicaFigures, replica_waits
 from simulator.plan.run_outages import outages_of
-from simulator.plan.volumes import replica_spool
+from simulator.plan.volumes import log_volume, replica_spool
+from simulator.plan.waiting_volume import kept_log_bytes, ruled_volume_bytes
 from simulator.report.plan_page import plan_page_text, render_plan
 from simulator.report.plan_story import breaks_first, headline
 from simulator.report.plan_tables import plan_tables
@@ -101,7 +102,7 @@ def test_the_kinds_that_meet_all_are_named() -> None:
 
 
 def test_a_plan_that_does_not_hold_says_so_for_each_input() -> None:
-    plan = plans.plan()
+    plan = plans.plan("outages.planned=1h", "protection.spool=22.5GB")
     assert all(each is None for each in plan.validity["holds_until"])
     assert all(plan.validity["text"].str.startswith("does not hold as planned"))
     [table] = [each for each in plan_tables(plan) if each.key == "validity"]
@@ -110,7 +111,7 @@ def test_a_plan_that_does_not_hold_says_so_for_each_input() -> None:
     limits = plan.validity.set_index("input")
     line = limits.loc["link.bits_per_second"]
     assert line["would_hold_at"] > line["together_at"] > line["planned"]
-    assert line["together_volume_bytes"] > 60e9
+    assert line["together_volume_bytes"] > 22.5e9
     told = " ".join(answer_of(plan))
     assert f"together with a spool >= {format_volume(line['together_volume_bytes'])}" in told
     change = limits.loc["change_gb_per_day"]
@@ -130,7 +131,8 @@ def test_the_log_volume_bounds_outages_that_are_looked_at() -> None:
     change, link = change_of(read), link_of(read)
     case = PlanCase.of(read, change, link, next(iter(protections_of(read).values())))
     week = replace(case, outage_hours=80.0)
-    volume = replace(case.curve.volume, given_bytes=None, bound_bytes=3 * change.log_bytes_per_day)
+    rule = ruled_volume_bytes(change, case.protection)
+    volume = replace(case.curve.volume, given_bytes=None, bound_bytes=rule)
     fixed = case.curve
     fixed.volume = volume
     assert "more than the rule's" in week.overfilled()["log volume"]
@@ -198,3 +200,22 @@ def test_each_kind_keeps_what_is_its_own_at_the_replica() -> None:
     arriving = waits(blocks)
     assert arriving["the largest run"] == pytest.approx(max(sizes))
     assert arriving["the run after the planned outage"] > arriving["the largest run"]
+
+
+def test_logs_of_log_roll_are_on_the_log_volume_of_shipped_logs() -> None:
+    """Fifty sets of a site that writes little close 96 logs a day each."""
+    read = parse_organisation(plans.EXAMPLE, [*plans.QUICK, *SHIPPED, "change.log_sets=50"])
+    small = read.model_copy(
+        update={"mailboxes": (read.mailboxes[0].model_copy(update={"count": 20}),)}
+    )
+    change = change_of(small)
+    shipped, byte = LogShipping(), ByteLevel()
+    rolled = 50 * 96 * change.log_file_bytes
+    assert kept_log_bytes(change, byte).sum() / change.days < 0.2 * rolled
+    assert kept_log_bytes(change, shipped).sum() / change.days == pytest.approx(rolled, rel=0.05)
+    assert ruled_volume_bytes(change, byte) == pytest.approx(3 * change.log_bytes_per_day)
+    rule = ruled_volume_bytes(change, shipped)
+    lasts = log_volume(change, rule, kept_log_bytes(change, shipped))
+    assert lasts.median_days == pytest.approx(3.0, rel=0.05)
+    # Without them it would never have been full.
+    assert log_volume(change, rule).shortest_days is None
