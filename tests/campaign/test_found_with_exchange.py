@@ -65,10 +65,11 @@ def test_it_excuses_no_mount_that_ends_with_another_number(monkeypatch: pytest.M
 # -- segments that were made larger ---------------------------------------------------------------
 
 LONG_RECORD = "long_record_that_never_came"
+SMALL_SPOOL = "protection.spool_limit=448KiB"
 
 
 def test_the_spool_keeps_its_limit_after_a_crash() -> None:
-    assert run(LONG_RECORD).verdict is Verdict.PASS
+    assert run(LONG_RECORD, SMALL_SPOOL).verdict is Verdict.PASS
 
 
 def test_a_segment_counted_as_an_ordinary_one_breaks_the_limit(
@@ -81,7 +82,7 @@ def test_a_segment_counted_as_an_ordinary_one_breaks_the_limit(
         adopt(log, segment)
 
     monkeypatch.setattr(SegmentedLog, "_adopt", forgetful)
-    result = run(LONG_RECORD)
+    result = run(LONG_RECORD, SMALL_SPOOL)
     assert result.verdict is Verdict.SAFETY
     assert any("the spool took" in reason for reason in result.reasons), result.reasons
 
