@@ -87,6 +87,7 @@ class RecoveredDatabase:
     held: whether a page must not be written now.
     flush_signature: draws a new signature for each header write.
     limit_pages: pages kept in memory.
+    vouched: as of :class:`~replicator.ese.recovery_result.RecoverySettings`.
 
     Attributes
     ----------
@@ -104,6 +105,7 @@ class RecoveredDatabase:
         held: Callable[[int, int], bool],
         flush_signature: Callable[[], Signature],
         limit_pages: int = CACHED_PAGES,
+        vouched: bool = False,
         safeguards: RecoverySafeguards = ALL_SAFEGUARDS,
     ) -> None:
         header = found.header
@@ -137,6 +139,7 @@ class RecoveredDatabase:
             dbtime=header.dbtime,
             last_objid=header.last_objid,
             grow=self._grow,
+            write_again=safeguards.write_again and not vouched,
         )
 
     @property

@@ -107,15 +107,13 @@ class Recovery:
                 held=lambda dbid, pgno: self._redo.versions.holds((dbid, pgno)),
                 flush_signature=flush_signature,
                 limit_pages=settings.limit_pages,
+                vouched=settings.vouched,
                 safeguards=settings.safeguards,
             )
             for found in plan.databases
         ]
         self._logged = LoggedDatabases(self.databases, plan.first_generation)
-        self._redo = Redo(
-            self._logged.attached,
-            write_again=settings.safeguards.write_again and not settings.vouched,
-        )
+        self._redo = Redo(self._logged.attached)
 
     async def _log_durable(self) -> None:
         if self._log is not None:

@@ -78,6 +78,8 @@ class RedoDatabase:
     dbtime, last_objid: highest seen, from the header on.
     extends, shrinks: how many records of them there were.
     grow: called with the last page that the database has room for, as records say.
+    write_again: whether pages that have a change already count as changed.  Behind a failed sync
+        they read well, count as written, and are not on the medium: no later sync writes them.
     """
 
     dbid: int
@@ -89,6 +91,7 @@ class RedoDatabase:
     extends: int = 0
     shrinks: int = 0
     grow: Callable[[int], Awaitable[None]] | None = None
+    write_again: bool = False
 
     def saw(self, dbtime: int, objid: int = 0) -> None:
         """Keep up the counters that a header carries."""
@@ -103,8 +106,6 @@ class Redo:
     ---------
     databases: those attached, by their number; the owner keeps it up as records attach and
         detach them.
-    write_again: whether pages that have a change already count as changed.  Behind a failed sync
-        they read well, count as written, and are not on the medium: no later sync writes them.
 
     Attributes
     ----------
@@ -112,9 +113,8 @@ class Redo:
     counts: pages changed (``redone``), left alone (``skipped``), and records passed over.
     """
 
-    def __init__(self, databases: dict[int, RedoDatabase], *, write_again: bool = False) -> None:
+    def __init__(self, databases: dict[int, RedoDatabase]) -> None:
         self.databases = databases
-        self._write_again = write_again
         self.versions = VersionStore()
         self.counts: Counter[str] = Counter()
         self._macros: dict[tuple[int, int], list[Record]] = {}
@@ -154,7 +154,7 @@ class Redo:
             return False
         if record.position.generation > database.last_required or self._macros:
             return False
-        if self._write_again:
+        if database.write_again:
             database.pages.changed(pgno)
         database.saw(dbtime, _OBJID.unpack_from(record.data)[0])
         return True
@@ -245,7 +245,7 @@ class Redo:
         else:
             for record in records:
                 self._one(database, record, wanted)
-        for pgno in {touch.pgno for touch in found} if self._write_again else wanted:
+        for pgno in {touch.pgno for touch in found} if database.write_again else wanted:
             database.pages.changed(pgno)
 
     def _one(self, database: RedoDatabase, record: Record, wanted: set[int]) -> None:

@@ -217,6 +217,12 @@ ENGINE_ENUMERATED: Final = (
         _EACH_OF_RECOVERY,
     ),
     Enumerated(
+        _recovery("write_again", "recovery leaves pages alone that the cache alone may have"),
+        "it takes a failed sync of the database, a restart, and a power loss before the page is "
+        "written again",
+        _EACH_OF_RECOVERY,
+    ),
+    Enumerated(
         Mutant(
             "engine_page_checksums",
             "a page is taken as it is, whether it verifies or not",

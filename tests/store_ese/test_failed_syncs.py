@@ -13,8 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from replicator.errors import NotFound
-from replicator.ese import recovery
-from replicator.ese.redo import Redo, RedoDatabase
+from simulator.mutants import mutated
 from tests.store.harness import POWER_LOSSES
 from tests.store.memory_volume import Medium
 from tests.store_ese.engine_harness import (
@@ -77,10 +76,6 @@ def test_a_power_loss_after_it_takes_nothing_from_a_store_that_was_shut_down(
     assert list(breaches(stride, of)) == []
 
 
-def test_pages_that_redo_leaves_alone_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    def believing(databases: dict[int, RedoDatabase], *, write_again: bool) -> Redo:
-        assert write_again
-        return Redo(databases)
-
-    monkeypatch.setattr(recovery, "Redo", believing)
-    assert next(breaches(5, ".edb"), "")
+def test_pages_that_redo_leaves_alone_are_lost() -> None:
+    with mutated("engine_recovery_write_again"):
+        assert next(breaches(5, ".edb"), "")
