@@ -12,6 +12,7 @@ from typing import Final, cast
 from replicator.errors import NoSpace, StorageError, SyncFailed
 from replicator.runtime import Completion, Crashed
 from replicator.runtime.port import Buffer, Scan, Stat
+from replicator.runtime.read_only import ReadOnlyCalls
 from simulator.blocks import BLOCK_BYTES
 from simulator.disk import Disk
 from simulator.inode import Inode, Pieces
@@ -250,26 +251,13 @@ class SimLock:
             self._disk.unlock(self._path, self._holder)
 
 
-class SimReader(SimFile):
+class SimReader(ReadOnlyCalls, SimFile):
     """A handle that was opened for reading only."""
 
     __slots__ = ()
 
-    def _refuse(self, offset: int) -> StorageError:
-        self._check()
-        return StorageError("the file was opened for reading only", path=self.path, offset=offset)
-
-    def write_at(self, offset: int, *buffers: Buffer) -> int:
-        raise self._refuse(offset)
-
-    def truncate(self, size_bytes: int) -> None:
-        raise self._refuse(size_bytes)
-
-    def zero_range(self, offset: int, length: int) -> None:
-        raise self._refuse(offset)
-
-    def allocate(self, offset: int, length: int) -> None:
-        raise self._refuse(offset)
+    def _check(self) -> None:
+        SimFile._check(self)
 
 
 class SimVolume:

@@ -49,6 +49,7 @@ from replicator.host.writeback import WriteBack
 from replicator.operation import is_range
 from replicator.runtime import Completion
 from replicator.runtime.port import Buffer, Scan
+from replicator.runtime.read_only import ReadOnlyCalls
 
 INLINE_READ_BYTES: Final = 128 << 10
 """Reads up to here try the page cache in place.
@@ -437,26 +438,13 @@ class HostFile:
             self._poison = closed
 
 
-class HostReader(HostFile):
+class HostReader(ReadOnlyCalls, HostFile):
     """A handle that was opened for reading only: the node may well be able to write."""
 
     __slots__ = ()
 
-    def _refuse(self, offset: int) -> StorageError:
-        self._check()
-        return StorageError("the file was opened for reading only", path=self.path, offset=offset)
-
-    def write_at(self, offset: int, *buffers: Buffer) -> int:
-        raise self._refuse(offset)
-
-    def truncate(self, size_bytes: int) -> None:
-        raise self._refuse(size_bytes)
-
-    def zero_range(self, offset: int, length: int) -> None:
-        raise self._refuse(offset)
-
-    def allocate(self, offset: int, length: int) -> None:
-        raise self._refuse(offset)
+    def _check(self) -> None:
+        HostFile._check(self)
 
 
 def _behind(buffers: Sequence[Buffer], count: int) -> list[Buffer]:

@@ -304,11 +304,11 @@ class HostVolume:
         if mode_bits.S_ISLNK(mode):
             return
         parent = os.fstat(directory)
-        waiting = self._attributes.setdefault((parent.st_dev, parent.st_ino), [])
         if sum(map(len, self._attributes.values())) >= LIMIT_ATTRIBUTES:
             for entries in self._attributes.values():
                 while entries:
                     _fsync_and_close(entries.pop())
+            self._attributes.clear()
         # A mode may forbid reading, but not to who has the entry open already.
         try:
             fd = os.open(name, _READ, dir_fd=directory)
@@ -316,7 +316,7 @@ class HostVolume:
             readable = mode_bits.S_IMODE(mode) | mode_bits.S_IRUSR
             os.chmod(f"/proc/self/fd/{entry}", readable)
             fd = os.open(name, _READ, dir_fd=directory)
-        waiting.append(fd)
+        self._attributes.setdefault((parent.st_dev, parent.st_ino), []).append(fd)
 
     # -- looking -------------------------------------------------------------------------
 
