@@ -142,7 +142,7 @@ class Store:
 
 def _replay(store: Store, logs: list[bytes], limit_pages: int) -> None:
     cache = store.cache(limit_pages)
-    database = RedoDatabase(1, cache, LogPosition(), last_required=1 << 30)
+    database = RedoDatabase(1, cache, LogPosition(), last_required=1 << 30, write_again=True)
     redo = Redo({1: database})
 
     async def body() -> None:
