@@ -13,9 +13,9 @@ import pandas as pd
 
 from replicator.errors import BadInput
 from simulator.plan.answers import answer_frame, or_none
-from simulator.plan.bandwidth import link_use
 from simulator.plan.capacity import PlannedLink
 from simulator.plan.change import ChangeCurve
+from simulator.plan.link_use import link_use
 from simulator.plan.monte_carlo import continued
 from simulator.plan.organisation_curves import NS
 from simulator.plan.outage_starts import worst_starts

@@ -13,11 +13,12 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from simulator.plan.bandwidth import RequiredRate, link_use, required_rates
+from simulator.plan.bandwidth import RequiredRate, required_rates
 from simulator.plan.capacity import PlannedLink, without
 from simulator.plan.change import ChangeCurve
 from simulator.plan.grid import HOUR_SECONDS, Floats
 from simulator.plan.line_need import LineNeed
+from simulator.plan.link_use import link_use
 from simulator.plan.monte_carlo import continued
 from simulator.plan.organisation import Organisation
 from simulator.plan.organisation_curves import NS, night_rewrite, seed_rates

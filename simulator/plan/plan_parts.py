@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 
 from simulator.plan.answers import answer_frame
-from simulator.plan.bandwidth import RequiredRate, link_use, offered_bytes
+from simulator.plan.bandwidth import RequiredRate
 from simulator.plan.capacity import PlannedLink
 from simulator.plan.change import ChangeCurve
 from simulator.plan.distributions import Lognormal, Triangular
 from simulator.plan.grid import Floats
+from simulator.plan.link_use import link_use, offered_bytes
 from simulator.plan.monte_carlo import MonteCarlo, OutageLaw, UncertainInputs, monte_carlo
 from simulator.plan.organisation import Organisation
 from simulator.plan.organisation_curves import NS, seed_rates

@@ -14,19 +14,12 @@ import pandas as pd
 
 from replicator.errors import BadInput
 from simulator.plan.answers import or_none
-from simulator.plan.bandwidth import (
-    LinkUse,
-    days,
-    lags_of_link,
-    link_use,
-    required_rates,
-    required_rates_frame,
-    violations,
-)
+from simulator.plan.bandwidth import required_rates, required_rates_frame
 from simulator.plan.capacity import PlannedLink, without
 from simulator.plan.change import ChangeCurve
 from simulator.plan.copy_begins import copy_begins
 from simulator.plan.grid import Floats
+from simulator.plan.link_use import LinkUse, link_use
 from simulator.plan.monte_carlo import MonteCarlo, continued
 from simulator.plan.organisation import Organisation
 from simulator.plan.organisation_curves import (
@@ -59,6 +52,7 @@ from simulator.plan.protection import Course, Protection
 from simulator.plan.recovery_time import recovery_times
 from simulator.plan.replica_waits import ReplicaFigures, replica_waits
 from simulator.plan.run_outages import outages_of
+from simulator.plan.violations import days, lags_of_link, violations
 from simulator.plan.volumes import (
     LogVolume,
     SpoolSize,

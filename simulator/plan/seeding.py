@@ -28,10 +28,10 @@ import numpy as np
 import pandas as pd
 
 from simulator.plan.answers import answer_frame, or_none
-from simulator.plan.bandwidth import link_use
 from simulator.plan.capacity import carried_until
 from simulator.plan.change import ChangeCurve
 from simulator.plan.grid import DAY_SECONDS, Floats
+from simulator.plan.link_use import link_use
 from simulator.plan.protection import PLANNED_SAVING, Protection
 from simulator.plan.run_outages import AnyOutages, outages_of
 

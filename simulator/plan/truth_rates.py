@@ -26,7 +26,7 @@ from typing import Final
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
-from simulator.plan.bandwidth import SHARES_OF_TIME, required_rates
+from simulator.plan.bandwidth import required_rates
 from simulator.plan.capacity import PlannedLink
 from simulator.plan.change import ChangeCurve
 from simulator.plan.protection import ByteLevel
@@ -35,6 +35,7 @@ from simulator.plan.site_options import SiteOptions
 from simulator.plan.site_traces import read_feature_curves
 from simulator.plan.truth_cases import Writes, whole_trace, writes_of_curve, writes_of_trace
 from simulator.plan.truth_simulated import simulate
+from simulator.plan.violations import SHARES_OF_TIME
 
 RPO_SECONDS: Final = 900.0
 WRITES_OF_A_WEEK: Final = 20_000

@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from simulator.plan.bandwidth import offered_bytes
 from simulator.plan.grid import DAY_SECONDS, Floats
+from simulator.plan.link_use import offered_bytes
 from simulator.plan.planner import Plan
 from simulator.plan.waiting_volume import given_volume, volume_name
 from simulator.report import ink

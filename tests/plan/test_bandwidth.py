@@ -11,18 +11,9 @@ from hypothesis import strategies as st
 
 from replicator.units import format_bits_per_second
 from simulator.plan.answers import round_up
-from simulator.plan.bandwidth import (
-    RequiredRate,
-    days,
-    lags_of_link,
-    link_use,
-    offered_bytes,
-    required_rates,
-    required_rates_frame,
-    unlimited_capacity,
-    violations,
-)
+from simulator.plan.bandwidth import RequiredRate, required_rates, required_rates_frame
 from simulator.plan.capacity import PlannedLink, RateWindow
+from simulator.plan.link_use import link_use, offered_bytes, unlimited_capacity
 from simulator.plan.protection import (
     ByteLevel,
     ChangedBlocks,
@@ -30,6 +21,7 @@ from simulator.plan.protection import (
     NightlyBackup,
     ObjectLevel,
 )
+from simulator.plan.violations import days, lags_of_link, violations
 from tests.plan.curves import flat, mail
 
 PLAIN = ByteLevel(saving=0.0, overhead=0.0)

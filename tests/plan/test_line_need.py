@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from simulator.plan.bandwidth import required_rates
-from simulator.plan.line_need import TOLERANCE, least_rate
+from simulator.plan.lag_by_rate import least_rate
+from simulator.plan.line_need import TOLERANCE
 from simulator.plan.organisation import parse_organisation
 from simulator.plan.organisation_curves import change_of, link_of, protections_of
 from simulator.plan.plan_answer import answer_of
@@ -34,18 +35,26 @@ def counted(from_bits: float) -> tuple[Callable[[float], bool], list[float]]:
 @pytest.mark.parametrize("guess", [1.0, 30.0, 37.1, 40.0, 5_000.0])
 def test_the_least_rate_is_found_from_any_guess(guess: float) -> None:
     keeps, _ = counted(37.0)
-    rate = least_rate(keeps, guess)
+    rate = least_rate(keeps, guess, TOLERANCE)
     assert rate is not None and 37.0 <= rate <= 37.0 * (1 + TOLERANCE)
 
 
 def test_a_guess_that_is_right_costs_two_rates_and_is_the_answer() -> None:
     keeps, tried = counted(37.0)
-    assert least_rate(keeps, 37.1) == 37.1 and len(tried) == 2
+    assert least_rate(keeps, 37.1, TOLERANCE) == 37.1 and len(tried) == 2
+
+
+def test_what_was_tried_brackets_the_rate() -> None:
+    keeps, tried = counted(37.0)
+    known = (1e13, 38.0, 36.0, 2.0)
+    rate = least_rate(keeps, 5_000.0, TOLERANCE, known)
+    assert rate is not None and 37.0 <= rate <= 37.0 * (1 + TOLERANCE)
+    assert all(36.0 < each < 38.0 for each in tried[len(known) :]) and len(tried) < 10
 
 
 def test_no_rate_and_any_rate() -> None:
-    assert least_rate(lambda _rate: False, 5.0) is None
-    assert least_rate(lambda _rate: True, 5.0) == pytest.approx(1.0, rel=1.0)
+    assert least_rate(lambda _rate: False, 5.0, TOLERANCE) is None
+    assert least_rate(lambda _rate: True, 5.0, TOLERANCE) == pytest.approx(1.0, rel=1.0)
 
 
 def case_of(*overrides: str) -> PlanCase:

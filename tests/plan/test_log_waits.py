@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.plan.bandwidth import link_use
 from simulator.plan.courses import NO_WAITS, Waits
+from simulator.plan.link_use import link_use
 from simulator.plan.organisation import parse_organisation
 from simulator.plan.organisation_curves import change_of, link_of, protections_of
 from simulator.plan.plan_inputs import PlanCase
