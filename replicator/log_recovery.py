@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from replicator.aside import free_name, new_copy
 from replicator.records import InvalidRecord, Record, RecordType, decode, find_valid
 from replicator.runtime.port import File, Volume, write_all
 from replicator.segments import (
@@ -188,42 +189,32 @@ async def set_aside(
     Whole segments are moved.  Of the last one that is kept, what stands behind its last
     valid record is copied first and then cut off, through ``last_file``, its file; that is
     not synced yet.  Nothing is deleted; names that are taken get a number.  Raises NoSpace
-    when there is no room for the copy.
+    when there is no room for the copy; can be repeated.
     """
     numbers = {segment.number for segment in kept}
     for number in segment_numbers(volume, directory):
         if number not in numbers:
             name = segment_name(number)
-            volume.rename(f"{directory}/{name}", _free_name(volume, f"{aside}/{name}"))
+            volume.rename(f"{directory}/{name}", free_name(volume, f"{aside}/{name}"))
     if last_file is None:
         return
     last = kept[-1]
     if last_file.size_bytes > last.end:
-        name = _free_name(volume, f"{aside}/{segment_name(last.number)}")
+        name = free_name(volume, f"{aside}/{segment_name(last.number)}")
         await _copy_tail(volume, last_file, last.end, name)
         last_file.truncate(last.end)
     await volume.sync_directory(aside)
 
 
 async def _copy_tail(volume: Volume, file: File, at: int, path: str) -> None:
-    copy = volume.create(path)
     found = False
-    while at < file.size_bytes:
-        data = await file.read_at(at, COPY_BYTES)
-        if data.count(0) < len(data):
-            found = True
-            await volume.admit(len(data))
-            write_all(copy, at, data)
-        at += len(data)
-    await copy.sync()
-    copy.close()
+    async with new_copy(volume, path) as copy:
+        while at < file.size_bytes:
+            data = await file.read_at(at, COPY_BYTES)
+            if data.count(0) < len(data):
+                found = True
+                await volume.admit(len(data))
+                write_all(copy, at, data)
+            at += len(data)
     if not found:
         volume.unlink(path)  # nothing but reserved space
-
-
-def _free_name(volume: Volume, path: str) -> str:
-    name, count = f"{path}.damaged", 1
-    while volume.exists(name):
-        count += 1
-        name = f"{path}.{count}.damaged"
-    return name

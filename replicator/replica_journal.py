@@ -108,7 +108,10 @@ class ReplicaJournal:
         await self.make_durable()
 
     async def set_damaged_aside(self) -> None:
-        """Move what cannot be trusted out of the way; it is never deleted here."""
+        """Move what cannot be trusted out of the way; it is never deleted here.
+
+        Raises NoSpace; can be repeated.
+        """
         aside = f"{self.root}/damaged"
         if not self.volume.exists(aside):
             self.volume.mkdir(aside)

@@ -52,7 +52,7 @@ async def recover(store: ReplicaStore) -> RecoveryReport:
     runtime, image = store.runtime, store.image
     runtime.emit("activity", "recovery")
     store.refuse_foreign()
-    await _make_directories(store)
+    await store.patience.with_room(lambda: _make_directories(store))
     redo_from = await _load_checkpoint(store)
     newest = await _read_journal(store, redo_from)
     await store.promises.vouch()
@@ -104,7 +104,7 @@ async def _load_checkpoint(store: ReplicaStore) -> Position:
     if found.checkpoint_lost:
         # Without a checkpoint nobody knows what home is: start over, home as a basis.
         await store.patience.with_room(store.checkpoints.keep_damaged)
-        await store.promises.set_damaged_aside()
+        await store.patience.with_room(store.promises.set_damaged_aside)
     if store.checkpoints.one_was_damaged:
         store.runtime.emit("checkpoint_fallback")
     state = found.checkpoint
@@ -137,7 +137,7 @@ async def _read_journal(store: ReplicaStore, redo_from: Position) -> dict[int, i
         # In both copies, and before the journal that shows it is gone.
         doubtful = store.checkpointer.note(redo_from)
         await store.patience.with_room(lambda: store.checkpoints.write_both(doubtful))
-        await promises.set_damaged_aside()
+        await store.patience.with_room(promises.set_damaged_aside)
     elif promises.log.tail_was_torn:
         store.runtime.emit("tail_erased", "journal")
     return newest

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import xxhash
 
+from replicator.aside import new_copy
 from replicator.compression import contexts
 from replicator.errors import DamagedLog
 from replicator.runtime.port import Volume, write_all
@@ -107,7 +108,7 @@ class StateSlots:
         """Copy both files as they are into ``directory``, which exists; raises NoSpace.
 
         Returns when the copies survive a power loss.  Names that are taken get a number; what
-        is there already is not copied again.
+        is there already is not copied again.  Can be repeated.
         """
         for path in (self._path + ".a", self._path + ".b"):
             if self._volume.exists(path):
@@ -121,18 +122,19 @@ class StateSlots:
         name, count = f"{path}.damaged", 1
         while self._volume.exists(name):
             there = self._volume.open(name)
-            same = await there.read_at(0, len(data) + 1) == data
-            there.close()
-            if same:
-                break
+            try:
+                if await there.read_at(0, len(data) + 1) == data:
+                    await self._volume.admit(len(data))
+                    write_all(there, 0, data)  # perhaps only the cache of a failed sync has it
+                    await there.sync()
+                    return
+            finally:
+                there.close()
             count += 1
             name = f"{path}.{count}.damaged"
-        exists = self._volume.exists(name)
-        copy = self._volume.open(name) if exists else self._volume.create(name)
-        await self._volume.admit(len(data))
-        write_all(copy, 0, data)
-        await copy.sync()
-        copy.close()
+        async with new_copy(self._volume, name) as copy:
+            await self._volume.admit(len(data))
+            write_all(copy, 0, data)
 
 
 def newest_of(slots: Iterable[bytes]) -> dict[str, Any] | None:

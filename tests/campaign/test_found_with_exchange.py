@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from replicator.full_volume import Patience
 from replicator.home import HomeImage
 from replicator.journal import SegmentedLog
 from replicator.segments import Segment
@@ -127,3 +128,23 @@ def test_synced_alone_it_lacks_what_the_failed_sync_did_not_write(
     result = run(BELIEVED)
     assert result.verdict is Verdict.SAFETY
     assert "a resynchronization was committed" in result.reasons[0]
+
+
+# -- damage on a full volume -----------------------------------------------------------------------
+
+FULL = "damage_on_a_full_volume"
+
+
+def test_damage_waits_for_the_room_in_which_it_is_kept() -> None:
+    result = run(FULL)
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert {"bit_rot", "disk_full"} <= {mark.kind for mark in result.faults}, "they happened"
+
+
+def test_a_replica_that_does_not_wait_for_room_ends_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Patience, "with_room", lambda _patience, step: step())
+    result = run(FULL)
+    assert result.verdict is Verdict.LIVENESS
+    assert "/replica/damaged/" in result.reasons[0]
