@@ -221,7 +221,7 @@ def exit_code_of(verdict: Verdict) -> ExitCode:
 
 
 def _protection_line(protection: Protection) -> str:
-    from simulator.report.units import format_bytes, format_duration
+    from simulator.units import format_bytes, format_duration
 
     if protection.kind == "log shipping":
         p = protection.log_shipping
@@ -234,7 +234,7 @@ def _protection_line(protection: Protection) -> str:
 
 def describe(scenario: Scenario) -> list[str]:
     """What a scenario is, in a few lines."""
-    from simulator.report.units import (
+    from simulator.units import (
         count_of,
         format_bytes,
         format_duration,

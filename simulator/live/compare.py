@@ -20,9 +20,9 @@ from simulator.live.run import run_live
 from simulator.measures import RunResult
 from simulator.objectives import catch_up_seconds
 from simulator.report.terminal import progress_on
-from simulator.report.units import format_bytes, format_count, format_duration
 from simulator.run import run_scenario
 from simulator.scenario import Scenario, load_scenario
+from simulator.units import format_bytes, format_count, format_duration
 
 BEGIN_MARK: Final = "<!-- {name}: begin -->"
 END_MARK: Final = "<!-- {name}: end -->"

@@ -2,7 +2,7 @@
 
 Written for whoever signs the order: what to have stands on top, then what would mend a plan that
 does not hold, then what the order does; what all of it rests on comes last.  Every figure is one of
-the plan's frames, and spelled as the tables spell it (:mod:`simulator.report.plan_units`); the
+the plan's frames, and spelled as the tables spell it (:mod:`simulator.plan.plan_units`); the
 words compute nothing but what is the largest, or the earliest, of them.
 """
 

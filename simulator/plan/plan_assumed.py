@@ -28,7 +28,7 @@ from simulator.plan.mail_change import (
 )
 from simulator.plan.organisation import Organisation
 from simulator.plan.organisation_keys import spell_hours
-from simulator.report.plan_units import format_share, format_volume
+from simulator.plan.plan_units import format_share, format_volume
 
 _TABLES: Final = (
     "change",

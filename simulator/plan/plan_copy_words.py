@@ -10,11 +10,11 @@ import numpy as np
 
 from simulator.plan.copy_begins import best_begin
 from simulator.plan.plan_spool_words import WAYS, advised_bytes, is_shipped, spool_of_first_copy
+from simulator.plan.plan_units import format_volume
 from simulator.plan.planner import Plan, worst_spool
 from simulator.plan.volumes import SpoolSize
 from simulator.plan.waiting_volume import given_volume, stops_when_full, volume_name
-from simulator.report.plan_units import format_volume
-from simulator.report.units import format_duration
+from simulator.units import format_duration
 
 LEAST_LESS_SHARE: Final = 0.01
 """Of what waits; begins that differ by less are the same."""

@@ -24,6 +24,7 @@ from simulator.plan.organisation import Organisation
 from simulator.plan.organisation_curves import NS, night_rewrite, seed_rates
 from simulator.plan.outage_starts import worst_starts
 from simulator.plan.outages import OutageModel
+from simulator.plan.plan_units import format_share, format_volume
 from simulator.plan.protection import LogShipping, Protection, Queued
 from simulator.plan.run_outages import AnyOutages, outages_of
 from simulator.plan.seeding import SeedRates, seed_by_courier, seed_over_wire
@@ -34,8 +35,7 @@ from simulator.plan.waiting_volume import (
     stops_when_full,
     volume_name,
 )
-from simulator.report.plan_units import format_share, format_volume
-from simulator.report.units import format_duration
+from simulator.units import format_duration
 
 GB: Final = 1e9
 LINE: Final = "line_bits_per_second"

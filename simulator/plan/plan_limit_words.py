@@ -7,10 +7,10 @@ from typing import Final
 from simulator.plan.plan_limits import VOLUMES
 from simulator.plan.plan_objectives import holds, outcomes_of, still_holds
 from simulator.plan.plan_rows import frame_rows
+from simulator.plan.plan_units import format_input, format_volume
 from simulator.plan.planner import Plan
 from simulator.plan.waiting_volume import volume_name
-from simulator.report.plan_units import format_input, format_volume
-from simulator.report.units import format_duration
+from simulator.units import format_duration
 
 
 def mending_sentences(plan: Plan) -> list[str]:

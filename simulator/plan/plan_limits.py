@@ -27,10 +27,10 @@ import pandas as pd
 
 from simulator.plan.grid import DAY_SECONDS, HOUR_SECONDS, MINUTE_SECONDS
 from simulator.plan.plan_inputs import PlanCase, Tell
+from simulator.plan.plan_units import format_volume
 from simulator.plan.sensitivity import with_input
 from simulator.plan.validity import Limit, holds_from, limits_frame, limits_of, text_of
-from simulator.report.plan_units import format_volume
-from simulator.report.units import format_duration
+from simulator.units import format_duration
 
 LINE_RATE: Final = "link.bits_per_second"
 STREAMS: Final = "link.streams"

@@ -23,6 +23,7 @@ from simulator.plan.answers import or_none
 from simulator.plan.plan_copy_words import less_spool_words
 from simulator.plan.plan_inputs import ARRIVAL
 from simulator.plan.plan_spool_words import WAYS, spool_of_first_copy
+from simulator.plan.plan_units import format_days, format_volume
 from simulator.plan.planner import Plan, worst_spool
 from simulator.plan.replica_waits import KEPT, keeps_nothing
 from simulator.plan.waiting_volume import (
@@ -32,8 +33,7 @@ from simulator.plan.waiting_volume import (
     stops_when_full,
     volume_name,
 )
-from simulator.report.plan_units import format_days, format_volume
-from simulator.report.units import format_duration
+from simulator.units import format_duration
 
 NS: Final = 1e9
 Unit = Literal["seconds", "bytes", "bits_per_second", "days"]

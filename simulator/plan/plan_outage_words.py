@@ -11,10 +11,10 @@ import pandas as pd
 from simulator.plan.organisation_curves import NS
 from simulator.plan.plan_rows import RESYNCHRONIZATION_UNKNOWN
 from simulator.plan.plan_spool_words import is_shipped
+from simulator.plan.plan_units import format_hour, format_volume
 from simulator.plan.planner import Plan, worst_spool
 from simulator.plan.waiting_volume import volume_name
-from simulator.report.plan_units import format_hour, format_volume
-from simulator.report.units import format_duration
+from simulator.units import format_duration
 
 _DAY_HOURS: Final = range(8, 18)
 

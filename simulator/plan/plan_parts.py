@@ -32,7 +32,7 @@ from simulator.plan.seeding import compare_seedings, seed_by_courier, seed_over_
 from simulator.plan.spool_full import Spool, with_spool, worst_by_hour
 from simulator.plan.volumes import spool_size
 from simulator.plan.waiting_volume import given_volume, stops_when_full, volume_name
-from simulator.report.units import format_duration
+from simulator.units import format_duration
 
 Tell = Callable[[str], None]
 """Told in a few words what is done next."""

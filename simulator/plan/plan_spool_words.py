@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import Final
 
 from simulator.plan.plan_parts import copy_spool
+from simulator.plan.plan_units import format_volume
 from simulator.plan.planner import Plan, worst_spool
 from simulator.plan.volumes import SpoolSize
 from simulator.plan.waiting_volume import LOG_VOLUME_DAYS, ruled_volume_bytes, volume_name
-from simulator.report.plan_units import format_volume
-from simulator.report.units import format_duration
+from simulator.units import format_duration
 
 WAYS: Final = {"wire": "over the line", "courier": "by courier"}
 """Of the first copy, in words."""

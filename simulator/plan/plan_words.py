@@ -7,9 +7,7 @@ from typing import Final
 from simulator.plan.organisation_curves import NS
 from simulator.plan.plan_dependence import dependences_of
 from simulator.plan.plan_inputs import LINE
-from simulator.plan.planner import Plan
-from simulator.plan.waiting_volume import volume_name
-from simulator.report.plan_units import (
+from simulator.plan.plan_units import (
     FORMATS,
     OUTPUTS,
     format_input,
@@ -17,7 +15,9 @@ from simulator.report.plan_units import (
     format_volume,
     input_name,
 )
-from simulator.report.units import format_duration
+from simulator.plan.planner import Plan
+from simulator.plan.waiting_volume import volume_name
+from simulator.units import format_duration
 
 LITTLE_DATA_SHARE: Final = 0.25
 """Of the plan: from less data than this it is said of how little the plan was made; a week is

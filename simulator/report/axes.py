@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from simulator.report import ink
 from simulator.report.ink import Role
-from simulator.report.units import AxisUnit
+from simulator.units import AxisUnit
 
 SMALL_POINTS = 8.5
 CHARACTER_OF_AXIS = 0.0082

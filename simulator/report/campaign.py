@@ -20,7 +20,7 @@ from simulator.campaign.killmatrix import Fate
 from simulator.campaign.summary import MEASURES, quantiles, verdicts
 from simulator.measures import Verdict
 from simulator.report.terminal import LINE_SECONDS, QUIET_SECONDS
-from simulator.report.units import count_of, format_bytes, format_count, format_duration
+from simulator.units import count_of, format_bytes, format_count, format_duration
 
 _COLOURS = {
     Verdict.SAFETY: "bold white on red",

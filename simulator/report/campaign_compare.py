@@ -23,7 +23,7 @@ from simulator.report import ink
 from simulator.report.axes import dress, format_tick, title
 from simulator.report.campaign_junit import replay_line
 from simulator.report.output import directory_for, write_atomically
-from simulator.report.units import (
+from simulator.units import (
     bytes_axis,
     count_of,
     format_bytes,

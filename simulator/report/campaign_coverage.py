@@ -11,7 +11,7 @@ from rich.text import Text
 
 from simulator.campaign.coverage import NEVER_ASKED, NO_FAULT, TRANSITION_NAMES, Coverage
 from simulator.campaign.marks import MARKS
-from simulator.report.units import count_of, format_count
+from simulator.units import count_of, format_count
 
 NAMED_GAPS: Final = 3
 """So many gaps of a kind are named in the short table; the matrix has all."""

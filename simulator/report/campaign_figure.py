@@ -20,7 +20,7 @@ from simulator.report import ink
 from simulator.report.axes import dress, format_tick, title
 from simulator.report.plan_axes import WIDTH_INCHES, axis_name, say
 from simulator.report.plan_table import Column, PlanTable
-from simulator.report.units import AxisUnit, bytes_axis, count_of, time_axis
+from simulator.units import AxisUnit, bytes_axis, count_of, time_axis
 
 SHOWN: Final = ("rpo_seconds", "lag_peak_seconds", "spool_peak_bytes")
 """The RTO is left to the tables: only plans that lose the source have one."""

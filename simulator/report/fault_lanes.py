@@ -16,7 +16,7 @@ from simulator.measures import FaultMark
 from simulator.report import ink
 from simulator.report.axes import CHARACTER_OF_AXIS, SMALL_POINTS, TimeScale, short, title
 from simulator.report.series import COLUMNS, fault_spans
-from simulator.report.units import format_count
+from simulator.units import format_count
 
 _MOST_NAMED = 14
 _MOST_LANES = 7

@@ -35,7 +35,7 @@ from simulator.report.axes import (
 from simulator.report.fault_lanes import draw_lanes, fault_lanes, shade
 from simulator.report.ink import Role
 from simulator.report.series import Curve, curve, decimate, rate, state_spans
-from simulator.report.units import (
+from simulator.units import (
     DAY,
     HOUR,
     MINUTE,

@@ -20,7 +20,7 @@ from simulator.measures import FaultMark, LossMeasure, RunResult, Verdict
 from simulator.report import ink, words
 from simulator.report.figure import draw_run
 from simulator.report.output import directory_for, write_atomically
-from simulator.report.units import (
+from simulator.units import (
     count_of,
     format_bytes,
     format_count,

@@ -15,19 +15,19 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from simulator.plan.plan_objectives import LINE_ITEM, needs_of
 from simulator.plan.plan_rows import frame_rows
-from simulator.plan.planner import Plan
-from simulator.plan.waiting_volume import volume_name
-from simulator.report import ink
-from simulator.report.axes import title
-from simulator.report.plan_axes import axis_name, mark, panels, say, time_ticks
-from simulator.report.plan_units import (
+from simulator.plan.plan_units import (
     FORMATS,
     format_input,
     format_line,
     input_name,
     output_name,
 )
-from simulator.report.units import DAY, HOUR, format_duration
+from simulator.plan.planner import Plan
+from simulator.plan.waiting_volume import volume_name
+from simulator.report import ink
+from simulator.report.axes import title
+from simulator.report.plan_axes import axis_name, mark, panels, say, time_ticks
+from simulator.units import DAY, HOUR, format_duration
 
 _LEAST_SECONDS: Final = 60.0
 _ROUND: Final = (1.0, 2.0, 3.0, 5.0)

@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 from simulator.report import ink
 from simulator.report.axes import short, stacked
 from simulator.report.ink import Role
-from simulator.report.units import HOUR, format_duration
+from simulator.units import HOUR, format_duration
 
 WIDTH_INCHES: Final = 9.6
 LEFT: Final = 0.085

@@ -24,7 +24,7 @@ from simulator.report import ink
 from simulator.report.axes import title
 from simulator.report.plan_axes import ROUND_TIMES, axis_name, panels
 from simulator.report.plan_table import Column, PlanTable, Row
-from simulator.report.units import format_duration
+from simulator.units import format_duration
 
 LEAST_SECONDS: Final = 1.0
 """The left end of the axis: what is shorter is as good as nothing."""

@@ -9,13 +9,13 @@ from typing import Final
 from matplotlib.figure import Figure
 
 from simulator.plan.plan_rows import frame_rows
+from simulator.plan.plan_units import format_hour, format_line, format_volume
 from simulator.plan.planner import Plan
 from simulator.report import ink
 from simulator.report.plan_answers import draw_catch_up, draw_tornado
 from simulator.report.plan_spools import draw_heat_map, draw_spool_by_length
-from simulator.report.plan_units import format_hour, format_line, format_volume
 from simulator.report.plan_week import draw_week
-from simulator.report.units import format_duration
+from simulator.units import format_duration
 
 ALIKE: Final = 1.05
 """Spools of two hours that differ by less are of one size."""

@@ -15,13 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from simulator.plan.plan_rows import frame_rows
+from simulator.plan.plan_units import format_volume, volume_axis
 from simulator.plan.planner import Plan
 from simulator.report import ink
 from simulator.report.axes import dress, format_tick, title
 from simulator.report.ink import Role
 from simulator.report.plan_axes import ROUND_TIMES, WIDTH_INCHES, axis_name
-from simulator.report.plan_units import format_volume, volume_axis
-from simulator.report.units import format_duration
+from simulator.units import format_duration
 
 _LEAST_SECONDS: Final = 1.0
 _ROW_INCHES: Final = 0.52

@@ -22,6 +22,7 @@ from markupsafe import Markup
 from simulator.plan.plan_answer import Topic
 from simulator.plan.plan_assumed import assumed_defaults
 from simulator.plan.plan_objectives import holds, needs_of, outcomes_of
+from simulator.plan.plan_units import format_line, format_volume
 from simulator.plan.planner import Plan
 from simulator.report import ink
 from simulator.report.output import directory_for, write_atomically
@@ -30,8 +31,7 @@ from simulator.report.plan_figures import PICTURES
 from simulator.report.plan_story import breaks_first, figure, headline, wanted_words
 from simulator.report.plan_table import PlanTable
 from simulator.report.plan_tables import plan_tables
-from simulator.report.plan_units import format_line, format_volume
-from simulator.report.units import count_of, format_count, format_duration
+from simulator.units import count_of, format_count, format_duration
 
 PLAN_NAME: Final = "plan.html"
 MOST_ROWS: Final = 60

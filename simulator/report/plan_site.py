@@ -16,11 +16,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from simulator.plan.change import ChangeCurve
 from simulator.plan.grid import DAY_SECONDS, HOUR_SECONDS, Floats
+from simulator.plan.plan_units import format_volume, volume_axis
 from simulator.report import ink
 from simulator.report.axes import title, value_axis
 from simulator.report.ink import Role
 from simulator.report.plan_axes import axis_name, mark, panels
-from simulator.report.plan_units import format_volume, volume_axis
 
 _HEADROOM: Final = 1.25
 _MOST_DAYS: Final = 28

@@ -14,13 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
+from simulator.plan.plan_units import format_volume, volume_axis
 from simulator.plan.planner import Plan, longest_lasting, worst_spool
 from simulator.plan.waiting_volume import given_volume, volume_name
 from simulator.report import ink
 from simulator.report.axes import EndName, bound_line, format_tick, name_ends, title, value_axis
 from simulator.report.plan_axes import axis_name, mark, panels, say
-from simulator.report.plan_units import format_volume, volume_axis
-from simulator.report.units import format_duration, time_axis
+from simulator.units import format_duration, time_axis
 
 _HEADROOM: Final = 1.12
 _WEAKEST, _STRONGEST = 0.06, 0.55

@@ -10,10 +10,10 @@ from simulator.plan.plan_inputs import ARRIVAL
 from simulator.plan.plan_objectives import Need, Outcome, outcomes_of, still_holds
 from simulator.plan.plan_rows import frame_rows
 from simulator.plan.plan_spool_words import WAYS
+from simulator.plan.plan_units import FORMATS, format_input, format_volume, input_name
 from simulator.plan.planner import Plan, longest_lasting
 from simulator.plan.waiting_volume import volume_name
-from simulator.report.plan_units import FORMATS, format_input, format_volume, input_name
-from simulator.report.units import format_duration
+from simulator.units import format_duration
 
 _NAMES = {
     "catching up": "Catching up",

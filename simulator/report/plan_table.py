@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
-from simulator.report.plan_units import FORMATS
+from simulator.plan.plan_units import FORMATS
 
 Row = dict[str, Any]
 
@@ -21,7 +21,7 @@ Row = dict[str, Any]
 class Quantity(NamedTuple):
     """A figure with a unit of its own, in a column where units differ from row to row.
 
-    ``unit`` is one of :data:`~simulator.report.plan_units.FORMATS`; ``missing`` is said in place of
+    ``unit`` is one of :data:`~simulator.plan.plan_units.FORMATS`; ``missing`` is said in place of
     a value that there is not.
     """
 
@@ -43,7 +43,7 @@ class Column:
     key: of the row.
     name: above the column.
     unit: "text", "flag", "own" (values are :class:`Quantity`), or one of
-        :data:`~simulator.report.plan_units.FORMATS`.
+        :data:`~simulator.plan.plan_units.FORMATS`.
     missing: what is said where there is no value.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from simulator.plan.plan_objectives import Need, needs_of, outcomes_of
 from simulator.plan.plan_rows import with_reason
 from simulator.plan.plan_spool_words import WAYS
+from simulator.plan.plan_units import FORMATS
 from simulator.plan.planner import Plan
 from simulator.plan.replica_waits import KEPT
 from simulator.report.plan_story import objective_name, wanted_words
@@ -28,8 +29,7 @@ from simulator.report.plan_tables_outages import (
     returns_table,
     spools_table,
 )
-from simulator.report.plan_units import FORMATS
-from simulator.report.units import count_of
+from simulator.units import count_of
 
 
 def plan_tables(plan: Plan) -> list[PlanTable]:

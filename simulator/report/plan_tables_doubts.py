@@ -6,10 +6,7 @@ from typing import Final
 
 from simulator.plan.plan_objectives import outcomes_of
 from simulator.plan.plan_rows import frame_rows
-from simulator.plan.planner import Plan
-from simulator.plan.waiting_volume import volume_name
-from simulator.report.plan_table import REASON, Column, PlanTable, Quantity, Row, table_of
-from simulator.report.plan_units import (
+from simulator.plan.plan_units import (
     FORMATS,
     format_line,
     format_volume,
@@ -17,6 +14,9 @@ from simulator.report.plan_units import (
     input_quantity,
     output_name,
 )
+from simulator.plan.planner import Plan
+from simulator.plan.waiting_volume import volume_name
+from simulator.report.plan_table import REASON, Column, PlanTable, Quantity, Row, table_of
 
 _MEASURES: Final = {
     "spool_peak_bytes": ("spool", "bytes"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from simulator.plan.plan_rows import RESYNCHRONIZATION_UNKNOWN
 from simulator.plan.plan_spool_words import WAYS
+from simulator.plan.plan_units import FORMATS
 from simulator.plan.planner import Plan
 from simulator.plan.waiting_volume import volume_name
 from simulator.report.plan_table import (
@@ -17,7 +18,6 @@ from simulator.report.plan_table import (
     seconds_column,
     table_of,
 )
-from simulator.report.plan_units import FORMATS
 
 
 def spools_table(plan: Plan) -> PlanTable:

@@ -23,7 +23,7 @@ from simulator.report.plan_story import headline
 from simulator.report.plan_table import Column, PlanTable
 from simulator.report.plan_tables import plan_tables
 from simulator.report.terminal import LINE_SECONDS, QUIET_SECONDS
-from simulator.report.units import format_count
+from simulator.units import format_count
 
 WIDTH: Final = 80
 MOST_ROWS: Final = 24

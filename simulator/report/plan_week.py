@@ -17,14 +17,14 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from simulator.plan.grid import DAY_SECONDS, Floats
 from simulator.plan.link_use import offered_bytes
+from simulator.plan.plan_units import format_line, format_volume, volume_axis
 from simulator.plan.planner import Plan
 from simulator.plan.waiting_volume import given_volume, volume_name
 from simulator.report import ink
 from simulator.report.axes import EndName, bound_line, name_ends, title, value_axis
 from simulator.report.ink import Role
 from simulator.report.plan_axes import axis_name, mark, panels
-from simulator.report.plan_units import format_line, format_volume, volume_axis
-from simulator.report.units import AxisUnit, format_duration, rate_axis, time_axis
+from simulator.units import AxisUnit, format_duration, rate_axis, time_axis
 
 BIN_SECONDS: Final = 600.0
 _DAYS: Final = 7

@@ -27,7 +27,7 @@ from rich.text import Text
 from replicator.command_line import printable
 from simulator.measures import RunResult, Verdict
 from simulator.report import words
-from simulator.report.units import (
+from simulator.units import (
     count_of,
     format_bytes,
     format_count,

@@ -21,8 +21,8 @@ from simulator.measures import RunResult, Verdict
 from simulator.report import ink, words
 from simulator.report.timeline_lanes import MARKS, SECOND_NS, Focus, Lane, lanes_of
 from simulator.report.timeline_story import Story, tell
-from simulator.report.units import count_of, format_count, format_duration
 from simulator.timeline import Timeline
+from simulator.units import count_of, format_count, format_duration
 
 LARGEST_PAGE_BYTES: Final = 5_000_000
 _LEAST_BUDGET: Final = 200

@@ -15,9 +15,9 @@ from typing import Any, Final
 import numpy as np
 
 from simulator.measures import Check, FaultMark, RunResult
-from simulator.report.units import count_of, format_bytes, format_duration
 from simulator.report.words import spoken
 from simulator.timeline import Event, Outcome, Timeline, Track, TrackKey
+from simulator.units import count_of, format_bytes, format_duration
 
 SECOND_NS: Final = 1_000_000_000
 MARKS: Final = 20_000

@@ -14,10 +14,10 @@ from typing import Final
 
 from simulator.measures import Check, FaultMark, RunResult, Verdict
 from simulator.report.timeline_lanes import SECOND_NS, fault_marks
-from simulator.report.units import count_of, format_bytes, format_duration
 from simulator.report.words import VERDICT_TITLE, spoken
 from simulator.timeline import Event, Outcome, Timeline
 from simulator.timeline_disks import unsynced_at
+from simulator.units import count_of, format_bytes, format_duration
 
 _PROMISED: Final = re.compile(r"operation (\d+) of epoch (\d+) was acknowledged, (\d+) is there")
 _CLAIMED: Final = re.compile(r"(?:replica claims|is not that after) operation (\d+) of epoch (\d+)")

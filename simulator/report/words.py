@@ -19,7 +19,7 @@ from simulator.measures import (
     RunResult,
     Verdict,
 )
-from simulator.report.units import (
+from simulator.units import (
     count_of,
     format_bytes,
     format_count,

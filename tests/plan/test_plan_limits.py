@@ -16,8 +16,8 @@ from simulator.plan.plan_answer import answer_of
 from simulator.plan.plan_inputs import PlanCase
 from simulator.plan.plan_limits import DEFRAGMENTATION, LINE_RATE, STREAMS, VOLUMES, validity_of
 from simulator.plan.plan_spool_words import advised_bytes
+from simulator.plan.plan_units import format_volume
 from simulator.plan.sensitivity import with_input
-from simulator.report.plan_units import format_volume
 from tests.plan import plans
 
 SHORT = ("horizon=1w", "draws=100", 'outages.lengths=["1h"]', "outages.events=[]")

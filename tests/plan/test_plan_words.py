@@ -14,10 +14,10 @@ from simulator.plan.plan_answer import answer_of
 from simulator.plan.plan_dependence import dependence_of
 from simulator.plan.plan_inputs import PlanCase
 from simulator.plan.plan_objectives import needs_of
+from simulator.plan.plan_units import format_volume
 from simulator.plan.planner import Plan
 from simulator.report.plan_story import need_sentence
 from simulator.report.plan_tables import plan_tables
-from simulator.report.plan_units import format_volume
 from tests.plan import plans
 
 SLOW = ("link.bandwidth=10Mbit/s", "link.schedule=[]", "horizon=1w")

@@ -15,9 +15,9 @@ from simulator.plan.capacity import without
 from simulator.plan.organisation import BadOrganisation, Organisation, parse_organisation
 from simulator.plan.plan_answer import answer_of
 from simulator.plan.plan_outage_words import breaks_of
+from simulator.plan.plan_units import format_volume
 from simulator.plan.planner import Plan, make_plan
-from simulator.report.plan_units import format_volume
-from simulator.report.units import format_duration
+from simulator.units import format_duration
 
 HEAD_OFFICE = Path(__file__).parents[2] / "scenarios" / "plans" / "head-office.toml"
 SMALL = """

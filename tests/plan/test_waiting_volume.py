@@ -18,6 +18,7 @@ from simulator.plan.plan_limit_words import other_kinds
 from simulator.plan.plan_limits import validity_of
 from simulator.plan.plan_objectives import LINE_FIRST, LINE_ITEM, holds, needs_of, outcomes_of
 from simulator.plan.plan_record import record_of
+from simulator.plan.plan_units import format_volume
 from simulator.plan.planner import Plan
 from simulator.plan.protection import ByteLevel, ChangedBlocks, LogShipping, NightlyBackup
 from simulator.plan.queued_kinds import ObjectLevel
@@ -28,7 +29,6 @@ from simulator.plan.waiting_volume import kept_log_bytes, ruled_volume_bytes
 from simulator.report.plan_page import plan_page_text, render_plan
 from simulator.report.plan_story import breaks_first, headline
 from simulator.report.plan_tables import plan_tables
-from simulator.report.plan_units import format_volume
 from tests.plan import plans
 from tests.plan.curves import mail
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from simulator.report.units import (
+from simulator.units import (
     bytes_axis,
     count_of,
     format_bytes,

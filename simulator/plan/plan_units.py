@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from simulator.report.units import AxisUnit, format_duration, format_rate
+from simulator.units import AxisUnit, format_duration, format_rate
 
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 NEVER: Final = "never"
