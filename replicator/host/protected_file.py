@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from replicator.captured_volume import CapturedFile
 from replicator.errors import StorageError
-from replicator.host.files import HostFile, pread_all, sync_descriptor
+from replicator.host.file_node import sync_descriptor
+from replicator.host.files import HostFile, pread_all
 from replicator.host.paths import translated
 
 if TYPE_CHECKING:

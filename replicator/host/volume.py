@@ -39,7 +39,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from replicator.errors import AlreadyExists, Locked, NotFound, StorageError, SyncFailed
-from replicator.host.files import FileNode, HostFile, HostReader
+from replicator.host.file_node import FileNode
+from replicator.host.files import HostFile, HostReader
 from replicator.host.paths import BaseDirectory, decode_name
 from replicator.host.shared_page import HostSharedPage
 from replicator.host.workers import VOLUME_THREADS, Workers
