@@ -142,9 +142,16 @@ def attached(
     generation = position.generation
     changed = header.with_state(State.DIRTY_SHUTDOWN)
     if log_signature is not None and log_signature != header.log_signature:
-        # Positions in another log set say nothing here [E src/ese/db.cxx: DBISetHeaderAfterAttach].
+        # Positions in another log set say nothing here, nor do backups with its logs
+        # [E src/ese/db.cxx: DBISetHeaderAfterAttach].
         changed = replace(
-            changed, consistent_position=LogPosition(), last_resize_position=LogPosition()
+            changed,
+            consistent_position=LogPosition(),
+            last_resize_position=LogPosition(),
+            last_full_backup=BackupInfo(),
+            last_incremental_backup=BackupInfo(),
+            last_copy_backup=BackupInfo(),
+            last_differential_backup=BackupInfo(),
         )
     return replace(
         changed,

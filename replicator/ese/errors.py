@@ -167,6 +167,7 @@ _ERRORS: Final = (
     (-1119, "ReadLostFlushVerifyFailure", "a write of this page never reached the disk",
      (530, 544), _RESTORE),
     (-1201, "DatabaseDuplicate", "the database is attached already", (), _NONE),
+    (-1203, "DatabaseNotFound", "there is no such database", (), _NONE),
     (-1206, "DatabaseCorrupted", "the contents contradict themselves", (447, 467, 542), _RESTORE),
     (-1209, "InvalidDatabaseVersion", "the format version is unknown", (), _SOFTWARE),
     (-1213, "PageSizeMismatch", "another page size than expected", (), _FOREIGN),

@@ -121,6 +121,7 @@ class EngineStore:
         self._instance: Instance | None = None
         self._databases: list[_Mounted] = []
         self._queue: deque[_Waiting] = deque()
+        """The first one is being carried out."""
         self._failure: ReplicatorError | None = None
         self._closing = False
         self._work = Signal()
@@ -165,9 +166,11 @@ class EngineStore:
                 roll = LogRoll(instance.log, self._config.log_roll_ns, self._now_ns)
                 clock = tasks.spawn(roll.keep_time(self._work), "log roll")
                 while not self._closing or self._queue:
+                    if self._failure is not None:
+                        raise self._failure  # a flush has failed that somebody waited for
                     if self._queue:
                         self._busy = True
-                        await self._carry_out(instance, self._queue.popleft())
+                        await self._carry_out(instance, self._queue[0])
                         roll.note()
                     elif roll.is_due:
                         self._busy = True
@@ -325,6 +328,7 @@ class EngineStore:
         else:
             waiting.position = await one.session.commit(lazy=True)
         waiting.carried_out = True
+        self._queue.popleft()
         waiting.changed.notify()
         if waiting.delete:
             await one.session.clean_up()
@@ -374,6 +378,7 @@ class EngineStore:
         for waiting in self._queue:
             waiting.changed.notify()
         self._busy = False
+        self._work.notify()
         self._idle.notify()
         return told
 

@@ -21,7 +21,7 @@ def test_a_number_is_shown_as_windows_shows_it(number: int, hexadecimal: str) ->
 
 
 def test_every_row_is_complete() -> None:
-    assert len(ERRORS) == 107
+    assert len(ERRORS) == 108
     assert len({kind.symbol for kind in ERRORS.values()}) == len(ERRORS)
     for number, kind in ERRORS.items():
         assert kind.number == number

@@ -15,7 +15,9 @@ import pytest
 
 from replicator.errors import NoSpace
 from replicator.ese.database import Database as ReadDatabase
+from replicator.ese.errors import EseError
 from replicator.ese.log_names import LogNames
+from replicator.ese.log_stream import LogStream
 from replicator.ese.reader import BytesReader
 from replicator.ese.streaming_file import PAGE_BYTES as STREAM_PAGE_BYTES
 from replicator.ese.streaming_file import page_at
@@ -322,6 +324,71 @@ def test_a_full_volume_stops_the_store_with_the_storages_own_error(config: Store
         bench.live(script)
     verdict = bench.ledger.judge(bench.mounted()[0])
     assert verdict.ok, verdict
+
+
+@pytest.mark.parametrize(("version", "clients"), [("2003", 2), ("2007", 1)])
+def test_nobody_waits_for_a_store_that_has_stopped(version: str, clients: int) -> None:
+    """Also not the one whose transaction was underway: in 2003 there is no room for its content."""
+    bench = Bench(of_exchange(version, 3, mime_share=1.0))
+    told: list[str] = []
+
+    async def deliver(store: Store) -> None:
+        try:
+            while True:
+                await bench.deliver(store, bench.message(60_000, mailbox=0))
+        except (NoSpace, StoreClosed) as error:
+            told.append(type(error).__name__)
+
+    async def run(store: Store) -> None:
+        with pytest.raises(NoSpace):
+            await store.run()
+        told.append("run")
+
+    async def script(store: Store) -> None:
+        await store.mount()
+        async with group() as tasks:
+            tasks.spawn(run(store), "store")
+            await bench.deliver(store, bench.message(100, mailbox=0))
+            bench.disk.fill(0)
+            async with group() as both:
+                for _ in range(clients):
+                    both.spawn(deliver(store), "delivery")
+        told.append("end")
+
+    bench.live(script)
+    assert told.pop() == "end"
+    assert told.count("run") == 1
+    assert len(told) == 1 + clients
+    verdict = bench.ledger.judge(bench.mounted()[0])
+    assert verdict.ok, verdict
+
+
+def test_a_flush_that_fails_for_the_one_who_waits_ends_the_store(monkeypatch) -> None:
+    bench = Bench(of_exchange("2007", 3))
+    told: list[str] = []
+
+    async def refused(_log: LogStream, _up_to: object = None) -> None:
+        failure = NoSpace("the volume is full", path=DIRECTORY)
+        raise EseError(-510, "the log is stopped", path=DIRECTORY) from failure
+
+    async def run(store: Store) -> None:
+        with pytest.raises(NoSpace):
+            await store.run()
+        told.append("run")
+
+    async def script(store: Store) -> None:
+        await store.mount()
+        async with group() as tasks:
+            tasks.spawn(run(store), "store")
+            await bench.deliver(store, bench.message(100, mailbox=0))
+            monkeypatch.setattr(LogStream, "flush", refused)
+            with pytest.raises(NoSpace):
+                await bench.deliver(store, bench.message(100, mailbox=0))
+
+    bench.live(script)
+    monkeypatch.undo()
+    assert told == ["run"]
+    assert bench.ledger.judge(bench.mounted()[0]).ok
 
 
 # -- crashes ---------------------------------------------------------------------------

@@ -171,6 +171,20 @@ def test_an_idle_log_is_closed_once() -> None:
     play(script)
 
 
+def test_before_2007_an_idle_log_stays_open() -> None:
+    """Nobody copied logs then: a night in which nothing happens makes none."""
+
+    async def script(instance: Instance, work: MailWork, _: MailLedger) -> None:
+        first = instance.log.generation
+        for number in range(4):
+            await work.carry_out(IdleTick(number * HOUR_NS, 0))
+        assert instance.log.generation == first
+        assert work.counts["IdleTick"] == 4
+        assert work.counts["idle logs"] == 0
+
+    play(script, plan=MailPlan(select_profile("2003", "light"), 1, DAY_NS))
+
+
 def test_what_a_killed_store_was_at_is_told_as_uncommitted() -> None:
     copy = CopyIds(PLAN.mailboxes).of
 

@@ -43,6 +43,7 @@ class AttachedDatabase:
     ----------
     database: its trees and tables; None until they are there.
     attach_position: of its CreateDB or AttachDB record.
+    detach_position: of its DetachDB record; zero before that is logged.
     sessions: those that work on it.
     buffer: its pages in memory.
     statements: how looks and statements are carried out on it.
@@ -72,7 +73,7 @@ class AttachedDatabase:
         )
         self.streaming: StreamingFile | None = None
         self.header_file: DatabaseHeaderFile | None = None
-        self.attach_position = LogPosition()
+        self.attach_position = self.detach_position = LogPosition()
         self.sessions: list[Session] = []
         self._opened: Database | None = None
         self._last_position = LogPosition()

@@ -25,6 +25,13 @@ READ_ATTEMPTS: Final = 3
 """A page that does not verify is read again: it may have been written just then (event 493)."""
 
 
+def check_attached(one: AttachedDatabase) -> None:
+    """Raises EseError -801 when a database was shut down while it was backed up."""
+    if one.is_detached:
+        detail = "the database was shut down while it was backed up"
+        raise EseError(DETACHED, detail, path=one.path)
+
+
 @dataclass
 class DatabaseCopy:
     """See the module.
@@ -57,12 +64,6 @@ class DatabaseCopy:
         """Pages that were not copied yet."""
         return self.page_count - self.next_pgno + 1
 
-    def check(self) -> None:
-        """Raises EseError -801 when the database was shut down meanwhile."""
-        if self.one.is_detached:
-            detail = "the database was shut down while it was backed up"
-            raise EseError(DETACHED, detail, path=self.one.path)
-
     async def write_header(self, mark: BackupInfo) -> None:
         """Write both copies of the header, with the mark that tells a backup's copy.
 
@@ -80,7 +81,7 @@ class DatabaseCopy:
         """
         size, first = self.header.page_size, self.next_pgno
         data = await self.one.file.read_at(page_offset(first, size), count * size)
-        self.check()
+        check_attached(self.one)
         pages = []
         for number in range(count):
             page = data[number * size : (number + 1) * size].ljust(size, b"\0")

@@ -31,14 +31,20 @@ from replicator.ese.log_stream import LogStream
 from replicator.ese.values import LogPosition, LogTime, Signature
 from replicator.runtime.port import File, Volume
 from simulator.exchange.ese.attached_database import AttachedDatabase
-from simulator.exchange.ese.database import LAST_SYSTEM_OBJID, Database
+from simulator.exchange.ese.database import (
+    LAST_SYSTEM_OBJID,
+    LAST_SYSTEM_PAGE,
+    Database,
+)
 from simulator.exchange.ese.instance_options import InstanceConfig
 from simulator.exchange.ese.session import Session
 from simulator.exchange.ese.streaming_file import StreamingFile
 
 NOT_ATTACHED: Final = -550
 ATTACHED_ALREADY: Final = -1201
+NO_SUCH_DATABASE: Final = -1203
 TOO_MANY: Final = -1805
+NO_ROOM: Final = -1808
 DATABASES_MOST: Final = 6
 """Of one log set (ESE's limit; dbid 0 is the temporary database's)."""
 
@@ -83,20 +89,29 @@ class DatabaseSet:
         self.signature = Signature()
 
     def describe(self, header: LogHeader) -> LogHeader:
-        """A log's header with the databases that were attached before that log began."""
+        """A log's header with the databases that are attached from before that log began.
+
+        One whose DetachDB record stands in an earlier log is not [I], though its header may still
+        be dirty: redo that begins here would never learn that it was detached.
+        """
+        generation = header.generation
         return header.with_attachments(
             [
                 each.entry()
                 for each in self.attached.values()
-                if 0 < each.attach_position.generation < header.generation
+                if 0 < each.attach_position.generation < generation
+                and not 0 < each.detach_position.generation < generation
             ]
         )
 
     async def create(self, name: str, initial_pages: int, session: Session) -> AttachedDatabase:
         """Make a database; see :meth:`Instance.create_database`."""
-        path = self._path(name)
+        path, dbid = self._path(name), self._free_dbid()
+        pages = max(initial_pages, LAST_SYSTEM_PAGE)
+        if pages > self._limit_pages:
+            detail = f"{pages:,} pages at first, and {self._limit_pages:,} are allowed"
+            raise EseError(NO_ROOM, detail, path=path)
         signature = self._draw()
-        dbid = self._free_dbid()
         if self._volume.exists(path):
             raise AlreadyExists("a file of that name is there", path=path)
         one = self._unopened(path, None, dbid, signature)
@@ -124,7 +139,8 @@ class DatabaseSet:
         one.header_file = await DatabaseHeaderFile.create(self._volume, file, header, self._draw)
         await self._attached(one)
         await self.log.room(self._config.log_buffer_bytes // 2)
-        database.make(session, initial_pages)
+        with self._fatal():
+            database.make(session, pages)  # it is logged: half of it is none that could go on
         await self.whole()
         return one
 
@@ -183,17 +199,21 @@ class DatabaseSet:
         self, one: AttachedDatabase, *, dbtime: int = 0, last_objid: int = LAST_SYSTEM_OBJID
     ) -> Database:
         policy = self._config.policy
-        limit = min(policy.largest_file_pages, self._config.limit_pages)
         one.database = Database(
             one.buffer,
             one.log,
             self._config.store_format,
-            replace(policy, largest_file_pages=limit),
+            replace(policy, largest_file_pages=self._limit_pages),
             dbid=one.dbid,
             dbtime=dbtime,
             last_objid=last_objid,
         )
         return one.database
+
+    @property
+    def _limit_pages(self) -> int:
+        """Most that a database may have."""
+        return min(self._config.policy.largest_file_pages, self._config.limit_pages)
 
     async def whole(self) -> None:
         """Make the log durable; in the lazy mode up to the end of a generation.
@@ -206,7 +226,11 @@ class DatabaseSet:
             await self.log.require(self.log.generation - 1)
 
     async def _attached(self, one: AttachedDatabase) -> None:
-        """The record is durable: the header says that the database needs the log."""
+        """The record is durable: the header says that the database needs the log.
+
+        A roll finds a database that is not dirty yet and leaves its header alone, even while that
+        is being written here; so what the log has come to is asked anew behind it.
+        """
         position = one.attach_position
         time = await self._created_at(self.log.generation)
         created_at = time if position.generation == self.log.generation else LogTime()
@@ -223,11 +247,16 @@ class DatabaseSet:
             )
 
         await one.change_header(change)
-        if position.generation < self.log.generation:
-            await one.require(self.log.generation, time, self._config.waypoint_latency)
+        generation = self.log.generation
+        if position.generation < generation:
+            time = await self._created_at(generation)
+            await one.require(generation, time, self._config.waypoint_latency)
 
     async def detach(self, one: AttachedDatabase) -> None:
         """Shut one database down; see :meth:`Instance.detach`."""
+        if self.attached.get(one.path) is not one:
+            # Its number may be another one's by now, which the record would detach.
+            raise EseError(NO_SUCH_DATABASE, "it is not attached any more", path=one.path)
         await self.write_out(one)
         text = (one.path + "\0").encode("utf-16-le")
         record = DetachDB(
@@ -237,7 +266,7 @@ class DatabaseSet:
             path_bytes=len(text),
             name_flags=_DETACH_UNICODE,
         )
-        position = self.log.append(record.encode() + text)
+        one.detach_position = position = self.log.append(record.encode() + text)
         await self.whole()
         await self.shut_down(one, position)
 

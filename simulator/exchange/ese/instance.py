@@ -204,7 +204,8 @@ class Instance:
         name: of the file, in the instance's directory.
         initial_pages: how long it is at first.
 
-        Raises EseError: -1805 when there are as many as a log set takes; AlreadyExists.
+        Raises EseError: -1805 when there are as many as a log set takes, -1808 for more pages than
+        ``limit_pages``; AlreadyExists.
         """
         async with self._turn_taken():
             return await self._set.create(name, initial_pages, self._new_session())
@@ -221,7 +222,8 @@ class Instance:
     async def detach(self, one: AttachedDatabase) -> None:
         """Shut one database down; its open transactions are rolled back.
 
-        Raises EseError -510 when the log is stopped, StorageError.
+        Raises EseError: -510 when the log is stopped, -1203 when it was detached before;
+        StorageError.
         """
         async with self._turn_taken():
             await self._set.detach(one)

@@ -30,6 +30,7 @@ from replicator.ese.errors import EseError
 from replicator.ese.long_value_encoding import chunk_bytes
 from replicator.ese.values import LogPosition
 from replicator.runtime import yield_now
+from simulator.exchange.engine_config import WITHOUT_LOG_ROLL
 from simulator.exchange.ese.attached_database import AttachedDatabase
 from simulator.exchange.ese.instance import Instance
 from simulator.exchange.ese.mail_changes import MailChanges, Note
@@ -139,6 +140,7 @@ class MailWork:
         self._group_began_ns = 0
         self._last_commit: LogPosition | None = None
         self._upkeep_at = LogPosition()
+        self._rolls_idle_logs = f"exchange {plan.profile.version}" not in WITHOUT_LOG_ROLL
         self._tick_tip = self._rolled_tip = LogPosition()
         self.counts: Counter[str] = Counter()
         self.idle_log_bytes = 0
@@ -317,7 +319,12 @@ class MailWork:
         await self._write_behind()
 
     async def _tick(self) -> None:
-        """Close a log that is begun and idle, once, so that whoever copies logs gets it."""
+        """Close a log that is begun and idle, once, so that whoever copies logs gets it.
+
+        Before 2007 nobody copied logs, and the store left such a log open.
+        """
+        if not self._rolls_idle_logs:
+            return
         if self._views is not None:
             await self._views.catch_up(self._databases[0].session, 0)
         tip = self._instance.log.tip

@@ -18,7 +18,7 @@ from replicator.ese.log_file import LogFile
 from replicator.ese.log_names import LogRole, parse_log_name
 from replicator.ese.log_options import Durability
 from replicator.ese.log_record_types import Kind
-from replicator.ese.log_records import CreateDB
+from replicator.ese.log_records import AttachDB, CreateDB
 from replicator.ese.recovery import recover
 from replicator.ese.recovery_checks import RecoveryPlan, RecoveryRequest, plan_recovery
 from replicator.ese.recovery_files import find_databases, find_logs, read_file, read_header
@@ -117,7 +117,10 @@ async def _give_up_broken(volume: Volume, directory: str, base: str) -> None:
 
 
 async def _unfinished(volume: Volume, directory: str, base: str) -> dict[Signature, str]:
-    """The databases, with paths, whose creation was begun in these logs, and not finished."""
+    """The databases, with paths, whose creation was begun in these logs, and not finished.
+
+    What was made or attached under such a path later is another one, which somebody has been given.
+    """
     begun: dict[int, tuple[Signature, str]] = {}
     logs = await find_logs(volume, directory, base)
     for log in logs.logs:
@@ -127,10 +130,12 @@ async def _unfinished(volume: Volume, directory: str, base: str) -> dict[Signatu
         except EseError:
             break  # recovery says what is wrong with it
         for record in opened.records():
-            if record.number == Kind.CREATE_DB:
+            if record.number in (Kind.CREATE_DB, Kind.ATTACH_DB):
                 content = record.content
-                assert isinstance(content, CreateDB)
-                begun[content.dbid] = content.database_signature, content.path
+                assert isinstance(content, CreateDB | AttachDB)
+                begun = {dbid: each for dbid, each in begun.items() if each[1] != content.path}
+                if isinstance(content, CreateDB):
+                    begun[content.dbid] = content.database_signature, content.path
             elif record.number == Kind.CREATE_DB_FINISH:
                 begun.pop(record.data[3], None)
     return dict(begun.values())

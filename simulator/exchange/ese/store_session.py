@@ -143,7 +143,11 @@ class StoreSession:
             raise RuntimeError(f"{self._one.path} was detached, or the session was ended")
 
     async def end(self) -> None:
-        """Give the session back; what is open is rolled back."""
+        """Give the session back; what is open is rolled back.
+
+        Nothing is left to do when the database was detached, which ends its sessions.
+        """
         while self._session.level:
             await self.rollback()
-        self._one.sessions.remove(self._session)
+        if self._session in self._one.sessions:
+            self._one.sessions.remove(self._session)

@@ -25,7 +25,7 @@ what it wrote; the store goes on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
@@ -38,7 +38,7 @@ from replicator.ese.values import BackupInfo, LogPosition, LogTime
 from replicator.runtime import Cancelled
 from replicator.runtime.port import File, Volume, write_all
 from simulator.exchange.ese.attached_database import AttachedDatabase
-from simulator.exchange.ese.backup_copy import DatabaseCopy
+from simulator.exchange.ese.backup_copy import DatabaseCopy, check_attached
 from simulator.exchange.ese.backup_generations import delete_backed_up, first_generation, marked
 from simulator.exchange.ese.backup_options import (
     ALL_SAFEGUARDS,
@@ -160,6 +160,9 @@ class StreamingBackup:
         except EseError as error:
             if error.number != NO_TABLE:
                 raise  # else nothing was put into it yet
+        except RuntimeError:
+            check_attached(one)  # that is what the session has told
+            raise
         finally:
             await session.end()
         file = self._created(one.streaming.path.rpartition("/")[2])
@@ -187,7 +190,7 @@ class StreamingBackup:
         most_pages: no more in this call.
 
         Returns whether there are more.  Raises EseError with page and offset for one that does not
-        verify (-1018, -1118), -801 when its database was detached, -510 when the instance has
+        verify (-1018, -1118), -801 when a database was detached, -510 when the instance has
         stopped; StorageError.  The set is removed then.
         """
         with self._or_nothing():
@@ -210,9 +213,7 @@ class StreamingBackup:
         with self._or_nothing():
             while self.has_pages:
                 await self.copy_pages()
-            self._instance.check()
-            for copy in self._copies:
-                copy.check()
+            self._check()
             if self._guards.roll_behind_pages:
                 await self._roll()
             if not self._guards.mark_before_pages:
@@ -226,9 +227,14 @@ class StreamingBackup:
             if self._guards.sync_before_truncation:
                 await self._harden()
         try:
-            with self._instance.fatal():
-                await self._note()
-                deleted = await delete_backed_up(self._instance) if self._kind.truncates else 0
+            async with AsyncExitStack() as held:
+                with self._or_nothing():
+                    # Nothing is detached from here on: a file that is given back is not written.
+                    await held.enter_async_context(self._instance.turn.taken())
+                    self._check()
+                with self._instance.fatal():
+                    await self._note()
+                    deleted = await delete_backed_up(self._instance) if self._kind.truncates else 0
             if not self._guards.sync_before_truncation:
                 await self._harden()
         finally:
@@ -242,6 +248,12 @@ class StreamingBackup:
             mended_pages=sum(each.mended_pages for each in self._copies),
             deleted_logs=deleted,
         )
+
+    def _check(self) -> None:
+        """Raises EseError -510 when the instance has stopped, -801 when a database was detached."""
+        self._instance.check()
+        for each in self._there:
+            check_attached(each)
 
     async def _roll(self) -> None:
         """Close the log underway; all logs of the set are durable in the store then."""
