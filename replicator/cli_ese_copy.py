@@ -14,12 +14,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from replicator.cli_output import byte_progress
 from replicator.errors import BadInput, NoSpace, StorageError
+from replicator.runtime import yield_now
 
 if TYPE_CHECKING:
     from replicator.ese.errors import EseError
     from replicator.ese.recovery_files import FoundDatabase
     from replicator.ese.recovery_result import RecoveryResult
+
+PIECE_BYTES = 4 << 20
+"""What is copied at once; between two pieces whoever wants it to end can say so."""
 
 SHOWN_NAMES = 5
 """Of files that were left where they are; more are counted."""
@@ -34,26 +39,58 @@ def with_streaming_files(databases: Sequence[FoundDatabase]) -> list[str]:
     return [*paths, *(streaming_path(each.path) for each in streamed)]
 
 
-def copy_files(paths: Sequence[str], target: Path, between: Callable[[], None]) -> None:
-    """Copy files into a directory; raises BadInput when two of them have the same name.
+async def copy_files(paths: Sequence[str], target: Path, between: Callable[[], None]) -> None:
+    """Copy files into a directory, durably; raises BadInput when two of them have the same name.
 
     Arguments
     ---------
-    between: called before each one; what it raises ends the copying.
+    between: called before each piece of 4 MiB; what it raises ends the copying.
     """
     names = [os.path.basename(path) for path in paths]
     if len(set(names)) < len(names):
         raise BadInput("two of the files have the same name", remedy="Copy them yourself.")
-    for path, name in zip(paths, names, strict=True):
-        between()
-        try:
-            shutil.copyfile(path, target / name)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise NoSpace(
-                    "the copy failed: the volume is full", path=str(target.parent)
-                ) from error
-            raise StorageError(f"the copy failed: {error.strerror}", path=path) from error
+    total, done = sum(os.path.getsize(path) for path in paths if os.path.exists(path)), 0
+    with byte_progress("copying") as report:
+        for path, name in zip(paths, names, strict=True):
+            try:
+                with open(path, "rb", buffering=0) as source, open(target / name, "xb", 0) as copy:
+                    at = 0
+                    while True:
+                        await yield_now()
+                        between()
+                        report(done + at, total)
+                        if not (copied := copy_piece(source.fileno(), copy.fileno(), at)):
+                            break
+                        at += copied
+                    os.ftruncate(copy.fileno(), at)  # a hole at the end
+                    os.fsync(copy.fileno())
+                    done += at
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise NoSpace(
+                        "the copy failed: the volume is full", path=str(target.parent)
+                    ) from error
+                raise StorageError(f"the copy failed: {error.strerror}", path=path) from error
+
+
+def copy_piece(source: int, target: int, at: int) -> int:
+    """Copy up to 4 MiB from a place on, zeros as a hole; returns how many bytes there were."""
+    piece = os.pread(source, PIECE_BYTES, at)
+    left = memoryview(piece if piece.count(0) < len(piece) else b"")
+    place = at
+    while left:
+        written = os.pwrite(target, left, place)
+        left, place = left[written:], place + written
+    return len(piece)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable; raises OSError."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 class CopyBeside:
@@ -78,9 +115,9 @@ class CopyBeside:
             ) from error
         return self
 
-    def take(self, paths: Sequence[str], between: Callable[[], None]) -> None:
+    async def take(self, paths: Sequence[str], between: Callable[[], None]) -> None:
         """Copy files into it; see :func:`copy_files`."""
-        copy_files(paths, self.path, between)
+        await copy_files(paths, self.path, between)
         self.copied = paths
 
     def tell_of_original(self, error: EseError, logs: Path) -> None:
@@ -93,10 +130,24 @@ class CopyBeside:
         self._kept = True
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if self._kept and kind is None:
-            self.path.rename(self._output)
-        else:
+        if not self._kept or kind is not None:
             shutil.rmtree(self.path, ignore_errors=True)
+            return
+        try:
+            sync_directory(self.path)
+            self.path.rename(self._output)
+            sync_directory(self._output.parent)
+        except OSError as reason:
+            if self.path.exists():
+                raise StorageError(
+                    f"--output: the copy is ready and cannot get this name: {reason.strerror}",
+                    path=str(self._output),
+                    remedy=f"All went well but this: rename {self.path} yourself.",
+                ) from reason
+            raise StorageError(
+                f"--output: it is there, and may not be durable: {reason.strerror}",
+                path=str(self._output),
+            ) from reason
 
 
 def as_kept(result: RecoveryResult, output: Path) -> RecoveryResult:

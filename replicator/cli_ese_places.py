@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from replicator.errors import BadInput, Locked, StorageError
+from replicator.runtime.volume_over import VolumeOver
 
 if TYPE_CHECKING:
     from replicator.ese.recovery_checks import RecoveryRequest
+    from replicator.runtime.port import File, Volume
 
 _NOT_LOCKABLE = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 
@@ -74,6 +76,25 @@ class Places:
             allow_lost_logs=self.allow_lost_logs,
             ignore_missing_databases=self.ignore_missing,
         )
+
+
+class ChangedWithin(VolumeOver):
+    """A volume on which files are opened for reading only, but in the directories to be changed.
+
+    So a copy can be made of what may not be written: a snapshot, a share, another user's files.
+
+    Arguments
+    ---------
+    below: the volume.
+    directories: paths on it; none when nothing is to be changed.
+    """
+
+    def __init__(self, below: Volume, *directories: str) -> None:
+        super().__init__(below)
+        self._within = tuple(f"{each.rstrip('/')}/" for each in directories)
+
+    def open(self, path: str, read_only: bool = False) -> File:
+        return self.below.open(path, read_only or not path.startswith(self._within))
 
 
 def check_writable(places: Places) -> None:

@@ -18,7 +18,13 @@ from replicator.cli_ese_output import (
     say_table,
     say_unfinished,
 )
-from replicator.cli_ese_places import Places, check_writable, held, open_like_the_logs
+from replicator.cli_ese_places import (
+    ChangedWithin,
+    Places,
+    check_writable,
+    held,
+    open_like_the_logs,
+)
 from replicator.cli_output import (
     JsonOption,
     byte_progress,
@@ -212,7 +218,7 @@ def carried_out(
     from replicator.host.world import run_on_host
 
     places.check()
-    if output is not None and output.exists():
+    if output is not None and os.path.lexists(output):
         raise BadInput("it exists already", path=str(output), remedy="Name a new directory.")
     settings = RecoverySettings(undo=undo)
     try:
@@ -269,9 +275,11 @@ async def _recover(
     stopped = stop_check(runtime)
     machine = MachineVolumes(runtime)
     volume, request, _ = located(machine, places)
+    if copy is not None:
+        volume = ChangedWithin(volume)
     plan, errors = await plan_recovery(volume, request, stopped)
     if plan is not None and copy is not None:
-        copy.take(_files_of(plan), stopped)
+        await copy.take(_files_of(plan), stopped)
         volume, request, _ = located(
             machine, replace(places, logs=copy.path, base=plan.base, system=None, databases=())
         )

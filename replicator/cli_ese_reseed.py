@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from replicator.cli_ese_output import BaseOption, say_findings, say_table
-from replicator.cli_ese_places import Places, check_writable, held, open_like_the_logs
+from replicator.cli_ese_places import (
+    ChangedWithin,
+    Places,
+    check_writable,
+    held,
+    open_like_the_logs,
+)
 from replicator.cli_ese_recover import bad_input_of, located, stamps, stop_check
 from replicator.cli_output import (
     JsonOption,
@@ -110,7 +116,8 @@ async def _reseed(
     from replicator.host.machine_volumes import MachineVolumes
 
     stopped = stop_check(runtime)
-    volume, wanted, others = located(MachineVolumes(runtime), places, active)
+    below, wanted, others = located(MachineVolumes(runtime), places, active)
+    volume = ChangedWithin(below, wanted.log_directory)
     request = ReseedRequest(
         directory=wanted.log_directory, active_directory=others[0], base=wanted.base
     )

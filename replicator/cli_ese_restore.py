@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +11,7 @@ import typer
 
 from replicator.cli_ese_copy import CopyBeside, with_streaming_files
 from replicator.cli_ese_output import BaseOption, StopBeforeUndoOption
-from replicator.cli_ese_places import Places
+from replicator.cli_ese_places import ChangedWithin, Places
 from replicator.cli_ese_recover import (
     carried_out,
     located,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from replicator.ese.restore_checks import RestorePlan
     from replicator.host.machine_volumes import MachineVolumes
     from replicator.host.world import HostRuntime
+    from replicator.runtime.port import Volume
 
 
 def restore(
@@ -137,13 +138,15 @@ async def _restore(
 
     stopped = stop_check(runtime)
     machine = MachineVolumes(runtime)
-    plan, errors = await _planned(machine, places, store_logs, stopped)
+    changed = [] if copy is not None else list(places.directories())
+    volume, plan, errors = await _planned(machine, places, store_logs, changed, stopped)
     if plan is not None and copy is not None:
         paths = [log.path for log in plan.logs]
         copies = with_streaming_files([each.found for each in plan.copies])
-        copy.take([*paths, *copies], stopped)
+        await copy.take([*paths, *copies], stopped)
         there = replace(places, logs=copy.path, base=plan.base, databases=())
-        plan, errors = await _planned(machine, there, store_logs, stopped)
+        changed = list(there.directories())
+        volume, plan, errors = await _planned(machine, there, store_logs, changed, stopped)
     if plan is None:
         return None, errors
 
@@ -155,7 +158,7 @@ async def _restore(
             report(done_bytes, total_bytes)
 
         result = await restore(
-            located(machine, places)[0],
+            volume,
             plan,
             settings,
             now=now,
@@ -166,13 +169,19 @@ async def _restore(
 
 
 async def _planned(
-    machine: MachineVolumes, places: Places, store_logs: Path | None, stopped: Callable[[], None]
-) -> tuple[RestorePlan | None, tuple[EseError, ...]]:
+    machine: MachineVolumes,
+    places: Places,
+    store_logs: Path | None,
+    changed: Sequence[str],
+    stopped: Callable[[], None],
+) -> tuple[Volume, RestorePlan | None, tuple[EseError, ...]]:
+    """The volume, on which but for the directories to be changed all is only read, and the plan."""
     from replicator.ese.restore_checks import RestoreRequest, plan_restore
 
     directories = () if store_logs is None else (store_logs,)
-    volume, request, more = located(machine, places, *directories)
-    return await plan_restore(
+    below, request, more = located(machine, places, *directories)
+    volume = ChangedWithin(below, *changed)
+    plan, errors = await plan_restore(
         volume,
         RestoreRequest(
             directory=request.log_directory,
@@ -184,3 +193,4 @@ async def _planned(
         ),
         stopped,
     )
+    return volume, plan, errors

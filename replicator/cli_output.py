@@ -44,10 +44,10 @@ def console_for(json: Path | None) -> Console:
 
 
 def say(console: Console, line: str) -> None:
-    """One line, never folded, that cannot steer the terminal."""
+    """One line, never folded, that cannot steer the terminal, nor look like two."""
     from rich.text import Text
 
-    console.print(Text(printable(line)), soft_wrap=True)
+    console.print(Text(printable(line).replace("\n", "\\n")), soft_wrap=True)
 
 
 def refused_target(path: Path, reason: str) -> BadInput:

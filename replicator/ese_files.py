@@ -6,20 +6,32 @@ from pathlib import Path
 from typing import Final
 
 from replicator.errors import BadInput
-from replicator.ese.checksum import MAGIC
+from replicator.ese.checksum import MAGIC, PAGE_SIZES
 from replicator.ese.database_header import FileType
 from replicator.ese.errors import EseError
 from replicator.ese.log_header import read_log_header
-from replicator.ese.log_names import UNFINISHED_NAME
+from replicator.ese.log_names import UNFINISHED_NAME, LogRole, parse_log_name
 from replicator.ese.log_v7_checksum import fill_pattern
+from replicator.ese.page_source import page_offset
 from replicator.ese.reader import Reader
 from replicator.ese.streaming_file import ATTRIBUTE as STREAMING_ATTRIBUTE
+from replicator.ese.verification import Verdict, judge_page
 
 READABLE: Final = (FileType.DATABASE, FileType.CHECKPOINT, FileType.FLUSH_MAP, FileType.LOG)
 
 _ATTRIBUTE_AT: Final = 12
 _TYPE_AT: Final = 667
 _COPY_BYTES: Final = 4096
+_PAGES_LOOKED_AT: Final = 32
+"""Pages 1 to 12 are the roots of the engine's own trees, and hold something in every database."""
+
+FLUSH_MAP_SUFFIX: Final = ".jfm"
+_BY_ROLE: Final = {
+    LogRole.CURRENT: FileType.LOG,
+    LogRole.CLOSED: FileType.LOG,
+    LogRole.CHECKPOINT: FileType.CHECKPOINT,
+}
+"""Files that have a header from their first moment on."""
 
 
 def unfinished_line(directory: Path) -> str | None:
@@ -36,6 +48,9 @@ def unfinished_line(directory: Path) -> str | None:
 def identify(reader: Reader, path: str) -> FileType:
     """What kind of file it is, by its content, be one copy of its header damaged or not.
 
+    Where nothing is left of its header, by the name of a log, a checkpoint or a flush map, or by
+    pages of a database behind: whoever reads the header tells of the damage.
+
     Raises BadInput for what is none of the store's.
     """
     start = bytes(reader.read_at(0, 2 * _COPY_BYTES))
@@ -50,12 +65,39 @@ def identify(reader: Reader, path: str) -> FileType:
         number = int.from_bytes(start[at + _TYPE_AT : at + _TYPE_AT + 4], "little")
         if number in READABLE:
             return FileType(number)
+    if (named := _by_name_or_pages(reader, path)) is not None:
+        return named
     check_written(reader, path)
     raise BadInput(
-        "this is no file of an ESE store",
+        "this is no file of an ESE store" + ("" if start else ": it is empty"),
         path=path,
         remedy="Give a database, a log, a checkpoint or a .jfm.",
     )
+
+
+def _by_name_or_pages(reader: Reader, path: str) -> FileType | None:
+    """What a file was before its header was lost; None for one that never was of the store.
+
+    What was never written, as a log in preparation or in reserve, is none.
+    """
+    name = parse_log_name(Path(path).name)
+    if name is not None:
+        return _BY_ROLE.get(name.role)
+    if Path(path).suffix.lower() == FLUSH_MAP_SUFFIX:
+        return FileType.FLUSH_MAP
+    return FileType.DATABASE if _has_pages(reader) else None
+
+
+def _has_pages(reader: Reader) -> bool:
+    """Whether one of the first pages verifies as the page of its place, in any page size."""
+    for size in PAGE_SIZES:
+        for pgno in range(1, _PAGES_LOOKED_AT + 1):
+            page = bytes(reader.read_at(page_offset(pgno, size), size))
+            if len(page) < size:
+                break
+            if judge_page(page, pgno).verdict is Verdict.GOOD:
+                return True
+    return False
 
 
 def check_written(reader: Reader, path: str) -> None:

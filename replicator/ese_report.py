@@ -16,7 +16,7 @@ from replicator.errors import ExitCode
 from replicator.ese.checkpoint import read_checkpoint
 from replicator.ese.database import Database
 from replicator.ese.database_check import Ahead, DatabaseCheck, Progress, check_database
-from replicator.ese.database_header import FileType, read_database_header
+from replicator.ese.database_header import FileType, State, read_database_header
 from replicator.ese.errors import EseError
 from replicator.ese.flush_map import FlushMap
 from replicator.ese.log_file import LogFile
@@ -25,12 +25,16 @@ from replicator.ese.reader import FileReader
 from replicator.ese.streaming_file import PAGE_BYTES as STREAM_PAGE_BYTES
 from replicator.ese.streaming_file import check_page, check_pair, page_at, stream_places
 from replicator.ese.verification import Verdict
-from replicator.ese_files import identify
+from replicator.ese_files import FLUSH_MAP_SUFFIX, identify
 from replicator.ese_findings import as_replicator_error, finding_document
 
 VERIFY_SCHEMA: Final = "replicator-ese-verify/1"
-FLUSH_MAP_SUFFIX: Final = ".jfm"
 DATABASE_SUFFIX: Final = ".edb"
+_OF_STATE: Final[dict[State | None, str]] = {
+    State.DIRTY_SHUTDOWN: "recover before use",
+    State.DIRTY_AND_PATCHED_SHUTDOWN: "recover before use",
+    State.INCREMENTAL_RESEED_IN_PROGRESS: "end the reseed first",
+}
 FINDINGS_MOST: Final = 1000
 """More than so many of one file are only counted."""
 
@@ -111,10 +115,15 @@ def verify_file(
         raise as_replicator_error(error) from error
 
 
+def _beside(path: Path, suffix: str) -> Path:
+    """The file of another kind that goes with one, its suffix in the same case."""
+    return path.with_suffix(suffix.upper() if path.suffix.isupper() else suffix)
+
+
 def _verify_database(
     path: Path, reader: FileReader, run: Callable[..., DatabaseCheck]
 ) -> FileVerdict:
-    beside = path.with_suffix(FLUSH_MAP_SUFFIX)
+    beside = _beside(path, FLUSH_MAP_SUFFIX)
     notes = []
     flush_map = None
     if beside != path and beside.is_file():
@@ -126,6 +135,13 @@ def _verify_database(
             check = run(reader, flush_map)
     else:
         check = run(reader)
+    for damage in check.map_damage:
+        notes.append(f"the flush map is not used where it is damaged (event 640): {damage}")
+    if check.newer_than_map:
+        notes.append(
+            "newer than the flush map, which is written behind the pages: "
+            f"{check.newer_than_map:,}; whether a write of one was lost, recovery tells"
+        )
     if check.foreign_flush_map:
         notes.append("the flush map is not used: it is of another database or state (event 640)")
     if check.unchecked:
@@ -137,7 +153,8 @@ def _verify_database(
     if check.rest_bytes:
         notes.append(f"{check.rest_bytes:,} bytes stand behind the last whole page")
     if not check.header.is_clean:
-        notes.append(f"the state is {check.header.state_title}: recover before use")
+        advice = _OF_STATE.get(check.header.state, "this file was never finished, restore it")
+        notes.append(f"the state is {check.header.state_title}: {advice}")
     return FileVerdict(
         str(path),
         FileType.DATABASE,
@@ -157,7 +174,7 @@ def _verify_stream(path: Path, reader: FileReader, progress: Progress) -> FileVe
         detail = "one copy of the header is damaged or differs; the other one counts"
         findings.append(EseError(-1018, detail, path=str(path), events=reading.events))
         count += 1
-    beside = path.with_suffix(DATABASE_SUFFIX)
+    beside = _beside(path, DATABASE_SUFFIX)
     notes = []
     unchecked = True
     if not beside.is_file():
@@ -263,6 +280,7 @@ def _file_document(verdict: FileVerdict) -> dict[str, Any]:
             "initialised": check.initialised,
             "verified": check.verified,
             **{each.name.lower(): check.verdicts[each] for each in Verdict},
+            "unreadable": check.unreadable,
             "bad_tags": check.bad_tags,
             "lost_flushes": check.lost_flushes,
             "highest_dbtime": check.highest_dbtime,

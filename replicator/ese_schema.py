@@ -166,6 +166,7 @@ class PagesRecord(_Part):
     misplaced: Count
     damaged: Count
     wrong_number: Count
+    unreadable: Count
     bad_tags: Count
     lost_flushes: Count
     highest_dbtime: Count

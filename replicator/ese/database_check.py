@@ -26,7 +26,7 @@ from replicator.ese.flush_map import FlushMap, LostFlush, lost_flushes
 from replicator.ese.page import CORRUPTED, Page, PageFlag
 from replicator.ese.page_links import SYSTEM_ROOTS, ZeroPages, check_links, check_size, roots_of
 from replicator.ese.page_source import HEADER_PAGES, PageSource, page_offset
-from replicator.ese.reader import Reader, name_of, read_exactly
+from replicator.ese.reader import DISK_IO, Reader, name_of, read_exactly
 from replicator.ese.verification import Judgement, Verdict, judge_page, quick_verdicts
 
 CHUNK_BYTES: Final = 4 * 1024 * 1024
@@ -62,8 +62,13 @@ class DatabaseCheck:
     verdicts: how many pages have which verdict of their checksums.
     bad_tags: pages whose checksum fits and whose tags or keys do not (-1206).
     lost_flushes: pages that are not the ones last written (-1119).
+    newer_than_map: pages of a database that was not shut down that are newer than the flush map
+        and carry another type than it has: the map is written behind the pages, so they tell
+        nothing.
     foreign_flush_map: the map given is of another database or another state of it; as the engine
         does (event 640), it is not used.
+    map_damage: what is wrong with pages of the flush map, each once; it is not used there.
+    unreadable: pages that the disk did not give (-1022).
     unchecked: the file is a temporary database, whose pages carry no checksums.
     has_trailer: it is the copy of a streaming backup.
     rest_bytes: bytes behind the last whole page.
@@ -78,7 +83,10 @@ class DatabaseCheck:
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     bad_tags: int = 0
     lost_flushes: int = 0
+    newer_than_map: int = 0
     foreign_flush_map: bool = False
+    map_damage: list[EseError] = field(default_factory=list)
+    unreadable: int = 0
     unchecked: bool = False
     has_trailer: bool = False
     rest_bytes: int = 0
@@ -90,8 +98,8 @@ class DatabaseCheck:
 
     @property
     def initialised(self) -> int:
-        """Pages that were ever written."""
-        return self.pages - self.verdicts[Verdict.ZERO]
+        """Pages that were ever written, of those that could be read."""
+        return self.verdicts.total() - self.verdicts[Verdict.ZERO]
 
     @property
     def verified(self) -> int:
@@ -122,6 +130,8 @@ class _Options:
     contents: bool
     path: str | None
     zero: ZeroPages | None
+    unread: dict[int, EseError]
+    """Why pages of the chunks underway could not be read."""
 
 
 def check_database(
@@ -143,6 +153,7 @@ def check_database(
     progress: called after each chunk.
     ahead: how chunks of 4 MiB are gone through; numpy lets go of the interpreter, so threads help.
 
+    A page that cannot be read is a finding like others (-1022), and the pass goes on behind it.
     Raises EseError when the header cannot be read; everything else becomes a finding.
     """
     header, reading = read_database_header(reader)
@@ -163,14 +174,18 @@ def check_database(
         check.foreign_flush_map = True
         flush_map = None
     zero = ZeroPages(check.pages) if header.is_clean else None
-    options = _Options(flush_map, contents, path, zero)
+    unread: dict[int, EseError] = {}
+    options = _Options(flush_map, contents, path, zero, unread)
 
     def judge(chunk: Chunk) -> Judged:
         return (*chunk, quick_verdicts(chunk[1], size, chunk[0]))
 
-    for first, data, good in ahead(judge, _chunks(reader, check.pages, size)):
+    total = page_offset(check.pages + 1, size)
+    for first, data, good in ahead(judge, _chunks(reader, check.pages, size, unread)):
         _check_chunk(check, first, data, good, options)
-        progress(page_offset(first, size) + len(data), reader.size_bytes)
+        progress(page_offset(first, size) + len(data), total)
+    for error in unread.values():  # where the file ends by now
+        check.note(_at(error, size), path)
     if header.is_clean and check.highest_dbtime > header.dbtime:
         detail = (
             f"its dbtime is {check.highest_dbtime:,}, the header counts up to {header.dbtime:,}"
@@ -196,18 +211,56 @@ def _check_use(check: DatabaseCheck, source: PageSource, zero: ZeroPages, path: 
         check.note(_at(found, source.page_size), path)
 
 
-def _chunks(reader: Reader, pages: int, size: int) -> Iterator[Chunk]:
+def _chunks(reader: Reader, pages: int, size: int, unread: dict[int, EseError]) -> Iterator[Chunk]:
+    """All pages, some MiB at a time; one that the disk does not give counts as zero.
+
+    Arguments
+    ---------
+    unread: is given the error of each such page; and where the file has become shorter meanwhile,
+        that of the first page behind its end, with which the chunks end.
+    """
     step = CHUNK_BYTES // size
     for first in range(1, pages + 1, step):
         count = min(step, pages + 1 - first)
-        yield first, read_exactly(reader, page_offset(first, size), count * size)
+        try:
+            yield first, read_exactly(reader, page_offset(first, size), count * size)
+            continue
+        except EseError:
+            data = _page_by_page(reader, range(first, first + count), size, unread)
+        if data:
+            yield first, data
+        if len(data) < count * size:
+            return
+
+
+def _page_by_page(reader: Reader, pages: range, size: int, unread: dict[int, EseError]) -> bytes:
+    """The pages up to the end of the file, as it is now."""
+    parts = []
+    for pgno in pages:
+        offset = page_offset(pgno, size)
+        try:
+            page = bytes(reader.read_at(offset, size))
+        except EseError as error:
+            unread[pgno] = EseError(DISK_IO, error.detail, page=pgno)
+            page = bytes(size)
+        if len(page) < size:
+            detail = (
+                f"the file became shorter while it was read: page {pgno:,} is not there any more"
+            )
+            unread[pgno] = EseError(DISK_IO, detail, page=pgno)
+            break
+        parts.append(page)
+    return b"".join(parts)
 
 
 def has_trailer(reader: Reader, pages: int, size: int) -> bool:
-    """Whether the last page is the trailer of a streaming backup."""
+    """Whether the last page is the trailer of a streaming backup, as far as it can be read."""
     if not pages:
         return False
-    data = read_exactly(reader, page_offset(pages, size), size)
+    try:
+        data = read_exactly(reader, page_offset(pages, size), size)
+    except EseError:
+        return False
     return looks_like_trailer(data) and block_is_good(data)
 
 
@@ -235,6 +288,10 @@ def _check_chunk(
     suspects[[pgno - first for pgno in losses]] = True
     for index in map(int, np.flatnonzero(suspects)):
         pgno = first + index
+        if (unread := options.unread.pop(pgno, None)) is not None:
+            check.unreadable += 1
+            check.note(_at(unread, size), path)
+            continue
         page = data[index * size : (index + 1) * size]
         verdict = Verdict.GOOD
         if not good[index]:
@@ -267,14 +324,29 @@ def _note_dbtime(
 def _losses(
     check: DatabaseCheck, first: int, table: npt.NDArray[np.uint8], options: _Options
 ) -> dict[int, LostFlush]:
-    if options.flush_map is None:
+    flush_map = options.flush_map
+    if flush_map is None:
         return {}
     try:
-        expected = options.flush_map.types(first, len(table))
+        expected = flush_map.types(first, len(table))
+        found = list(lost_flushes(table, first, expected))
+        if not check.header.is_clean:
+            newer = {
+                each.pgno for each in found if _is_newer(flush_map, table[each.pgno - first], each)
+            }
+            check.newer_than_map += len(newer - options.unread.keys())
+            found = [each for each in found if each.pgno not in newer]
     except EseError as error:
-        check.note(error, options.path)
+        # As the engine does, which makes a new one (event 640).
+        if error.offset not in {each.offset for each in check.map_damage}:
+            check.map_damage.append(error)
         return {}
-    return {loss.pgno: loss for loss in lost_flushes(table, first, expected)}
+    return {each.pgno: each for each in found}
+
+
+def _is_newer(flush_map: FlushMap, page: npt.NDArray[np.uint8], loss: LostFlush) -> bool:
+    """Whether a page was changed after the map was written, which then knows nothing of it."""
+    return int.from_bytes(page[8:16].tobytes(), "little") > flush_map.max_dbtime(loss.pgno)
 
 
 def _note_judgement(check: DatabaseCheck, judgement: Judgement, path: str | None) -> None:

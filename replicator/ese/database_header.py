@@ -28,6 +28,7 @@ from replicator.ese.values import BackupInfo, LogPosition, LogTime, Signature
 FORMAT_VERSION: Final = 0x620
 DEFAULT_PAGE_SIZE: Final = 4096
 """What a page-size field of 0 means."""
+SMALLEST_BLOCK_BYTES: Final = min(PAGE_SIZES)
 
 
 class FileType(IntEnum):
@@ -296,6 +297,26 @@ def block_is_good(block: bytes) -> bool:
     return any(block) and int.from_bytes(block[:4], "little") == header_checksum(block)
 
 
+def _beginning(reader: Reader, size_bytes: int) -> bytes:
+    """The first bytes of a file; zeros where the disk does not give them, but gives others.
+
+    A bad sector in one copy, or in a page behind both, must not hide the other copy.
+    """
+    try:
+        return bytes(reader.read_at(0, size_bytes))
+    except EseError as error:
+        parts, failed = [], 0
+        for at in range(0, size_bytes, SMALLEST_BLOCK_BYTES):
+            try:
+                parts.append(bytes(reader.read_at(at, SMALLEST_BLOCK_BYTES)))
+            except EseError:
+                parts.append(bytes(SMALLEST_BLOCK_BYTES))
+                failed += 1
+        if failed == len(parts):
+            raise error
+        return b"".join(parts)
+
+
 def read_header_copies(
     reader: Reader,
     sizes: tuple[int, ...],
@@ -315,7 +336,7 @@ def read_header_copies(
     Both good but different: the first counts and the second is treated as damaged, for the
     first one is written first.  Raises EseError, -1213 when only the sizes contradict.
     """
-    start = bytes(reader.read_at(0, 2 * max(sizes)))
+    start = _beginning(reader, 2 * max(sizes))
     path = name_of(reader)
     contradiction: EseError | None = None
     for which in (0, 1):

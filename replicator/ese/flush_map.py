@@ -124,6 +124,13 @@ class FlushMap:
         types = (packed[:, None] >> shifts & np.uint8(3)).reshape(-1)
         return MapPageHeader.decode(data), types
 
+    def max_dbtime(self, pgno: int) -> int:
+        """The highest dbtime that the map page of a database page knows of.
+
+        Raises as :meth:`page` does.
+        """
+        return self.page(pgno // ENTRIES_A_PAGE)[0].max_dbtime
+
     def types(self, first_pgno: int, count: int) -> npt.NDArray[np.uint8]:
         """The types of ``count`` pages from ``first_pgno`` on; unknown behind the map's end."""
         found = np.zeros(count, np.uint8)

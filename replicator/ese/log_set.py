@@ -44,6 +44,7 @@ FILE_NOT_FOUND: Final = -1811
 
 GAP_EVENTS: Final = (450, 518, 519)
 CURRENT_MISSING_EVENTS: Final = (455,)
+_ONE_CURRENT: Final = "Put the one aside that is older."
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,18 @@ def summarise(name: LogName, reader: Reader, path: str, *, contents: bool = True
     for each in (*notes, *(() if error is None else (error,))):
         each.path = path
     return LogSummary(name, path, size, header, attachments, scan, error, notes)
+
+
+def check_one_current(paths: Sequence[str]) -> Iterator[EseError]:
+    """Names of the current log that differ in case: only one of them can be it.
+
+    Arguments
+    ---------
+    paths: of all files that are called so.
+    """
+    for path in paths[1:]:
+        detail = f"it is called like the current log, {paths[0]}, but for the case of its letters"
+        yield EseError(GENERATION_MISMATCH, detail, path=path, remedy=_ONE_CURRENT)
 
 
 def check_chain(logs: Sequence[LogSummary]) -> Iterator[EseError]:
@@ -309,7 +322,10 @@ def open_log_set(
     closed = sorted(having(LogRole.CLOSED), key=lambda each: (each.generation or 0, each.name))
     logs = tuple(summary(each, verify=contents) for each in (*closed, *having(LogRole.CURRENT)[:1]))
     temporary = next((summary(each, verify=False) for each in having(LogRole.TEMPORARY)), None)
-    errors = list(check_chain(logs))
+    current_paths = [
+        f"{where}/{each.name}" if where else each.name for each in having(LogRole.CURRENT)
+    ]
+    errors = [*check_chain(logs), *check_one_current(current_paths)]
     notes = [note for log in logs for note in log.notes]
     if not logs or logs[-1].name.role is not LogRole.CURRENT:
         path = f"{where}/{wanted}.log" if where else f"{wanted}.log"

@@ -36,6 +36,7 @@ from replicator.ese.recovery_files import READ_BYTES, FoundDatabase
 from replicator.ese.redo import RedoDatabase
 from replicator.ese.space import too_short
 from replicator.ese.values import LogPosition, LogTime, Signature
+from replicator.ese.verification import is_zero
 from replicator.runtime.port import Volume
 
 ECC_SINCE: Final = 0xB
@@ -233,13 +234,16 @@ class RecoveredDatabase:
         """The header requires the log that is being redone, and those from ``first`` on."""
         point = self._point()
         last = max(point.generation, header.last_required_generation)
+        committed = max(last, header.last_committed_generation)
         newer = last > header.last_committed_generation
+        # It may be another log than the one that was committed under this number, and given up.
+        instead = committed == point.generation and not header.last_committed_created.is_zero
         return raised(
             header,
             first=first,
             last=last,
-            committed=max(last, header.last_committed_generation),
-            committed_created=point.created if newer else None,
+            committed=committed,
+            committed_created=point.created if newer or instead else None,
         )
 
     async def _write(self, header: DatabaseHeader) -> None:
@@ -266,7 +270,7 @@ class RecoveredDatabase:
             return
         size, now = (last + HEADER_PAGES) * self.cache.page_bytes, self.file.size_bytes
         for at in range(size, now, READ_BYTES):
-            if any(await self.file.read_at(at, min(READ_BYTES, now - at))):
+            if not is_zero(await self.file.read_at(at, min(READ_BYTES, now - at))):
                 return
         if size < now:
             self.file.truncate(size)

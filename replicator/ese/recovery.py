@@ -325,9 +325,7 @@ class Recovery:
             stopped_before_undo=not self._settings.undo,
             cut_at=plan.cut,
             lost=plan.lost,
-            removed=tuple(
-                log.generation for log in plan.dropped if log.generation and self._log is not None
-            ),
+            removed=plan.dropped_generations if self._log is not None else (),
             databases=tuple(map(_outcome, self.databases)),
             notes=plan.notes,
         )

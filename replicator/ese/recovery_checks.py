@@ -6,11 +6,12 @@ committed logs may be lost (eseutil's /a), that databases may be missing (/i).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from replicator.ese.checkpoint import Checkpoint
+from replicator.ese.database_header import DatabaseHeader
 from replicator.ese.database_state import NEEDING_LOGS
 from replicator.ese.errors import EseError
 from replicator.ese.log_cut import first_broken, leaves_nothing
@@ -20,12 +21,14 @@ from replicator.ese.log_need import (
     ATTACHED_MISMATCH,
     COMMITTED_CORRUPT,
     COMMITTED_MISSING,
+    OTHER_TIME_EVENTS,
     check_recovery,
 )
 from replicator.ese.log_set import (
     CURRENT_MISSING_EVENTS,
     FILE_NOT_FOUND,
     GAP_EVENTS,
+    GENERATION_MISMATCH,
     MISSING_LOG,
     LogSet,
     LogSummary,
@@ -89,7 +92,8 @@ class RecoveryPlan:
     Arguments
     ---------
     logs: those to be redone, without a gap.
-    dropped: those behind a gap that may be lost.
+    dropped: those behind a gap that may be lost; a current log whose header cannot be read, and
+        which so has no generation, is one of them.
     cut: where the last log's records stop making sense, and it is cut; None where they do.
     lost: generations that were committed and are given up: as many as a header says.
     names: how the logs call the databases, by signature.
@@ -116,6 +120,11 @@ class RecoveryPlan:
     @property
     def last_generation(self) -> int:
         return self.logs[-1].generation or 0
+
+    @property
+    def dropped_generations(self) -> tuple[int, ...]:
+        """Of the logs given up; one that does not tell its own counts as the next."""
+        return _numbered(self.dropped, self.last_generation)
 
 
 async def plan_recovery(
@@ -171,9 +180,9 @@ async def plan_recovery(
     left_open = await check_left_open(volume, logs, usable, mine)
     if left_open:
         return None, tuple(left_open)
-    dropped = tuple(log for log in logs.logs if (log.generation or 0) > last)
+    dropped = tuple(log for log in logs.logs if log.generation is None or log.generation > last)
     committed = max((each.header.last_committed_generation for each in mine), default=0)
-    lost = range(last + 1, max(committed, *(log.generation or 0 for log in logs.logs)) + 1)
+    lost = range(last + 1, max(committed, last, *_numbered(dropped, last)) + 1)
     current = logs.current or logs.logs[-1]
     assert logs.signature is not None
     plan = RecoveryPlan(
@@ -192,6 +201,14 @@ async def plan_recovery(
         notes=tuple(notes),
     )
     return plan, ()
+
+
+def _numbered(logs: Sequence[LogSummary], before: int) -> tuple[int, ...]:
+    """The generations of logs that follow one; the current log may not tell its own."""
+    found: list[int] = []
+    for log in logs:
+        found.append(log.generation or max((before, *found)) + 1)
+    return tuple(found)
 
 
 def _needed(databases: Collection[FoundDatabase]) -> int:
@@ -297,10 +314,33 @@ def _check_logs(
     allowed = request.allow_lost_logs
     required = max((each.last_required_generation for each in headers.values()), default=0)
     if allowed:
-        found = [each for each in found if each.number not in _LOSSES]
+        found = [each for each in found if not _is_loss(each, headers)]
     if not (allowed and last >= max(required, 1)):
         found = [*chain, *found]
+    else:
+        # A current log that is none of the last ones is no loss, but a file in a wrong place.
+        found += [each for each in chain if _is_misplaced_current(each)]
     return list({(each.number, each.detail, each.path): each for each in found}.values())
+
+
+def _is_misplaced_current(error: EseError) -> bool:
+    name = parse_log_name((error.path or "").rpartition("/")[2])
+    is_current = name is not None and name.role is LogRole.CURRENT
+    return is_current and error.number == GENERATION_MISMATCH
+
+
+def _is_loss(error: EseError, headers: Mapping[str, DatabaseHeader]) -> bool:
+    """Whether it tells of committed logs that no page has a change of.
+
+    One that was created at another time than the header says has taken the place of the committed
+    one: a recovery that gave that up has begun it, and died before the header knew.
+    """
+    if error.events != OTHER_TIME_EVENTS:
+        return error.number in _LOSSES
+    header = headers.get(error.path or "")
+    return header is not None and (
+        header.last_committed_generation > header.last_required_generation
+    )
 
 
 def _passed_over(

@@ -138,9 +138,11 @@ def check_empty(
             if path in known or name.casefold() not in names or parse_log_name(name) is not None:
                 continue
             entry = volume.stat(path)
-            if entry.kind is EntryKind.FILE and entry.size_bytes < _ASKED_BYTES:
+            if entry.kind is EntryKind.FILE:
                 size = f"{entry.size_bytes:,} bytes" if entry.size_bytes else "nothing"
                 detail = f"the logs name a database so, and the file has {size}: no header"
+                if entry.size_bytes >= _ASKED_BYTES:
+                    detail = "the logs name a database so, and neither copy of its header is there"
                 yield EseError(CORRUPTED, detail, path=path)
 
 

@@ -24,6 +24,7 @@ from replicator.ese.log_set import (
     LogSet,
     LogSummary,
     check_chain,
+    check_one_current,
     databases_in,
     summarise,
 )
@@ -109,7 +110,8 @@ async def find_logs(
             logs.append(summarise(each, await read_file(volume, path), path))
         except EseError as error:
             logs.append(LogSummary(each, path, 0, None, (), None, error, ()))
-    errors = list(check_chain(logs))
+    current_paths = [joined(directory, each.name) for each in having(LogRole.CURRENT)]
+    errors = [*check_chain(logs), *check_one_current(current_paths)]
     notes = [note for log in logs for note in log.notes]
     temporary = having(LogRole.TEMPORARY)
     if not having(LogRole.CURRENT):

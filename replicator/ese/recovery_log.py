@@ -7,7 +7,7 @@ from typing import Final
 
 from replicator.ese.log_encoding import LogFormat
 from replicator.ese.log_header import LogHeader
-from replicator.ese.log_names import BASE_CHARACTERS, LogRole
+from replicator.ese.log_names import BASE_CHARACTERS, LogNames, LogRole
 from replicator.ese.log_options import LogOwner, LogStreamOptions
 from replicator.ese.log_page_records import Record
 from replicator.ese.log_record_types import Kind
@@ -16,6 +16,7 @@ from replicator.ese.log_stream import LogStream
 from replicator.ese.log_v7_encoding import LogV7Format, digits_of_version_7
 from replicator.ese.log_v8_encoding import LogV8Format
 from replicator.ese.recovery_checks import RecoveryPlan
+from replicator.ese.recovery_files import joined
 from replicator.ese.values import LogPosition, LogTime
 from replicator.runtime.port import Volume
 
@@ -49,14 +50,31 @@ async def resume_log(
     volume: Volume, plan: RecoveryPlan, now: Callable[[], LogTime], owner: LogOwner
 ) -> LogStream:
     """Go on behind the last log; raises EseError as :meth:`LogStream.resume` does."""
+    log_format, base = _log_format(plan, now), plan.logs[-1].name.name[:BASE_CHARACTERS]
+    names = LogNames(base, log_format.digits, log_format.shared_reserves)
+    await _name_as_written(volume, plan, names)
     return await LogStream.resume(
         volume,
         plan.log_directory,
-        _log_format(plan, now),
+        log_format,
         owner,
         now=now,
-        options=LogStreamOptions(base=plan.logs[-1].name.name[:BASE_CHARACTERS]),
+        options=LogStreamOptions(base=base),
     )
+
+
+async def _name_as_written(volume: Volume, plan: RecoveryPlan, names: LogNames) -> None:
+    """Give the last log the name that logs are written under, where its letters are of other case.
+
+    Files from Windows may be called ``E00.LOG``.  Whoever writes would not find that one, and begin
+    its generation a second time beside it.
+    """
+    last = plan.logs[-1]
+    closed = last.name.role is LogRole.CLOSED
+    name = names.closed(plan.last_generation) if closed else names.current
+    if name != last.name.name:
+        volume.rename(last.path, joined(plan.log_directory, name))
+        await volume.sync_directory(plan.log_directory)
 
 
 def _last_header(plan: RecoveryPlan) -> LogHeader:

@@ -29,10 +29,9 @@ from replicator.ese.log_names import LogRole, parse_log_name
 from replicator.ese.log_set import LogSummary
 from replicator.ese.page_source import page_offset
 from replicator.ese.recovery_files import joined, read_header
-from replicator.ese.reseed_checks import ReseedDatabase, ReseedPlan
+from replicator.ese.reseed_checks import ReseedDatabase, ReseedPlan, active_page
 from replicator.ese.values import LogPosition, LogTime, Signature
-from replicator.ese.verification import Verdict, judge_page
-from replicator.runtime.port import File, Volume, write_all
+from replicator.runtime.port import Volume, write_all
 
 Progress = Callable[[int, int], None]
 
@@ -141,7 +140,7 @@ async def _take_pages(
         await header_file.write(header)
         for count, pgno in enumerate(one.pages):
             told(count)
-            data = await _active_page(active, pgno, size)
+            data = await active_page(active, pgno, size)
             at = page_offset(pgno, size)
             if not any(data) and at >= file.size_bytes:
                 continue
@@ -151,19 +150,6 @@ async def _take_pages(
     finally:
         file.close()
         active.close()
-
-
-async def _active_page(active: File, pgno: int, size: int) -> bytes:
-    """A page of the active copy; zeros where it has none.  A single wrong bit is not mended."""
-    data = await active.read_at(page_offset(pgno, size), size)
-    if len(data) < size:
-        return bytes(size)
-    judgement = judge_page(data, pgno)
-    if judgement.verdict not in (Verdict.GOOD, Verdict.ZERO):
-        detail = "the active copy's page does not verify: it cannot be taken over"
-        offset = page_offset(pgno, size)
-        raise EseError(-1018, detail, path=active.path, page=pgno, offset=offset)
-    return data
 
 
 async def _move_checkpoint_back(volume: Volume, plan: ReseedPlan) -> None:

@@ -24,10 +24,12 @@ from replicator.ese.log_names import LogRole
 from replicator.ese.log_page_records import NewPage, PageRecord
 from replicator.ese.log_records import AttachDB, CreateDB
 from replicator.ese.log_set import BAD_SIGNATURE, LogSet, LogSummary, check_chain
+from replicator.ese.page_source import page_offset
 from replicator.ese.page_touches import touches
 from replicator.ese.recovery_files import FoundDatabase, find_databases, find_logs, read_file
 from replicator.ese.values import LogPosition
-from replicator.runtime.port import Volume
+from replicator.ese.verification import Verdict, judge_page
+from replicator.runtime.port import File, Volume
 
 REQUIRED_MISSING: Final = -543
 INVALID_RESEED: Final = -1227
@@ -150,6 +152,10 @@ async def plan_reseed(
         errors.append(EseError(INVALID_RESEED, detail, path=request.directory))
     if errors:
         return None, tuple(errors)
+    for each in databases:
+        errors += await _unusable_pages(volume, each, between)
+    if errors:
+        return None, tuple(errors)
     first = min(each.first for each in databases)
     needed = [log for log in active.logs if (log.generation or 0) >= first]
     errors += check_chain(needed)
@@ -171,6 +177,43 @@ async def plan_reseed(
         copied=tuple(copied),
         last=needed[-1],
     ), ()
+
+
+async def _unusable_pages(
+    volume: Volume, database: ReseedDatabase, between: Callable[[], None] | None
+) -> list[EseError]:
+    """The first page to be taken over that does not verify, if one does not.
+
+    Found out before the copy that gives way is changed: until a reseed has come to its end, that
+    one is of no use.
+    """
+    active = volume.open(database.active.path)
+    try:
+        for pgno in database.pages:
+            if between is not None:
+                between()
+            await active_page(active, pgno, database.found.header.page_size)
+    except EseError as error:
+        return [error]
+    finally:
+        active.close()
+    return []
+
+
+async def active_page(active: File, pgno: int, size: int) -> bytes:
+    """A page of the active copy; zeros where it has none.  A single wrong bit is not mended.
+
+    Raises EseError -1018 for one that does not verify.
+    """
+    data = await active.read_at(page_offset(pgno, size), size)
+    if len(data) < size:
+        return bytes(size)
+    judgement = judge_page(data, pgno)
+    if judgement.verdict not in (Verdict.GOOD, Verdict.ZERO):
+        detail = "the active copy's page does not verify: it cannot be taken over"
+        offset = page_offset(pgno, size)
+        raise EseError(-1018, detail, path=active.path, page=pgno, offset=offset)
+    return data
 
 
 async def _is_grown(volume: Volume, log: LogSummary, active: LogSet, limit: int) -> bool:

@@ -161,9 +161,11 @@ def check_page(page: bytes, number: int, expected: int, path: str) -> None:
 
 
 def streaming_path(path: str) -> str:
-    """The streaming file that lies beside a database."""
-    stem = path[: -len(_DATABASE)] if path.lower().endswith(_DATABASE) else path
-    return f"{stem}{SUFFIX}"
+    """The streaming file that lies beside a database, its suffix in the same case."""
+    if not path.lower().endswith(_DATABASE):
+        return f"{path}{SUFFIX}"
+    stem, suffix = path[: -len(_DATABASE)], path[-len(_DATABASE) :]
+    return f"{stem}{SUFFIX.upper() if suffix.isupper() else SUFFIX}"
 
 
 def new_header(signature: Signature, log_signature: Signature, revision: int) -> DatabaseHeader:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from typer.main import get_command
 
 from replicator.cli_ese import ese
+from replicator.cli_ese_copy import PIECE_BYTES, copy_piece
 from replicator.cli_ese_places import Places, held
 from replicator.ese.database_header import DatabaseHeader, State, read_database_header
 from replicator.ese.log_encoding import log_time_at
@@ -21,6 +23,7 @@ from replicator.ese.page_editor import PageEditor
 from replicator.ese.page_source import page_offset
 from replicator.ese.reader import FileReader
 from replicator.ese.values import Signature
+from replicator.host.volume import HostFile, HostVolume
 from replicator.runtime import Kernel
 from simulator.runtime import SimClock
 from tests.ese.redoing import PAGE_BYTES
@@ -361,13 +364,176 @@ def test_a_full_disk_ends_a_copy_with_what_to_do(
     replicator: Command,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def full(*_paths: object) -> None:
+    def full(*_arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("replicator.cli_ese_copy.shutil.copyfile", full)
+    monkeypatch.setattr("replicator.cli_ese_copy.copy_piece", full)
     assert replicator("ese", "recover", store, "-o", tmp_path / "copy") == 1
     assert "Free space on the volume" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def opened_for_writing(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Files that are opened so from now on."""
+    found = []
+    real = HostVolume.open
+
+    def noted(volume: HostVolume, path: str, read_only: bool = False) -> HostFile:
+        if not read_only:
+            found.append(Path(path))
+        return real(volume, path, read_only)
+
+    monkeypatch.setattr(HostVolume, "open", noted)
+    return found
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_copy_can_be_made_of_what_may_only_be_read(
+    guarded: bool,
+    store: Path,
+    tmp_path: Path,
+    replicator: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A snapshot, a share: it is what recovery in place advises where it may not write."""
+    if not guarded:
+        monkeypatch.setattr("replicator.cli_ese_recover.ChangedWithin", lambda volume: volume)
+    written = opened_for_writing(monkeypatch)
+    assert replicator("ese", "recover", store, "--output", tmp_path / "copy") == 0
+    assert any(store in path.parents for path in written) is not guarded
+    assert written
+
+
+def test_ctrl_c_ends_the_copying_of_a_large_file(
+    store: Path,
+    tmp_path: Path,
+    replicator: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pieces = []
+
+    def piece(source: int, target: int, at: int) -> int:
+        pieces.append(at)
+        if len(pieces) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return copy_piece(source, target, at)
+
+    before = contents(store)
+    monkeypatch.setattr("replicator.cli_ese_copy.PIECE_BYTES", 1 << 12)
+    monkeypatch.setattr("replicator.cli_ese_copy.copy_piece", piece)
+    assert replicator("ese", "recover", store, "-o", tmp_path / "copy") == 130
+    assert len(pieces) < max(map(len, before.values())) >> 12  # one file has more
+    assert "stopped, as asked" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    assert contents(store) == before
+
+
+def test_the_pieces_of_a_copy_make_the_file(tmp_path: Path) -> None:
+    source, target = tmp_path / "a", tmp_path / "b"
+    data = b"x" * PIECE_BYTES + bytes(2 * PIECE_BYTES) + b"y" * 5
+    source.write_bytes(data)
+    calls = []
+    with source.open("rb") as one, target.open("wb") as two:
+        at = 0
+        while copied := copy_piece(one.fileno(), two.fileno(), at):
+            calls.append(copied)
+            at += copied
+    assert calls == [PIECE_BYTES, PIECE_BYTES, PIECE_BYTES, 5]
+    assert target.read_bytes() == data
+
+
+def test_a_hole_at_the_end_is_copied_too(store: Path, tmp_path: Path, replicator: Command) -> None:
+    """Before undo nothing is cut off; at the end, what no tree owns is."""
+    size = (store / "mail.edb").stat().st_size
+    os.truncate(store / "mail.edb", size + 3 * PIECE_BYTES)
+    assert replicator("ese", "recover", store, "-u", "-o", tmp_path / "copy") == 3
+    assert (tmp_path / "copy/mail.edb").stat().st_size == size + 3 * PIECE_BYTES
+
+
+def test_a_name_for_the_copy_that_leads_nowhere_is_refused_before_the_work(
+    store: Path, tmp_path: Path, replicator: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    copy.symlink_to(tmp_path / "gone")
+    assert replicator("ese", "recover", store, "-o", copy) == 64
+    assert "it exists already" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "store"]
+
+
+def test_a_copy_that_cannot_get_its_name_is_kept(
+    store: Path,
+    tmp_path: Path,
+    replicator: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Somebody else has made a directory of that name while recovery ran."""
+    copy = tmp_path / "copy"
+
+    def elsewhere(*_arguments: object) -> None:
+        copy.mkdir()
+        (copy / "mine").touch()
+
+    monkeypatch.setattr("replicator.cli_ese_recover.open_like_the_logs", elsewhere)
+    assert replicator("ese", "recover", store, "-o", copy) == 1
+    error = capsys.readouterr().err
+    assert "the copy is ready and cannot get this name" in error
+    [kept] = tmp_path.glob(".copy.*.recovering")
+    assert f"rename {kept} yourself" in error
+    assert rows(kept / "mail.edb") == prepared().committed
+    assert [path.name for path in copy.iterdir()] == ["mine"]
+
+
+def test_a_database_without_its_header_is_not_called_missing_alone(
+    store: Path, replicator: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (store / "mail.edb").open("r+b") as file:
+        file.write(bytes(2 * PAGE_BYTES))
+    before = contents(store)
+    for more in ((), ("--ignore-missing-databases",)):
+        assert replicator("ese", "recover", store, *more) == 1
+        out = capsys.readouterr().out
+        assert "mail.edb: -1206 JET_errDatabaseCorrupted: the logs name a database so" in out
+        assert contents(store) == before
+
+
+@pytest.mark.parametrize(
+    ("lost", "change"), [((), str.upper), ((), str.lower), (("E00.log",), str.upper)]
+)
+def test_names_in_letters_of_another_case(
+    lost: tuple[str, ...], change: Callable[[str], str], store: Path, replicator: Command
+) -> None:
+    """As files from Windows are called; what recovery logs goes on in the same files."""
+    for path in list(store.iterdir()):
+        if path.name in lost:
+            path.unlink()
+        else:
+            path.rename(path.with_name(change(path.name)))
+    options = ("--allow-lost-logs",) * len(lost)
+    assert replicator("ese", "recover", store, *options) == 0
+    (database,) = (path for path in store.iterdir() if path.suffix.lower() == ".edb")
+    assert header_of(database).state is State.CLEAN_SHUTDOWN
+    assert rows(database) == prepared().committed
+    after = contents(store)
+    assert replicator("ese", "logs", store, "--database", database) == 0
+    assert replicator("ese", "recover", store) == 0
+    assert contents(store) == after
+    assert len({name.lower() for name in after} & {"e00.log", "e0000000001.log"}) == 2
+    assert len([name for name in after if name.lower() == "e00.log"]) == 1
+
+
+def test_of_two_current_logs_none_is_guessed(
+    store: Path, replicator: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (store / "e00.LOG").write_bytes((store / "E0000000001.log").read_bytes())
+    before = contents(store)
+    for verb in (("recover",), ("recover", "-a"), ("logs",)):
+        assert replicator("ese", verb[0], store, *verb[1:]) == 1
+        out = capsys.readouterr().out
+        assert "-513 JET_errLogGenerationMismatch: it is called like the current log" in out
+        assert "Put the one aside that is older." in out
+        assert contents(store) == before
 
 
 def test_the_only_usable_generation_cannot_be_given_up(

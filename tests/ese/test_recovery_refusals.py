@@ -16,7 +16,7 @@ from replicator.ese.log_encoding import log_time_at
 from replicator.ese.log_header import SEGMENT_BYTES
 from replicator.ese.page_editor import PageEditor
 from replicator.ese.page_source import page_offset
-from replicator.ese.values import BackupInfo, LogPosition, Signature
+from replicator.ese.values import BackupInfo, LogPosition, LogTime, Signature
 from replicator.ese_recovery_report import lines_of, recovery_document
 from tests.ese.logs import with_header
 from tests.ese.redoing import (
@@ -47,6 +47,7 @@ from tests.ese.test_recovery import (
     store,
 )
 from tests.store.memory_volume import Inode, Medium
+from tests.strides import strided
 
 CLOSED, CURRENT = f"{DIRECTORY}/E0000000001.log", f"{DIRECTORY}/E00.log"
 OTHER = Signature(77)
@@ -318,6 +319,85 @@ def test_a_damaged_committed_log_is_removed_when_that_is_allowed() -> None:
     assert result is not None
     assert (tuple(result.lost), result.removed) == ((2,), (2,))
     assert breach(medium) == ""
+
+
+def without_its_header(kind: str) -> Medium:
+    """A store whose current log does not tell its generation any more, as after a power loss."""
+    medium = damaged(CURRENT, 100)
+    if kind == "emptied":
+        put(medium, CURRENT, b"")
+    elif kind == "zeros":
+        put(medium, CURRENT, bytes(len(content(medium, CURRENT))))
+    return medium
+
+
+@pytest.mark.parametrize("kind", ["damaged", "emptied", "zeros"])
+def test_a_current_log_without_its_header_is_removed_when_that_is_allowed(kind: str) -> None:
+    medium = without_its_header(kind)
+    assert -501 in [error.number for error in run_recovery(medium).errors]
+    result = recovered(medium, allow_lost_logs=True).result
+    assert result is not None
+    assert (tuple(result.lost), result.removed) == ((2,), (2,))
+    assert breach(medium) == ""
+    again = recovered(medium).result
+    assert again is not None
+    assert again.clean_log
+
+
+def test_it_is_told_where_no_header_counts_it() -> None:
+    """genMaxCommitted may lag; what the log held is gone all the same."""
+    medium = with_database_header(
+        without_its_header("damaged"),
+        last_committed_generation=1,
+        last_committed_created=LogTime(),
+    )
+    result = recovered(medium, allow_lost_logs=True).result
+    assert result is not None
+    assert (tuple(result.lost), result.removed) == ((2,), (2,))
+    assert recovery_document(result, (), "/store")["warnings"] == [585, 587]
+
+
+@strided(3)
+@pytest.mark.parametrize("kind", ["emptied", "missing"])
+def test_crashes_while_committed_logs_are_given_up_are_made_good(kind: str, stride: int) -> None:
+    """The new log has the number of the lost one and another time; the header follows later.
+
+    A second crash, in the same step of the second run, is made good as well.
+    """
+
+    def lost() -> Medium:
+        return without(CURRENT) if kind == "missing" else without_its_header(kind)
+
+    steps = recovered(lost(), allow_lost_logs=True).steps
+    for step in range(1, len(steps) + 1, stride):
+        where = f"step {step} ({steps[step - 1]})"
+        medium = lost()
+        assert run_recovery(medium, crash_at=step, allow_lost_logs=True).died
+        run_recovery(medium, crash_at=step, allow_lost_logs=True)
+        run = run_recovery(medium, allow_lost_logs=True)
+        assert run.result is not None, f"{where}: {run.errors or run.error}"
+        assert breach(medium) == "", where
+
+
+def test_without_leave_the_log_of_another_time_is_refused() -> None:
+    medium = with_database_header(store(), last_committed_created=log_time_at(5 * 10**17))
+    before = medium.digest(DIRECTORY)
+    (error,) = run_recovery(medium).errors
+    assert (error.number, error.events) == (-543, (496,))
+    required = with_database_header(medium, last_required_generation=2)
+    (error,) = run_recovery(required, allow_lost_logs=True).errors
+    assert error.events == (496,)
+    assert before[f"{CURRENT}"] == medium.digest(DIRECTORY)[CURRENT]
+
+
+def test_an_old_log_in_the_place_of_the_current_one_is_no_loss() -> None:
+    """To go on with it would leave two logs of one generation."""
+    medium = store()
+    put(medium, CURRENT, content(medium, CLOSED))
+    before = medium.digest(DIRECTORY)
+    run = run_recovery(medium, allow_lost_logs=True)
+    assert [error.number for error in run.errors] == [-513]
+    assert medium.digest(DIRECTORY) == before
 
 
 def test_a_log_that_does_not_follow_counts_as_lost_when_that_is_allowed() -> None:

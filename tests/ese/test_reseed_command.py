@@ -10,7 +10,7 @@ import pytest
 
 from replicator.ese.database_header import State
 from replicator.ese_schema import DOCUMENTS
-from tests.ese.test_recover_command import contents, header_of
+from tests.ese.test_recover_command import contents, header_of, opened_for_writing
 from tests.ese.test_reseed import ACTIVE, OLD, prepared
 from tests.ese.test_restore_command import laid_out, rows_by_libesedb
 
@@ -30,10 +30,12 @@ def test_it_follows_the_active_copy_again(
     copies: tuple[Path, Path],
     tmp_path: Path,
     replicator: Command,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     old, active = copies
     before, report = contents(active), tmp_path / "report.json"
+    written = opened_for_writing(monkeypatch)
     assert replicator("ese", "reseed", old, active, "--json", report) == 0
     out = capsys.readouterr().out
     truth = prepared("version 8")
@@ -44,6 +46,7 @@ def test_it_follows_the_active_copy_again(
     assert document["first_diverged_generation"] == truth.common + 1
     assert document["databases"][0]["patched_pages"] > 0
     assert contents(active) == before
+    assert not any(active in path.parents for path in written)  # it may be one that is only read
     assert header_of(old / "priv1.edb").state is State.DIRTY_AND_PATCHED_SHUTDOWN
     assert replicator("ese", "recover", old) == 0
     assert rows_by_libesedb(old / "priv1.edb") == truth.rows

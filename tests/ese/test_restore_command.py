@@ -22,7 +22,7 @@ from replicator.ese_schema import DOCUMENTS
 from tests.ese.redoing import FIRST, GENERATIONS, LATER, difference, pages_of
 from tests.ese.samples import load, place
 from tests.ese.streaming_backup import BACKUP, KEPT_7, made_backup
-from tests.ese.test_recover_command import contents, header_of
+from tests.ese.test_recover_command import contents, header_of, opened_for_writing
 from tests.ese.test_restore import prepared
 from tests.store.memory_volume import Medium
 from tests.store_ese.engine_harness import DIRECTORY, PAGE_BYTES, rows_of
@@ -107,6 +107,23 @@ def test_a_copy_that_goes_on_with_the_logs_of_the_store(
         "logs",
         "report.json",
     ]
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_what_is_not_to_be_changed_is_only_read(
+    copied: bool,
+    backup: Path,
+    logs: Path,
+    tmp_path: Path,
+    replicator: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written = opened_for_writing(monkeypatch)
+    more = ("--output", tmp_path / "copy") if copied else ()
+    assert replicator("ese", "restore", backup, "--then", logs, *more) == 0
+    assert written
+    assert not any(logs in path.parents for path in written)
+    assert any(backup in path.parents for path in written) is not copied
 
 
 def test_logs_of_exchange_2003(tmp_path: Path, replicator: Command) -> None:
