@@ -434,7 +434,7 @@ def test_an_unfinished_creation_takes_away_no_later_database_of_that_name() -> N
     async def once_more(life: Life) -> None:
         with pytest.raises(EseError) as error:
             await life.open()
-        assert error.value.number == -1216
+        assert error.value.number == -1206
 
     steps = run(new_medium(), first, config=config).steps
     crash_at = next(at for at, step in enumerate(steps, 1) if step.startswith(f"write {PATH} "))
