@@ -228,7 +228,7 @@ def _rows(found: Examination, reading: LogReading, selection: Selection, emit: A
         walk(
             reading.directory,
             opened,
-            reading.first_segment,
+            reading.redo_from,
             listing.visit,
             progress,
             survey.last_good,

@@ -86,6 +86,9 @@ _WORDS: Final[Mapping[str, Callable[[Values], Said]]] = {
     "replica_stalled": _cause_or_over("the replica stands still", "the replica applies again"),
     # the replica
     "tail_erased": _line(INFO, "what had been cut off at the end of the {0} is erased"),
+    "rot_passed_over": _line(
+        WARNING, "the journal is damaged where nothing of it is needed any more: {0}: {1}"
+    ),
     "checkpoint_fallback": _line(
         WARNING, "one copy of the checkpoint is damaged, the other is used"
     ),

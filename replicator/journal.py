@@ -92,6 +92,8 @@ class SegmentedLog:
         """Sequence number of the last chained record."""
         self.tail_was_torn = False
         """Whether recovery found something behind the last valid record that is none."""
+        self.passed_over: Damage | None = None
+        """What recovery found before the place where redo begins, and is not needed any more."""
         self._next_number = 1
         self._is_synced = is_synced
         self._names_unsynced = False
@@ -340,6 +342,7 @@ class SegmentedLog:
         visit: Callable[[Record, Position], None],
         first_segment: int = 0,
         start_chain: bytes | None = None,
+        redo_offset: int = 0,
     ) -> Damage | None:
         """Open what is on disk: verify, erase a torn tail, report damage.
 
@@ -348,12 +351,14 @@ class SegmentedLog:
         visit: called with each valid record, control records included, in order.
         first_segment: segments below it were freed before; they are removed.
         start_chain: the link that the first segment must continue; None takes its word.
+        redo_offset: of the first segment: what is before it is not needed any more, and is
+            passed over where it does not fit (:attr:`passed_over`).
 
         Raises ForeignLog.  After damage the log holds what is before it, and the rest stays
         on disk untouched until :meth:`set_aside`.
         """
         found = LogRecovery(self._volume, self.directory, self._kind, self._set_id, visit)
-        damage = await found.scan(first_segment, start_chain)
+        damage = await found.scan(first_segment, start_chain, redo_offset)
         for segment in found.segments:
             self._adopt(segment)
         if found.segments:
@@ -361,6 +366,7 @@ class SegmentedLog:
             self._files.append_to(found.segments[-1])
         self._next_number = found.next_number
         self.tail_was_torn = found.tail_was_torn
+        self.passed_over = found.passed_over
         return damage
 
     def _adopt(self, segment: Segment) -> None:

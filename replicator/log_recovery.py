@@ -4,6 +4,11 @@ Scans while checksum and chain hold.  At the first record that does not fit it l
 further: a valid record behind, whose ``floor`` says that the missing one had been safe,
 makes it *damage* that is reported and left in place; otherwise it is the torn tail of what
 was never promised and is erased.
+
+In front of the place where a checkpoint says that redo begins nothing is needed any more.  What
+does not fit there is passed over where the log can go on: from the record that ends just at that
+place; if that one does not fit either, from the word of what follows.  With neither nobody knows
+which number comes next, and it is damage.
 """
 
 from __future__ import annotations
@@ -62,14 +67,19 @@ class LogRecovery:
         """Whether something that is no record stood behind the last valid one."""
         self.next_number = 1
         """No segment on disk has this number or a higher one."""
+        self.passed_over: Damage | None = None
+        """What does not fit, and is not needed any more; None when all does."""
 
-    async def scan(self, first_segment: int, start_chain: bytes | None) -> Damage | None:
+    async def scan(
+        self, first_segment: int, start_chain: bytes | None, redo_offset: int = 0
+    ) -> Damage | None:
         """Read everything; afterwards the fields of this object say what there is.
 
         Arguments
         ---------
         first_segment: segments below it were freed before; they are removed.
         start_chain: the link that the first segment must continue; None takes its word.
+        redo_offset: of the first segment: what is before it is not needed any more.
         """
         directory = self._directory
         numbers = segment_numbers(self._volume, directory)
@@ -87,8 +97,9 @@ class LogRecovery:
             if number != expected + index:
                 path = f"{directory}/{segment_name(expected + index)}"
                 return Damage(path, 0, self.sequence, "the segment is missing")
-            bad = await self._scan_segment(number, path, chain)
-            chain = self.chain
+            needless = 0 if index else redo_offset
+            bad = await self._scan_segment(number, path, chain, needless, number == numbers[-1])
+            chain = self.chain or None
             if bad is not None:
                 offset, reason = bad
                 if await self._promised_later(numbers[index:], offset):
@@ -98,11 +109,22 @@ class LogRecovery:
         return None
 
     async def _scan_segment(
-        self, number: int, path: str, chain: bytes | None
+        self, number: int, path: str, chain: bytes | None, redo_offset: int, last: bool
     ) -> tuple[int, str] | None:
         data = await self._content(path)
-        offset = 0
-        segment: Segment | None = None
+        bad = self._read_segment(data, number, path, 0, chain)
+        if bad is not None and self._pass_over(data, number, path, bad, redo_offset, last):
+            bad = self._read_segment(data, number, path, redo_offset, None)
+        if bad is not None:
+            # Zeros are space that was reserved.
+            self.tail_was_torn = data.count(0, bad[0]) < len(data) - bad[0]
+        return bad
+
+    def _read_segment(
+        self, data: bytes, number: int, path: str, offset: int, chain: bytes | None
+    ) -> tuple[int, str] | None:
+        """Take over the records from ``offset`` on; returns where they end, and why, if badly."""
+        segment = self.segments[-1] if offset else None
         try:
             while offset < len(data):
                 if segment is None:
@@ -133,12 +155,67 @@ class LogRecovery:
                 if record.type >= RecordType.SEGMENT:
                     segment.data_start = offset
         except InvalidRecord as invalid:
-            # Zeros are space that was reserved.
-            self.tail_was_torn = data.count(0, offset) < len(data) - offset
             return offset, invalid.reason
         if segment is None:
             return 0, "the segment is empty"
         return None
+
+    def _pass_over(
+        self,
+        data: bytes,
+        number: int,
+        path: str,
+        bad: tuple[int, str],
+        redo_offset: int,
+        last: bool,
+    ) -> bool:
+        """Whether what does not fit is not needed, and the log can go on where redo begins.
+
+        ``last``: no segment follows.
+        """
+        offset, reason = bad
+        if offset >= redo_offset:
+            return False
+        link = self._ends_at(data, offset, redo_offset)
+        if link is not None:
+            chain, sequence = link.checksum, link.sequence
+        elif (following := self._begins_at(data, redo_offset)) is not None:
+            chain, sequence = following.previous, following.sequence - 1
+        elif last or data.count(0, redo_offset) < len(data) - redo_offset:
+            return False
+        else:
+            chain, sequence = b"", self.sequence  # the next segment says both
+        self.passed_over = Damage(path, offset, self.sequence, reason)
+        if not (self.segments and self.segments[-1].number == number):
+            # Its header is gone: what it has reserved is the file's size, as it was made.
+            self.segments.append(Segment(number, path, sequence + 1, redo_offset))
+            self.segments[-1].reserved_bytes = len(data)
+        self.segments[-1].end = redo_offset
+        self.chain, self.sequence = chain, sequence
+        return True
+
+    def _ends_at(self, data: bytes, offset: int, end: int) -> Record | None:
+        """The whole record of the history that ends just there; None when there is none."""
+        data = data[:end]
+        while (found := find_valid(data, offset)) is not None:
+            record, at = found
+            offset = at + record.size_bytes
+            if offset == end:
+                return record if self._goes_on(record) else None
+        return None
+
+    def _begins_at(self, data: bytes, offset: int) -> Record | None:
+        """The whole record of the history that begins just there; None when there is none."""
+        try:
+            record = decode(data, offset)
+        except InvalidRecord:
+            return None
+        return record if self._goes_on(record) else None
+
+    def _goes_on(self, record: Record) -> bool:
+        """Whether it is a link of this history, behind those that were read."""
+        known = record.type in RECORD_TYPES[self._kind] and record.type < RecordType.SEGMENT
+        return known and record.sequence > self.sequence
 
     async def _content(self, path: str) -> bytes:
         """All of a file, which does not stay open: there may be thousands."""

@@ -28,6 +28,7 @@ from replicator.protocol import BatchHeader
 from replicator.readonly import ReadOnlyVolume, run_to_end
 from replicator.records import InvalidRecord, Record, RecordType, decode, find_valid
 from replicator.segments import (
+    Damage,
     LogKind,
     Position,
     read_segment_header,
@@ -125,13 +126,20 @@ class Survey:
         """Names at operation 0 of each epoch in ``commits``."""
         self.ended = False
         self._chains: dict[int, bytes] = {}
+        self._passed_over = False
+        """Recovery left out records before this one, which nobody needs any more."""
 
     def visit(self, record: Record, position: Position) -> None:
         """Take one valid record; raises InvalidRecord when it cannot be what it says."""
         kind = record.type
-        if kind == RecordType.SEGMENT:
+        if not self.segments or self.segments[-1].number != position.segment:
             path = f"{self.directory}/{segment_name(position.segment)}"
             self.segments.append(SegmentSummary(position.segment, path, 0))
+        if kind < RecordType.SEGMENT and self.kind == LogKind.JOURNAL:
+            last = self.newest[0].sequence if self.newest else record.sequence - 1
+            self._passed_over = record.sequence > last + 1
+        if kind == RecordType.SEGMENT:
+            pass
         elif kind == RecordType.CATALOGUE:
             self._sensible(position, "names", lambda: _read_names(record.payload))
         elif kind not in _TYPES_OF[self.kind]:
@@ -192,7 +200,9 @@ class Survey:
         due = 1 if held is None else held.last + 1
         # Where a history begins, its first link is known to the source only.
         chain = self._chains.get(header.epoch, header.chain_before)
-        if held is not None and header.first > due:
+        if self._passed_over:
+            pass
+        elif held is not None and header.first > due:
             self._senseless(position, f"operation {header.first} came where {due} was due")
         elif header.first == due and header.chain_before != chain:
             self._senseless(position, f"operation {due} does not follow the one before")
@@ -269,8 +279,8 @@ class LogReading:
     survey: Survey
     findings: list[Finding]
     numbers: list[int]
-    first_segment: int = 0
-    """Where the checkpoint says that the log begins; 0 when nothing says so."""
+    redo_from: Position
+    """Where the checkpoint says that redo begins; zeros when nothing says so."""
 
     @property
     def operations(self) -> int:
@@ -281,23 +291,23 @@ class LogReading:
         return sum(segment.used_bytes for segment in self.survey.segments)
 
 
-def read_log(directory: Path, first_segment: int, progress: Progress) -> LogReading:
+def read_log(directory: Path, redo_from: Position, progress: Progress) -> LogReading:
     """Check a whole log as a start would, and look at each of its records.
 
-    ``first_segment``: from the checkpoint; what is below it was on its way out.
+    ``redo_from``: from the checkpoint; segments below it were on their way out.
     Raises ForeignLog and BadInput.
     """
     volume = ReadOnlyVolume()
     opened = _open_header(volume, str(directory))
     numbers = segment_numbers(volume, str(directory))
     if opened is None:
-        return _headless(volume, directory, numbers, first_segment)
+        return _headless(volume, directory, numbers, redo_from.segment)
     survey = Survey(str(directory), *opened)
-    findings = walk(directory, opened, first_segment, survey.visit, progress, survey.last_good)
+    findings = walk(directory, opened, redo_from, survey.visit, progress, survey.last_good)
     sizes = {n: volume.open(f"{directory}/{segment_name(n)}").size_bytes for n in numbers}
     for segment in survey.segments:
         segment.file_bytes = sizes[segment.number]
-    return LogReading(directory, survey, survey.findings + findings, numbers, first_segment)
+    return LogReading(directory, survey, survey.findings + findings, numbers, redo_from)
 
 
 def _headless(
@@ -325,13 +335,13 @@ def _headless(
         raise DamagedLog("all that the log held was overwritten with zeros", path=path, offset=0)
     torn = Finding(FindingKind.TORN, "the log was never begun", path, 0, "none", _TORN_REMEDY)
     survey = Survey(str(directory), LogKind.JOURNAL, "")
-    return LogReading(directory, survey, [torn], numbers)
+    return LogReading(directory, survey, [torn], numbers, Position(0, 0))
 
 
 def walk(
     directory: Path,
     opened: tuple[LogKind, str],
-    first_segment: int,
+    redo_from: Position,
     visit: Visit,
     progress: Progress,
     last_good: Callable[[], str],
@@ -351,10 +361,12 @@ def walk(
     volume = ReadOnlyVolume(opening)
     kind, set_id = opened
     log = SegmentedLog(volume, str(directory), kind, set_id, 1 << 20, _UNLIMITED_BYTES)
-    damage = run_to_end(log.recover(visit, first_segment))
+    damage = run_to_end(log.recover(visit, redo_from.segment, redo_offset=redo_from.offset))
+    passed = _passed_over(log.passed_over)
     if damage is not None:
         behind = _behind(directory, kind, damage.path, damage.offset)
         return [
+            *passed,
             Finding(
                 FindingKind.DAMAGE,
                 f"{damage.reason}, and records behind it say that it had been promised",
@@ -365,8 +377,17 @@ def walk(
             ),
             *behind,
         ]
-    lost = [e for e in volume.erasures if int(Path(e.path).stem) >= first_segment]
-    return [] if not lost else _torn(directory, lost[-1].path, lost[-1].offset, last_good())
+    lost = [e for e in volume.erasures if int(Path(e.path).stem) >= redo_from.segment]
+    torn = _torn(directory, lost[-1].path, lost[-1].offset, last_good()) if lost else []
+    return [*passed, *torn]
+
+
+def _passed_over(damage: Damage | None) -> list[Finding]:
+    """What does not fit and is not needed any more."""
+    if damage is None:
+        return []
+    message = f"{damage.reason}; the checkpoint includes it, and the next start passes over it"
+    return [Finding(FindingKind.NOTE, message, damage.path, damage.offset)]
 
 
 _DAMAGE_REMEDY: Final = {

@@ -25,6 +25,7 @@ from replicator.offline_place import (
     locate,
     read_slots,
 )
+from replicator.segments import Position
 
 VERIFY_SCHEMA: Final = "replicator-journal-verify/1"
 INSPECT_SCHEMA: Final = "replicator-journal-inspect/1"
@@ -68,9 +69,11 @@ def examine(directory: Path, progress: Progress) -> Examination:
     checkpoint = next((pair for pair in states if pair.name == "checkpoint"), None)
     readings: list[LogReading] = []
     for log in place.logs:
-        first = checkpoint.number("segment") if checkpoint is not None else 0
+        redo_from = Position(0, 0)
+        if checkpoint is not None and log.name == "journal":
+            redo_from = Position(checkpoint.number("segment"), checkpoint.number("offset"))
         try:
-            reading = read_log(log, first if log.name == "journal" else 0, progress)
+            reading = read_log(log, redo_from, progress)
         except DamagedLog as damaged:
             findings.append(
                 Finding(

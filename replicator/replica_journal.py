@@ -83,7 +83,7 @@ class ReplicaJournal:
         What is damaged stays where it is until :meth:`set_damaged_aside`: the only witness of
         a doubt that is not noted yet.
         """
-        found = await self.log.recover(visit, needed.segment)
+        found = await self.log.recover(visit, needed.segment, redo_offset=needed.offset)
         if found is None:
             ends = {segment.number: segment.end for segment in self.log.segments}
             reason = lost_before(needed, ends)

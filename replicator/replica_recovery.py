@@ -9,7 +9,8 @@ It is the replica's usual order with nothing arriving, from the newest checkpoin
 * A torn end is what was never promised, and is erased.  What is *damaged* is set aside, never
   deleted; and that the image is in doubt is noted durably **before**, in both copies: the journal
   that shows it is gone afterwards.  A journal that lacks what the checkpoint counts on (it is lost,
-  or not mounted) is damaged, too.
+  or not mounted) is damaged, too.  What does not fit in front of where redo begins is in home
+  already: it is told, and raises no doubt.
 * Recovery that is cut short is repeated by the next start, with the same end.
 * A volume without room is waited for; it is no reason to end.
 """
@@ -132,6 +133,11 @@ async def _read_journal(store: ReplicaStore, redo_from: Position) -> dict[int, i
             store.marks.committed_epoch = record.epoch
 
     found = await promises.recover(visit, redo_from)
+    passed = promises.log.passed_over
+    if passed is not None:
+        store.runtime.emit(
+            "rot_passed_over", f"{passed.path} at byte {passed.offset}", passed.reason
+        )
     if found is not None:
         image.doubt(str(found.error()))
         # In both copies, and before the journal that shows it is gone.

@@ -1,7 +1,7 @@
 """Bounds: spool and journal never take more of a disk than their limit.
 
-What they take is measured on the emulated disks themselves, at each sample of a run, and not
-asked of who keeps the account.
+What they take is measured on the emulated disks themselves and not asked of who keeps the account:
+whenever room is reserved for a file of theirs, so that no peak is missed, and at each sample.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ class BoundsWatch:
             ("journal", replica, journal_limit_bytes),
         ]
         self.peaks_bytes = {"spool": 0, "journal": 0}
+        for machine in (source, replica):
+            for disk in machine.disks.values():
+                disk.watch_allocate = self.look
 
     def look(self) -> None:
         """Measure both now."""
@@ -47,7 +50,7 @@ class BoundsWatch:
             for name, _machine, limit in self._watched
         ]
         holds = all(self.peaks_bytes[name] <= limit for name, _machine, limit in self._watched)
-        return Check(BOUNDS, at_seconds, "every sample", holds, ", ".join(found))
+        return Check(BOUNDS, at_seconds, "every reservation", holds, ", ".join(found))
 
 
 def _taken_bytes(inode: Inode) -> int:

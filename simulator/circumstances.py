@@ -13,10 +13,22 @@ from __future__ import annotations
 
 from replicator.records import InvalidRecord, decode, find_valid
 from replicator.segments import RECORD_TYPES, LogKind
+from replicator.slots import newest_of
+from replicator.source import SourceState
 from simulator.disk_faults import files_of
-from simulator.expectations import LAST_RECORD, NAMED, TORN, TORN_AFTER_TAKEOVER, UNVERIFIED
+from simulator.expectations import (
+    ANOTHERS,
+    LAST_RECORD,
+    NAMED,
+    ROT_ALONE,
+    ROTTEN,
+    TORN,
+    TORN_AFTER_TAKEOVER,
+    UNVERIFIED,
+)
 from simulator.faults import FaultInjector
 from simulator.host import Machine
+from simulator.inode import Inode
 from simulator.judgement import SECOND_NS, Claim, complete_before_ns
 from simulator.systems.interface import ProtectionSystem
 
@@ -40,6 +52,12 @@ class CircumstanceFinder:
         """By epoch: home may hold operations up to this one that the journal has lost."""
         self._ahead_epoch = 0
         """Which of them the image is of; 0 while nobody has looked."""
+        self._streamed_ns = -1
+        """When the source was seen last to stream."""
+        self._start_met_rot = False
+        """The replica's newest start met rot in what it needed."""
+        self._explained: set[str] = set()
+        """Damage, in the replica's words, that rot in what it needed was the reason of."""
         self._opened_ns: int | None = None
         """When the store was opened at the replica, which had taken over."""
 
@@ -51,9 +69,11 @@ class CircumstanceFinder:
         claim: of a replica that would be started now.
         final: the run is over: what nobody has found out until now is found out by nobody.
         """
-        so = []
-        if claim.damage:
-            so.append(NAMED)
+        so = self.of_damage(claim.damage, claim.rot_is_needed)
+        if claim.rotten_alone:
+            so.append(ROT_ALONE)
+        if self._is_anothers():
+            so.append(ANOTHERS)
         if claim.unverified and not final and self._nobody_knows():
             so.append(UNVERIFIED)
         if claim.rotten_end or self._may_be_ahead(claim):
@@ -64,6 +84,40 @@ class CircumstanceFinder:
         if self._torn_at_replica():
             so.append(TORN_AFTER_TAKEOVER)
         return tuple(so)
+
+    def of_damage(self, damage: str, rot_is_needed: bool = False) -> list[str]:
+        """What is so of damage that the replica names.
+
+        Arguments
+        ---------
+        damage: in its words; empty for none.
+        rot_is_needed: rot was in what the recovery that names it needed.
+        """
+        if not damage:
+            return []
+        # Once named it is named until it is repaired; what rotted is set aside by then.
+        if rot_is_needed or self._start_met_rot:
+            self._explained.add(damage)
+        return [NAMED, ROTTEN] if damage in self._explained else [NAMED]
+
+    def source_streams(self) -> None:
+        """The source has reached the replica, and that has its history."""
+        self._streamed_ns = self._system.truth.disk.clock.now()
+
+    def _is_anothers(self) -> bool:
+        """Whether the copy may be that of a second source.
+
+        It is from when that one comes until ours has reached the replica after it has gone.
+        """
+        system = self._system
+        ends = [m.end_seconds for m in self._faults.marks() if m.kind == "second_source"]
+        if not ends:
+            return False
+        now_ns = system.truth.disk.clock.now()
+        end_ns = max(now_ns if end is None else end * SECOND_NS for end in ends)
+        if end_ns < now_ns and system.report().state == SourceState.STREAMING.value:
+            self.source_streams()
+        return self._streamed_ns <= end_ns
 
     def store_opened(self, now_ns: int) -> None:
         """From now on the store writes the image that took over."""
@@ -112,6 +166,7 @@ class CircumstanceFinder:
         Then its home is ahead of its journal, until the source has sent them again or another
         image has become home.
         """
+        self._start_met_rot = self.rot_is_needed(self._system.replica_machine)
         if not self.rotten_end(self._system.replica_machine):
             return False
         truth = self._system.truth
@@ -132,6 +187,42 @@ class CircumstanceFinder:
             self._ahead_until = {}
         return bool(self._ahead_until)
 
+    def rot_is_needed(self, machine: Machine) -> bool:
+        """Whether rot is in what recovery of the replica needs.
+
+        In front of the place where the newest checkpoint says that redo begins all is in home
+        already: nothing of that is needed, unless the newest record of all is among it and is
+        rotten.  Of the checkpoint it needs one copy; the older one may begin in a segment that was
+        freed, for what is freed is what the newest lets go of.
+
+        Arguments
+        ---------
+        machine: the replica's, or a copy of it that has lost its power.
+        """
+        rotten = self._faults.rotten
+        if not rotten or machine.lost:
+            return False
+        slots = [inode.read(0, inode.size) for _path, inode in files_of(machine, "checkpoint")]
+        state = newest_of(slots)
+        if state is None:
+            return any(slot.strip(b"\0") for slot in slots)
+        redo_from = int(state["segment"]), int(state["offset"])
+        hit_paths = {flip.path for flip in rotten}
+        if any(path in hit_paths for path, _inode in files_of(machine, "staging")):
+            return True
+        segments = [(_number(path), path, inode) for path, inode in files_of(machine, "journal")]
+        one_is_left = any(newest_of([slot]) is None for slot in slots)
+        if one_is_left and redo_from[0] not in {number for number, _path, _inode in segments}:
+            return True
+        newer = any(number > redo_from[0] for number, _path, _inode in segments)
+        for number, path, inode in segments:
+            hit = [flip.offset for flip in rotten if flip.path == path]
+            if any((number, at) >= redo_from for at in hit):
+                return True
+            if hit and number == redo_from[0] and not newer and not _goes_on(inode, redo_from[1]):
+                return True
+        return False
+
     def rotten_end(self, machine: Machine) -> bool:
         """Whether rot has hit records of the journal, and nothing behind says that they were safe.
 
@@ -142,13 +233,43 @@ class CircumstanceFinder:
         ---------
         machine: the replica's, or a copy of it that has lost its power.
         """
-        if not self._faults.rotten_journal or machine.lost:
+        if not self._faults.rotten_journal or not self.rot_is_needed(machine):
             return False
-        segments = [
-            inode.read(0, inode.size) for _path, inode in sorted(files_of(machine, "journal"))
-        ]
-        # Recovery passes over those that its checkpoint has let go of; which these are is its own.
-        return any(_looks_torn(segments[first:]) for first in range(len(segments)))
+        slots = [inode.read(0, inode.size) for _path, inode in files_of(machine, "checkpoint")]
+        state = newest_of(slots) or {"segment": 0, "offset": 0}
+        first, offset = int(state["segment"]), int(state["offset"])
+        segments = {
+            _number(path): inode.read(0, inode.size) for path, inode in files_of(machine, "journal")
+        }
+        # What is before that is passed over, but for the record that leads there.
+        if first in segments:
+            segments[first] = segments[first][_leads_to(segments[first], offset) :]
+        return _looks_torn([data for number, data in sorted(segments.items()) if number >= first])
+
+
+def _number(path: str) -> int:
+    """Of a segment."""
+    return int(path.rpartition("/")[2].partition(".")[0])
+
+
+def _goes_on(inode: Inode, place: int) -> bool:
+    """Whether a whole record of a segment ends at a place, or begins there."""
+    data = inode.read(0, inode.size)
+    if _leads_to(data, place) < place:
+        return True
+    try:
+        return decode(data, place).type in RECORD_TYPES[LogKind.JOURNAL]
+    except InvalidRecord:
+        return False
+
+
+def _leads_to(data: bytes, place: int) -> int:
+    """Where the whole record of a segment begins that ends at a place; the place for none."""
+    at = end = 0
+    while end < place and (found := find_valid(data[:place], end)) is not None:
+        at = found[1]
+        end = at + found[0].size_bytes
+    return at if end == place else place
 
 
 def _looks_torn(segments: list[bytes]) -> bool:

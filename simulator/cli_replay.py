@@ -32,6 +32,7 @@ def replay(
     """Run a saved failure again and hold it against what was recorded, bit for bit."""
     from rich.console import Console
 
+    from simulator.campaign.job import settled
     from simulator.mutants import mutated
     from simulator.report.terminal import print_result, progress_on
     from simulator.run import ScenarioRun
@@ -44,14 +45,13 @@ def replay(
     ):
         result = ScenarioRun(loaded, safeguards=safeguards).run(progress)
     print_result(console, result)
-    # A campaign leaves out what had no occasion to happen; the trace says all of it.
-    verdict = recorded.verdict if number is not None else result.verdict.value
-    same = (result.trace_hash, verdict) == (recorded.trace_hash, recorded.verdict)
+    verdict, _reasons = settled(result)
+    same = (result.trace_hash, verdict.value) == (recorded.trace_hash, recorded.verdict)
     if same:
         console.print("the same trace as recorded, bit for bit")
         from simulator.cli import exit_code_of
 
-        raise typer.Exit(exit_code_of(result.verdict))
+        raise typer.Exit(exit_code_of(verdict))
     console.print(
         f"not as recorded: the verdict was {recorded.verdict}, the trace {recorded.trace_hash} "
         f"(release {recorded.release or 'unknown'})",

@@ -100,6 +100,8 @@ class Disk:
         self.misdirect: Callable[[Inode, int], None] | None = None
         """Fault: called with a file and the number below which its changes become durable now."""
         self.boots = 0
+        self.watch_allocate: Callable[[], None] | None = None
+        """Called when room has been reserved for a file."""
         self.watch_sync: Callable[[int, Holder], None] | None = None
         """Called when a sync begins: number of the file or directory, and whose sync it is."""
         self._trace = trace

@@ -19,7 +19,7 @@ from simulator.disk import Disk
 from simulator.fault_marks import FaultMarks
 from simulator.host import Machine, World
 from simulator.inode import Inode
-from simulator.medium import misdirect_next, rot
+from simulator.medium import Flip, misdirect_next, rot
 from simulator.scenario_faults import (
     BitRot,
     DiskFault,
@@ -30,7 +30,7 @@ from simulator.scenario_faults import (
     MisdirectedWrite,
     SyncFailure,
 )
-from simulator.systems.byte_level import JOURNAL_ROOT, REPLICA_ROOT, SPOOL_ROOT
+from simulator.systems.byte_level import JOURNAL_ROOT, REPLICA, REPLICA_ROOT, SPOOL_ROOT
 
 _IDLE: Final = "nobody asked these disks for anything in that time"
 
@@ -64,6 +64,8 @@ class DiskFaults:
         self._rots = 0
         self.rotten_journal: list[tuple[str, int]] = []
         """Paths and offsets of bits flipped in the journal that no recovery has met yet."""
+        self.rotten: list[Flip] = []
+        """All bits that were flipped at the replica."""
 
     @property
     def still_waiting(self) -> list[str]:
@@ -206,10 +208,12 @@ class DiskFaults:
     def _rot(self, machine: Machine, fault: BitRot) -> None:
         self._rots += 1
         random = Random(f"{self._seed}/bit rot/{self._rots}")
-        places = rot(files_of(machine, fault.where), fault.count, random)
-        said = [f"{path} at byte {offset:,}" for path, offset in places]
+        flips = rot(files_of(machine, fault.where), fault.count, random)
+        said = [f"{flip.path} at byte {flip.offset:,}" for flip in flips]
         if fault.where == "journal":
-            self.rotten_journal += places
+            self.rotten_journal += [(flip.path, flip.offset) for flip in flips]
+        if machine.name == REPLICA:
+            self.rotten += flips
         if not said:
             self._marks.impossible(fault, f"nothing was on the medium of the {fault.where}")
             return

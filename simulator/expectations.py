@@ -58,6 +58,9 @@ class Expectation(IntEnum):
 
 
 NAMED: Final = "the replica names the damage"
+ROTTEN: Final = "the replica names the damage, and rot is in what its start needs"
+ROT_ALONE: Final = "the image is right but for the bits that have rotted"
+ANOTHERS: Final = "the source has not reached the replica since the other one was taken away"
 UNVERIFIED: Final = "the replica says that its image is not verified"
 LAST_RECORD: Final = "rot is in the newest record of the journal"
 OWN_DISK: Final = "the source's own store found less than it had acknowledged"
@@ -72,6 +75,9 @@ TORN_PAGE: Final = -1018
 """The number under which a store finds that a page's checksum is wrong."""
 CIRCUMSTANCES: Final = (
     NAMED,
+    ROTTEN,
+    ROT_ALONE,
+    ANOTHERS,
     UNVERIFIED,
     LAST_RECORD,
     OWN_DISK,
@@ -232,8 +238,8 @@ ROWS: Final = (
         "journal",
         {
             PREFIX: _by_design(_LAST_RECORD, LAST_RECORD),
-            DURABLE: _detected(_NAMED, NAMED, LAST_RECORD),
-            MOUNTABLE: _by_design(f"{_LAST_RECORD}; {_IN_DOUBT}", LAST_RECORD, NAMED),
+            DURABLE: _detected(_NAMED, ROTTEN, LAST_RECORD),
+            MOUNTABLE: _by_design(f"{_LAST_RECORD}; {_IN_DOUBT}", LAST_RECORD, ROTTEN),
             ONE_SOURCE: _detected(
                 f"{_OLDER} until the source has sent the newer one again", LAST_RECORD
             ),
@@ -245,16 +251,16 @@ ROWS: Final = (
         "checkpoint",
         {
             DURABLE: _detected(
-                "without a valid slot the image is in doubt, and is sent anew", NAMED
+                "without a valid slot the image is in doubt, and is sent anew", ROTTEN
             ),
-            MOUNTABLE: _detected(_IN_DOUBT, NAMED),
+            MOUNTABLE: _detected(_IN_DOUBT, ROTTEN),
         },
         ("test_lying_media", "crash/test_lying_disk"),
     ),
     Row(
         "bit_rot",
         "home",
-        {PREFIX: _by_design(_UNREAD), MOUNTABLE: _by_design(_UNREAD)},
+        {PREFIX: _by_design(_UNREAD, ROT_ALONE), MOUNTABLE: _by_design(_UNREAD, ROT_ALONE)},
         ("test_lying_media",),
     ),
     Row(
@@ -262,9 +268,9 @@ ROWS: Final = (
         "staging",
         {
             DURABLE: _detected(
-                "of an image that was committed and is not in its place yet: " + _NAMED, NAMED
+                "of an image that was committed and is not in its place yet: " + _NAMED, ROTTEN
             ),
-            MOUNTABLE: _detected(_IN_DOUBT, NAMED),
+            MOUNTABLE: _detected(_IN_DOUBT, ROTTEN),
         },
         ("test_lying_media",),
     ),
@@ -311,7 +317,8 @@ ROWS: Final = (
         {
             name: _by_design(
                 "who has the set's name and the replica's address is its source: for a while the "
-                "copy is that one's"
+                "copy is that one's",
+                ANOTHERS,
             )
             for name in (PREFIX, DURABLE, MOUNTABLE, USABLE)
         },

@@ -30,6 +30,7 @@ from simulator.inode import Choose
 from simulator.link import Link
 from simulator.link_faults import LinkFaults
 from simulator.measures import FaultMark
+from simulator.medium import Flip
 from simulator.scenario_faults import (
     ClockJump,
     DiskFault,
@@ -131,13 +132,19 @@ class FaultInjector:
         return self._marks.never_happened + waiting
 
     def over(self) -> None:
-        """The run has ended: what has its time ahead never happens."""
+        """The run has ended: what has its time ahead, or had no effect, never happens."""
         self._marks.over()
+        self._links.over()
 
     @property
     def rotten_journal(self) -> list[tuple[str, int]]:
         """Paths and offsets of bits flipped in the journal that no recovery has met yet."""
         return self._disks.rotten_journal
+
+    @property
+    def rotten(self) -> list[Flip]:
+        """All bits flipped at the replica so far."""
+        return self._disks.rotten
 
     def lies(self, host: str) -> bool:
         """Whether a disk of the host lies just now."""

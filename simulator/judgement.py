@@ -52,6 +52,10 @@ class Claim:
     """Why the replica itself calls the image doubtful; empty when it does not."""
     unverified: str = ""
     """Why the replica itself does not know whether its disk holds what it said; empty when so."""
+    rotten_alone: bool = False
+    """What the image shows otherwise is what has rotted in it, and nothing else."""
+    rot_is_needed: bool = False
+    """Rot was in what recovery needed when it met it."""
     rotten_end: bool = False
     """Rot had hit the newest record of the journal when recovery met it."""
     failure: str = ""

@@ -104,6 +104,13 @@ class LinkFaults:
             "link_corruption", "link", fault.duration_ns, lambda: None, "0 bytes"
         )
 
+    def over(self) -> None:
+        """The run has ended: what has not flipped a single byte has not happened."""
+        for each in self._corruptions:
+            if len(each.due_ns) == each.fault.count:
+                each.due_ns.clear()
+                self._marks.withdraw(each.mark, each.fault, "nothing was sent any more")
+
     @property
     def still_waiting(self) -> list[str]:
         """Flips that found nothing under way, in words."""

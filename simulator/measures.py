@@ -205,6 +205,8 @@ class RunResult:
     """None where no logs are shipped."""
     not_judged: dict[str, str] = field(default_factory=dict)
     """Invariants that there was no ground to judge, and why: they count for nothing."""
+    never_happened: list[str] = field(default_factory=list)
+    """Of the reasons, those that tell of a fault that had no occasion."""
 
     @property
     def rpo_seconds(self) -> float | None:

@@ -14,10 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
+from typing import Final, NamedTuple
 
 from simulator.blocks import BLOCK_BYTES, PAGE_BYTES, all_keys
 from simulator.disk import Disk
 from simulator.inode import APPENDED, Change, Inode
+
+SECTOR_BYTES: Final = 512
 
 
 def settled_blocks(inode: Inode) -> list[int]:
@@ -49,22 +52,49 @@ def _touched(changes: list[Change]) -> tuple[set[int], int | None]:
     return touched, cut
 
 
-def rot(files: list[tuple[str, Inode]], count: int, random: Random) -> list[tuple[str, int]]:
-    """Flip ``count`` bits of what is durable in these files; none if nothing is.
+class Flip(NamedTuple):
+    """A bit that has flipped, and the bytes around it that a disk writes as one."""
 
-    Returns paths and byte offsets.
-    """
+    path: str
+    offset: int
+    """Of its byte in the file."""
+    inode_number: int
+    was: bytes
+    """The sector before, of at most :data:`SECTOR_BYTES`."""
+    now: bytes
+
+    def heal(self, inode: Inode, byte_by_byte: bool) -> None:
+        """Take it back where it is still there.
+
+        Arguments
+        ---------
+        inode: of the file, or of a copy.
+        byte_by_byte: also where the sector has been written to beside the byte.
+        """
+        begin = self.offset // SECTOR_BYTES * SECTOR_BYTES
+        at = self.offset - begin
+        if inode.read(begin, len(self.now)) == self.now:
+            inode.write(begin, self.was)
+        elif byte_by_byte and inode.read(self.offset, 1) == self.now[at : at + 1]:
+            inode.write(self.offset, self.was[at : at + 1])
+
+
+def rot(files: list[tuple[str, Inode]], count: int, random: Random) -> list[Flip]:
+    """Flip ``count`` bits of what is durable in these files; none if nothing is."""
     places = [(path, inode, number) for path, inode in files for number in settled_blocks(inode)]
-    flipped_at = []
+    flips = []
     for _ in range(count if places else 0):
         path, inode, number = random.choice(places)
         block = inode.blocks.get(number)
         assert block
         at = random.randrange(min(len(block), inode.size - number * BLOCK_BYTES))
         flipped = bytes([block[at] ^ 1 << random.randrange(8)])
-        _put(inode, number, block[:at] + flipped + block[at + 1 :])
-        flipped_at.append((path, number * BLOCK_BYTES + at))
-    return flipped_at
+        changed = block[:at] + flipped + block[at + 1 :]
+        _put(inode, number, changed)
+        sector = slice(at // SECTOR_BYTES * SECTOR_BYTES, (at // SECTOR_BYTES + 1) * SECTOR_BYTES)
+        offset = number * BLOCK_BYTES + at
+        flips.append(Flip(path, offset, inode.number, block[sector], changed[sector]))
+    return flips
 
 
 def _put(inode: Inode, number: int, block: bytes) -> None:
@@ -131,4 +161,4 @@ def _neighbour(disk: Disk, inode: Inode, number: int) -> tuple[Inode, int] | Non
     return None
 
 
-__all__ = ["misdirect_next", "rot", "settled_blocks"]
+__all__ = ["Flip", "misdirect_next", "rot", "settled_blocks"]

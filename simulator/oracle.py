@@ -22,7 +22,7 @@ from simulator.disk import Disk
 from simulator.exchange.ledger import LedgerVerdict
 from simulator.expectations import TORN_PAGE, TORN_PAGES
 from simulator.host import Host, Machine, run_offline
-from simulator.inode import Choose
+from simulator.inode import Choose, Inode
 from simulator.judgement import (
     FAILOVER,
     SECOND_NS,
@@ -36,6 +36,7 @@ from simulator.judgement import (
     prefix_check,
 )
 from simulator.measures import Check, LossMeasure
+from simulator.medium import Flip
 from simulator.systems.interface import Home, Recovered
 from simulator.truth import Truth
 from simulator.workload import Workload
@@ -92,6 +93,10 @@ class Oracle:
         """Epoch to the highest operation that was acknowledged as durable."""
         self.rotten_end: Callable[[Machine], bool] = lambda _machine: False
         """Whether rot has hit the newest record of a machine's journal."""
+        self.rot_is_needed: Callable[[Machine], bool] = lambda _machine: False
+        """Whether rot is in what a machine's recovery needs."""
+        self.rotten: Callable[[], list[Flip]] = list
+        """The bits that have rotted at the replica."""
         self._void = False
         """What the source believes to be durable is known to be gone."""
         self.seen = (0, 0)
@@ -138,6 +143,7 @@ class Oracle:
 
         async def recover(host: Host) -> None:
             rotten_end = self.rotten_end(host.machine)
+            rot_is_needed = self.rot_is_needed(host.machine)
             try:
                 recovered = await self._recover(host)
             except ReplicatorError as error:
@@ -145,7 +151,7 @@ class Oracle:
                 found.append(Claim(0, 0, 0, failure=str(error)))
                 return
             claim = self._claim(recovered, host.machine.disks[self._home_disk])
-            claim = replace(claim, rotten_end=rotten_end)
+            claim = replace(claim, rotten_end=rotten_end, rot_is_needed=rot_is_needed)
             found.append(claim)
             if mount and claim.epoch and not claim.damage:
                 mounted.append(await self.mount(host, claim, recovered.root))
@@ -162,6 +168,32 @@ class Oracle:
 
     def _claim(self, recovered: Recovered, disk: Disk) -> Claim:
         """The claim of an image; of one without a number, what it is found to be."""
+        claim = self._claimed(recovered, disk)
+        flips = self.rotten()
+        if flips and not prefix_check(claim, self.truth)[0]:
+            root = recovered.root or self._home_root
+            return replace(claim, rotten_alone=self._healed(claim, disk, root, flips))
+        # What its files show is known when a store has mounted them.
+        return replace(claim, rotten_alone=bool(flips) and claim.by_content)
+
+    def _healed(self, claim: Claim, disk: Disk, root: str, flips: list[Flip]) -> bool:
+        """Whether an image would be right without what has rotted in it."""
+        for byte_by_byte in (False, True):
+            fork = disk.fork(disk.clock, disk.model)
+            inodes = {n.number: n for _path, n in fork.names.walk(root) if isinstance(n, Inode)}
+            for flip in reversed(flips):
+                if flip.inode_number in inodes:
+                    flip.heal(inodes[flip.inode_number], byte_by_byte)
+            digest = image_digest(fork, root)
+            if claim.mixture:
+                healed = self.truth.newest_with(digest) is not None
+            else:
+                healed = digest == self.truth.digest_of(claim.epoch, claim.operation)
+            if healed:
+                return True
+        return False
+
+    def _claimed(self, recovered: Recovered, disk: Disk) -> Claim:
         root = recovered.root or self._home_root
         digest = image_digest(disk, root)
         epoch, operation = recovered.epoch, recovered.operation

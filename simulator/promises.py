@@ -99,6 +99,8 @@ class Promises:
     def source_enters(self, state: str) -> None:
         """The source's sender has entered a state."""
         self._told_of_the_past &= state in _TOLD
+        if state == SourceState.STREAMING.value:
+            self._circumstances.source_streams()
         if state in _TOLD and not self._told_of_the_past:
             self._oracle.count_again()
 
@@ -111,8 +113,8 @@ class Promises:
             return
         epoch, floor = max(self._oracle.durable.items(), default=(0, 0))
         doubts = self._system.doubts()
-        named = doubts is not None and bool(doubts.damage)
-        if self._cell([NAMED] if named else []).expectation is not Expectation.HOLDS:
+        so = self._circumstances.of_damage("" if doubts is None else doubts.damage)
+        if self._cell(so).expectation is not Expectation.HOLDS:
             self._oracle.durable[epoch] = durable
         elif durable < floor:
             self.defects.append(

@@ -83,6 +83,8 @@ class ScenarioRun:
         self.restarts = Restarts(self.faults.marks)
         circumstances = CircumstanceFinder(self.system, self.faults, built.whole_bytes)
         self.oracle.rotten_end = circumstances.rotten_end
+        self.oracle.rotten = lambda: self.faults.rotten
+        self.oracle.rot_is_needed = circumstances.rot_is_needed
         self._promises = Promises(
             lambda: scenario.faults,
             self.world.clock,
@@ -275,7 +277,7 @@ class ScenarioRun:
         if self._bounds is not None:
             self.oracle.checks.append(self._bounds.check(self.world.clock.now() / SECOND_NS))
         self._finish_one_source()
-        ledger = self.workload.ledger
+        ledger, found = self.workload.ledger, self._found()
         observed = Observed(
             losses=self.oracle.losses,
             checks=self.oracle.checks,
@@ -292,8 +294,9 @@ class ScenarioRun:
             synchronizations=system.resynchronizations,
             prefix=prefix,
             queue_peaks=sampler.queue_peaks,
-            found=self._found(),
+            found=found,
             not_judged=system.not_judged,
+            never_happened=self.faults.never_happened,
         )
         return make_record(
             self.scenario,

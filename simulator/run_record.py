@@ -61,6 +61,8 @@ class Observed:
     """Of log shipping."""
     not_judged: Mapping[str, str] = field(default_factory=dict)
     """Invariants that there was no ground to judge, and why."""
+    never_happened: Sequence[str] = ()
+    """Faults that had no occasion, in words; each is among ``found``."""
 
 
 def make_record(
@@ -118,6 +120,7 @@ def make_record(
         world="simulated" if live is None else "live",
         live=live,
         not_judged=dict(o.not_judged),
+        never_happened=list(o.never_happened),
     )
     unanswered = measure_objectives(scenario, result)
     settle_verdict(result, o.found + unanswered, Expectations(scenario.faults, o.faults))

@@ -180,6 +180,8 @@ class SimFile:
             inode.reserved.update(more)
             inode.charged_blocks += len(more)
             self._disk.used_blocks += len(more)
+        if self._disk.watch_allocate is not None:
+            self._disk.watch_allocate()
         self._disk.step("allocate", inode.number, offset, length)
 
     async def read_at(self, offset: int, length: int) -> bytes:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
+
+from simulator.bounds import BoundsWatch
+from simulator.device import DiskModel
 from simulator.expectations import BOUNDS
+from simulator.host import World
 from simulator.measures import Check, RunResult, Verdict
 from simulator.mutants import mutated
 from simulator.run import ScenarioRun
 from simulator.scenario import parse_scenario
+from simulator.systems.byte_level import REPLICA, SOURCE, SPOOL_ROOT
 from tests.test_faults import TEXT, fault
 
 TIGHT = TEXT.replace(
@@ -41,3 +47,27 @@ def test_without_the_limit_the_breach_is_found() -> None:
     assert result.verdict is Verdict.SAFETY
     assert not bounds_of(result).holds
     assert any("bounds is broken" in reason for reason in result.reasons)
+
+
+@pytest.mark.parametrize("looks_on", [True, False])
+def test_what_was_there_between_two_samples_counts(looks_on: bool) -> None:
+    """By the samples alone nothing would have been there."""
+    world = World()
+    source, replica = world.machine(SOURCE), world.machine(REPLICA)
+    for machine in (source, replica):
+        machine.add_disk("data", DiskModel())
+    watch = BoundsWatch(source, replica, 512 << 10, 512 << 10)
+    if not looks_on:
+        source.disks["data"].watch_allocate = None
+    watch.look()
+    volume = source.start().volume("data")
+    for directory in (SPOOL_ROOT, f"{SPOOL_ROOT}/segments"):
+        volume.mkdir(directory)
+    segment = volume.create(f"{SPOOL_ROOT}/segments/00000001.segment")
+    segment.allocate(0, 600 << 10)
+    segment.close()
+    volume.unlink(f"{SPOOL_ROOT}/segments/00000001.segment")
+    watch.look()
+    found = watch.check(1.0)
+    assert found.holds is not looks_on, found
+    assert found.detail.startswith("the spool took 5" if looks_on else "the spool took 0 B")

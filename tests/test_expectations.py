@@ -14,6 +14,8 @@ from simulator.expectations import (
     INVARIANTS,
     NAMED,
     OWN_DISK,
+    PREFIX,
+    ROT_ALONE,
     ROWS,
     UNVERIFIED,
     Expectation,
@@ -84,13 +86,14 @@ def test_the_weakest_cell_counts_from_when_it_happened() -> None:
     both = Expectations(faults(ROT + LIE), marks)
 
     def at(seconds: float) -> list[Expectation]:
-        return [both.cell(name, seconds).expectation for name in INVARIANTS[:3]]
+        return [both.cell(name, seconds, [ROT_ALONE]).expectation for name in INVARIANTS[:3]]
 
     holds, detected, design = Expectation
     assert at(9) == [holds, holds, holds]
     assert at(15) == [design, holds, design]
     assert at(22) == [design, detected, design]
     assert at(26) == [design, holds, design], "the lie is over"
+    assert both.cell(PREFIX, 15).expectation is holds, "what else is wrong is not the rot's"
     assert both.cell(DURABLE, 26, [NAMED]).expectation is detected
     assert both.cell(DURABLE, 26, [UNVERIFIED]).expectation is holds
     never = Expectations(faults(ROT + LIE), marks[:1])
@@ -136,7 +139,7 @@ def test_what_has_to_hold_and_does_not_is_a_breach(sound: RunResult) -> None:
 
 
 def test_what_cannot_be_kept_is_unrecoverable_and_named(sound: RunResult) -> None:
-    check = Check("prefix", 11, "now", False, "the image is wrong")
+    check = Check("prefix", 11, "now", False, "the image is wrong", [ROT_ALONE])
     result = settled(sound, check, ROT, ROTTEN)
     assert result.verdict is Verdict.UNRECOVERABLE
     [reason] = result.reasons

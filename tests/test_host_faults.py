@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from replicator.replica import Replica
+from simulator.circumstances import CircumstanceFinder
 from simulator.host import WALL_EPOCH_NS, World
 from simulator.measures import Verdict
+from simulator.mutants import mutated
 from simulator.run import ScenarioRun
 from simulator.scenario import parse_scenario
 from simulator.systems.byte_level import REPLICA, SOURCE
@@ -118,6 +120,26 @@ def test_a_second_source_takes_the_replica_and_the_first_takes_it_back(more: str
     assert len(at_the_end) == 3 and all(check.holds for check in at_the_end)
     [mark] = [mark for mark in result.faults if mark.kind == "second_source"]
     assert (mark.where, mark.start_seconds, mark.end_seconds) == (REPLICA, 20, 35)
+
+
+AFTER_A_SECOND = TEXT + fault("second_source", 2, duration="1s") + fault("power_loss", 20, REPLICA)
+
+
+@pytest.mark.parametrize("mutant", ["sync_before_acknowledge", "redo_after_restart"])
+def test_a_second_source_excuses_nothing_once_the_first_has_the_replica_back(mutant: str) -> None:
+    with mutated(mutant) as safeguards:
+        result = ScenarioRun(parse_scenario(AFTER_A_SECOND), safeguards=safeguards).run()
+    assert result.verdict is Verdict.SAFETY, result.reasons
+    assert "durable means durable is broken" in result.reasons[0]
+
+
+def test_a_bench_that_takes_the_copy_for_the_other_ones_for_ever_excuses_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(CircumstanceFinder, "_is_anothers", lambda _finder: True)
+    with mutated("sync_before_acknowledge") as safeguards:
+        result = ScenarioRun(parse_scenario(AFTER_A_SECOND), safeguards=safeguards).run()
+    assert result.verdict is Verdict.UNRECOVERABLE, result.reasons
 
 
 def test_a_second_source_that_finds_no_replica_was_none() -> None:

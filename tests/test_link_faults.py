@@ -80,6 +80,12 @@ def test_bytes_that_were_never_under_way_were_not_flipped() -> None:
     assert faults.never_happened == [
         "3 of the 3 bytes to be flipped from 10s on never were: nothing was sent any more"
     ]
+    assert [mark.kind for mark in faults.marks()] == ["link_corruption"], "it may still come"
+    faults.over()
+    assert faults.marks() == [], "it counts as none that happened"
+    assert faults.never_happened == [
+        "the link corruption at 10s never happened: nothing was sent any more"
+    ]
     world.close()
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
 from unittest import mock
 
 import pytest
 
+from replicator.errors import DamagedLog
 from replicator.image_comparer import ImageComparer, Unclaimed
+from replicator.slots import StateSlots
 from simulator.expectations import UNVERIFIED
 from simulator.measures import RunResult, Verdict
+from simulator.oracle import Oracle
 from simulator.run import ScenarioRun
 from simulator.scenario import parse_scenario
 from simulator.systems.byte_level import REPLICA, SOURCE
@@ -158,6 +162,33 @@ def test_rot_is_named_when_it_is_read(where: str) -> None:
     assert rotten.note.startswith(f"{where}: /replica/{where}") and "and 37 more" in rotten.note
 
 
+ONE_COPY = fault("bit_rot", 29, REPLICA, where="checkpoint") + fault("process_crash", 30, REPLICA)
+
+
+def test_rot_in_one_copy_of_the_checkpoint_raises_no_doubt() -> None:
+    result, events = run_with_events(ONE_COPY)
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert "checkpoint_fallback" in events and "damage" not in events
+
+
+def test_a_replica_that_gives_up_for_one_rotten_copy_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It names the damage, and the source repairs it; but nothing was lost."""
+    load = StateSlots.load
+
+    async def both_or_none(slots: StateSlots) -> dict[str, Any] | None:
+        state = await load(slots)
+        if slots.one_was_damaged:
+            raise DamagedLog("a copy of the state is not valid", path=slots._path)
+        return state
+
+    monkeypatch.setattr(StateSlots, "load", both_or_none)
+    result, events = run_with_events(ONE_COPY)
+    assert "repaired" in events
+    assert result.verdict is Verdict.SAFETY, result.reasons
+
+
 def test_rot_that_apply_meets_in_its_journal_ends_the_process_and_is_named_by_the_next() -> None:
     """Apply stood still for want of room; what it reads afterwards is not what was written."""
     result, events = run_with_events(
@@ -194,6 +225,30 @@ def test_rot_in_the_copy_is_unrecoverable_and_says_where() -> None:
     assert result.faults[0].note.startswith("home: /replica/image/")
     before = [check for check in result.checks if check.at_seconds < 30]
     assert before and all(check.holds for check in before)
+
+
+def spoilt_beside_rot() -> RunResult:
+    """Bits of the copy rot, and later something else is wrong with it."""
+    made = ScenarioRun(parse_scenario(TEXT + fault("bit_rot", 30, REPLICA, where="home", count=3)))
+
+    def spoil() -> None:
+        disk = made.world.machine(REPLICA).disks["data"]
+        inode = disk.names.node("/replica/image/priv1.edb")
+        inode.write(0, b"spoilt")  # type: ignore[union-attr]
+
+    made.world.clock.at(40 * 10**9, spoil)
+    return made.run()
+
+
+def test_rot_in_the_copy_excuses_nothing_else_that_is_wrong_with_it() -> None:
+    result = spoilt_beside_rot()
+    assert result.verdict is Verdict.SAFETY, result.reasons
+    assert result.reasons[0].startswith("prefix is broken at 45.0 s")
+
+
+def test_a_bench_that_looks_at_the_rot_alone_excuses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Oracle, "_healed", lambda *_arguments: True)
+    assert spoilt_beside_rot().verdict is Verdict.UNRECOVERABLE
 
 
 def test_the_same_seed_rots_the_same_bits() -> None:

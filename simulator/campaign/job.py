@@ -11,8 +11,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Final, NoReturn
 
@@ -22,6 +22,7 @@ from simulator.campaign.coverage import CoverageRecorder, cell_text, watching
 from simulator.campaign.divergence import first_divergence
 from simulator.measures import RunResult, Verdict
 from simulator.mutants import mutated
+from simulator.objectives import missed_objectives
 from simulator.plans.draw import PlanSpace, draw_plan
 from simulator.plans.enumeration import Enumeration
 from simulator.plans.plan import FaultPlan, plan_text, planned
@@ -32,13 +33,12 @@ from simulator.scenario import parse_scenario
 Space = PlanSpace | Enumeration
 """Which plans there are: drawn ones, or all of a small scope."""
 
-NEVER_HAPPENED: Final = ("never happened", "never were")
-"""The words of a fault that had no occasion."""
 LONGEST_SECONDS: Final = 60.0
 """So much longer than its scenario a run may take, in processor time: on a busy machine a run
 takes longer and is the same run.  It takes a small part of it."""
 SECOND_NS: Final = 1_000_000_000
 NOT_REPEATABLE: Final = "the same plan gave another trace"
+JUDGED_OTHERWISE: Final = "the same plan with the same trace gave another record"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +126,20 @@ def plan_number(job_seed: int, number: int, space: Space) -> FaultPlan:
     return draw_plan(f"campaign {job_seed} plan {number}", space)
 
 
+_ALONE: AbstractContextManager[object] = threading.Lock()
+
+
 def run_batch(job: BatchJob) -> list[PlanOutcome]:
-    """Run the plans of a batch, one after the other."""
+    """Run the plans of a batch, one after the other, and no other batch of this process meanwhile.
+
+    What looks on at a run, what earlier runs have found out, and a rule that is taken away belong
+    to the process.  A worker of Dask has a thread for each processor unless told otherwise.
+    """
+    with _ALONE:
+        return _run_batch(job)
+
+
+def _run_batch(job: BatchJob) -> list[PlanOutcome]:
     scenario = _prepared(job.scenario_text, job.mutant)
     outcomes: list[PlanOutcome] = []
     with mutated(job.mutant) as safeguards:
@@ -157,7 +169,8 @@ def run_plan(
 
     Arguments
     ---------
-    repeat: run it twice; another trace the second time is a breach by itself.
+    repeat: run it twice; another trace the second time is a breach by itself, and so is another
+        record of the same trace.
     strict: what cannot be recovered is a failure, too: the plan lies within a budget.
 
     A run that ends by an error is an outcome, too: a defect of the bench must not cost a night's
@@ -216,7 +229,31 @@ def _run(
             where = "two more runs of it were the same" if found is None else found.words
             result.reasons.insert(0, f"{NOT_REPEATABLE}: {where}")
             result.verdict = Verdict.SAFETY
+        elif other := _differing(result, again):
+            # What judges is no part of the trace: what it took over from earlier runs may be wrong.
+            result.reasons.insert(0, f"{JUDGED_OTHERWISE}: {', '.join(other)} differ")
+            result.verdict = Verdict.SAFETY
     return result, watch.recorder
+
+
+def _differing(one: RunResult, other: RunResult) -> list[str]:
+    """Names of the fields in which two records differ, the time that a run took apart."""
+    other = replace(other, wall_seconds=one.wall_seconds)
+    return [f.name for f in fields(one) if getattr(one, f.name) != getattr(other, f.name)]
+
+
+def settled(result: RunResult) -> tuple[Verdict, tuple[str, ...]]:
+    """Verdict and reasons as a campaign counts them: faults without an occasion are none.
+
+    Drawn plans have many of those, and what else the run has shown stands.
+    """
+    idle = set(result.never_happened)
+    reasons = tuple(reason for reason in result.reasons if reason not in idle)
+    if not reasons:
+        return Verdict.PASS, ()
+    if result.verdict is Verdict.INCONCLUSIVE and set(reasons) <= set(missed_objectives(result)):
+        return Verdict.OBJECTIVE, reasons
+    return result.verdict, reasons
 
 
 def _outcome(
@@ -228,9 +265,7 @@ def _outcome(
     wall_seconds: float,
     strict: bool,
 ) -> PlanOutcome:
-    waited = [r for r in result.reasons if any(words in r for words in NEVER_HAPPENED)]
-    reasons = tuple(reason for reason in result.reasons if reason not in waited)
-    verdict = result.verdict if reasons else Verdict.PASS
+    verdict, reasons = settled(result)
     failed = verdict in {*FAILING, Verdict.INCONCLUSIVE}
     failed |= strict and verdict is Verdict.UNRECOVERABLE
     worst = result.worst_loss
@@ -241,7 +276,7 @@ def _outcome(
         trace_hash=result.trace_hash,
         kinds=tuple(sorted({fault.kind for fault in plan.faults})),
         happened=tuple(sorted({mark.kind for mark in result.faults})),
-        never_happened=len(waited),
+        never_happened=len(result.never_happened),
         rpo_seconds=result.rpo_seconds,
         rpo_messages=None if worst is None else worst.messages,
         rto_seconds=result.rto_seconds,

@@ -31,6 +31,7 @@ from simulator.plans.enumeration import Enumeration
 
 RESULTS_FORMAT: Final = 2
 _LISTS: Final = ("reasons", "kinds", "happened", "marks")
+_TABLES: Final = frozenset({"campaign", "plans", "rounds"})
 _COLUMNS: Final = tuple(each.name for each in fields(PlanOutcome))
 _TABLE: Final = ", ".join(name for name in _COLUMNS if name != "covered")
 
@@ -95,7 +96,7 @@ class Results:
     def _open(self, path: Path, key: CampaignKey | None, resume: bool) -> None:
         self._db = sqlite3.connect(path)
         tables = {row[0] for row in self._db.execute("SELECT name FROM sqlite_master")}
-        if tables:
+        if tables and not (key is not None and self._was_just_begun(tables)):
             self._check_format(tables)
         elif key is None:
             raise self._foreign("it holds no results of a campaign")
@@ -135,9 +136,19 @@ class Results:
             f"{name}{' INTEGER PRIMARY KEY' if name == 'number' else ''}" for name in _COLUMNS
         )
         with self._db:
-            self._db.execute("CREATE TABLE campaign (key TEXT, release TEXT, transitions TEXT)")
-            self._db.execute(f"CREATE TABLE plans ({columns})")
-            self._db.execute("CREATE TABLE rounds (round INTEGER PRIMARY KEY, weights TEXT)")
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS campaign (key TEXT, release TEXT, transitions TEXT)"
+            )
+            self._db.execute(f"CREATE TABLE IF NOT EXISTS plans ({columns})")
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS rounds (round INTEGER PRIMARY KEY, weights TEXT)"
+            )
+
+    def _was_just_begun(self, tables: set[str]) -> bool:
+        """Whether a campaign was killed before it had made its tables; nothing is in them then."""
+        if not tables < _TABLES or "campaign" not in tables:
+            return False
+        return self._db.execute("SELECT 1 FROM campaign").fetchone() is None
 
     def _check_format(self, tables: set[str]) -> None:
         """Refuses what another release wrote, and what no campaign did."""

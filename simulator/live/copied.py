@@ -384,6 +384,7 @@ class CopiedRun:
             prefix=prefix,
             found=found + [(Verdict.SAFETY, text) for text in truth.breaches],
             not_judged=NOT_JUDGED,
+            never_happened=self.faults.never_happened,
         )
         notes = LiveNotes(
             [*self.faults.without_counterpart, "the link: the command copies on this machine"],

@@ -300,6 +300,7 @@ class LiveRun:
             synchronizations=sampler.resynchronizations,
             prefix=self.judge.prefix,
             found=self._found(),
+            never_happened=self.faults.never_happened,
         )
         return make_record(
             self.scenario,

@@ -146,6 +146,8 @@ class RunningPair:
             self._restarts = Restarts(self._faults.marks)
             self._circumstances = CircumstanceFinder(self.system, self._faults)
             built.oracle.rotten_end = self._circumstances.rotten_end
+            built.oracle.rotten = lambda: self._faults.rotten
+            built.oracle.rot_is_needed = self._circumstances.rot_is_needed
             self._promises = Promises(
                 lambda: self._injected,
                 self._world.clock,

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from replicator.toml_writer import toml_text
-from simulator.campaign.job import FAILING, NEVER_HAPPENED
+from simulator.campaign.job import FAILING, settled
 from simulator.measures import Check, RunResult, Verdict
 from simulator.mutants import mutated
 from simulator.objectives import catch_up
@@ -89,17 +89,12 @@ class PlannedRun:
 
         Faults that found no occasion make no run inconclusive here: many a drawn plan has one.
         """
-        left = self.reasons
-        return self.result.verdict.value if left else Verdict.PASS.value
+        return settled(self.result)[0].value
 
     @property
     def reasons(self) -> list[str]:
         """Why the verdict is no pass, the worst first; empty for a pass."""
-        return [
-            reason
-            for reason in self.result.reasons
-            if not any(words in reason for words in NEVER_HAPPENED)
-        ]
+        return list(settled(self.result)[1])
 
     @property
     def breaches(self) -> list[str]:

@@ -7,11 +7,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,15 +26,23 @@ from simulator.campaign import job as job_module
 from simulator.campaign.campaign import Campaign, Limits, Progress, WorkersFailed
 from simulator.campaign.executors import memory_share_bytes, process_pool
 from simulator.campaign.failures import save_failure
-from simulator.campaign.job import BatchJob, plan_number, run_batch
+from simulator.campaign.job import (
+    BatchJob,
+    PlanOutcome,
+    plan_number,
+    run_batch,
+    unfinished_outcome,
+)
 from simulator.campaign.records import summary_document
 from simulator.campaign.results import CampaignKey, Results, ResultsFailed
 from simulator.campaign.summary import quantiles, verdicts
 from simulator.measures import Verdict
 from simulator.mutants import MUTANTS, mutant_named
 from simulator.plans.draw import space_of
+from simulator.plans.plan import FaultPlan
 from simulator.run import ScenarioRun
 from simulator.scenario import Scenario, load_scenario
+from tests.campaign import commands
 from tests.campaign.test_plans import SCENARIO, SPACE
 
 CAMPAIGN = Path(__file__).resolve().parents[2] / "scenarios" / "campaign.toml"
@@ -421,3 +430,51 @@ def test_names_of_mutants_are_distinct_and_checked() -> None:
     assert len(set(names)) == len(names)
     with pytest.raises(BadInput, match="no mutant 'nonsense'"):
         mutant_named("nonsense")
+
+
+def two_threads_of_one_process(monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many plans run at a time when two batches come to one worker."""
+    barrier, at_a_time = threading.Barrier(2), 0
+    patience_seconds = 30.0 if isinstance(job_module._ALONE, nullcontext) else 0.2
+
+    def watched(_scenario: object, plan: FaultPlan, number: int, *_more: object) -> PlanOutcome:
+        nonlocal at_a_time
+        try:
+            barrier.wait(timeout=patience_seconds)
+            at_a_time = 2
+        except threading.BrokenBarrierError:
+            at_a_time = max(1, at_a_time)
+        return unfinished_outcome(plan, number, "", 0.0)
+
+    monkeypatch.setattr(job_module, "run_plan", watched)
+    jobs = [BatchJob(KEY.scenario_text, 7, KEY.space, first, 1) for first in (0, 1)]
+    with ThreadPoolExecutor(2) as pool:
+        assert len(list(pool.map(run_batch, jobs))) == 2
+    return at_a_time
+
+
+def test_a_process_runs_one_plan_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Coverage, mutants and what is known are the process's: a worker of Dask has many threads."""
+    assert two_threads_of_one_process(monkeypatch) == 1
+
+
+def test_without_its_lock_it_would_run_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_module, "_ALONE", nullcontext())
+    assert two_threads_of_one_process(monkeypatch) == 2
+
+
+def test_replay_holds_the_verdict_against_the_record_as_a_campaign_counts_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "r.db"
+    some, results = campaign(path, Limits(plans=12))
+    some.run()
+    passed = (results.outcome(number) for number in range(12))
+    idle = next(o for o in passed if o and o.never_happened and o.verdict is Verdict.PASS)
+    results.close()
+    done = commands.run(capsys, "replay", path, "--number", idle.number)
+    assert (done.code, "bit for bit" in done.out) == (0, True), "its fault without occasion is none"
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE plans SET verdict = 'safety' WHERE number = ?", (idle.number,))
+    done = commands.run(capsys, "replay", path, "--number", idle.number)
+    assert (done.code, "the verdict was safety" in done.out) == (2, True)

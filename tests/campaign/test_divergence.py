@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -9,11 +10,13 @@ import pytest
 
 from replicator.toml_writer import toml_text
 from simulator.campaign.divergence import first_divergence
-from simulator.campaign.job import BatchJob, run_batch
+from simulator.campaign.job import BatchJob, run_batch, run_plan
 from simulator.measures import Verdict
+from simulator.oracle import ImageVerdict
 from simulator.plans.draw import space_of
 from simulator.plans.plan import parse_plan
 from simulator.prepared import prepare
+from simulator.remembered import Remembered
 from simulator.scenario import load_scenario
 from simulator.volume import SimVolume
 from tests.campaign.commands import TINY
@@ -82,3 +85,23 @@ def test_the_end_of_the_shorter_run_is_a_difference(monkeypatch: pytest.MonkeyPa
     found = first_divergence(prepare(SMALL), QUIET)
     assert found is not None
     assert found.first == "the run was over"
+
+
+def test_a_record_that_depends_on_earlier_runs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What judges is in no trace: a verdict that is another run's shows in the record alone."""
+    get = Remembered.get
+
+    def of_another_run(table: Remembered[Any, Any], key: Any) -> Any:
+        found = get(table, key)
+        return replace(found, detail="as it was") if isinstance(found, ImageVerdict) else found
+
+    monkeypatch.setattr(Remembered, "get", of_another_run)
+    prepared, twice = prepare(SMALL), True
+    once = run_plan(prepared, QUIET, 0, twice)
+    assert once.verdict is Verdict.PASS, "nothing was known yet"
+    again = run_plan(prepared, QUIET, 0, twice)
+    assert again.verdict is Verdict.SAFETY
+    assert again.trace_hash == once.trace_hash
+    assert again.reasons == (
+        "the same plan with the same trace gave another record: checks differ",
+    )

@@ -15,12 +15,12 @@ import pytest
 from replicator import protocol
 from replicator.capture import Capture
 from replicator.home import HomeImage
+from replicator.log_recovery import LogRecovery
 from replicator.replica_checkpointer import ReplicaCheckpointer
 from replicator.replica_store import ReplicaStore
 from replicator.source import Source
 from replicator.source_session import SourceSession
 from simulator import promises
-from simulator.circumstances import CircumstanceFinder
 from simulator.measures import RunResult, Verdict
 from simulator.run import run_scenario
 from simulator.scenario import load_scenario
@@ -133,12 +133,13 @@ def test_a_doubt_that_ends_when_any_source_says_hello() -> None:
     assert result.verdict is Verdict.SAFETY, result.reasons
 
 
-def test_a_bench_that_does_not_know_what_recovery_let_go_of() -> None:
-    """The rot is before the place from which the checkpoint redoes: today recovery names it."""
-    with mock.patch("replicator.replica_journal.lost_before", lambda *_args: ""):
-        assert run("rot_beside_what_was_let_go").verdict is Verdict.PASS
-        with mock.patch.object(CircumstanceFinder, "rotten_end", lambda *_args: False):
-            result = run("rot_beside_what_was_let_go")
+def test_a_recovery_that_takes_for_torn_what_it_has_let_go_of() -> None:
+    """The rot is before the place from which the checkpoint redoes."""
+    with (
+        mock.patch("replicator.replica_journal.lost_before", lambda *_args: ""),
+        mock.patch.object(LogRecovery, "_pass_over", lambda *_args: False),
+    ):
+        result = run("rot_beside_what_was_let_go")
     assert result.verdict is Verdict.SAFETY, result.reasons
 
 

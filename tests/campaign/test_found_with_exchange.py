@@ -13,6 +13,7 @@ import pytest
 from replicator.full_volume import Patience
 from replicator.home import HomeImage
 from replicator.journal import SegmentedLog
+from replicator.log_recovery import LogRecovery
 from replicator.segments import Segment
 from simulator import oracle
 from simulator.campaign.job import planned
@@ -148,3 +149,32 @@ def test_a_replica_that_does_not_wait_for_room_ends_again_and_again(
     result = run(FULL)
     assert result.verdict is Verdict.LIVENESS
     assert "/replica/damaged/" in result.reasons[0]
+
+
+# -- rot where nothing is needed any more ---------------------------------------------------------
+
+LET_GO_OF = "rot_before_the_checkpoint"
+
+
+def test_rot_in_records_that_the_checkpoint_includes_loses_nothing() -> None:
+    result = run(LET_GO_OF)
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert result.worst_loss is not None and result.worst_loss.messages == 0
+
+
+def test_a_recovery_that_takes_it_for_damage_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LogRecovery, "_pass_over", lambda *_arguments: False)
+    result = run(LET_GO_OF)
+    assert result.verdict is Verdict.SAFETY, result.reasons
+    assert result.reasons[0].startswith("durable means durable is broken")
+
+
+def test_a_bench_that_believes_each_damage_that_is_named_excuses_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So it was: nine messages lost, and no mount, for a bit that nobody needed."""
+    monkeypatch.setattr(LogRecovery, "_pass_over", lambda *_arguments: False)
+    monkeypatch.setattr(CircumstanceFinder, "rot_is_needed", lambda *_arguments: True)
+    result = run(LET_GO_OF)
+    assert result.verdict is Verdict.UNRECOVERABLE, result.reasons
+    assert result.worst_loss is not None and result.worst_loss.messages == 9

@@ -149,3 +149,22 @@ def test_a_full_or_closed_standard_output_is_told(tmp_path: Path) -> None:
         assert done.returncode == 64
         assert "standard output cannot be written" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("made", [1, 2])
+def test_a_campaign_that_was_killed_while_it_made_its_file_begins_anew(
+    tmp_path: Path, made: int
+) -> None:
+    Results(tmp_path / "whole.db", KEY).close()
+    with sqlite3.connect(tmp_path / "whole.db") as db:
+        statements = [row[0] for row in db.execute("SELECT sql FROM sqlite_master ORDER BY rowid")]
+    assert len(statements) == 3
+    with sqlite3.connect(tmp_path / "cut.db") as db:
+        for statement in statements[:made]:
+            db.execute(statement)
+    with pytest.raises(BadInput):
+        Results(tmp_path / "cut.db")  # who only reads does not mend
+    results = Results(tmp_path / "cut.db", KEY)
+    results.add([outcome(0)])
+    assert results.numbers() == {0} and results.rounds() == {}
+    results.close()

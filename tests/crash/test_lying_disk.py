@@ -11,6 +11,9 @@ from collections.abc import Callable
 
 import pytest
 
+from replicator.records import HEADER_BYTES, find_valid
+from replicator.slots import newest_of
+from simulator.disk_faults import files_of
 from simulator.host import lose_everything
 from simulator.inode import Inode
 from simulator.link import Link
@@ -52,13 +55,18 @@ def journal_segments(system: ByteLevelSystem) -> list[tuple[str, Inode]]:
 
 
 def flip_early(system: ByteLevelSystem) -> None:
-    """One bit in the last segment's middle, where valid records follow."""
-    path, inode = journal_segments(system)[-1]
-    assert inode.size > 1000, path
-    offset = inode.size // 2
-    byte = inode.read(offset, 1)
-    inode.write(offset, bytes([byte[0] ^ 4]))
-    inode.settle(inode.change_count())
+    """One bit of the first record that recovery needs, where valid records follow."""
+    machine = system.replica_machine
+    slots = [inode.read(0, inode.size) for _path, inode in files_of(machine, "checkpoint")]
+    state = newest_of(slots)
+    segments = {int(path[-16:-8]): inode for path, inode in journal_segments(system)}
+    if state is None or state["segment"] not in segments:
+        return
+    inode, at = segments[state["segment"]], state["offset"]
+    byte = inode.read(at + HEADER_BYTES, 1)
+    if byte and find_valid(inode.read(0, inode.size), at + HEADER_BYTES) is not None:
+        inode.write(at + HEADER_BYTES, bytes([byte[0] ^ 4]))
+        inode.settle(inode.change_count())
 
 
 def remove_journal(system: ByteLevelSystem) -> None:

@@ -342,3 +342,32 @@ def test_progress_is_a_line_now_and_then(spool, replicator, monkeypatch, capsys)
     lines = capsys.readouterr().err.splitlines()
     assert 2 < len(lines) < len(segments(spool / "segments"))
     assert lines[0].startswith("reading: ")
+
+
+def test_rot_that_the_checkpoint_includes_is_a_note(tmp_path, replicator, capsys):
+    """The next start passes over it; behind that place it is damage."""
+    volume = DictVolume(small_journal(8))
+    path = f"{DIRECTORY}/00000001.segment"
+    header = decode(bytes(volume.files[path]), 0).size_bytes
+    redo_from = header + decode(bytes(volume.files[path]), header).size_bytes
+    state = {"set": SET, "replica": "r", "epoch": EPOCH, "operation": 2, "segment": 1}
+    state |= {"offset": redo_from, "as_of_ns": 10**18, "catalogue": Catalogue().to_json()}
+    run_to_end(StateSlots(volume, "/checkpoint").write(state))
+    root = tmp_path / "root"
+    for name, content in volume.content().items():
+        place = root / name.lstrip("/").replace("log/", "journal/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+    first = root / "journal/00000001.segment"
+    sound = first.read_bytes()
+    for spoilt in (3, header + 70):  # of the segment's own header, and of a batch
+        flip(first, spoilt)
+        document = verify(replicator, root, tmp_path, 0)
+        [note] = document["findings"]
+        assert note["kind"] == "note" and "the next start passes over it" in note["message"]
+        assert note["path"] == str(first) and note["offset"] <= spoilt
+        assert document["verdict"] == "sound"
+        first.write_bytes(sound)
+    flip(first, redo_from + 70)
+    assert verify(replicator, root, tmp_path, 1)["findings"][0]["kind"] == "damage"
+    assert "verdict: BROKEN" in capsys.readouterr().out

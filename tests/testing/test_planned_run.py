@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from simulator.measures import Verdict
 from simulator.plans.plan import FaultPlan
 from simulator.run import run_scenario
 from simulator.scenario import load_scenario
@@ -119,3 +120,27 @@ def test_states_over_time() -> None:
     assert states.during(21, 29) == set()
     assert states.during(15, 30) == {"a", "b", "c"}
     assert states.during(31, 99) == {"c"}
+
+
+IDLE = {"kind": "power_loss", "host": "replica", "at": "1s", "when": "resynchronize"}
+"""Has no occasion: nothing is synchronized anew here."""
+
+
+def test_a_missed_objective_is_not_hidden_by_a_fault_that_had_no_occasion() -> None:
+    """The run as a whole is inconclusive; who tolerates that still wants the objective."""
+    strict = SCENARIO.objectives.model_copy(update={"spool_peak_bytes": 1})
+    scenario = SCENARIO.model_copy(update={"objectives": strict})
+    run = PlannedRun(scenario, plan_from([IDLE], scenario), tolerated=("inconclusive",))
+    assert run.result.verdict.value == "inconclusive"
+    assert len(run.result.never_happened) == 1
+    assert run.verdict == "objective"
+    [missed] = run.breaches
+    assert missed.startswith("spool peak: ")
+
+
+def test_a_reason_counts_that_only_has_the_words_of_a_fault_without_occasion() -> None:
+    run = under(IDLE)
+    assert run.verdict == "pass"
+    run.result.reasons.insert(0, "prefix is broken: /store/never happened.edb is not there")
+    run.result.verdict = Verdict.SAFETY
+    assert run.verdict == "safety" and len(run.breaches) == 1
