@@ -345,7 +345,19 @@ class ScenarioRun:
             programs_done=self._programs_done,
             converged=self._over(),
             state=f"{self.sampler.state}{cause}",
+            held_seconds=self._held_seconds,
         )
+
+    @property
+    def _held_seconds(self) -> float:
+        """So long the programs have been held for no reason that there is; 0 where they are not.
+
+        Half of the settling time at least: programs on slow disks change something meanwhile.
+        """
+        if self._programs_done or not self.system.converged:
+            return 0.0
+        since_ns = self.world.clock.now() - self.system.truth.times_ns[-1]
+        return since_ns / SECOND_NS if since_ns >= self.scenario.settle_ns / 2 else 0.0
 
 
 def run_scenario(

@@ -141,6 +141,7 @@ def unfinished(
     programs_done: bool,
     converged: bool,
     state: str,
+    held_seconds: float = 0.0,
 ) -> list[tuple[Verdict, str]]:
     """What keeps the question open at the end of a run, or answers it badly.
 
@@ -149,6 +150,8 @@ def unfinished(
     source_lost: it is, or a failover was ordered though it may live.
     source_lives: it does, or it would if somebody gave it power.
     state: the source's, and its cause if there is one.
+    held_seconds: so long the programs had changed nothing, though the replica has all that there
+        is; 0 where they had, or nobody knows.
     """
     if source_lost and replica_lost and source_lives and taken_over:
         text = "the replica that had taken over was lost, and with it what its clients wrote"
@@ -168,7 +171,10 @@ def unfinished(
     if replica_lost:
         text = "the replica was lost for ever: from then on the source was unprotected"
         found.append((Verdict.INCONCLUSIVE, text))
-    if not programs_done:
+    if held_seconds:
+        text = f"the programs had not ended, and had changed nothing for {held_seconds:.0f} s"
+        found.append((Verdict.LIVENESS, f"{text}, though the replica has all that there is"))
+    elif not programs_done:
         text = "the programs had not ended when the time was over"
         found.append((Verdict.INCONCLUSIVE, text))
     elif not converged and not replica_lost:
