@@ -224,7 +224,8 @@ def test_a_row_without_its_number_is_refused() -> None:
 
 def test_the_file_lies_beside_its_database_however_that_is_written() -> None:
     assert streaming_path("/store/priv1.edb") == "/store/priv1.stm"
-    assert streaming_path("/store/PRIV1.EDB") == "/store/PRIV1.stm"
+    assert streaming_path("/store/PRIV1.EDB") == "/store/PRIV1.STM"
+    assert streaming_path("/store/Priv1.Edb") == "/store/Priv1.stm"
 
 
 def test_a_checksum_knows_its_page() -> None:
