@@ -66,6 +66,8 @@ class PlanCase:
     pages_per_log_byte: where it was assumed (:attr:`ChangeCurve.assumed_page_ratio`), else 0.
     log_share_of_writes: where logs and pages were divided by it
         (:attr:`ChangeCurve.divided_log_share`), else 0; what is written in all stays.
+    stored_gb: in the databases at the begin, of which a night's defragmentation rewrites its share
+        and a full backup reads all; 0 where nothing says it.
     link: as planned, without its windows: their rates stay in proportion to its own.
     protection: as planned.
     outage_hours: of the planned outage.
@@ -83,6 +85,7 @@ class PlanCase:
     pages_per_log_byte: float = 0.0
     log_share_of_writes: float = 0.0
     logs_gb_per_day: float = 0.0
+    stored_gb: float = 0.0
 
     @classmethod
     def of(
@@ -129,6 +132,7 @@ class PlanCase:
             ratio,
             logs,
             change.log_bytes_per_day / GB if shipped else 0.0,
+            (change.stored_bytes or 0.0) / GB,
         )
 
     @property
@@ -145,9 +149,14 @@ class PlanCase:
         """The curve with these inputs."""
         fixed = self.curve
         change = fixed.change
+        night_times = 1.0
         if self.defragmentation_share != fixed.defragmentation_share:
-            times = self.defragmentation_share / fixed.defragmentation_share
-            pages = change.database_bytes + (times - 1.0) * fixed.night_bytes
+            night_times = self.defragmentation_share / fixed.defragmentation_share
+        if self.stored_gb != fixed.stored_gb:
+            night_times *= self.stored_gb / fixed.stored_gb
+            change = replace(change, stored_bytes=self.stored_gb * GB)
+        if night_times != 1.0:
+            pages = change.database_bytes + (night_times - 1.0) * fixed.night_bytes
             change = replace(change, database_bytes=np.maximum(pages, 0.0))
         if self.pages_per_log_byte != fixed.pages_per_log_byte:
             times = self.pages_per_log_byte / fixed.pages_per_log_byte
@@ -346,6 +355,7 @@ class _Fixed:
         self.known: dict[PlanCase, dict[str, float | None]] = {}
         """Outputs by inputs."""
         self.planned_gb_per_day = change.written_bytes_per_day / GB
+        self.stored_gb = (change.stored_bytes or 0.0) / GB
         self.planned_logs_gb_per_day = change.log_bytes_per_day / GB
         self.steps = change.grid.steps
         """Of the plan itself; those behind are for catching up."""

@@ -93,6 +93,7 @@ FORMATS: Final[Mapping[str, Callable[[float], str]]] = {
 _INPUTS: Final[Mapping[str, tuple[str, str]]] = {
     "change_gb_per_day": ("change per day", "gb"),
     "logs_gb_per_day": ("logs per day", "gb"),
+    "stored_gb": ("size of the databases", "gb"),
     "night_share": ("change at night", "times"),
     "defragmentation_share": ("defragmentation of a night", "share"),
     "log_share_of_writes": ("share of logs in what is written", "share"),

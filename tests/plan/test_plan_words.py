@@ -10,12 +10,14 @@ import pytest
 
 from simulator.plan import plan_dependence
 from simulator.plan.organisation import Organisation, parse_organisation
+from simulator.plan.organisation_curves import change_of, link_of, protections_of
 from simulator.plan.plan_answer import answer_of
 from simulator.plan.plan_dependence import dependence_of
 from simulator.plan.plan_inputs import PlanCase
 from simulator.plan.plan_objectives import needs_of
 from simulator.plan.plan_units import format_volume
 from simulator.plan.planner import Plan
+from simulator.plan.sensitivity import tornado
 from simulator.report.plan_story import need_sentence
 from simulator.report.plan_tables import plan_tables
 from tests.plan import plans
@@ -159,8 +161,6 @@ def test_another_defragmentation_is_the_plan_with_that_key() -> None:
     """The input that is moved is the key that is named."""
 
     def case(*overrides: str) -> tuple[Organisation, PlanCase]:
-        from simulator.plan.organisation_curves import change_of, link_of, protections_of
-
         read = parse_organisation(plans.EXAMPLE, [*plans.QUICK, "horizon=1w", *overrides])
         own = next(iter(protections_of(read).values()))
         return read, PlanCase.of(read, change_of(read), link_of(read), own)
@@ -173,6 +173,22 @@ def test_another_defragmentation_is_the_plan_with_that_key() -> None:
     assert moved.outputs()["spool_bytes"] > usual.outputs()["spool_bytes"]
     _, none = case("change.defragmentation=0%")
     assert none.defragmentation_share == 0.0 and not none.curve.night_bytes.any()
+
+
+def test_another_size_of_the_databases_is_the_plan_with_that_size() -> None:
+    def case(*overrides: str) -> PlanCase:
+        read = parse_organisation(plans.EXAMPLE, [*plans.QUICK, "horizon=1w", *overrides])
+        own = next(iter(protections_of(read).values()))
+        return PlanCase.of(read, change_of(read), link_of(read), own)
+
+    usual, more = case(), case("change.database_size=400GB")
+    assert usual.stored_gb < more.stored_gb == pytest.approx(400.0)
+    moved = replace(usual, stored_gb=400.0)
+    assert moved.changed().stored_bytes == more.changed().stored_bytes
+    assert moved.changed().database_bytes == pytest.approx(more.changed().database_bytes)
+    assert moved.outputs()["spool_bytes"] == pytest.approx(more.outputs()["spool_bytes"])
+    table = tornado(usual, PlanCase.outputs, inputs=["stored_gb"])
+    assert table[table["output"] == "spool_bytes"]["swing"].iloc[0] > 0
 
 
 # -- what is written, and one rounding ----------------------------------------------------------
