@@ -16,14 +16,16 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
+import sys
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
 from itertools import count
 from typing import Any, Final, TypeVar
 
 from replicator.runtime import Cancelled, Crashed, Group, Signal, group, yield_now
+from simulator.candidates import guards
 from simulator.candidates.loop_streams import LoopServer, LoopTransport
 from simulator.host import Host
 
@@ -115,19 +117,27 @@ class SimulatedLoop(_Refusing):  # type: ignore[misc]
         return result
 
     def _run_ready(self) -> None:
-        outer = asyncio._get_running_loop()
+        outer, hooks = asyncio._get_running_loop(), sys.get_asyncgen_hooks()
         asyncio._set_running_loop(self)
+        sys.set_asyncgen_hooks(None, self._generator_dropped)
         self._stepping = True
         try:
-            for _turn in range(len(self._ready)):
-                handle = self._ready.popleft()
-                if not handle.cancelled():
-                    handle._run()
-                if self.host.dead:
-                    raise Crashed("the host died inside a step of the loop")
+            with guards.clock_of(self.host):
+                for _turn in range(len(self._ready)):
+                    handle = self._ready.popleft()
+                    if not handle.cancelled():
+                        handle._run()
+                    if self.host.dead:
+                        raise Crashed("the host died inside a step of the loop")
         finally:
             self._stepping = False
+            sys.set_asyncgen_hooks(*hooks)
             asyncio._set_running_loop(outer)
+
+    def _generator_dropped(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """Nobody will go on with it: its ``finally`` is carried out, as on asyncio's own loop."""
+        if not self._closed and not self.host.dead:
+            self.call_soon(lambda: self.create_task(generator.aclose()))
 
     def _throw_away(self) -> None:
         """Nothing of it will run again: close the coroutines, which could touch nothing anyway."""
@@ -213,6 +223,8 @@ class SimulatedLoop(_Refusing):  # type: ignore[misc]
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(when, callback, args, self, context)
+        if when == math.inf:
+            return handle  # never, as on asyncio's own loop
         at_ns = max(self.host.now_ns(), math.ceil(when * 1e9))
         heapq.heappush(self._timers, (at_ns, next(self._numbers), handle))
         self.host.clock.at(at_ns, self._ring)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sysconfig
 import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,6 +17,10 @@ _BENCH: Final = tuple(
     str(Path(__file__).resolve().parents[depth] / name) + "/"
     for depth, name in ((2, "simulator"), (2, "replicator"))
 )
+_PYTHON: Final = f"{Path(sysconfig.get_path('stdlib')).resolve()}/"
+_PACKAGES: Final = ("/site-packages/", "/dist-packages/")
+_ENDS: Final = (Exception, SystemExit, asyncio.CancelledError, BaseExceptionGroup)
+"""How a service's code may end; not how the kernel ends a task, and a user the bench."""
 
 
 class CandidateFailed(ReplicatorError):
@@ -27,12 +33,18 @@ class CandidateFailed(ReplicatorError):
 
 
 def place_in(trace: TracebackType | None) -> tuple[str | None, int | None]:
-    """File and line of the innermost frame that is not the bench's own."""
-    frames = traceback.extract_tb(trace)
-    foreign = [f for f in frames if not f.filename.startswith(_BENCH) and "/lib/" not in f.filename]
+    """File and line of the innermost frame that is neither the bench's nor Python's own."""
+    foreign = [f for f in traceback.extract_tb(trace) if _is_foreign(f.filename)]
     if not foreign:
         return None, None
     return foreign[-1].filename, foreign[-1].lineno
+
+
+def _is_foreign(file: str) -> bool:
+    if file.startswith((*_BENCH, "<frozen")):
+        return False
+    path = str(Path(file).resolve())
+    return not path.startswith(_PYTHON) or any(part in path for part in _PACKAGES)
 
 
 def as_failure(error: BaseException, what: str) -> CandidateFailed:
@@ -53,7 +65,7 @@ async def told_of_theirs(coro: Awaitable[T], what: str) -> T:
         return await coro
     except ReplicatorError:
         raise
-    except Exception as error:
+    except _ENDS as error:
         if place_in(error.__traceback__)[0] is None:
             raise
         raise as_failure(error, what) from error
@@ -65,7 +77,8 @@ async def told(call: Callable[[], Awaitable[T]], what: str) -> T:
     The call is made in here: a process that is killed before its first step leaves no coroutine
     behind that nobody awaited.
 
-    Raises CandidateFailed for whatever it raises, but for what the port itself raised (lost
+    Raises CandidateFailed for whatever it raises, ``sys.exit`` and a cancellation of its own
+    included (its service has ended, the bench has not), but for what the port itself raised (lost
     connections, failed syncs): a service that ends by those says so in the port's words.
     """
     try:
@@ -74,5 +87,5 @@ async def told(call: Callable[[], Awaitable[T]], what: str) -> T:
         raise as_failure(error, what) from error
     except ReplicatorError:
         raise
-    except Exception as error:
+    except _ENDS as error:
         raise as_failure(error, what) from error

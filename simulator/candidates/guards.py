@@ -1,33 +1,77 @@
 """Keeps a candidate's code from standing in the way of simulated time.
 
 ``time.sleep`` inside a run would stop the bench, and pass no simulated time; it is refused with a
-sentence, wherever the candidate took the function from.  A candidate that computes for ever, or
-goes on for ever without waiting, is found by a timer of real time.
+sentence, wherever the candidate took the function from.  So is what leads out of the simulated
+world, and would make a run depend on the machine that it runs on: sockets, processes and threads
+of this machine, and signal handlers, which would also take the bench's own away.  The clocks of
+``time`` show the simulated machine's time while a step of an asyncio program is carried out.  A
+candidate that computes for ever, or goes on for ever without waiting, is found by a timer of real
+time.
+
+Left out: real files (``open``), ``datetime.now``, random numbers without a seed, and clocks whose
+functions a module took before the first candidate was loaded.
 """
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from simulator.candidates.failure import CandidateFailed
+from simulator.candidates.failure import CandidateFailed, as_failure
 
 TICK_SECONDS: Final = 5.0
 PATIENCE_TICKS: Final = 12
 """So many ticks without progress of simulated time are one too many."""
 
+_LEADS_OUT: Final = {
+    "socket.__new__": "a socket of this machine",
+    "subprocess.Popen": "a process of this machine",
+    "os.fork": "a process of this machine",
+    "os.forkpty": "a process of this machine",
+    "os.posix_spawn": "a process of this machine",
+    "os.system": "a process of this machine",
+    "os.exec": "another program in place of the bench",
+}
+"""Python's audit events, and what they stand for."""
+
 _real_sleep: Final = time.sleep
+_real_signal: Final = signal.signal
+_real_start: Final = threading.Thread.start
 _inside: list[int] = []
 """The thread in which a run of a candidate is underway, if there is one."""
+_hooked: list[bool] = []
+"""Whether Python calls :func:`_audit`; it cannot be told to stop."""
+
+
+class _Clock(Protocol):
+    def now_ns(self) -> int: ...
+
+    def wall_ns(self) -> int: ...
+
+
+_clocks: list[_Clock] = []
+"""The machine whose program is at a step, if one is."""
+
+
+def _is_inside() -> bool:
+    return bool(_inside) and threading.get_ident() in _inside
+
+
+def _refuse_if_inside(what: str, instead: str) -> None:
+    if _is_inside():
+        raise RuntimeError(
+            f"{what} is not part of the simulated world: {instead}; see docs/candidates.md"
+        )
 
 
 def _sleep(seconds: Any, /) -> None:
-    if threading.get_ident() in _inside:
+    if _is_inside():
         raise RuntimeError(
             f"time.sleep({seconds!r}) would block the whole simulation: await asyncio.sleep or "
             "sleep_ns instead"
@@ -35,9 +79,62 @@ def _sleep(seconds: Any, /) -> None:
     _real_sleep(seconds)
 
 
+def _signal(number: Any, handler: Any) -> Any:
+    _refuse_if_inside("a signal handler", "the faults of the scenario end and stop processes")
+    return _real_signal(number, handler)
+
+
+def _start(self: threading.Thread) -> None:
+    _refuse_if_inside("a thread", "start a task, or call asyncio.to_thread, which is inline")
+    _real_start(self)
+
+
+def _audit(event: str, _arguments: tuple[Any, ...]) -> None:
+    if event in _LEADS_OUT:
+        _refuse_if_inside(
+            _LEADS_OUT[event], "use asyncio's streams, or connections and files of the bench"
+        )
+
+
+def _told_by(real: Callable[[], Any], simulated: Callable[[_Clock], Any]) -> Callable[[], Any]:
+    """A function of ``time`` that shows the simulated machine's clock to its programs."""
+
+    def now() -> Any:
+        return simulated(_clocks[-1]) if _clocks and _is_inside() else real()
+
+    return now
+
+
+_FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
+    "sleep": _sleep,
+    "time": _told_by(time.time, lambda clock: clock.wall_ns() / 1e9),
+    "time_ns": _told_by(time.time_ns, lambda clock: clock.wall_ns()),
+    "monotonic": _told_by(time.monotonic, lambda clock: clock.now_ns() / 1e9),
+    "monotonic_ns": _told_by(time.monotonic_ns, lambda clock: clock.now_ns()),
+    "perf_counter": _told_by(time.perf_counter, lambda clock: clock.now_ns() / 1e9),
+    "perf_counter_ns": _told_by(time.perf_counter_ns, lambda clock: clock.now_ns()),
+}
+
+
 def install() -> None:
-    """Put the guard in place of ``time.sleep``: before a candidate's module is imported."""
-    time.sleep = _sleep
+    """Put the guards in their places: before a candidate's module is imported."""
+    for name, function in _FUNCTIONS.items():
+        setattr(time, name, function)
+    signal.signal = _signal  # type: ignore[assignment]
+    threading.Thread.start = _start  # type: ignore[method-assign]
+    if not _hooked:
+        _hooked.append(True)
+        sys.addaudithook(_audit)
+
+
+@contextmanager
+def clock_of(clock: _Clock) -> Iterator[None]:
+    """Around a step of a program: ``time`` shows this machine's clocks."""
+    _clocks.append(clock)
+    try:
+        yield
+    finally:
+        _clocks.pop()
 
 
 @contextmanager
@@ -48,7 +145,8 @@ def watched(now: Callable[[], int]) -> Iterator[None]:
     ---------
     now: simulated time.
 
-    Raises CandidateFailed, with the line that was being carried out.
+    Raises CandidateFailed, with the line that was being carried out, also when a task that a
+    candidate started for itself called ``sys.exit``: that would end the bench.
     """
     install()
     _inside.append(threading.get_ident())
@@ -58,6 +156,8 @@ def watched(now: Callable[[], int]) -> Iterator[None]:
                 yield
         else:
             yield
+    except SystemExit as error:
+        raise as_failure(error, "code") from error
     finally:
         _inside.pop()
 
@@ -92,10 +192,10 @@ def _timer(now: Callable[[], int]) -> Iterator[None]:
                 remedy="Let each loop of the candidate await something that takes time.",
             )
 
-    before = signal.signal(signal.SIGALRM, tick)
+    before = _real_signal(signal.SIGALRM, tick)
     signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        _real_signal(signal.SIGALRM, before)

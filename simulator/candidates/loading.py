@@ -54,7 +54,7 @@ def load(reference: str) -> Any:
                 _FORM,
             ) from error
         raise _does_not_load(module_name, error) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _does_not_load(module_name, error) from error
     found = getattr(module, name, None)
     if found is None:
@@ -66,7 +66,7 @@ def load(reference: str) -> Any:
     return found
 
 
-def _does_not_load(module_name: str, error: Exception) -> KeyProblem:
+def _does_not_load(module_name: str, error: BaseException) -> KeyProblem:
     if isinstance(error, SyntaxError):
         place = f"{error.filename}:{error.lineno}"
     else:

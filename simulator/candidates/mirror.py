@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -123,6 +124,25 @@ class Mirror:
         else:
             place.unlink(missing_ok=True)
         self._written.pop(path, None)
+
+
+def make_accessible(place: Path) -> None:
+    """Let this user look through a directory, and read and take away what is in it.
+
+    A command may have taken that away from everybody but root; access rights are left out here.
+    """
+    _allow(place, stat.S_IRWXU)
+    for directory, names, files in os.walk(place):
+        for name in names:
+            _allow(Path(directory, name), stat.S_IRWXU)
+        for name in files:
+            _allow(Path(directory, name), stat.S_IRUSR)
+
+
+def _allow(path: Path, wanted: int) -> None:
+    mode = path.lstat().st_mode
+    if mode & wanted != wanted and not stat.S_ISLNK(mode):
+        path.chmod(stat.S_IMODE(mode) | wanted)
 
 
 def write_file(node: Inode, place: Path) -> None:

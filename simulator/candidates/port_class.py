@@ -20,7 +20,7 @@ from typing import Any
 from replicator.runtime import group
 from replicator.runtime.port import Volume
 from simulator.candidates.failure import CandidateFailed, told, told_of_theirs
-from simulator.candidates.site import InDoubt, Site
+from simulator.candidates.site import InDoubt, Site, claimed_operation, image_directory
 from simulator.host import Host
 from simulator.systems.candidate import CandidateSystem, Image
 
@@ -93,10 +93,11 @@ class PortClass:
         if hasattr(candidate, "recover"):
             root = await told(lambda: candidate.recover(host, volume, self._site), "recover()")
         if self.claims:
-            operation = await told(lambda: candidate.claim(host, volume, self._site), "claim()")
+            claim = await told(lambda: candidate.claim(host, volume, self._site), "claim()")
+            operation = claimed_operation(claim)
         if isinstance(root, InDoubt):
             return Image("", operation, root.why)
-        return Image(root or "", operation)
+        return Image(image_directory(root), operation)
 
     def close(self) -> None:
         """Nothing is left behind."""

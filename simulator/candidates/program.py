@@ -10,7 +10,7 @@ from replicator.runtime.port import Volume
 from simulator.candidates.event_loop import SimulatedLoop
 from simulator.candidates.failure import told
 from simulator.candidates.files import Files
-from simulator.candidates.site import InDoubt, Site
+from simulator.candidates.site import InDoubt, Site, image_directory
 from simulator.host import Host
 from simulator.systems.candidate import CandidateSystem, Image
 
@@ -66,7 +66,9 @@ class Program:
         if self._recover is None:
             return Image()
         found = await self._run(host, self._recover, "recover()")
-        return Image(doubt=found.why) if isinstance(found, InDoubt) else Image(found or "")
+        if isinstance(found, InDoubt):
+            return Image(doubt=found.why)
+        return Image(image_directory(found))
 
     def close(self) -> None:
         """Nothing is left behind."""

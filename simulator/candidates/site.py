@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from simulator.candidates.failure import CandidateFailed
+
 if TYPE_CHECKING:
     from simulator.candidates.files import Files
 
@@ -19,6 +21,44 @@ class InDoubt:
     """
 
     why: str
+
+
+def image_directory(returned: object) -> str:
+    """The directory that ``recover()`` returned; empty for where the image always is.
+
+    Raises CandidateFailed for what names no directory of a volume.
+    """
+    if returned is None or returned == "":
+        return ""
+    if isinstance(returned, str):
+        names = returned.split("/")
+        if names[0] == "" and len(names) > 1 and not {"", ".", ".."} & set(names[1:]):
+            return returned
+    raise CandidateFailed(
+        f"the candidate's recover() returned {_shown(returned)}, which names no directory",
+        remedy='Return None, a text such as "/replica/other", or InDoubt("why").',
+    )
+
+
+def claimed_operation(returned: object) -> tuple[int, int] | None:
+    """The epoch and the operation that ``claim()`` returned; None for no claim.
+
+    Raises CandidateFailed for anything else.
+    """
+    match returned:
+        case None:
+            return None
+        case (int() as epoch, int() as operation):
+            if not isinstance(epoch, bool) and not isinstance(operation, bool):
+                return epoch, operation
+    raise CandidateFailed(
+        f"the candidate's claim() returned {_shown(returned)}, which is no operation",
+        remedy="Return None, or the two whole numbers (epoch, operation).",
+    )
+
+
+def _shown(value: object) -> str:
+    return f"{value!r}"[:80]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Final
 
 from replicator.units import spell_duration
-from simulator.candidates import guards
+from simulator.candidates import guards, left_running
 from simulator.candidates.changes import Step, steps_of
 from simulator.candidates.failure import CandidateFailed
-from simulator.candidates.mirror import Entry, Mirror
+from simulator.candidates.mirror import Entry, Mirror, make_accessible
 from simulator.candidates.watch import Watch
 
 _MOST_SAID: Final = 400
+_MOST_READ_BYTES: Final = 16 << 10
 
 
 class Workshop:
@@ -56,6 +57,7 @@ class Workshop:
         try:
             with guards.outside():
                 self._carry_out()
+            self._check_its_place()
             seen, after = watch.changes(), self.replica.entries()
         finally:
             watch.close()
@@ -70,7 +72,9 @@ class Workshop:
                 process = subprocess.Popen(
                     self.words,
                     cwd=home,
-                    env={**os.environ, "HOME": home, "LC_ALL": "C"},
+                    env=left_running.marked(
+                        {**os.environ, "HOME": home, "LC_ALL": "C"}, str(self._root)
+                    ),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
@@ -93,15 +97,44 @@ class Workshop:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+                left_running.end_all(str(self._root))
+                self._make_accessible()
         if code not in self._accepted:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             raise CandidateFailed(f"the command {how}{self._said(said)}", path=self.words[0])
 
+    def _make_accessible(self) -> None:
+        try:
+            make_accessible(self._root)
+        except OSError as error:
+            raise CandidateFailed(
+                f"the command left what cannot be looked at: {error.strerror}",
+                path=str(error.filename).replace(str(self._root), ""),
+                remedy="Let its files belong to the user who runs the bench.",
+            ) from error
+
     def _said(self, said: Path) -> str:
-        text = said.read_text(errors="replace")
+        with said.open("rb") as file:  # it may be of any length
+            file.seek(max(0, said.stat().st_size - _MOST_READ_BYTES))
+            text = file.read().decode(errors="replace")
         text = text.replace(str(self.source.place), "{source}")
         text = " ".join(text.replace(str(self.replica.place), "{replica}").split())
         return f"; it said: {text[-_MOST_SAID:]}" if text else "; it said nothing"
+
+    def _check_its_place(self) -> None:
+        """The copy must be in the directory: of a link nobody knows whose bytes stand behind it."""
+        place = self.replica.place
+        if place.is_dir() and not place.is_symlink():
+            return
+        wrong = "put something else in the place of" if os.path.lexists(place) else "took away"
+        with suppress(FileNotFoundError):
+            place.unlink()
+        place.mkdir()
+        raise CandidateFailed(
+            f"the command {wrong} its directory {{replica}}",
+            path=self.words[0],
+            remedy="It may change what is in that directory; the directory itself has to stay one.",
+        )
 
     def _check_what_it_left(self, before: dict[str, Entry], after: dict[str, Entry]) -> None:
         changed = _difference(before, self.source.entries())
@@ -124,6 +157,8 @@ class Workshop:
 
     def close(self) -> None:
         """Take the directories away."""
+        with suppress(OSError):  # whose owner is another one: what can be removed is
+            make_accessible(self._root)
         shutil.rmtree(self._root, ignore_errors=True)
 
 

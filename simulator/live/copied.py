@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from replicator.host.world import HostRuntime, run_on_host
+from simulator.candidates import left_running
 from simulator.candidates.workshop import filled
 from simulator.exchange.ledger import LedgerVerdict
 from simulator.judgement import Claim, complete_before_ns, loss_measure, prefix_check
@@ -59,7 +60,16 @@ NOT_JUDGED: Final = {
 
 
 class _Group(Child):
-    """A process whose whole session is stopped and killed with it."""
+    """A process whose whole session is stopped and killed with it, and what left that session.
+
+    Arguments
+    ---------
+    mark: of the commands that it starts (:mod:`simulator.candidates.left_running`).
+    """
+
+    def __init__(self, name: str, arguments: list[str], log: Path, mark: str) -> None:
+        super().__init__(name, arguments, log)
+        self._mark = mark
 
     def pause(self) -> None:
         os.killpg(self.pid, signal.SIGSTOP)
@@ -74,6 +84,7 @@ class _Group(Child):
         if self.runs:
             os.killpg(self.pid, signal.SIGKILL)
         super().kill()
+        left_running.end_all(self._mark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +161,9 @@ class CopiedRun:
             self.children[PROGRAMS].say(str(self._zero_ns))
         if machine == REPLICA and COPIER not in self.children:
             arguments = ["-m", "simulator.live.copier", str(self._root / "copier.json")]
-            self.children[COPIER] = _Group(COPIER, arguments, self._root / "copier.log")
+            self.children[COPIER] = _Group(
+                COPIER, arguments, self._root / "copier.log", str(self._home)
+            )
 
     # -- the course of a run -----------------------------------------------------------------
 

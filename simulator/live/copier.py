@@ -1,18 +1,27 @@
 """A candidate's command in a loop: ``python -m simulator.live.copier SPECIFICATION``.
 
 Notes each pass that has ended in a file, a line of JSON with its times and exit code; ends with 1
-and the command's words when one fails.  It is made to be killed, together with its session.
+and the command's words when one fails.  What a command leaves running is ended with its pass.  It
+is made to be killed, together with its session.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Final
+
+from replicator.units import spell_duration
+from simulator.candidates import left_running
+
+_MOST_SAID: Final = 400
+_MOST_READ_BYTES: Final = 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +53,52 @@ def main() -> int:
     s = CopierSpecification(**json.loads(Path(sys.argv[1]).read_text()))
     while True:
         began_ns = time.monotonic_ns()
-        try:
-            done = subprocess.run(
-                s.words,
-                cwd=s.home,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=s.timeout_ns / 1e9,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            print(f"{s.words[0]}: {error}", file=sys.stderr)
-            return 1
+        with tempfile.TemporaryFile() as errors:  # a pipe would be held open by what it leaves
+            try:
+                code = _one_pass(s, errors)
+            except subprocess.TimeoutExpired:
+                limit = spell_duration(s.timeout_ns)
+                words = f"the command had not ended after {limit}, and was killed"
+                print(f"{s.words[0]}: {words}", file=sys.stderr)
+                return 1
+            except OSError as error:
+                print(f"{s.words[0]}: {error}", file=sys.stderr)
+                return 1
+            said = _last_words(errors)
         ended_ns = time.monotonic_ns()
-        row = {"began_ns": began_ns, "ended_ns": ended_ns, "code": done.returncode}
+        row = {"began_ns": began_ns, "ended_ns": ended_ns, "code": code}
         with Path(s.passes).open("a") as file:
             file.write(json.dumps(row) + "\n")
-        if done.returncode not in s.accepted:
-            said = " ".join(done.stderr.decode(errors="replace").split())[-400:]
-            words = f"ended with exit code {done.returncode}; it said: {said or 'nothing'}"
+        if code not in s.accepted:
+            words = f"ended with exit code {code}; it said: {said or 'nothing'}"
             print(f"{s.words[0]}: the command {words}", file=sys.stderr)
             return 1
         time.sleep(max(0, began_ns + s.every_ns - time.monotonic_ns()) / 1e9)
+
+
+def _one_pass(s: CopierSpecification, errors: IO[bytes]) -> int:
+    """Let the command work once; returns its exit code.
+
+    Raises OSError when it cannot be started, TimeoutExpired when it does not end.
+    """
+    try:
+        return subprocess.run(
+            s.words,
+            cwd=s.home,
+            env=left_running.marked(os.environ, s.home),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            timeout=s.timeout_ns / 1e9,
+            check=False,
+        ).returncode
+    finally:
+        left_running.end_all(s.home)
+
+
+def _last_words(errors: IO[bytes]) -> str:
+    errors.seek(max(0, errors.seek(0, os.SEEK_END) - _MOST_READ_BYTES))
+    return " ".join(errors.read().decode(errors="replace").split())[-_MOST_SAID:]
 
 
 if __name__ == "__main__":

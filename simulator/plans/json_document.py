@@ -17,6 +17,8 @@ from replicator.toml_text import KeyPath
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _STRING: Final = re.compile(r'"(?:\\.|[^"\\])*"')
 _SCALAR: Final = re.compile(r"[^,\]}\s]+")
+_NO_NUMBER: Final = re.compile(r'"(?:\\.|[^"\\])*"|-?(?:NaN|Infinity|[0-9]{4301,})')
+"""Texts, to pass over them, and what Python's parser takes for a number and we, or it, refuse."""
 _REMEDY: Final = "Correct the line: keys and texts stand in double quotes, commas between values."
 
 
@@ -47,7 +49,8 @@ class JsonReading(Reading):
             message = f"the key {error.key[:60]!r} stands twice in one object"
             raise grammar.bad(origin, message, "Take one of the two out.", line) from error
         except ValueError as error:  # NaN, or a number of thousands of digits
-            raise grammar.bad(origin, f"not JSON: {error}", _REMEDY, 1) from error
+            line = _line_of_no_number(self.text)
+            raise grammar.bad(origin, f"not JSON: {error}", _REMEDY, line) from error
         assert isinstance(document, dict)  # it begins with a brace
         return document
 
@@ -73,6 +76,12 @@ def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no number")
+
+
+def _line_of_no_number(text: str) -> int:
+    found = (match for match in _NO_NUMBER.finditer(text) if match[0][0] != '"')
+    first = next(found, None)
+    return 1 if first is None else 1 + text.count("\n", 0, first.start())
 
 
 class _Scanner:

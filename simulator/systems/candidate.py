@@ -131,6 +131,8 @@ class CandidateSystem(OtherSystem):
         self._last_synchronization: tuple[int | str, ...] | None = None
         self._replica_task: Task[None] | None = None
         self._polled_instant = -1
+        self._returned: set[str] = set()
+        """Ends whose coroutine has come to its end without an error: nobody does their work."""
         adapter.prepare(self)
         world.observers.append(self._observe)
 
@@ -176,7 +178,12 @@ class CandidateSystem(OtherSystem):
             host.start(self._programs_main(host), PROGRAMS)
         if not self.adapter.has_tap and SENDER not in machine.processes:
             host = machine.start(SENDER)
-            host.start(self.adapter.source(host), SENDER)
+            host.start(self._sender_main(host), SENDER)
+
+    async def _sender_main(self, host: Host) -> None:
+        self._returned.discard(SOURCE)
+        await self.adapter.source(host)
+        self._returned.add(SOURCE)
 
     async def _programs_main(self, host: Host) -> None:
         async def programs(volume: Volume) -> None:
@@ -198,8 +205,10 @@ class CandidateSystem(OtherSystem):
             self._replica_task = g.spawn(self._replica(host), "candidate's replica")
 
     async def _replica(self, host: Host) -> None:
+        self._returned.discard(REPLICA)
         await self.adapter.recover(host)
         await self.adapter.replica(host)
+        self._returned.add(REPLICA)
 
     def replica_down(self) -> None:
         self._replica_task = None
@@ -211,7 +220,9 @@ class CandidateSystem(OtherSystem):
 
     def report(self) -> SystemReport:
         process = PROGRAMS if self.adapter.has_tap else SENDER
-        return SystemReport("running" if process in self.source_machine.processes else "down")
+        state = "running" if process in self.source_machine.processes else "down"
+        over = " and ".join(f"{name}()" for name in (SOURCE, REPLICA) if name in self._returned)
+        return SystemReport(state, cause=f"{over} returned" if over else "")
 
     @property
     def converged(self) -> bool:

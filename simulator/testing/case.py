@@ -37,8 +37,10 @@ from simulator.timeline import record_timeline, write_timeline
 MOST_BREACHES: Final = 5
 """So many are shown; the saved failure has them all."""
 Signature = tuple[str, str, str]
-_shrunk: Final[dict[tuple[str, Signature], str]] = {}
-"""Failures that this process has made small: the test and how it fails, and of which plan."""
+_shrunk: Final[pytest.StashKey[dict[tuple[str, Signature], str]]] = pytest.StashKey()
+"""Failures that this session has made small: the test and how it fails, and of which plan."""
+_stories: Final[pytest.StashKey[dict[tuple[str, Signature], str]]] = pytest.StashKey()
+"""What was told of an item that failed so: one that is run again fails the same way again."""
 
 
 @dataclass
@@ -117,6 +119,7 @@ class Case:
             "wanted": list(self._suite.reaches),
             "reached": sorted(self.run.reached),
             "total": self._total,
+            "seed": self._base_seed,
             "whole": not self._replays and self._suite.count >= self._suite.asked_for,
         }
         self._item.user_properties.append((PROPERTY, told))
@@ -126,6 +129,11 @@ class Case:
     def failed(self, error: BaseException) -> None:
         """Make the failure small, save it, and tell how to see it again."""
         signature = self._signature(error, self.run)
+        stories = self._item.config.stash.setdefault(_stories, {})
+        known = (self._item.nodeid, signature)
+        if known in stories:
+            self.story = stories[known]
+            return
         small = self._shrink(signature)
         lines = self._head(small)
         again = [*self._command, self._node(small), *self._options()]
@@ -136,7 +144,7 @@ class Case:
             node = seen_from_here(self._item.config, self._item.nodeid)
             whole = [*self._command, node, "--bench-seed", str(self._base_seed), *self._options()]
             lines += [f"the test under the whole {self._id}:", f"  {line(whole)}"]
-        self.story = "\n".join(lines)
+        self.story = stories[known] = "\n".join(lines)
 
     def _signature(self, error: BaseException, run: PlannedRun) -> Signature:
         own = [
@@ -150,8 +158,9 @@ class Case:
 
     def _shrink(self, wanted: Signature) -> _Small:
         key = (function_id(self._item.nodeid), wanted)
-        if key in _shrunk:
-            return _Small(self.run, same_as=_shrunk[key])
+        shrunk = self._item.config.stash.setdefault(_shrunk, {})
+        if key in shrunk:
+            return _Small(self.run, same_as=shrunk[key])
         if self._replays or not self._shrink_runs or not self._can_be_called_again():
             return _Small(self.run)
         scenario, best = self._suite.scenario, self.run
@@ -165,6 +174,8 @@ class Case:
                 self._call(run)
             except pytest.skip.Exception:
                 return False
+            except pytest.exit.Exception:
+                raise
             except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 it is compared
                 if self._signature(error, run) != wanted:
                     return False
@@ -174,7 +185,7 @@ class Case:
 
         shrinker = Shrinker(fails, space_of(scenario).grid_ns, self._shrink_runs)
         plan = shrinker.shrink(self.run.plan)
-        _shrunk[key] = self._id
+        shrunk[key] = self._id
         return _Small(best if best.plan == plan else self.run.with_plan(plan), shrinker.runs)
 
     def _can_be_called_again(self) -> bool:

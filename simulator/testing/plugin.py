@@ -243,16 +243,20 @@ def _refuse(function: pytest.Function, why: str) -> None:
     raise pytest.Collector.CollectError(f"{with_line}: {function.originalname}: {why}")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """How many items each marked test has, before any of them is deselected."""
-    from simulator.testing.reach_report import function_id
+@pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makeitem(
+    collector: pytest.Collector,
+) -> Generator[None, Any, Any]:
+    """How many items each marked test has, before any of them is left out: by its id, or later."""
+    made = yield
+    several = made if isinstance(made, list) else [made]
+    items = [each for each in several if FIXTURE in getattr(each, "fixturenames", ())]
+    if items:
+        from simulator.testing.reach_report import function_id
 
-    totals = config.stash[_totals]
-    totals.clear()
-    totals.update(
-        function_id(item.nodeid) for item in items if FIXTURE in getattr(item, "fixturenames", ())
-    )
+        totals = Counter(function_id(item.nodeid) for item in items)
+        collector.config.stash[_totals] |= totals
+    return made
 
 
 # -- fixtures --------------------------------------------------------------------------------
@@ -264,6 +268,13 @@ def bench_run(request: pytest.FixtureRequest) -> PlannedRun:
     from simulator.testing.case import Case
     from simulator.testing.reach_report import function_id
 
+    if not hasattr(request, "param"):
+        pytest.fail(
+            f"{FIXTURE} was asked for by getfixturevalue(), which is too late to make an item for "
+            f"each plan: let the test, or a fixture of it, take it as an argument, beside the "
+            f"marker {MARKER}",
+            pytrace=False,
+        )
     suite, number = request.param
     config, item = request.config, request.node
     failures = config.option.bench_failures or _ini_path(config, "bench_failures")
@@ -347,6 +358,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         outcome = yield
         case.judge(case.run)
         return outcome
+    except (pytest.exit.Exception, pytest.xfail.Exception):
+        raise  # the end of the session, or a failure that the test expects
     except (Exception, pytest.fail.Exception) as error:
         case.failed(error)
         raise

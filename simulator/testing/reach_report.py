@@ -27,6 +27,8 @@ class _Test:
     """What is known of one marked test."""
 
     wanted: list[str]
+    seed: int
+    """The base seed of the plans that are drawn."""
     total: int
     whole: bool
     """All plans that its marker asks for were to be run."""
@@ -53,7 +55,9 @@ class ReachReport:
         if not told["wanted"]:
             return
         key = function_id(nodeid)
-        test = self._tests.setdefault(key, _Test(told["wanted"], told["total"], told["whole"]))
+        test = self._tests.setdefault(
+            key, _Test(told["wanted"], told["seed"], told["total"], told["whole"])
+        )
         test.ran.add(nodeid)
         test.reached |= set(told["reached"])
 
@@ -80,6 +84,7 @@ class ReachReport:
             lines.append(f"  {name}" + (f"   (reached: {', '.join(near)})" if near else ""))
         lines.append("what to do: let the plans strike there, run more of them, or correct")
         lines.append("'reaches'; docs/suites.md says how the names are made.")
+        lines.append(f"the same plans again: --bench-seed {test.seed}")
         report = _report(nodeid, "failed", "\n".join(lines))
         # The terminal counts how much of the session is done: this is none of its items.
         plugins = self._config.pluginmanager

@@ -61,8 +61,9 @@ def test_the_schema_of_plans_is_printed_and_kept(capsys: pytest.CaptureFixture[s
         (('"host"', '"more": 1,\n"host"'), 7, "more"),
         (('"source",', '"source"'), 8, "column 7: not JSON"),
         (('"duration"', '"at": "2s",\n"duration"'), 8, "'at' stands twice"),
-        (('"100ms"', "NaN"), 1, "NaN is no number"),
-        (('"100ms"', "9" * 5000), 1, "not JSON"),
+        (('"100ms"', "NaN"), 8, "NaN is no number"),
+        (('"1s"', '"a NaN and \\"Infinity", "more": -Infinity'), 6, "-Infinity is no number"),
+        (('"100ms"', "9" * 5000), 8, "not JSON"),
         (("}\n  ]\n}\n", ""), 9, "not JSON"),
     ],
 )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from simulator.candidates import guards
+from simulator.candidates import guards, left_running
+from simulator.candidates.workshop import Workshop
 from simulator.measures import RunResult, Verdict
 from simulator.run import run_scenario
 from simulator.scenario import BadScenario
-from tests.candidates.scenes import ROOT, scene, scene_file
+from tests.candidates.scenes import ROOT, running_with, scene, scene_file
 
 PORT = 'kind = "port"\nclass = "mine:Mine"'
 PROGRAM = 'kind = "program"\nsource = "mine:source"\nreplica = "mine:replica"'
@@ -233,3 +238,203 @@ def test_a_copy_that_is_never_whole_counts(tmp_path: Path) -> None:
     result = outcome(tmp_path, f'{PORT}\njudged_from = "synchronized"', class_with())
     assert result.verdict is Verdict.LIVENESS
     assert "had not converged" in result.reasons[0]
+
+
+# -- what ends the bench, or leads out of the simulated world -------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("raise SystemExit(0)", "raised SystemExit: 0"),
+        ("raise asyncio.CancelledError", "raised CancelledError"),
+        ("raise BaseExceptionGroup('all', [SystemExit(3)])", "raised BaseExceptionGroup: all"),
+        (
+            "asyncio.create_task(leave())\n    await asyncio.sleep(1e6)",
+            "raised SystemExit: 0",
+        ),
+        ("__import__('threading').Thread(target=print).start()", "a thread is not part of"),
+        ("__import__('socket').socket()", "a socket of this machine is not part of"),
+        ("__import__('subprocess').run(['true'])", "a process of this machine is not part of"),
+        ("import os; os.fork() or os._exit(0)", "a process of this machine is not part of"),
+        ("__import__('signal').signal(14, print)", "a signal handler is not part of"),
+    ],
+)
+def test_what_would_end_the_bench_or_lead_out_of_it_ends_the_process(
+    tmp_path: Path, source: str, said: str
+) -> None:
+    head = "async def leave(): raise SystemExit(0)"
+    result = outcome(tmp_path, PROGRAM, program_with(source, head))
+    assert result.verdict is Verdict.LIVENESS
+    assert said in result.reasons[0]
+    assert f"{tmp_path}/mine.py:" in result.reasons[0]
+
+
+def test_a_task_of_ones_own_over_the_port_cannot_end_the_bench_in_silence(tmp_path: Path) -> None:
+    source = "await runtime_group()"
+    head = (
+        "import sys\nfrom replicator.runtime import group\n"
+        "async def leave(): sys.exit(0)\n"
+        "async def runtime_group():\n"
+        "    async with group() as g:\n        g.spawn(leave(), 'leaves')\n"
+    )
+    with pytest.raises(guards.CandidateFailed, match="raised SystemExit: 0"):
+        outcome(tmp_path, PORT, head + class_with(source=source))
+
+
+def test_the_bench_itself_may_do_what_its_candidates_may_not(tmp_path: Path) -> None:
+    outcome(tmp_path, PROGRAM, program_with("await asyncio.sleep(1e6)"))
+    assert subprocess.run(["true"], check=False).returncode == 0
+    with guards.watched(lambda: 0), guards.outside():
+        assert subprocess.run(["true"], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("candidate", "module", "said"),
+    [
+        (PROGRAM, program_with("return"), "source() returned"),
+        (PORT, class_with(replica="return"), "replica() returned"),
+        (PORT, class_with(source="return", replica="return"), "source() and replica() returned"),
+    ],
+)
+def test_an_end_that_returned_is_named_where_nothing_converges(
+    tmp_path: Path, candidate: str, module: str, said: str
+) -> None:
+    result = outcome(tmp_path, candidate, module)
+    assert result.verdict is Verdict.LIVENESS
+    assert "had not converged" in result.reasons[0]
+    assert said in result.reasons[0]
+
+
+def test_a_module_that_leaves_when_it_is_imported_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadScenario, match="cannot be imported: SystemExit: 0"):
+        scene(tmp_path, PORT, "import sys; sys.exit(0)\n" + class_with())
+
+
+@pytest.mark.parametrize(
+    ("method", "returned", "said"),
+    [
+        ("recover", "5", "recover() returned 5, which names no directory"),
+        ("recover", "'nowhere/at/all'", "recover() returned 'nowhere/at/all', which names no"),
+        ("recover", "'/replica/../..'", "recover() returned '/replica/../..', which names no"),
+        ("claim", "7", "claim() returned 7, which is no operation"),
+        ("claim", "'ab'", "claim() returned 'ab', which is no operation"),
+        ("claim", "(1, True)", "claim() returned (1, True), which is no operation"),
+    ],
+)
+def test_an_answer_of_the_wrong_kind_is_the_candidates(
+    tmp_path: Path, method: str, returned: str, said: str
+) -> None:
+    more = IDLE.format(name=method, body=f"return {returned}")
+    result = outcome(tmp_path, PORT, class_with(more=more))
+    assert result.verdict is Verdict.SAFETY
+    assert f"the candidate's {said}" in result.reasons[0]
+
+
+def test_a_package_that_is_installed_is_named_with_its_line(tmp_path: Path) -> None:
+    place = tmp_path / "lib" / "python3" / "site-packages"
+    place.mkdir(parents=True)
+    tap = "    def tap(self, runtime, volume, site): return Tapped(volume)\n"
+    tapped = TAP.replace("BODY", "raise ValueError('tapped')")
+    result = outcome(place, PORT, class_with(more=tap) + tapped)
+    assert result.verdict is Verdict.LIVENESS
+    assert f"{place}/mine.py:" in result.reasons[0]
+    assert "the candidate's tap raised ValueError: tapped" in result.reasons[0]
+
+
+# -- what a command leaves behind -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        ("rm -rf $2; ln -s $1 $2", "put something else in the place of its directory {replica}"),
+        ("rm -rf $2; touch $2", "put something else in the place of its directory {replica}"),
+        ("rm -rf $2", "took away its directory {replica}"),
+    ],
+)
+def test_the_copy_is_in_the_directory_and_nowhere_else(left: str, said: str) -> None:
+    shop = Workshop(["sh", "-c", left, "sh", "{source}", "{replica}"], 10**10, (0,))
+    try:
+        shop.source.place.joinpath("file").write_bytes(b"bytes")
+        for _pass in range(2):
+            with pytest.raises(guards.CandidateFailed, match=re.escape(said)):
+                shop.run()
+            assert shop.replica.entries() == {}
+    finally:
+        shop.close()
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_what_nobody_may_read_can_be_looked_at_and_taken_away(code: int) -> None:
+    # By its rights, not by reading: root may read all.
+    files = "mkdir $2/d; touch $2/d/f $2/g; ln -s /nowhere $2/l"
+    left = f"{files}; chmod 0 $2/d/f $2/d $2/g $2; exit {code}"
+    shop = Workshop(["sh", "-c", left, "sh", "{source}", "{replica}"], 10**10, (0,))
+    try:
+        if code:
+            with pytest.raises(guards.CandidateFailed, match="ended with exit code 3"):
+                shop.run()
+        else:
+            shop.run()
+        place = shop.replica.place
+        assert all((place / name).stat().st_mode & 0o700 == 0o700 for name in (".", "d"))
+        assert all((place / name).stat().st_mode & 0o400 for name in ("d/f", "g"))
+    finally:
+        shop.close()
+    assert not place.exists()
+
+
+DAEMON = """
+import os, pathlib, sys, time
+place = pathlib.Path(sys.argv[1])
+if os.fork():
+    while not (place / "begun").exists():
+        time.sleep(0.01)
+    os._exit(0)
+os.setsid()
+(place / "begun").touch()
+time.sleep(60)
+"""
+
+
+def test_a_daemon_is_ended_with_its_pass() -> None:
+    command = [sys.executable, "-S", "-c", DAEMON, "{replica}", "{source}"]
+    shop = Workshop(command, 30 * 10**9, (0,))
+    try:
+        shop.run()
+        assert set(shop.replica.entries()) == {"/begun"}
+        assert running_with(str(shop.replica.place)) == []
+    finally:
+        shop.close()
+
+
+def test_a_shell_that_is_ended_with_its_child_takes_no_further_step(tmp_path: Path) -> None:
+    words = ["sh", "-c", f"touch {tmp_path}/begun; sleep 60; touch {tmp_path}/late"]
+    shell = subprocess.Popen(
+        words, env=left_running.marked(os.environ, str(tmp_path)), start_new_session=True
+    )
+    try:
+        while not tmp_path.joinpath("begun").exists():
+            time.sleep(0.01)
+        assert left_running.end_all(str(tmp_path)) >= 1
+        assert shell.wait(10) == -signal.SIGKILL
+        assert not tmp_path.joinpath("late").exists()
+    finally:
+        shell.kill()
+        shell.wait()
+
+
+def test_only_what_bears_the_mark_is_ended(tmp_path: Path) -> None:
+    mine, other = (
+        subprocess.Popen(["sleep", "60"], env=left_running.marked(os.environ, str(tmp_path / name)))
+        for name in ("mine", "mine too")
+    )
+    try:
+        assert left_running.end_all(str(tmp_path / "mine")) == 1
+        assert mine.wait(10) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        for process in (mine, other):
+            process.kill()
+            process.wait()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import math
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.candidates import guards
 from simulator.candidates.event_loop import EXECUTOR_CALL_NS, SimulatedLoop
 from simulator.candidates.files import Files
 from simulator.device import DiskModel
@@ -100,6 +103,60 @@ def test_time_outs_queues_groups_and_locks_work_as_they_do() -> None:
         return told
 
     assert on_one(main) == [0, 1, 2, 3, 4, "a", "b", 1, 1, 2.35]
+
+
+def test_a_generator_that_is_left_comes_to_its_end(capfd: pytest.CaptureFixture[str]) -> None:
+    async def main() -> list[str]:
+        told: list[str] = []
+
+        async def numbers() -> AsyncGenerator[int, None]:
+            try:
+                for number in range(9):
+                    yield number
+            finally:
+                await asyncio.sleep(0.01)
+                told.append(f"closed at {now():.2f}")
+
+        async for number in numbers():
+            if number == 2:
+                break
+        await asyncio.sleep(0.1)
+        return told
+
+    assert on_one(main) == ["closed at 0.01"]
+    assert capfd.readouterr().err == ""
+
+
+def test_one_may_sleep_for_ever() -> None:
+    async def main() -> float:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.sleep(math.inf), 0.5)
+        return now()
+
+    assert on_one(main) == 0.5
+
+
+def test_the_clocks_of_time_are_the_machines_inside_a_step_and_nowhere_else() -> None:
+    told: list[tuple[float, float]] = []
+
+    async def main() -> None:
+        for _turn in range(2):
+            told.append((time.monotonic(), time.time()))
+            await asyncio.sleep(2)
+
+    ends = TwoEnds()
+    host = ends.start("source", main)
+    outside = time.monotonic()
+    with guards.watched(ends.world.clock.now):
+        ends.run(1_000)
+        assert time.monotonic() >= outside
+        host.machine.jump_clock(3_600_000 * MS)
+        ends.run(4_000)
+    (began, wall), (later, jumped) = told
+    assert (began, later) == (0.0, 2.0)
+    assert jumped - wall == 3602.0
+    assert time.monotonic() >= outside  # the real one again
+    ends.world.close()
 
 
 def test_an_executor_is_inline_and_costs_time() -> None:

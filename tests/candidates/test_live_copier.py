@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from simulator.live.copier import CopierSpecification
 from simulator.live.run import run_live
 from simulator.measures import RunResult, Verdict
 from simulator.report.record import result_text
-from tests.candidates.scenes import scene
+from tests.candidates.scenes import ROOT, running_with, scene
 
 COPY = '["sh", "-c", "cp -a {source}/. {replica}/"]'
 RENEW = '["sh", "-c", "rm -rf {replica}/*; cp -a {source}/. {replica}/"]'
@@ -71,12 +74,20 @@ def test_no_process_is_left(tmp_path: Path, host: str) -> None:
     marker = f"/tmp/candidate-{tmp_path.name}-{host}"
     mine = COPY.replace("cp -a", f": {marker}; cp -a")
     live(tmp_path, mine, fault, "duration=300ms", "settle=20s")
-    running = []
-    for directory in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (directory / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if marker.encode() in words:
-            running.append(words)
-    assert running == []
+    assert running_with(marker) == []
+
+
+@pytest.mark.parametrize("ends", ["exit 3", "sleep 60"])
+def test_what_a_command_leaves_is_ended_and_delays_nothing(tmp_path: Path, ends: str) -> None:
+    marker = f"/tmp/left-{tmp_path.name}"
+    words = ["sh", "-c", f"sh -c 'sleep 60; : {marker}' & {ends}"]
+    specification = tmp_path / "copier.json"
+    CopierSpecification(words, 1, 500 * 10**6, [0], str(tmp_path / "passes"), str(tmp_path)).write(
+        specification
+    )
+    command = [sys.executable, "-m", "simulator.live.copier", str(specification)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    said = "the command had not ended after 500ms" if "sleep" in ends else "ended with exit code 3"
+    assert said in done.stderr
+    assert running_with(marker) == []

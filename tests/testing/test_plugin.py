@@ -189,6 +189,60 @@ def test_a_skip_is_a_skip_and_an_expected_failure_is_expected(
     assert "2 skipped, 1 xfailed" in done.stdout
 
 
+def test_what_ends_a_test_on_purpose_is_not_shrunk_and_not_saved(
+    place: Path, run_pytest: Suite
+) -> None:
+    place.joinpath("test_suite.py").write_text(
+        "import pytest\n"
+        "def note(what): open('calls', 'a').write(what)\n"
+        "@pytest.mark.fault_plans('small.toml', plans=1)\n"
+        "def test_expected(bench_run):\n"
+        "    note('x')\n"
+        "    pytest.xfail('known')\n"
+        "@pytest.mark.fault_plans('small.toml', plans=1)\n"
+        "def test_stops(bench_run):\n"
+        "    note('s')\n"
+        "    pytest.exit('stop now')\n"
+    )
+    done = run_pytest()
+    assert "1 xfailed" in done.stdout
+    assert "stop now" in done.stdout
+    assert place.joinpath("calls").read_text() == "xs"
+    assert not place.joinpath("bench-failures").exists()
+
+
+RUN_AGAIN = """
+import pytest
+from _pytest.runner import runtestprotocol
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    for last in (False, True):
+        item._initrequest()
+        for report in runtestprotocol(item, nextitem=nextitem, log=False):
+            if last or report.when != "call":
+                item.ihook.pytest_runtest_logreport(report=report)
+    return True
+"""
+
+
+def test_an_item_that_is_run_again_keeps_what_was_made_small(
+    place: Path, run_pytest: Suite
+) -> None:
+    place.joinpath("conftest.py").write_text(RUN_AGAIN)
+    place.joinpath("test_suite.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.fault_plans('small.toml', plans=1, kinds=['link_outage'], faults=(3, 3))\n"
+        "def test_it(bench_run):\n"
+        "    raise ValueError('whatever the plan')\n"
+    )
+    done = run_pytest()
+    assert "plan0 of 1, base seed 1: no fault, shrunk from 3 by 1 runs" in done.stdout
+    assert "it fails as plan0 does" not in done.stdout
+    [saved] = place.joinpath("bench-failures").glob("*.toml")
+    assert "[[faults]]" not in saved.read_text()
+
+
 def test_a_test_that_goes_elsewhere_or_wraps_the_run_is_told_of_too(
     place: Path, run_pytest: Suite, shell: Suite
 ) -> None:
@@ -317,6 +371,7 @@ def test_a_suite_that_never_got_there_fails(place: Path, run_pytest: Suite, work
     done = run_pytest("-n", workers, "--junitxml=out.xml")
     assert done.returncode == 1, done.stdout
     assert "what it is about was never reached in any of its 2 plans:\n  disk_full" in done.stdout
+    assert "the same plans again: --bench-seed 1\n" in done.stdout
     assert "seen by me\n" not in done.stdout.partition("any of its 2 plans")[2]
     assert "1 failed, 2 passed" in done.stdout
     cases = ElementTree.parse(place / "out.xml").getroot().iter("testcase")
@@ -327,7 +382,8 @@ def test_a_suite_that_never_got_there_fails(place: Path, run_pytest: Suite, work
 
 def test_only_a_whole_suite_is_judged_by_what_it_reached(place: Path, run_pytest: Suite) -> None:
     place.joinpath("test_suite.py").write_text(REACHES)
-    for part in (("-k", "plan0"), ("--bench-plans", "1")):
+    by_id = "test_suite.py::test_about_a_full_disk[plan0]"
+    for part in (("-k", "plan0"), ("--bench-plans", "1"), (by_id,)):
         done = run_pytest(*part)
         assert done.returncode == 0, done.stdout
         assert "not reached by the part that was run: disk_full" in done.stdout
@@ -423,6 +479,16 @@ def test_wrong_options_are_usage_errors(
     assert done.returncode == 4, done.stdout
     assert told in done.stdout
     assert "Traceback" not in done.stdout
+
+
+def test_who_asks_too_late_is_told_what_to_do(place: Path, run_pytest: Suite) -> None:
+    place.joinpath("test_suite.py").write_text(
+        "def test_late(request):\n    request.getfixturevalue('bench_run')\n"
+    )
+    done = run_pytest()
+    assert done.returncode == 1
+    assert "let the test, or a fixture of it, take it as an argument" in done.stdout
+    assert "AttributeError" not in done.stdout
 
 
 def test_settings_of_the_ini_file(place: Path, run_pytest: Suite) -> None:
