@@ -268,8 +268,12 @@ def explain(
         yield _explain_kind(path, given, _kinds(schema, path))
     elif kind == "literal_error":
         node = _schema_at(schema, path, document)
-        known = [str(choice) for choice in node.get("enum", [])]
-        known = known or [str(node.get("const", context["expected"]))]
+        choices = node.get("enum") or [node.get("const", context["expected"])]
+        known = [str(choice) for choice in choices]
+        if isinstance(given, str) and given in known and given not in choices:
+            message = f"{shown(given)} is text, and a number is wanted"
+            yield Remark((path,), message, f"Write {path[-1]} = {given}, without quotes.")
+            return
         message = f"{shown(given)} is not known here{_nearest(_word(given), known)}"
         yield Remark((path,), message, _choice(str(path[-1]), _word(given), known))
     elif kind == "value_error":

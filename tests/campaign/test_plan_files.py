@@ -58,6 +58,7 @@ def test_the_schema_of_plans_is_printed_and_kept(capsys: pytest.CaptureFixture[s
         (('"1s"', '"1"'), 6, "no unit"),
         (('"1s"', "1"), 6, r"faults\.0\.at"),
         (('"format": 1', '"format": 2'), 2, "format"),
+        (('"format": 1', '"format": "1"'), 2, "is text, and a number is wanted"),
         (('"host"', '"more": 1,\n"host"'), 7, "more"),
         (('"source",', '"source"'), 8, "column 7: not JSON"),
         (('"duration"', '"at": "2s",\n"duration"'), 8, "'at' stands twice"),
