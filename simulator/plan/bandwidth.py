@@ -25,18 +25,25 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from replicator.units import format_bits_per_second, format_seconds
+from replicator.units import format_bits_per_second
 from simulator.plan.answers import answer_frame, round_up
 from simulator.plan.capacity import PlannedLink
 from simulator.plan.change import ChangeCurve
 from simulator.plan.lag_by_rate import LEAST_BITS, LagByRate, silent
-from simulator.plan.link_use import offered_bytes, unlimited_capacity
+from simulator.plan.link_use import (
+    loss_bytes_per_second,
+    offered_bytes,
+    stream_bound,
+    unlimited_capacity,
+)
+from simulator.plan.plan_units import format_share
 from simulator.plan.protection import Protection
+from simulator.plan.schedule_words import windows_words
 from simulator.plan.violations import SHARES_OF_TIME
+from simulator.units import format_duration
 
 TOLERANCE: Final = 0.001
 """Of the rate found, as a share."""
-_UNBOUNDED_WINDOW: Final = 1 << 50
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,8 @@ def required_rates(
 
     Arguments
     ---------
-    link: its rate does not matter, but for the ratio of its windows to it.
+    link: its rate does not matter, but for the ratio of its windows to it; what others take of it
+        does.
     rpo_seconds: the largest lag allowed.
     shares_of_time: of the steps at which it must hold; a rate for each.
     tolerance: of the rates, as a share.
@@ -109,15 +117,16 @@ def required_rates(
     for share in shares_of_time:
         if at_best[share] > rpo_seconds >= without_outages[share]:
             reason = (
-                "the outages at dates alone make it lag "
-                f"{format_seconds(at_best[share])}, whatever the line"
+                "with the outages at dates no line does better than "
+                f"{format_duration(at_best[share])} for {format_share(share)} of the time"
             )
             found.append(RequiredRate(share, None, reason))
             continue
         if at_best[share] > rpo_seconds:
             reason = (
-                f"{protection.name} lags {at_best[share]:,.0f} s even over an unlimited link: "
-                "change its interval, logs or delay"
+                f"{protection.name} does no better than {format_duration(at_best[share])} for "
+                f"{format_share(share)} of the time even over an unlimited link: change its "
+                "interval, logs or delay"
             )
             found.append(RequiredRate(share, None, reason))
             continue
@@ -147,21 +156,18 @@ def _bounded(
 ) -> RequiredRate:
     """What stands in the way when streams cannot carry enough, and what would do."""
     stream = link.streams_bytes_per_second / link.streams
-    by_loss = replace(link, tcp_window_bytes=_UNBOUNDED_WINDOW, streams=1).streams_bytes_per_second
     streams = ceil(needed_bytes_per_second / stream)
     per_stream = needed_bytes_per_second / link.streams
-    window = ceil(per_stream * link.rtt_seconds) if per_stream <= by_loss else None
-    bound = (
-        f"the window of {link.tcp_window_bytes:,} bytes over {link.rtt_seconds * 1e3:g} ms"
-        if link.tcp_window_bytes / max(link.rtt_seconds, 1e-12) < by_loss
-        else f"loss of {100 * link.loss:g} % over {link.rtt_seconds * 1e3:g} ms"
+    window = (
+        ceil(per_stream * link.rtt_seconds) if per_stream <= loss_bytes_per_second(link) else None
     )
     remedy = _counted(streams) + (f", or a window of {window:,} bytes," if window else "")
     line = f"a line of {format_bits_per_second(round_up(free_rate))}"
     if link.windows:
-        line += ", with its other rates in proportion,"
+        line += f", with {windows_words(link, round_up(free_rate))},"
     reason = (
-        f"{bound} bounds {_counted(link.streams)} to {_rate(link.streams_bytes_per_second)}, "
+        f"{stream_bound(link)} bounds {_counted(link.streams)} to "
+        f"{_rate(link.streams_bytes_per_second)}, "
         f"{_rate(needed_bytes_per_second)} are needed: {remedy} and {line} would do"
     )
     return RequiredRate(share, None, reason, streams, window, free_rate)

@@ -1,15 +1,17 @@
 """What a link can carry away in each step of a plan: rate by calendar, TCP bounds, outages.
 
 The line rate follows weekly windows (an entry holds from one time of day to another, on some
-days); of several the first one counts.  Of it ``payload_share`` is left after headers.  TCP bounds
-what one stream carries (window and loss, see :class:`simulator.link.LinkModel`), and so many
-streams together carry so many times that, the line rate at most.
+days); of several the first one counts.  A window has a rate of its own, which stays in proportion
+to that of the line, or others take so much of the line meanwhile, however fast it is.  Of the rate
+``payload_share`` is left after headers.  TCP bounds what one stream carries (window and loss, see
+:class:`simulator.link.LinkModel`), and so many streams together carry so many times that, the line
+rate at most.
 
 A stream that begins cold for each unit (a log pulled over a new connection) loses the round trips
 of slow start each time (:func:`simulator.tcp.cold_seconds`).
 
-Leaves out: other traffic on the line (take it off the rate), and that streams share a line
-unevenly.
+Leaves out: other traffic on the line, but for what windows say is taken, and that streams share a
+line unevenly.
 """
 
 from __future__ import annotations
@@ -37,14 +39,35 @@ class RateWindow:
     Arguments
     ---------
     from_seconds, until_seconds: times of day; until may be before from: past midnight.
-    bits_per_second: the line rate meanwhile.
+    bits_per_second: the line rate meanwhile; None where something is taken.
     days: Monday 0 to Sunday 6, the day on which the window begins.
+    taken_bits_per_second: of the line, by others meanwhile; None for a rate of its own.
+
+    Raises ValueError for a window with both, or neither.
     """
 
     from_seconds: float
     until_seconds: float
-    bits_per_second: float
+    bits_per_second: float | None = None
     days: tuple[int, ...] = EVERY_DAY
+    taken_bits_per_second: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.bits_per_second is None) == (self.taken_bits_per_second is None):
+            raise ValueError("a window has a rate of its own, or says what is taken of the line")
+
+    def rate_on(self, line_bits_per_second: float) -> float:
+        """The rate meanwhile on a line of a rate, in bits per second, never below 0; one of its own
+        is what it is."""
+        if self.bits_per_second is not None:
+            return self.bits_per_second
+        return max(0.0, line_bits_per_second - (self.taken_bits_per_second or 0.0))
+
+    def in_proportion(self, ratio: float) -> RateWindow:
+        """The same window on a line so many times as fast; what is taken stays as it is."""
+        if self.bits_per_second is None:
+            return self
+        return replace(self, bits_per_second=self.bits_per_second * ratio)
 
 
 @dataclass(frozen=True)
@@ -60,7 +83,7 @@ class PlannedLink:
     streams: TCP streams that share the work; infinite loss or window bounds do not add up beyond
         the line rate.
     payload_share: of the line rate, what is left for data after headers.
-    windows: other rates at times of the week.
+    windows: other rates at times of the week; of some only what is left of the line's.
     mss_bytes: payload of one segment.
     initial_window_segments: of a stream that begins cold for each unit it carries; None for
         streams that stay warm.
@@ -109,23 +132,22 @@ class PlannedLink:
         return self.streams * unit_bytes / float(one)
 
     def at_rate(self, bits_per_second: float) -> PlannedLink:
-        """The same link with another line rate; its windows keep their ratio to it.
+        """The same link with another line rate: windows with a rate of their own keep their ratio
+        to it, of the others the same is taken.
 
         Raises ValueError for a link without a rate, and a rate that is not positive.
         """
         if self.bits_per_second <= 0 or bits_per_second <= 0:
             raise ValueError("only a positive line rate can be changed to another one")
         ratio = bits_per_second / self.bits_per_second
-        windows = tuple(
-            replace(window, bits_per_second=window.bits_per_second * ratio)
-            for window in self.windows
-        )
+        windows = tuple(window.in_proportion(ratio) for window in self.windows)
         return replace(self, bits_per_second=bits_per_second, windows=windows)
 
     @property
     def highest_bits_per_second(self) -> float:
         """The largest line rate of any time."""
-        return max(self.bits_per_second, *(each.bits_per_second for each in self.windows), 0.0)
+        rates = (window.rate_on(self.bits_per_second) for window in self.windows)
+        return max(self.bits_per_second, *rates, 0.0)
 
     def capacity_bytes(self, grid: TimeGrid, unit_bytes: float = 0.0) -> Floats:
         """Data that can be carried in each step; shape (steps,)."""
@@ -141,7 +163,8 @@ class PlannedLink:
         per_second = np.full(grid.steps, carried(self.bits_per_second))
         for window in reversed(self.windows):
             share = share_in_window(grid, window)
-            per_second += share * (carried(window.bits_per_second) - per_second)
+            rate = window.rate_on(self.bits_per_second)
+            per_second += share * (carried(rate) - per_second)
         return per_second * grid.step_seconds
 
 

@@ -6,7 +6,7 @@ The lag of a queue never grows with the service, so the least rate is found by b
 halving.  (A protection that takes snapshots may do a little better on a slower line, because a
 late run takes a later snapshot: then the rate found is one at which the objective holds, and below
 which it just did not.)  A link keeps its shape meanwhile: the rates of its windows stay in
-proportion, and what bounds its TCP streams stays as it is.
+proportion, or others take as much of it as before, and what bounds its TCP streams stays as it is.
 
 A rate costs a walk over all steps of a plan.  So the search begins at a guess, of which many are
 right to the tolerance and done with two rates, goes on by growing steps, and takes what was tried
@@ -43,7 +43,7 @@ class LagByRate:
 
     Arguments
     ---------
-    link: its rate does not matter, but for the ratio of its windows to it.
+    link: its rate does not matter, but for the ratio of windows with a rate of their own to it.
     shares_of_time: of the steps.
     outages: at dates, during which no line carries anything; as for
         :func:`~simulator.plan.capacity.without`.

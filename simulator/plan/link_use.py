@@ -5,17 +5,26 @@ Theory
 Over a plan, the mean of what is offered to what can be carried tells whether a link ever catches
 up; the worst hour tells how long changes wait in the peak.  What streams cannot carry, and what a
 protection that sends one log at a time leaves unused while it waits, the link does not have.
+
+How much of a line its streams can use does not depend on the hour: :func:`stream_use` tells it of
+the line outside of its schedule, and how many streams would use all of it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Final
 
 import numpy as np
 
+from simulator.plan.capacity import PlannedLink
 from simulator.plan.change import ChangeCurve
 from simulator.plan.grid import HOUR_SECONDS, Floats
 from simulator.plan.protection import LogShipping, Protection, Queued
+
+_UNBOUNDED_WINDOW: Final = 1 << 50
+_A_LITTLE: Final = 1e-9
 
 
 def unlimited_capacity(change: ChangeCurve) -> Floats:
@@ -96,6 +105,51 @@ def link_use(
             f"this link can never catch up: the mean load is {_times(mean)} its capacity{waiting}"
         )
     return LinkUse(mean, peak, peak_at, mean < 1, reason)
+
+
+@dataclass(frozen=True)
+class StreamUse:
+    """What the TCP streams of a line can use of it, outside of its schedule.
+
+    Attributes
+    ----------
+    room_bits_per_second: of data, that headers leave of the line.
+    streams_bits_per_second: of that, what the streams carry, by window and loss.
+    usable_bits_per_second: of that, what the protection can use: logs wait for answers.
+    streams_to_fill: as many streams would carry all that the line has room for.
+    """
+
+    room_bits_per_second: float
+    streams_bits_per_second: float
+    usable_bits_per_second: float
+    streams_to_fill: int
+
+
+def stream_use(link: PlannedLink, protection: Protection, change: ChangeCurve) -> StreamUse:
+    """How much of a line its streams can use."""
+    room = link.bits_per_second * link.payload_share / 8
+    stream = link.streams_bytes_per_second / link.streams
+    carried = min(room, link.streams_bytes_per_second)
+    usable = carried
+    if isinstance(protection, LogShipping):
+        step = change.grid.step_seconds
+        [left] = protection.usable_bytes(change, np.array([carried * step]))
+        usable = min(carried, float(left) / step)
+    to_fill = max(1, ceil(room / stream * (1 - _A_LITTLE)))
+    return StreamUse(8.0 * room, 8.0 * carried, 8.0 * usable, to_fill)
+
+
+def loss_bytes_per_second(link: PlannedLink) -> float:
+    """What loss alone lets one stream carry; inf without loss."""
+    return replace(link, tcp_window_bytes=_UNBOUNDED_WINDOW, streams=1).streams_bytes_per_second
+
+
+def stream_bound(link: PlannedLink) -> str:
+    """What bounds a stream of a link, in words: its window or loss."""
+    trip = f"over {link.rtt_seconds * 1e3:g} ms"
+    if link.tcp_window_bytes / max(link.rtt_seconds, 1e-12) < loss_bytes_per_second(link):
+        return f"the window of {link.tcp_window_bytes:,} bytes {trip}"
+    return f"loss of {100 * link.loss:g} % {trip}"
 
 
 def _times(share: float) -> str:

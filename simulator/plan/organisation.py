@@ -40,11 +40,16 @@ from simulator.scenario_toml import OverrideError, apply_override
 
 
 class RateEntry(Table):
-    """Another bandwidth at certain times of the week."""
+    """Another bandwidth at certain times of the week: one of bandwidth and taken."""
 
     from_time_of_day_ns: TimeOfDay = key("from", "Begin, a time of day.", REQUIRED)
     to_time_of_day_ns: TimeOfDay = key("to", "End; before the begin: of the next day.", REQUIRED)
-    bits_per_second: BitRate = key("bandwidth", "Meanwhile.", REQUIRED)
+    bits_per_second: BitRate | None = key(
+        "bandwidth", "Meanwhile; at another line rate in proportion to it.", None
+    )
+    taken_bits_per_second: BitRate | None = key(
+        "taken", "What others take of the line meanwhile, at any line rate the same.", None
+    )
     days: Days = key(None, "Weekdays on which it begins, for instance Mon-Fri.", "Mon-Sun")
 
 

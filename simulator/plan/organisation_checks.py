@@ -116,6 +116,7 @@ def contradictions(organisation: Organisation) -> Iterator[Remark]:
             (("link", "payload"),), "headers leave no room for data", 'Write for instance "94%".'
         )
     yield from _empty_windows(organisation)
+    yield from _rates_of_windows(organisation)
     yield from _outage_contradictions(organisation)
     yield from dates_outside(organisation)
 
@@ -155,6 +156,26 @@ def _empty_windows(organisation: Organisation) -> Iterator[Remark]:
                 (("link", "schedule", index, "from"), ("link", "schedule", index, "to")),
                 "this entry ends when it begins",
                 'Give it another end; for a whole day write from = "00:00", to = "24:00".',
+            )
+
+
+def _rates_of_windows(organisation: Organisation) -> Iterator[Remark]:
+    """An entry of the schedule has a rate, or what is taken of the line's."""
+    for index, entry in enumerate(organisation.link.schedule):
+        place = ("link", "schedule", index)
+        given = (entry.bits_per_second, entry.taken_bits_per_second)
+        if None not in given:
+            yield Remark(
+                ((*place, "taken"), (*place, "bandwidth")),
+                "this entry has a bandwidth, and what is taken of the line's",
+                "Leave out one of them: taken stays the same at another line rate, a bandwidth is "
+                "in proportion to it.",
+            )
+        elif given == (None, None):
+            yield Remark(
+                ((*place, "bandwidth"),),
+                "this entry does not say what the line has meanwhile",
+                'Write bandwidth = "8Mbit/s", or taken = "12Mbit/s" for what others take of it.',
             )
 
 

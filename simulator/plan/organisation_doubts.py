@@ -26,7 +26,7 @@ from simulator.plan.plan_begin import begins_with_its_files
 from simulator.scenario_keys import DAY_NS
 
 if TYPE_CHECKING:
-    from simulator.plan.organisation import Link, Organisation
+    from simulator.plan.organisation import Link, Organisation, RateEntry
 
 _DAYS_LOOKED_AT: Final = 8.0
 """A week and what reaches into the next one: from there on the schedule comes again."""
@@ -56,6 +56,7 @@ def rate_windows(link: Link) -> tuple[RateWindow, ...]:
             entry.to_time_of_day_ns / units.NS_PER_SECOND,
             entry.bits_per_second,
             entry.days,
+            entry.taken_bits_per_second,
         )
         for entry in link.schedule
     )
@@ -162,16 +163,31 @@ def _schedule_doubts(organisation: Organisation) -> Iterator[Remark]:
         elif not applies:
             before = [each for each in range(index) if shares[each][1]]
             names = ", ".join(dotted(("link", "schedule", each)) for each in before)
-            same = schedule[index].bits_per_second
+            key, same = _given(schedule[index])
             yield Remark(
                 (
-                    (*place, "bandwidth"),
-                    *(("link", "schedule", each, "bandwidth") for each in before),
+                    (*place, key),
+                    *(("link", "schedule", each, _given(schedule[each])[0]) for each in before),
                 ),
                 f"entries before this one ({names}) hold whenever it does: its "
                 f"{units.format_bits_per_second(same)} never count",
                 "The first entry that fits counts: put it before them, or take it out.",
             )
+        elif (schedule[index].taken_bits_per_second or 0) >= organisation.link.bits_per_second:
+            line = units.format_bits_per_second(organisation.link.bits_per_second)
+            yield Remark(
+                ((*place, "taken"), ("link", "bandwidth")),
+                f"others take all of the line then: of its {line} nothing is left",
+                "Give less as taken, or the line more bandwidth; a line that is down at a date is "
+                "an outage (outages.events).",
+            )
+
+
+def _given(entry: RateEntry) -> tuple[str, float]:
+    """Which of its two keys an entry has, and its value."""
+    if entry.bits_per_second is not None:
+        return "bandwidth", entry.bits_per_second
+    return "taken", entry.taken_bits_per_second or 0
 
 
 def effective_shares(organisation: Organisation) -> list[tuple[bool, bool]]:

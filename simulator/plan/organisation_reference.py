@@ -36,7 +36,8 @@ _SECTIONS: Final = (
     (
         "Entries of link.schedule",
         "RateEntry",
-        'For instance `schedule = [{from = "08:00", to = "18:00", bandwidth = "4Mbit/s"}]`.',
+        'For instance `schedule = [{from = "08:00", to = "18:00", bandwidth = "4Mbit/s"}]`, or '
+        '`taken = "6Mbit/s"` in place of the bandwidth.',
     ),
     ("[protection]", "Protection", ""),
     ("[outages]", "Outages", ""),

@@ -12,10 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from simulator.plan.plan_copy_words import copy_sentences
+from simulator.plan.plan_kind_words import kind_sentences
 from simulator.plan.plan_limit_words import limit_sentences, mending_sentences
+from simulator.plan.plan_line_words import line_sentences
 from simulator.plan.plan_outage_words import outage_sentences
 from simulator.plan.plan_spool_words import spool_sentences, spool_topic
-from simulator.plan.plan_words import basis_sentences, line_sentences, recovery_sentence
+from simulator.plan.plan_words import basis_sentences, recovery_sentence
 from simulator.plan.planner import Plan
 
 
@@ -38,6 +40,7 @@ def answer_topics(plan: Plan) -> list[Topic]:
     parts = (
         (spool_topic(plan), spool_sentences(plan)),
         ("To hold", mending_sentences(plan)),
+        ("Kind", kind_sentences(plan)),
         ("Outage", outage_sentences(plan)),
         ("Line", line_sentences(plan)),
         ("Recovery", [recovery_sentence(plan)]),

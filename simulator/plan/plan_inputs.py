@@ -68,7 +68,7 @@ class PlanCase:
         (:attr:`ChangeCurve.divided_log_share`), else 0; what is written in all stays.
     stored_gb: in the databases at the begin, of which a night's defragmentation rewrites its share
         and a full backup reads all; 0 where nothing says it.
-    link: as planned, without its windows: their rates stay in proportion to its own.
+    link: as planned, without its windows: their rates follow its own.
     protection: as planned.
     outage_hours: of the planned outage.
     curve: what the other figures scale; no input.
@@ -141,7 +141,7 @@ class PlanCase:
         return "logs_gb_per_day" if self.logs_gb_per_day else "change_gb_per_day"
 
     def _line(self) -> PlannedLink:
-        """The link with its windows, their rates in proportion to its own."""
+        """The link with its windows, whose rates follow its own (:meth:`PlannedLink.at_rate`)."""
         planned = self.curve.link
         return replace(self.link, windows=planned.at_rate(self.link.bits_per_second).windows)
 

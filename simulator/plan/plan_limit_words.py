@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from simulator.plan.plan_limits import VOLUMES
+from simulator.plan.plan_limits import LINE_RATE, VOLUMES
 from simulator.plan.plan_objectives import holds, outcomes_of, still_holds
 from simulator.plan.plan_rows import frame_rows
 from simulator.plan.plan_units import format_input, format_volume
 from simulator.plan.planner import Plan
+from simulator.plan.schedule_words import windows_words
 from simulator.plan.waiting_volume import volume_name
 from simulator.units import format_duration
 
@@ -42,6 +43,8 @@ def _mending(plan: Plan) -> str:
             if name in VOLUMES.values():
                 advised = value * (1.0 + plan.organisation.protection.spool_margin)
                 margin = f" ({format_volume(advised)} with the margin)"
+            if name == LINE_RATE:
+                margin = _windows(plan, value)
             parts.append(_limit(name, value) + margin)
         if together is not None:
             parts.append(_together(plan, name, together, row["together_volume_bytes"]))
@@ -52,10 +55,17 @@ def _mending(plan: Plan) -> str:
 
 def _together(plan: Plan, name: str, value: float, size: float) -> str:
     advised = size * (1.0 + plan.organisation.protection.spool_margin)
+    line = f"{_limit(name, value)}{_windows(plan, value)}"
     return (
-        f"{_limit(name, value)} together with a {volume_name(plan.protection)} >= "
+        f"{line} together with a {volume_name(plan.protection)} >= "
         f"{format_volume(size)} ({format_volume(advised)} with the margin)"
     )
+
+
+def _windows(plan: Plan, bits_per_second: float) -> str:
+    """What a line has at the times of its schedule."""
+    told = windows_words(plan.link, bits_per_second)
+    return f", with {told}" if told else ""
 
 
 def other_kinds(plan: Plan) -> str:

@@ -8,7 +8,7 @@ line that is too slow beside a volume that is too small is healed by neither alo
 looked for as if the volume were large enough, and the volume is what is needed on that line.
 
 A line rate has one meaning in all of this, that of the table of rates: the rates of the line's
-schedule move in proportion to it.
+schedule move in proportion to it, and what others take of it stays the same.
 
 Limits are rounded to three digits as sentences have them, to the side on which the plan holds: who
 orders what is written gets a plan that holds.

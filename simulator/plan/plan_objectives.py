@@ -26,6 +26,7 @@ from simulator.plan.plan_spool_words import WAYS, spool_of_first_copy
 from simulator.plan.plan_units import format_days, format_volume
 from simulator.plan.planner import Plan, worst_spool
 from simulator.plan.replica_waits import KEPT, keeps_nothing
+from simulator.plan.schedule_words import windows_words
 from simulator.plan.waiting_volume import (
     LOG_VOLUME_DAYS,
     given_volume,
@@ -281,7 +282,6 @@ def _line(plan: Plan) -> Need:
     value = row["bits_per_second"]
     needed = None if value is None else or_none(float(value))
     given = float(plan.link.bits_per_second)
-    in_proportion = "the rates of the schedule in proportion"
     room = (
         ""
         if needed is None
@@ -295,8 +295,17 @@ def _line(plan: Plan) -> Need:
         None,
         False if needed is None else given >= needed,
         f"the RPO for {100 * float(row['share_of_time']):g} % of the time{room}",
-        str(row["reason"]) if needed is None else in_proportion if plan.link.windows else "",
+        str(row["reason"]) if needed is None else _of_line(plan, needed),
     )
+
+
+def _of_line(plan: Plan, needed: float) -> str:
+    """What a line has at the times of its schedule; of one slower than planned, what it is not."""
+    windows = windows_words(plan.link, needed)
+    told = [f"with {windows}"] if windows else []
+    if needed < plan.link.bits_per_second:
+        told.append("no advice to have less: volumes and times are those of the planned line")
+    return "; ".join(told)
 
 
 def _replica_spool(plan: Plan) -> Need:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from simulator.plan.link_use import stream_use
 from simulator.plan.plan_answer import Topic, sentences_of
 from simulator.plan.plan_objectives import needs_of, outcomes_of
 from simulator.plan.plan_record_models import (
@@ -93,6 +94,7 @@ def record_of(plan: Plan, topics: Sequence[Topic] = ()) -> PlanRecord:
                 "streams": plan.link.streams,
                 "tcp_window_bytes": plan.link.tcp_window_bytes,
                 "payload_share": float(plan.link.payload_share),
+                **vars(stream_use(plan.link, plan.protection, plan.change)),
                 **vars(plan.use),
             },
             "carried_bytes_per_second": plan.recommended_bytes_per_second,

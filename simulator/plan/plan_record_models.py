@@ -92,6 +92,10 @@ class LinkRecord(_Row):
     streams: Count
     tcp_window_bytes: Count
     payload_share: Share
+    room_bits_per_second: Annotated[Rate, Field(description="of data, that headers leave")]
+    streams_bits_per_second: Annotated[Rate, Field(description="of that, what the streams carry")]
+    usable_bits_per_second: Annotated[Rate, Field(description="of that, what the kind can use")]
+    streams_to_fill: Annotated[Count, Field(description="that would carry all of the room")]
     catches_up: bool
     mean_utilisation: Share | None
     peak_hour_utilisation: Annotated[Share | None, Field(description="null: it is never up")]

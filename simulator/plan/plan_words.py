@@ -1,4 +1,4 @@
-"""What a plan says of its line, of the recovery, and of what all of its figures rest on."""
+"""What a plan says of the recovery, and of what all of its figures rest on."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Final
 from simulator.plan.organisation_curves import NS
 from simulator.plan.plan_dependence import dependences_of
 from simulator.plan.plan_inputs import LINE
+from simulator.plan.plan_line_words import of_the_time
 from simulator.plan.plan_units import (
     FORMATS,
     OUTPUTS,
     format_input,
-    format_line,
     format_volume,
     input_name,
 )
@@ -45,7 +45,7 @@ def _written(plan: Plan) -> str:
 
 _FIGURES: Final = {
     "spool_bytes": "the {volume} that the planned outage needs",
-    "rpo_seconds": "the RPO",
+    "rpo_seconds": "the RPO{share}",
     LINE: "the line that the RPO needs",
 }
 
@@ -54,8 +54,9 @@ def _depending(plan: Plan) -> str:
     """The assumptions that should be measured first."""
     told: list[str] = []
     keys: list[str] = []
+    share = f" {of_the_time(plan)}".rstrip()
     for found in dependences_of(plan):
-        figure = _FIGURES[found.output].format(volume=volume_name(plan.protection))
+        figure = _FIGURES[found.output].format(volume=volume_name(plan.protection), share=share)
         unit = OUTPUTS[found.output][1]
         never = "no line keeps it" if found.output == LINE else "the line never catches up"
         ends = []
@@ -85,37 +86,6 @@ def _measured(plan: Plan) -> str:
         advice += ", for the hours that were not measured are not in it"
     made_of, lasts = format_duration(known), format_duration(span)
     return f"All of this is planned from {made_of} of data, for {lasts}{advice}."
-
-
-def line_sentences(plan: Plan) -> list[str]:
-    """The RPO that the line gives, and the line that the RPO needs."""
-    objectives = plan.organisation.objectives
-    rpo, share = objectives.rpo_ns / NS, objectives.rpo_share
-    lag = plan.course.lag_at(share) if plan.use.catches_up else None
-    wanted = f"{format_duration(rpo)} for {100 * share:g} % of the time"
-    if lag is not None and lag <= rpo:
-        told = [
-            f"The line keeps the copy within {format_duration(max(lag, 1.0))} (wanted: {wanted})."
-        ]
-    elif lag is not None:
-        old = format_duration(lag)
-        told = [f"The line misses the RPO: the copy is up to {old} old (wanted: {wanted})."]
-    else:
-        told = [f"No RPO can be kept on this line (wanted: {wanted})."]
-    for row in plan.rates.itertuples():
-        if abs(float(row.share_of_time) - share) > 1e-9:
-            continue
-        if row.bits_per_second is None:
-            told.append(f"No line rate keeps it: {row.reason}.")
-        else:
-            rate = format_line(float(row.bits_per_second))
-            dated = ", outages at dates included" if plan.organisation.outages.events else ""
-            told.append(f"That RPO alone needs a line of at least {rate}{dated}.")
-    if plan.link.windows:
-        told.append(
-            "Wherever a line rate is named, the rates of its schedule are in proportion to it."
-        )
-    return told
 
 
 def recovery_sentence(plan: Plan) -> str:

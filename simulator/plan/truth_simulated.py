@@ -241,15 +241,16 @@ def _link(link: PlannedLink) -> dict[str, Any]:
         "loss": link.loss,
         "tcp_window": f"{link.tcp_window_bytes}B",
         "mss": link.mss_bytes,
-        "schedule": [_entry(window) for window in link.windows],
+        "schedule": [_entry(window, link.bits_per_second) for window in link.windows],
     }
 
 
-def _entry(window: RateWindow) -> dict[str, Any]:
+def _entry(window: RateWindow, line_bits_per_second: float) -> dict[str, Any]:
+    """An entry of a scenario's schedule, which has rates, not what is taken of them."""
     return {
         "from": _time_of_day(window.from_seconds),
         "to": _time_of_day(window.until_seconds),
-        "bandwidth": _rate(window.bits_per_second),
+        "bandwidth": _rate(window.rate_on(line_bits_per_second)),
     }
 
 

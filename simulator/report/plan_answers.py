@@ -80,7 +80,8 @@ def draw_catch_up(plan: Plan) -> Figure:
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: format_line(rate)))
-    axis_name(axes, "line rate (logarithmic); the rates of its schedule in proportion")
+    outside = " outside of its schedule" if plan.link.windows else ""
+    axis_name(axes, f"line rate{outside} (logarithmic)")
     return figure
 
 

@@ -21,9 +21,11 @@ from markupsafe import Markup
 
 from simulator.plan.plan_answer import Topic
 from simulator.plan.plan_assumed import assumed_defaults
-from simulator.plan.plan_objectives import holds, needs_of, outcomes_of
+from simulator.plan.plan_line_words import largest_lag_words, of_the_time, outages_counted
+from simulator.plan.plan_objectives import LINE_ITEM, Outcome, holds, needs_of, outcomes_of
 from simulator.plan.plan_units import format_line, format_volume
 from simulator.plan.planner import Plan
+from simulator.plan.schedule_words import windows_words
 from simulator.report import ink
 from simulator.report.output import directory_for, write_atomically
 from simulator.report.page import Tile, plain, unbroken
@@ -155,13 +157,29 @@ def _tiles(plan: Plan) -> list[Tile]:
         to_have = need.needed if need.advised is None else need.advised
         planned = f"planned {figure(need.unit, need.given, 'none')}"
         note = planned if need.advised is None else f"with margin; {planned}"
-        found.append(Tile(f"{need.item} to have", figure(need.unit, to_have, "none does"), note))
+        name = f"{need.item} to have"
+        if need.item == LINE_ITEM and need.needed is not None:
+            # "To have" would advise a slower line than is planned.
+            name, windows = f"{need.item}, at least", windows_words(plan.link, need.needed)
+            note = f"with {windows}; {planned}" if windows else planned
+        found.append(Tile(name, figure(need.unit, to_have, "none does"), note))
     for outcome in outcomes_of(plan):
-        if outcome.objective in ("RPO", "RTO"):
+        if outcome.objective == "RPO":
+            found.append(_rpo_tile(plan, outcome))
+        if outcome.objective == "RTO":
             value = figure(outcome.unit, outcome.found)
             wanted = f"{wanted_words(plan, outcome)} wanted"
             found.append(Tile(f"{outcome.objective} as planned", value, wanted))
     return found
+
+
+def _rpo_tile(plan: Plan, outcome: Outcome) -> Tile:
+    """The RPO with its share of the time, and the largest lag beside it."""
+    share, counted = of_the_time(plan), outages_counted(plan)
+    name = f"RPO {share or 'at most'}, {counted}"
+    wanted = f"{wanted_words(plan, outcome)} wanted"
+    note = f"{largest_lag_words(plan)}; {wanted}" if share and outcome.found is not None else wanted
+    return Tile(name, figure(outcome.unit, outcome.found), note)
 
 
 def _shown(table: PlanTable) -> ShownTable:
@@ -204,11 +222,7 @@ def _assumed(plan: Plan) -> list[str]:
         f"a line of {format_line(link.bits_per_second)}, {format_duration(link.rtt_seconds)} round "
         f"trip, {100 * link.loss:g} % loss, {link.streams} TCP {streams}, "
         f"{100 * link.payload_share:g} % of it left by headers"
-        + (
-            f", other rates at {count_of(len(link.windows), 'time')} of the week"
-            if link.windows
-            else ""
-        )
+        + (f", with {windows_words(link, link.bits_per_second)}" if link.windows else "")
     )
     found.append(
         f"{outages.per_year:g} outages a year, half of them longer than "

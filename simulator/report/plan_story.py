@@ -7,6 +7,7 @@ record cannot say different things.
 from __future__ import annotations
 
 from simulator.plan.plan_inputs import ARRIVAL
+from simulator.plan.plan_line_words import of_the_time
 from simulator.plan.plan_objectives import Need, Outcome, outcomes_of, still_holds
 from simulator.plan.plan_rows import frame_rows
 from simulator.plan.plan_spool_words import WAYS
@@ -40,10 +41,11 @@ def wanted_words(plan: Plan, outcome: Outcome) -> str:
     """What an objective allows."""
     if outcome.wanted is None:
         return "at all"
-    text = f"at most {figure(outcome.unit, outcome.wanted)}"
-    if outcome.objective == "RPO":
-        text += f" for {100 * plan.organisation.objectives.rpo_share:g} % of the time"
-    return text
+    text = figure(outcome.unit, outcome.wanted)
+    share = of_the_time(plan)
+    if outcome.objective == "RPO" and share:
+        return f"{text} or less {share}"  # "at most" is said of the largest alone
+    return f"at most {text}"
 
 
 def headline(plan: Plan) -> str:
@@ -114,6 +116,8 @@ def _missed(plan: Plan, outcome: Outcome) -> str:
         way = WAYS[plan.organisation.first_copy.by]
         return f"The {volume} of {given} is too small for the first copy {way}: {found} wait there."
     wanted = wanted_words(plan, outcome)
+    if outcome.objective == "RPO":
+        found = f"{found} {of_the_time(plan)}".rstrip()
     return f"{objective_name(outcome)} is missed as planned: {found}, where {wanted} is wanted."
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from simulator.plan.kind_facts import KIND_FACTS
+from simulator.plan.plan_line_words import outages_counted
 from simulator.plan.plan_objectives import Need, needs_of, outcomes_of
 from simulator.plan.plan_rows import with_reason
 from simulator.plan.plan_spool_words import WAYS
 from simulator.plan.plan_units import FORMATS
 from simulator.plan.planner import Plan
 from simulator.plan.replica_waits import KEPT
+from simulator.plan.schedule_words import schedule_sentence
 from simulator.report.plan_story import objective_name, wanted_words
 from simulator.report.plan_table import (
     REASON,
@@ -29,7 +32,6 @@ from simulator.report.plan_tables_outages import (
     returns_table,
     spools_table,
 )
-from simulator.units import count_of
 
 
 def plan_tables(plan: Plan) -> list[PlanTable]:
@@ -39,6 +41,7 @@ def plan_tables(plan: Plan) -> list[PlanTable]:
         _objectives(plan),
         _needs(plan),
         _kinds(plan, rows["kinds"]),
+        _kind_facts(plan),
         _rates(plan, rows["rates"]),
         table_of(
             "lags",
@@ -156,11 +159,23 @@ def _kinds(plan: Plan, rows: list[Row]) -> PlanTable:
     ]
     length = FORMATS["seconds"](plan.organisation.outages.planned_ns / 1e9)
     note = (
-        "RPO: not exceeded for so much of the time, outages at dates included. Spool: needed for "
+        f"RPO: not exceeded for so much of the time, {outages_counted(plan)}. Spool: needed for "
         f"an outage of {length}, without margin; of log shipping on the log volume. First copy: "
         f"{WAYS[plan.organisation.first_copy.by]}, changes of the meantime included."
     )
     return table_of("kinds", "Kinds of protection side by side", columns, rows, note)
+
+
+def _kind_facts(plan: Plan) -> PlanTable:
+    rows = [{"kind": name, **vars(KIND_FACTS[name])} for name in plan.protections]
+    columns = [
+        Column("kind", "Kind"),
+        Column("copies", "Copies"),
+        Column("lags", "Lags by nature"),
+        Column("cannot", "Cannot"),
+        Column("products", "Products of this class"),
+    ]
+    return table_of("kind_facts", "What the kinds of protection are", columns, rows)
 
 
 def _rates(plan: Plan, rows: list[Row]) -> PlanTable:
@@ -183,9 +198,8 @@ def _rates(plan: Plan, rows: list[Row]) -> PlanTable:
     ]
     if all(row["streams"] is None for row in more):
         columns = [each for each in columns if each.key != "streams"]
-    note = "The rates of the schedule stay in proportion. " if plan.link.windows else ""
-    events = len(plan.organisation.outages.events)
-    note += f"{count_of(events, 'outage')} at dates included." if events else "Without outages."
+    counted = outages_counted(plan)
+    note = f"{schedule_sentence(plan.link)} {counted[0].upper()}{counted[1:]}.".lstrip()
     goal = FORMATS["seconds"](plan.organisation.objectives.rpo_ns / 1e9)
     return table_of("rates", f"Line rate for an RPO of {goal}", columns, more, note)
 

@@ -15,6 +15,7 @@ from simulator.plan.plan_units import (
     output_name,
 )
 from simulator.plan.planner import Plan
+from simulator.plan.schedule_words import schedule_sentence
 from simulator.plan.waiting_volume import volume_name
 from simulator.report.plan_table import REASON, Column, PlanTable, Quantity, Row, table_of
 
@@ -72,7 +73,7 @@ def _input(row: Row, key: str, missing: str = "never") -> Quantity:
 
 def validity_table(plan: Plan, rows: list[Row]) -> PlanTable:
     title, note = "How long the answer holds", "Each input alone, the others as planned."
-    note += _in_proportion(plan)
+    note += _of_schedule(plan)
     missed = [each.objective for each in outcomes_of(plan) if not each.met]
     shared = [Column("input", "Input"), Column("planned", "Planned", "own")]
     made: list[Row] = [
@@ -112,8 +113,8 @@ def validity_table(plan: Plan, rows: list[Row]) -> PlanTable:
     return table_of("validity", title, columns, made, note)
 
 
-def _in_proportion(plan: Plan) -> str:
-    return " The line's schedule has its rates in proportion." if plan.link.windows else ""
+def _of_schedule(plan: Plan) -> str:
+    return f" {schedule_sentence(plan.link)}".rstrip()
 
 
 def _together(plan: Plan, rows: list[Row]) -> str:
@@ -164,5 +165,5 @@ def sensitivity_table(plan: Plan, rows: list[Row]) -> PlanTable:
         REASON,
     ]
     note = "Inputs that move nothing are left out here; the JSON record has them."
-    note += _in_proportion(plan)
+    note += _of_schedule(plan)
     return table_of("sensitivity", "What the answer depends on", columns, made, note)

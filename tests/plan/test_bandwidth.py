@@ -105,6 +105,18 @@ def test_windows_keep_their_ratio() -> None:
         assert found.bits_per_second == pytest.approx(2 * plain.bits_per_second, rel=0.01)
 
 
+def test_what_others_take_comes_on_top() -> None:
+    """All day taken: the line that is needed has that much more, whatever line was planned."""
+    change = mail(2.0, log_sets=1)
+    taken = RateWindow(0.0, 24 * 3_600.0, taken_bits_per_second=12e6)
+    shared = replace(LINE, windows=(taken,))
+    for share in (1.0, 0.9):
+        [plain] = required_rates(ObjectLevel(), change, LINE, 60.0, [share])
+        for planned in (shared, shared.at_rate(50e6)):
+            [found] = required_rates(ObjectLevel(), change, planned, 60.0, [share])
+            assert found.bits_per_second == pytest.approx(plain.bits_per_second + 12e6, rel=0.002)
+
+
 @pytest.mark.parametrize(
     ("bound", "said"),
     [
@@ -151,7 +163,8 @@ def test_what_no_link_does_says_so() -> None:
     change = mail(2.0)
     [blocks] = required_rates(ChangedBlocks(), change, LINE, 900.0, [1.0])
     assert blocks.bits_per_second is None
-    assert "changed blocks lags" in blocks.reason
+    assert "changed blocks does no better than 1 h" in blocks.reason
+    assert "for 100 % of the time even over an unlimited link" in blocks.reason
     assert blocks.streams is None
     delayed = ByteLevel(delay_seconds=100.0)
     [late] = required_rates(delayed, flat([8e6] * 40), LINE, 0.0, [1.0])

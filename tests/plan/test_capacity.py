@@ -109,6 +109,39 @@ def test_windows_of_the_week_run_past_midnight_and_the_first_counts() -> None:
     assert found[5 * 24 :] == [1.0] * 48
 
 
+def test_what_others_take_is_the_same_on_any_line() -> None:
+    """20 Mbit/s of which 12 are taken leave 8, 58 leave 46, 10 leave nothing."""
+    day = RateWindow(8 * 3_600.0, 18 * 3_600.0, taken_bits_per_second=12e6)
+    own = RateWindow(20 * 3_600.0, 22 * 3_600.0, 10e6)
+    planned = PlannedLink(20e6, payload_share=1.0, windows=(day, own))
+
+    def at(megabits: float, hour: int) -> float:
+        grid = TimeGrid(24, datetime(2007, 1, 1), 3_600.0)
+        capacity = planned.at_rate(megabits * 1e6).capacity_bytes(grid)
+        return float(capacity[hour]) * 8 / 3_600 / 1e6
+
+    assert [at(20, hour) for hour in (7, 8, 17, 18, 20)] == [20.0, 8.0, 8.0, 20.0, 10.0]
+    assert [at(58, hour) for hour in (7, 8, 20)] == [58.0, 46.0, 29.0]
+    assert [at(10, hour) for hour in (7, 8, 20)] == [10.0, 0.0, 5.0]  # never below 0
+    assert planned.at_rate(58e6).windows[0] == day
+    assert planned.highest_bits_per_second == 20e6
+
+
+def test_without_the_bound_a_line_would_carry_less_than_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the test above would find."""
+    monkeypatch.setattr(RateWindow, "rate_on", lambda self, line: line - self.taken_bits_per_second)
+    day = RateWindow(0.0, 3_600.0, taken_bits_per_second=12e6)
+    assert PlannedLink(10e6, windows=(day,)).capacity_bytes(HOUR).min() < 0
+
+
+@pytest.mark.parametrize("given", [{}, {"bits_per_second": 1.0, "taken_bits_per_second": 1.0}])
+def test_a_window_has_a_rate_or_what_is_taken(given: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="a rate of its own, or says what is taken"):
+        RateWindow(0.0, 3_600.0, **given)
+
+
 def test_a_window_that_begins_within_a_step_counts_by_its_part() -> None:
     link = PlannedLink(8.0, payload_share=1.0, windows=(RateWindow(90.0, 120.0, 16.0),))
     assert link.capacity_bytes(TimeGrid(3)).tolist() == [60.0, 90.0, 60.0]
@@ -143,7 +176,7 @@ def test_a_week_comes_again_as_if_each_was_looked_at() -> None:
     grid = TimeGrid.of_days(24, datetime(2007, 1, 4, 7, 30))
     expected = np.full(grid.steps, 10e6)
     for window in reversed(windows):
-        expected += share_in_window(grid, window) * (window.bits_per_second - expected)
+        expected += share_in_window(grid, window) * (window.rate_on(10e6) - expected)
     assert link.capacity_bytes(grid) == pytest.approx(expected / 8 * 60)
     odd = TimeGrid(5_000, grid.begins_at, 7_000.0)  # a week has no whole number of these
     assert len(link.capacity_bytes(odd)) == 5_000

@@ -65,7 +65,7 @@ def test_the_answer_is_told_whole_by_topic() -> None:
     topics = answer_topics(plan)
     names = [topic.name for topic in topics]
     assert names == [
-        *("Spool", "To hold", "Outage", "Line"),
+        *("Spool", "To hold", "Kind", "Outage", "Line"),
         *("Recovery", "First copy", "Limits", "Rests on"),
     ]
     answer = printed(plan).split("What is written rests on")[0]

@@ -216,7 +216,7 @@ def test_words_and_tables_spell_a_figure_alike() -> None:
     found = dict(
         zip(cells(plan, "objectives", "objective"), cells(plan, "objectives", "found"), strict=True)
     )
-    assert f"the copy is up to {found['Recovery point (RPO)']} old" in told
+    assert f"the copy is {found['Recovery point (RPO)']} old or less for 95 % of the time" in told
     assert f"users work again in {found['Recovery time (RTO)']}" in told
     took = cells(plan, "first_copy", "converges_after_seconds")[0]
     assert f"The first copy over the line takes {took}" in told
