@@ -286,6 +286,8 @@ def explain(
         yield Remark((path,), "one table stands here, but there may be several: a list", remedy)
     else:
         message, remedy = _shape(kind, context, details["msg"])
+        if kind.startswith("tuple") and isinstance(given, str):
+            remedy = f"Write it in brackets: {path[-1]} = [{_toml(given)}]."
         yield Remark((path,), f"{shown(given)} {message}", remedy)
 
 

@@ -245,15 +245,24 @@ def parse_ratio(given: object) -> float:
     """``"30%"``, ``"0.3"`` and the plain number 0.3 -> 0.3; from 0 to 1."""
     if isinstance(given, int | float) and not isinstance(given, bool):
         if not 0 <= given <= 1:
-            raise _refuse(given, RATIO, "is not between 0 and 1", "0.3", "30%")
+            raise _refuse(given, RATIO, "is not between 0 and 1", *_as_percent(given))
         return float(given)
     if isinstance(given, str) and _BARE.fullmatch(given.strip()):
         value = Fraction(given.strip())
     else:
         value = _single(given, RATIO)
     if value > 1:
-        raise _refuse(given, RATIO, "is more than the whole", "a ratio from 0% to 100%")
+        meant = _as_percent(float(value)) if _BARE.fullmatch(str(given).strip()) else ()
+        right = meant or ("a ratio from 0% to 100%",)
+        raise _refuse(given, RATIO, "is more than the whole", *right)
     return float(value)
+
+
+def _as_percent(given: float) -> tuple[str, ...]:
+    """Both spellings of a number from 2 on that was written without its ``%``; else an example."""
+    if not 2 <= given <= 100:
+        return ("0.3", "30%")
+    return (f"{given / 100:.6g}", f"{given:.6g}%")
 
 
 def _plain(value: Decimal) -> str:

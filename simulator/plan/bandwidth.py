@@ -105,9 +105,14 @@ def required_rates(
         raise ValueError("shares of time lie above 0, up to 1")
     if not 0 < tolerance < 1:
         raise ValueError("a tolerance lies between 0 and 1")
+    underway = 0
+
+    def telling(what: str) -> None:
+        tell(f"share of the time {underway} of {len(shares_of_time)}, {what}")
+
     free = replace(link, rtt_seconds=0.0, loss=0.0)
-    unbounded = LagByRate(protection, change, free, shares_of_time, outages, tell)
-    bounded = LagByRate(protection, change, link, shares_of_time, outages, tell)
+    unbounded = LagByRate(protection, change, free, shares_of_time, outages, telling)
+    bounded = LagByRate(protection, change, link, shares_of_time, outages, telling)
     unlimited = unlimited_capacity(change)
     at_best = unbounded.of(unlimited)
     without_outages = LagByRate(protection, change, free, shares_of_time, ()).of(unlimited)
@@ -115,6 +120,7 @@ def required_rates(
     start = max(LEAST_BITS, offered * 8 / link.payload_share)
     found = []
     for share in shares_of_time:
+        underway += 1
         if at_best[share] > rpo_seconds >= without_outages[share]:
             reason = (
                 "with the outages at dates no line does better than "

@@ -35,6 +35,7 @@ class ChangeCurve:
     stored_bytes: size of the databases at the begin; None when nothing says it.
     log_file_bytes: size of a log file.
     log_sets: storage groups, or databases, that have logs of their own.
+    seen_log_sets: how many of them files of a site are of; None where nothing tells.
     origin: where the curve comes from, for reports.
     remarks: what was assumed on the way, for reports.
     measured_seconds: how long that was measured which the curve was made of, where it was
@@ -64,6 +65,7 @@ class ChangeCurve:
     assumed_page_ratio: float | None = None
     divided_log_share: float | None = None
     warnings: tuple[str, ...] = ()
+    seen_log_sets: int | None = None
 
     def __post_init__(self) -> None:
         for name in COLUMNS:

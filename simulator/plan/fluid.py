@@ -210,13 +210,14 @@ class PathTree:
 def _levels(path: Floats, leaves: int, neutral: float, join: np.ufunc) -> list[Floats]:
     """The path, its pairs joined, their pairs joined, ... up to one; padded so that the places
     right of the last one are there, and neutral."""
-    values = np.full(leaves + _PADDING, neutral)
-    values[: len(path)] = path
+    values, used = np.empty(leaves + _PADDING), len(path)
+    values[:used], values[used:] = path, neutral
     levels = [values]
     while leaves > 1:
-        leaves //= 2
-        joined = np.full(leaves + _PADDING, neutral)
-        joined[:leaves] = join(values[: 2 * leaves : 2], values[1 : 2 * leaves : 2])
+        leaves, used = leaves // 2, (used + 1) // 2  # what is right of the path is not joined
+        joined = np.empty(leaves + _PADDING)
+        join(values[: 2 * used : 2], values[1 : 2 * used : 2], out=joined[:used])
+        joined[used:] = neutral
         levels.append(joined)
         values = joined
     return levels

@@ -33,7 +33,7 @@ from replicator.toml_text import KeyPath
 from simulator.plan.organisation_change import Change, Mailboxes
 from simulator.plan.organisation_checks import contradictions
 from simulator.plan.organisation_doubts import doubts
-from simulator.plan.organisation_keys import Days, Moment, PositiveSpan
+from simulator.plan.organisation_keys import Days, Moment, ObjectiveSpan, PositiveSpan
 from simulator.scenario_keys import ByteRate, TimeOfDay
 from simulator.scenario_model import Failover
 from simulator.scenario_toml import OverrideError, apply_override
@@ -177,9 +177,9 @@ class Recovery(Failover):
 class Objectives(Table):
     """What is promised."""
 
-    rpo_ns: PositiveSpan = key("rpo", "Most recent work that may be lost.", "15m")
+    rpo_ns: ObjectiveSpan = key("rpo", "Most recent work that may be lost.", "15m")
     rpo_share: Ratio = key("rpo_share", "So much of the time.", 0.95)
-    rto_ns: PositiveSpan = key("rto", "Longest time without service.", "4h")
+    rto_ns: ObjectiveSpan = key("rto", "Longest time without service.", "4h")
 
 
 class Organisation(Table):

@@ -92,11 +92,18 @@ class Change(Table):
     )
     log_sets: int | None = key(
         None,
-        "Storage groups, or databases, with logs of their own. A single file of hourly statistics "
-        "has the logs of the mean database: it counts so many times.",
+        "Storage groups, or databases, with logs of their own; as many as the files of the site "
+        "are of, where they tell it. A single file of hourly statistics has the logs of the mean "
+        "database: it counts so many times.",
         None,
         ge=1,
         le=10_000,
+    )
+    log_sets_alike: bool = key(
+        None,
+        "How files of the site are read: they are of fewer log sets than log_sets, and the others "
+        "write as much on average; what the files count is multiplied.",
+        False,
     )
     coalesced: Ratio = key(None, "Of page writes, saved by writing a page once for several.", 0.0)
     rewritten: Ratio | None = key(
@@ -112,8 +119,8 @@ class Change(Table):
     )
     log_counters: tuple[CounterName, ...] = key(
         None,
-        "How files of the site are read: parts of the names of counters that are bytes of logs a "
-        "second; by default those that are known.",
+        "Likewise: parts of the names of counters that are bytes of logs a second; by default "
+        "those that are known.",
         (),
         max_length=_MOST_COUNTERS,
     )
@@ -205,6 +212,8 @@ class Change(Table):
     @classmethod
     def _from_the_file(cls, given: object, info: ValidationInfo) -> object:
         """Absolute from here on, whatever directory the command runs in."""
+        if info.field_name == "files" and isinstance(given, str):
+            return given  # no list, which is what is told of it
         if isinstance(given, list | tuple):
             return tuple(_place(each, info) for each in given)
         return None if given is None else _place(given, info)

@@ -26,6 +26,7 @@ SHORTEST_INTERVAL_NS: Final = 60 * units.NS_PER_SECOND
 LONGEST_RTT_NS: Final = 60 * units.NS_PER_SECOND
 """Above it TCP itself gives up [A]."""
 FILE_KEYS: Final = (
+    "log_sets_alike",
     "log_counters",
     "database_counters",
     "day_order",
@@ -134,6 +135,13 @@ def _file_contradictions(organisation: Organisation) -> Iterator[Remark]:
                 "Leave out one of them.",
             )
     if change.files:
+        if change.log_sets_alike and change.log_sets is None:
+            yield Remark(
+                (("change", "log_sets_alike"), ("change", "log_sets")),
+                "log_sets_alike multiplies what the files count, and nothing says to how many log "
+                "sets",
+                "Give log_sets, or leave log_sets_alike out.",
+            )
         return
     usual = type(change)()
     for attribute in FILE_KEYS:

@@ -39,6 +39,7 @@ from simulator.plan.recovery_time import RecoveryFigures
 from simulator.plan.seeding import SeedRates
 from simulator.plan.site_files import SiteKind, kind_of, load_site
 from simulator.plan.site_hours import names_all_databases
+from simulator.plan.site_log_sets import of_all_log_sets
 from simulator.plan.site_options import SiteOptions
 from simulator.plan.site_weeks import extended
 
@@ -179,7 +180,7 @@ def change_of(organisation: Organisation) -> ChangeCurve:
         )
         for index, path in enumerate(change.files)
     ]
-    curve = _together(curves)
+    curve = of_all_log_sets(_together(curves), change.log_sets, alike=change.log_sets_alike)
     if curve.grid.begins_at != grid.begins_at:
         told = f"{curve.grid.begins_at:%a %Y-%m-%d %H:%M}"
         grown = (*grown, f"the plan begins where its files do, on {told} (begins)")
@@ -191,12 +192,18 @@ def change_of(organisation: Organisation) -> ChangeCurve:
         # The last remark of all says how few days became the plan.
         remarks=(*grown, *curve.remarks),
         stored_bytes=_given_or(change.database_bytes, curve.stored_bytes),
-        log_sets=change.log_sets or curve.log_sets,
     )
 
 
 def _given_or(given: int | None, found: float | None) -> float | None:
     return found if given is None else float(given)
+
+
+def _all_seen(curves: list[ChangeCurve]) -> int | None:
+    """Log sets that all files are of; None where one does not tell."""
+    seen = [each.seen_log_sets for each in curves]
+    known = [each for each in seen if each is not None]
+    return sum(known) if len(known) == len(seen) else None
 
 
 def _together(curves: list[ChangeCurve]) -> ChangeCurve:
@@ -219,6 +226,7 @@ def _together(curves: list[ChangeCurve]) -> ChangeCurve:
         database_bytes=np.sum([each.database_bytes for each in curves], axis=0),
         message_bytes=np.sum([each.message_bytes for each in curves], axis=0),
         log_sets=sum(each.log_sets for each in curves),
+        seen_log_sets=_all_seen(curves),
         measured_seconds=min(each.measured_seconds or 0.0 for each in curves),
         origin="; ".join(each.origin for each in curves),
         remarks=tuple(remark for each in curves for remark in each.remarks),

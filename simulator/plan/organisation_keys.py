@@ -11,6 +11,7 @@ week, of which the plan takes the first.
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -25,7 +26,12 @@ LEAST_GROWTH, MOST_GROWTH = -0.5, 10.0
 """By the year [A]."""
 
 
-def _read_span(given: object) -> int:
+def _read_objective(given: object) -> int:
+    """As :func:`_read_span`; the advice is of minutes and hours."""
+    return _read_span(given, ("15m", "4h"))
+
+
+def _read_span(given: object, examples: tuple[str, ...] = _EXAMPLES) -> int:
     """A duration in nanoseconds; raises UnitError, whose advice is of hours and weeks."""
     try:
         return units.parse_duration_ns(given)
@@ -33,22 +39,21 @@ def _read_span(given: object) -> int:
         problem, found, _ = str(error).rpartition(": write for instance ")
         if not found:
             raise
-        raise units.UnitError(f"{problem}: write for instance {' or '.join(_EXAMPLES[:2])}") from (
+        raise units.UnitError(f"{problem}: write for instance {' or '.join(examples[:2])}") from (
             None
         )
 
 
-PositiveSpan = Annotated[
-    int,
-    Quantity(
-        kind=units.DURATION.name,
-        pattern=DURATION_PATTERN,
-        examples=_EXAMPLES,
-        read=_read_span,
-        spell=units.spell_duration,
-        positive=True,
-    ),
-]
+_SPAN: Final = Quantity(
+    kind=units.DURATION.name,
+    pattern=DURATION_PATTERN,
+    examples=_EXAMPLES,
+    read=_read_span,
+    spell=units.spell_duration,
+    positive=True,
+)
+PositiveSpan = Annotated[int, _SPAN]
+ObjectiveSpan = Annotated[int, replace(_SPAN, examples=("15m", "4h"), read=_read_objective)]
 
 
 def _read_growth(given: object) -> float:

@@ -42,7 +42,7 @@ _TABLES: Final = (
 _NO_FIGURES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         # How files are read says each file's own remark.
-        "change": frozenset({"day_order", "decimal_mark", "bridge_gaps"}),
+        "change": frozenset({"day_order", "decimal_mark", "bridge_gaps", "log_sets_alike"}),
         "protection": frozenset({"full_backup"}),
         "outages": frozenset({"lengths_ns"}),
     }

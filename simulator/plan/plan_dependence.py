@@ -7,7 +7,8 @@ be measured first, and given as its key.  Two figures are bought: the spool (of 
 the RPO stands for it) and the line; each has an assumption of its own.
 
 What counts as given is what the organisation's file says.  Of mailboxes what is written a day is
-always derived from their profile; files of the site are measured.
+always derived from their profile; files of the site are measured.  Messages are measured by no
+file: of mailboxes their mean size is to be given, of files how many bytes of them go with a log's.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+from simulator.plan.carried_amount import CHANGE, LOGS, MESSAGES
 from simulator.plan.organisation import Organisation
 from simulator.plan.plan_inputs import LINE
 from simulator.plan.plan_rows import frame_rows
@@ -92,9 +94,14 @@ def dependence_of(plan: Plan, output: str | None = None) -> Dependence | None:
 
 def _assumed(organisation: Organisation) -> Iterator[tuple[str, tuple[str, str]]]:
     """Inputs that nobody gave, each with its key and mark."""
-    if not organisation.change.files:
-        yield "change_gb_per_day", ("change.files", _DERIVED)
-        yield "logs_gb_per_day", ("change.files", _DERIVED)
+    change = organisation.change
+    if not change.files:
+        yield CHANGE, ("change.files", _DERIVED)
+        yield LOGS, ("change.files", _DERIVED)
+        if change.average_message_bytes is None:
+            yield MESSAGES, ("change.average_message", _DERIVED)
+    elif change.message_bytes_per_log_byte is None:
+        yield MESSAGES, ("change.message_bytes_per_log_byte", _DERIVED)
     for path, (table, attribute) in _KEYS.items():
         at: Any = getattr(organisation, table)
         field = type(at).model_fields[attribute]

@@ -15,6 +15,14 @@ import pandas as pd
 
 from simulator.plan.bandwidth import RequiredRate, required_rates
 from simulator.plan.capacity import PlannedLink, without
+from simulator.plan.carried_amount import (
+    CHANGE,
+    GB,
+    LOGS,
+    MESSAGES,
+    carried_amount,
+    daily_amounts,
+)
 from simulator.plan.change import ChangeCurve
 from simulator.plan.grid import HOUR_SECONDS, Floats
 from simulator.plan.line_need import LineNeed
@@ -37,7 +45,6 @@ from simulator.plan.waiting_volume import (
 )
 from simulator.units import format_duration
 
-GB: Final = 1e9
 LINE: Final = "line_bits_per_second"
 """The output that is the line rate for the RPO."""
 _SAME_SHARE: Final = 1e-9
@@ -57,9 +64,9 @@ class PlanCase:
 
     Attributes
     ----------
-    change_gb_per_day: logs and pages, on average; the shape of the curve stays.  0 for log
-        shipping, which has ``logs_gb_per_day`` in its place: pages are never shipped, and what is
-        planned with should be what is measured.
+    change_gb_per_day: logs and pages, on average; the shape of the curve stays.  0 for kinds that
+        carry something else: log shipping has ``logs_gb_per_day`` in its place, objects have
+        ``messages_gb_per_day``: what is planned with should be what is measured.
     night_share: of the written bytes, times as many from 22:00 to 06:00 as planned.
     defragmentation_share: of the stored pages, rewritten each night; 0 where the curve does not
         tell it apart.
@@ -86,6 +93,7 @@ class PlanCase:
     log_share_of_writes: float = 0.0
     logs_gb_per_day: float = 0.0
     stored_gb: float = 0.0
+    messages_gb_per_day: float = 0.0
 
     @classmethod
     def of(
@@ -102,9 +110,9 @@ class PlanCase:
         judged = known and volume is not None and stops_when_full(organisation, protection)
         share, night_bytes = night_rewrite(organisation, change)
         ratio, logs = change.assumed_page_ratio or 0.0, change.divided_log_share or 0.0
-        shipped = isinstance(protection, LogShipping)
+        daily = daily_amounts(change, protection)
         return cls(
-            0.0 if shipped else change.written_bytes_per_day / GB,
+            daily[CHANGE],
             1.0,
             replace(link, windows=()),
             protection,
@@ -127,18 +135,20 @@ class PlanCase:
                 ratio,
                 logs,
                 link,
+                sum(daily.values()),
             ),
             share,
             ratio,
             logs,
-            change.log_bytes_per_day / GB if shipped else 0.0,
+            daily[LOGS],
             (change.stored_bytes or 0.0) / GB,
+            daily[MESSAGES],
         )
 
     @property
     def amount(self) -> str:
-        """Which input says how much is written a day."""
-        return "logs_gb_per_day" if self.logs_gb_per_day else "change_gb_per_day"
+        """Which input says how much is carried a day, or written where that is carried."""
+        return carried_amount(self.protection)
 
     def _line(self) -> PlannedLink:
         """The link with its windows, whose rates follow its own (:meth:`PlannedLink.at_rate`)."""
@@ -163,12 +173,9 @@ class PlanCase:
             change = replace(change, database_bytes=change.database_bytes * times)
         if self.log_share_of_writes != fixed.log_share_of_writes:
             change = self._divided_anew(change)
-        shipped = bool(self.logs_gb_per_day)
-        factor = (
-            self.logs_gb_per_day / fixed.planned_logs_gb_per_day
-            if shipped
-            else self.change_gb_per_day / fixed.planned_gb_per_day
-        )
+        factor = 1.0
+        if fixed.planned_amount:
+            factor = float(getattr(self, self.amount)) / fixed.planned_amount
         if self.night_share != 1.0:
             hours = change.grid.hours_of_day()
             night = np.where((hours >= 22) | (hours < 6), self.night_share, 1.0)
@@ -342,6 +349,7 @@ class _Fixed:
         pages_per_log_byte: float,
         log_share_of_writes: float,
         link: PlannedLink,
+        planned_amount: float,
     ) -> None:
         self.change = continued(change, AFTER)
         night = continued(replace(change, database_bytes=night_bytes), AFTER)
@@ -354,9 +362,9 @@ class _Fixed:
         self.known_lines: dict[PlanCase, float | None] = {}
         self.known: dict[PlanCase, dict[str, float | None]] = {}
         """Outputs by inputs."""
-        self.planned_gb_per_day = change.written_bytes_per_day / GB
+        self.planned_amount = planned_amount
+        """Of the input that scales the curve (:attr:`PlanCase.amount`)."""
         self.stored_gb = (change.stored_bytes or 0.0) / GB
-        self.planned_logs_gb_per_day = change.log_bytes_per_day / GB
         self.steps = change.grid.steps
         """Of the plan itself; those behind are for catching up."""
         self.rpo_seconds = rpo_seconds

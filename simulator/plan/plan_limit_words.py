@@ -100,6 +100,7 @@ def other_kinds(plan: Plan) -> str:
 _LIMITS: Final = {
     "change_gb_per_day": ("change", "<=", " a day"),
     "logs_gb_per_day": ("logs", "<=", " a day"),
+    "messages_gb_per_day": ("messages", "<=", " a day"),
     "defragmentation_share": ("defragmentation", "<=", " a night"),
     "link.loss": ("loss", "<=", ""),
     "link.rtt_seconds": ("round trip", "<=", ""),

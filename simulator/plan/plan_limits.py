@@ -18,16 +18,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import count
 from math import ceil, floor, log10
 from types import MappingProxyType
 from typing import Final
 
 import pandas as pd
 
+from simulator.plan.carried_amount import CHANGE
 from simulator.plan.grid import DAY_SECONDS, HOUR_SECONDS, MINUTE_SECONDS
 from simulator.plan.plan_inputs import PlanCase, Tell
-from simulator.plan.plan_units import format_volume
+from simulator.plan.plan_units import format_volume, input_name
 from simulator.plan.sensitivity import with_input
 from simulator.plan.validity import Limit, holds_from, limits_frame, limits_of, text_of
 from simulator.units import format_duration
@@ -52,6 +52,25 @@ def _silent(_what: str) -> None:
     return None
 
 
+class _Progress:
+    """Tells which part of the search is underway, of how many, and how many values were tried."""
+
+    def __init__(self, tell: Tell, parts: int) -> None:
+        self._tell, self._parts = tell, parts
+        self._number, self._values, self._name = 0, 0, ""
+
+    def begin(self, path: str) -> None:
+        """The next part, by the input that is moved."""
+        self._number += 1
+        self._name = input_name(path)
+
+    def trying(self) -> None:
+        """One more value."""
+        self._values += 1
+        part = f"part {self._number} of {self._parts}, the {self._name}"
+        self._tell(f"{part}, {self._values} values tried")
+
+
 def validity_of(
     case: PlanCase,
     tell: Tell = _silent,
@@ -71,17 +90,16 @@ def validity_of(
     """
     missed = {**case.broken(), **(besides or {})}
     never = "catching up" in missed
-    tried = count(1)
 
     def broken(other: PlanCase) -> dict[str, str]:
-        tell(f"{next(tried)} values tried")
+        progress.trying()
         return {**other.broken(), **(besides or {})}
 
     # What the rule's volume does not hold as planned is no promise.
     over = case.overfilled()
 
     def others(other: PlanCase) -> dict[str, str]:
-        tell(f"{next(tried)} values tried")
+        progress.trying()
         found = {name: told for name, told in other.broken().items() if name not in missed}
         return found if over else {**found, **other.overfilled()}
 
@@ -101,8 +119,10 @@ def validity_of(
         LINE_RATE: case.link.bits_per_second * FARTHEST,
         OUTAGE: case.curve.change.grid.step_seconds / HOUR_SECONDS,
     }
-    if case.defragmentation_share and case.amount == "change_gb_per_day":
+    if case.defragmentation_share and case.amount == CHANGE:
         furthest[DEFRAGMENTATION], best[DEFRAGMENTATION] = 1.0, 0.0
+    heals = bool(missed) and not besides
+    progress = _Progress(tell, len(furthest) + (2 if heals else 0))
     found = limits_of(
         case,
         broken if missed else others,
@@ -110,11 +130,14 @@ def validity_of(
         tolerance=_TOLERANCE,
         others=None if never else others,
         best={} if besides else best,
+        begin=progress.begin,
     )
     found = [_not_below(each, case, line_rate) for each in found]
-    if missed and not besides:
-        found = [_together(each, case, line_rate) for each in found]
-        found += _streams(case)
+    if heals:
+        progress.begin(LINE_RATE)
+        found = [_together(each, case, line_rate, progress) for each in found]
+        progress.begin(STREAMS)
+        found += _streams(case, progress)
     found += _volume(case, missed, besides or {})
     return limits_frame(_rounded(each, line_rate) for each in found)
 
@@ -145,7 +168,7 @@ def _not_below(limit: Limit, case: PlanCase, least: float | None) -> Limit:
     return limit
 
 
-def _together(limit: Limit, case: PlanCase, least: float | None) -> Limit:
+def _together(limit: Limit, case: PlanCase, least: float | None, progress: _Progress) -> Limit:
     """A limit of the line, with the volume beside which it heals what neither heals alone."""
     given = case.curve.volume.given_bytes
     on_volume = case.on_volume()
@@ -153,9 +176,14 @@ def _together(limit: Limit, case: PlanCase, least: float | None) -> Limit:
         return limit
     if on_volume is not None and on_volume[0] <= given:
         return limit
+
+    def broken(other: PlanCase) -> dict[str, str]:
+        progress.trying()
+        return other.broken(volume_aside=True)
+
     rate = holds_from(
         case,
-        lambda other: other.broken(volume_aside=True),
+        broken,
         LINE_RATE,
         limit.planned * FARTHEST,
         _TOLERANCE,
@@ -170,10 +198,15 @@ def _together(limit: Limit, case: PlanCase, least: float | None) -> Limit:
     return replace(limit, together_at=rate, together_volume_bytes=_to_digits(needed[0], up=True))
 
 
-def _streams(case: PlanCase) -> list[Limit]:
+def _streams(case: PlanCase, progress: _Progress) -> list[Limit]:
     """How many TCP streams alone would do, where they do."""
     number = case.link.streams
-    heals = holds_from(case, lambda other: other.broken(), STREAMS, float(number * FARTHEST))
+
+    def broken(other: PlanCase) -> dict[str, str]:
+        progress.trying()
+        return other.broken()
+
+    heals = holds_from(case, broken, STREAMS, float(number * FARTHEST))
     if heals is None:
         return []
     told = "; ".join(f"{name}: {how}" for name, how in case.broken().items())

@@ -93,6 +93,7 @@ FORMATS: Final[Mapping[str, Callable[[float], str]]] = {
 _INPUTS: Final[Mapping[str, tuple[str, str]]] = {
     "change_gb_per_day": ("change per day", "gb"),
     "logs_gb_per_day": ("logs per day", "gb"),
+    "messages_gb_per_day": ("messages per day", "gb"),
     "stored_gb": ("size of the databases", "gb"),
     "night_share": ("change at night", "times"),
     "defragmentation_share": ("defragmentation of a night", "share"),

@@ -16,6 +16,8 @@ from simulator.plan.plan_units import (
     input_name,
 )
 from simulator.plan.planner import Plan
+from simulator.plan.site_log_sets import stand_for_others
+from simulator.plan.site_weeks import LEAST_WEEK_SECONDS
 from simulator.plan.waiting_volume import volume_name
 from simulator.units import format_duration
 
@@ -26,7 +28,8 @@ enough for four [A]."""
 
 def basis_sentences(plan: Plan) -> list[str]:
     """What was taken to be written, which assumption to measure first, how little was measured."""
-    return [_written(plan), _depending(plan), _measured(plan)]
+    stands_for = stand_for_others(plan.change)
+    return [_written(plan), stands_for, _depending(plan), _measured(plan)]
 
 
 def _written(plan: Plan) -> str:
@@ -50,6 +53,13 @@ _FIGURES: Final = {
 }
 
 
+_MEASURED: Final = {
+    "change.average_message": "the mean size of a message",
+    "change.message_bytes_per_log_byte": "how many bytes of messages go with one of log",
+}
+"""What is to be measured for a key that is not the amount itself."""
+
+
 def _depending(plan: Plan) -> str:
     """The assumptions that should be measured first."""
     told: list[str] = []
@@ -71,7 +81,7 @@ def _depending(plan: Plan) -> str:
         told += [
             f"Of what is assumed, {figure} depends most on the {input_name(found.input)} "
             f"({format_input(found.input, found.assumed)} {found.mark}): {between}.",
-            f"Measure it, and give it as {found.key}.",
+            f"Measure {_MEASURED.get(found.key, 'it')}, and give it as {found.key}.",
         ]
     return " ".join(told)
 
@@ -81,7 +91,7 @@ def _measured(plan: Plan) -> str:
     known, span = plan.change.measured_seconds, plan.change.grid.span_seconds
     if known is None or (known >= LITTLE_DATA_SHARE * span and known >= 86_400):
         return ""
-    advice = ": measure a week at least" if known < 7 * 86_400 else ""
+    advice = ": measure a week at least" if known < LEAST_WEEK_SECONDS else ""
     if known < 86_400:
         advice += ", for the hours that were not measured are not in it"
     made_of, lasts = format_duration(known), format_duration(span)

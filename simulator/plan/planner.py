@@ -16,6 +16,7 @@ from replicator.errors import BadInput
 from simulator.plan.answers import or_none
 from simulator.plan.bandwidth import required_rates, required_rates_frame
 from simulator.plan.capacity import PlannedLink, without
+from simulator.plan.carried_amount import carried_amount, daily_amounts
 from simulator.plan.change import ChangeCurve
 from simulator.plan.copy_begins import copy_begins
 from simulator.plan.grid import Floats
@@ -48,6 +49,7 @@ from simulator.plan.plan_parts import (
     outages_of_given_spool,
     returns_by_hour,
 )
+from simulator.plan.plan_units import input_name
 from simulator.plan.protection import Course, Protection
 from simulator.plan.recovery_time import recovery_times
 from simulator.plan.replica_waits import ReplicaFigures, replica_waits
@@ -175,6 +177,14 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
     grid, link = change.grid, link_of(organisation)
     protections = protections_of(organisation)
     own = next(iter(protections.values()))
+    if not any(daily_amounts(change, own).values()):
+        raise BadInput(
+            f"there is nothing that {own.name} would carry: {input_name(carried_amount(own))} are "
+            "none in this plan",
+            path=organisation.name,
+            remedy="Choose another kind (protection.kind), or look at the ratios that say what "
+            "files of the site do not tell (log_share_of_writes, message_bytes_per_log_byte).",
+        )
     usual = link.capacity_bytes(grid)
     outages = [
         ((event.at - grid.begins_at).total_seconds(), event.length_ns / NS)

@@ -1,13 +1,11 @@
 r"""Which columns of a performance-counter log are written bytes, by their names.
 
-A column is named ``\\SERVER\Object(Instance)\Counter``.  Known are the store's own counters (of
-the objects ``MSExchange Database ==> Instances`` and ``MSExchange Database``, ``Database`` in 2000
-to 2003) and those of disks.  Objects and counters of Windows have other names in other languages; a
-few are known [M], and for the rest the planner names the columns.
+What the usual counters are called is known (:mod:`.site_counter_catalogue`); columns of other names
+the planner names.
 
-Totals beside their parts would count twice: ``_Total`` is taken only where it stands alone, a
-whole server (``Information Store``) only without its databases, and of volumes and drives only the
-volumes.
+Totals beside their parts would count twice: of a process its total is taken only where its parts
+are not there, ``_Total`` of all only where it stands alone, a whole server (``Information Store``)
+only without its databases, and of volumes and drives only the volumes.
 
 A part of a name that a planner gives (``LogicalDisk(E:)``) fits all that is gathered of that disk:
 its reads, its free space.  Of the columns that hold it those known as written bytes are taken, and
@@ -20,69 +18,35 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
+from simulator.plan.site_counter_catalogue import (
+    READS_TOO,
+    VOLUMES,
+    CounterName,
+    Role,
+    known_role,
+    parse_counter,
+)
 from simulator.plan.site_options import SiteOptions
 from simulator.plan.site_text import refuse
 
-_PATH: Final = re.compile(r"(?:\\\\([^\\]+))?\\(?:(.+?)\((.*)\)|([^\\(]+))\\([^\\]+)")
-_STORE_OBJECTS: Final = re.compile(r"(?:msexchange )?database( ==> instances)?|msexchangeis.*")
-_VOLUMES: Final = ("logicaldisk", "logischer datenträger", "disque logique", "disco lógico")
-_DRIVES: Final = (
-    "physicaldisk",
-    "physikalischer datenträger",
-    "physischer datenträger",
-    "disque physique",
-    "disco físico",
-)
-_LOG_BYTES: Final = ("log bytes write/sec",)
-_LOG_FILES: Final = ("log files generated",)
-_LOG_WRITES: Final = ("log writes/sec", "i/o log writes/sec")
-_DISK_BYTES: Final = (
-    "disk write bytes/sec",
-    "bytes geschrieben/s",
-    "écritures disque, octets/s",
-    "bytes de escritura en disco/s",
-)
 _OPERATIONS: Final = re.compile(r"^(?!.*(byte|octet)).*(writ|schreib|écritur|escritur|transfer)")
 """A counter that was asked for and counts operations, not bytes."""
 _NOT_WRITTEN: Final = re.compile(
     r"%|prozent|read|lese|gelesen|lectur|queue|warteschlange|file d'attente|\bcola\b"
     r"|\bfree\b|\bfreie?\b|libre|idle|leerlauf|\bavg\b|mittlere|durchschnitt|moyen|promedio"
+    r"|\baverage\b"
     r"|stall|latenc"
 )
 """Names of reads, lengths of queues, free space, shares and means: nothing that is written [M]."""
-_READS_TOO: Final = (
-    "disk bytes/sec",
-    "bytes/s",
-    "octets disque/s",
-    "bytes de disco/s",
-    "disk transfers/sec",
-    "übertragungen/s",
-    "transferts disque/s",
-    "transferencias de disco/s",
+_BYTES: Final = re.compile("byte|octet|байт")
+"""In the name of a counter of bytes."""
+_GATHERED: Final = (
+    r"\MSExchange Database ==> Instances(*)\Log Bytes Write/sec or "
+    r"\LogicalDisk(*)\Disk Write Bytes/sec"
 )
-"""Counters of reads and writes together [M]."""
-_DISK_WRITES: Final = (
-    "disk writes/sec",
-    "schreibvorgänge/s",
-    "écritures disque/s",
-    "escrituras en disco/s",
-)
-
-
-class Role(Enum):
-    """What a column is."""
-
-    LOG_BYTES = "bytes of logs a second"
-    LOG_FILES = "log files since the start"
-    DATABASE_BYTES = "bytes of pages a second"
-    WRITTEN_BYTES = "bytes a second, logs and pages"
-    LOG_WRITES = "log writes a second"
-    WRITES = "writes a second, of logs and pages"
-
-
+_LONGEST_SHOWN: Final = 100
 _LOG_ROLES: Final = (
     Role.LOG_BYTES,
     Role.LOG_FILES,
@@ -94,16 +58,6 @@ _PAGE_ROLES: Final = (Role.WRITTEN_BYTES, Role.WRITES)
 """What columns that were asked for may be, the best first."""
 
 
-@dataclass(frozen=True, slots=True)
-class CounterName:
-    """The parts of a column's name, in lower case."""
-
-    server: str
-    object_name: str
-    instance: str
-    counter: str
-
-
 @dataclass(frozen=True)
 class Chosen:
     """The columns to read.
@@ -113,6 +67,7 @@ class Chosen:
     columns: place in a row and role of each.
     names: of the columns, for remarks.
     log_sets: databases with logs of their own among them.
+    seen_log_sets: the same where each column is of one, else None: a total is of any number.
     remarks: what was chosen, and what not.
     warnings: what is to be told at once, beside the remarks.
     """
@@ -120,6 +75,7 @@ class Chosen:
     columns: tuple[tuple[int, Role], ...]
     names: tuple[str, ...]
     log_sets: int
+    seen_log_sets: int | None
     remarks: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
@@ -128,50 +84,33 @@ class Chosen:
         return frozenset(role for _, role in self.columns)
 
 
-def parse_counter(name: str) -> CounterName | None:
-    """The parts of a column's name; None for what is no counter."""
-    found = _PATH.fullmatch(name.strip())
-    if found is None:
-        return None
-    return CounterName(
-        (found[1] or "").lower(),
-        (found[2] or found[4]).strip().lower(),
-        (found[3] or "").strip().lower(),
-        found[5].strip().lower(),
-    )
-
-
-def _known(name: CounterName) -> Role | None:
-    if _STORE_OBJECTS.fullmatch(name.object_name):
-        for counters, role in (
-            (_LOG_BYTES, Role.LOG_BYTES),
-            (_LOG_FILES, Role.LOG_FILES),
-            (_LOG_WRITES, Role.LOG_WRITES),
-        ):
-            if name.counter in counters:
-                return role
-    if name.object_name in _VOLUMES + _DRIVES:
-        if name.counter in _DISK_BYTES:
-            return Role.WRITTEN_BYTES
-        if name.counter in _DISK_WRITES:
-            return Role.WRITES
-    return None
-
-
-def _total(instance: str) -> bool:
-    return instance.split("/")[-1].strip() == "_total" or instance == "total"
-
-
 def _parts_only(places: Sequence[int], names: dict[int, CounterName]) -> list[int]:
     """Without what other columns hold already, server by server."""
     kept: list[int] = []
     for server in sorted({names[place].server for place in places}):
         own = [place for place in places if names[place].server == server]
-        volumes = [place for place in own if names[place].object_name in _VOLUMES]
-        instances = [place for place in own if "==>" in names[place].object_name]
-        own = volumes or instances or own
-        kept += [place for place in own if not _total(names[place].instance)] or own[:1]
+        volumes = [place for place in own if names[place].object_name in VOLUMES]
+        instances = [place for place in own if names[place].is_of_instances]
+        kept += _without_totals(volumes or instances or own, names)
     return sorted(kept)
+
+
+def _without_totals(places: Sequence[int], names: dict[int, CounterName]) -> list[int]:
+    """Of each process its parts, or its total where it has none; the total of all only alone."""
+    by_process: dict[str, list[int]] = {}
+    for place in places:
+        by_process.setdefault(names[place].process, []).append(place)
+    kept: list[int] = []
+    for process, own in by_process.items():
+        parts = [place for place in own if not names[place].is_total]
+        kept += parts or (own[:1] if process else [])
+    return kept or list(places[:1])
+
+
+def _seen_log_sets(places: Sequence[int], names: dict[int, CounterName]) -> int | None:
+    """How many log sets columns of logs are of, where each is of one."""
+    single = all(place in names and names[place].is_one_log_set for place in places)
+    return len(places) if single else None
 
 
 def _asked(
@@ -197,7 +136,7 @@ def _asked(
                 1,
             )
         names = {place: name for place in places if (name := parse_counter(header[place]))}
-        known = {place: _known(name) for place, name in names.items()}
+        known = {place: known_role(name) for place, name in names.items()}
         best = next((role for role in roles if role in known.values()), None)
         if best is None:
             taken |= set(_unknown(part, places, header, known, option, path))
@@ -247,7 +186,7 @@ def _counter(name: str) -> str:
 
 def _given_role(name: str, whole: Role, writes: Role) -> Role:
     parsed = parse_counter(name)
-    known = parsed and _known(parsed)
+    known = parsed and known_role(parsed)
     if known in (Role.WRITES, Role.LOG_WRITES) or _OPERATIONS.search(_counter(name)):
         return writes
     return Role.LOG_FILES if known is Role.LOG_FILES else whole
@@ -267,7 +206,7 @@ def choose_columns(header: Sequence[str], options: SiteOptions, path: str) -> Ch
     }
     by_role: dict[Role, list[int]] = {}
     for place, name in names.items():
-        role = _known(name)
+        role = known_role(name)
         if role is not None:
             by_role.setdefault(role, []).append(place)
     for role in _LOG_ROLES:
@@ -276,8 +215,9 @@ def choose_columns(header: Sequence[str], options: SiteOptions, path: str) -> Ch
         if role in (Role.LOG_WRITES, Role.WRITES) and options.bytes_per_write is None:
             refuse(
                 path,
-                "the file counts writes, but not their bytes",
-                "Gather Log Bytes Write/sec or Disk Write Bytes/sec, or say how large a write is "
+                f"the file counts {role.value}, but no column is known to be their bytes; it has "
+                f"{_kinds_of_columns(header)}",
+                f"{_name_remedy(header)} Else gather {_GATHERED}, or say how large a write is "
                 "(bytes_per_write).",
                 1,
             )
@@ -295,16 +235,68 @@ def choose_columns(header: Sequence[str], options: SiteOptions, path: str) -> Ch
                 f"the writes of {len(places):,} disks are added up, the system's among them "
                 "(choose with log_counters, database_counters)"
             )
-        sets = len(places) if role in (Role.LOG_BYTES, Role.LOG_FILES, Role.LOG_WRITES) else 1
-        return Chosen(tuple((place, role) for place in places), taken, sets, tuple(remarks))
+        if role in (Role.WRITTEN_BYTES, Role.WRITES):
+            remarks += _perhaps_logs(header, names)
+        remarks += _other_programs(header, names)
+        of_logs = role in (Role.LOG_BYTES, Role.LOG_FILES, Role.LOG_WRITES)
+        sets, seen = (len(places), _seen_log_sets(places, names)) if of_logs else (1, None)
+        return Chosen(tuple((place, role) for place in places), taken, sets, seen, tuple(remarks))
     refuse(
         path,
-        f"none of the {max(0, len(header) - 1):,} columns is known to count written bytes",
-        r"Gather \MSExchange Database ==> Instances(*)\Log Bytes Write/sec or "
-        r"\LogicalDisk(*)\Disk Write Bytes/sec; if they have other names on this server, give a "
-        "part of the name (log_counters, database_counters).",
+        f"none of the {max(0, len(header) - 1):,} columns is known to count written bytes: "
+        f"{_kinds_of_columns(header)}",
+        f"{_name_remedy(header)} Else gather {_GATHERED}.",
         1,
     )
+
+
+def _kinds_of_columns(header: Sequence[str]) -> str:
+    """A column of each counter, without its server."""
+    found: dict[str, str] = {}
+    for name in header[1:]:
+        short = re.sub(r"^\\\\[^\\]+(?=\\)", "", name.strip())
+        found.setdefault(_counter(name), short[:_LONGEST_SHOWN])
+    return _list(list(found.values()))
+
+
+def _name_remedy(header: Sequence[str]) -> str:
+    """How to name columns of bytes, with one that may be meant."""
+    unknown = [name for name in header[1:] if _may_be_bytes(name)]
+    example = (
+        unknown[0].strip().rpartition("\\")[2][:_LONGEST_SHOWN] if unknown else "LogicalDisk(E:)"
+    )
+    return (
+        "If one of them is bytes of logs or of pages a second under another name, give a part of "
+        f'that name: log_counters = ["{example}"], or database_counters.'
+    )
+
+
+def _may_be_bytes(name: str) -> bool:
+    """Whether a column that is not known may be written bytes, as its name goes."""
+    parsed, counter = parse_counter(name), _counter(name)
+    known = parsed is not None and (known_role(parsed) or parsed.is_of_other_program)
+    rate = "/" in counter and _BYTES.search(counter) and not _NOT_WRITTEN.search(counter)
+    return bool(not known and rate)
+
+
+def _perhaps_logs(header: Sequence[str], names: dict[int, CounterName]) -> list[str]:
+    """Columns of the store beside those of disks that may be bytes of logs."""
+    found = [
+        header[place].strip()
+        for place, name in names.items()
+        if (name.is_of_store or name.is_of_instances) and _may_be_bytes(header[place])
+    ]
+    return [f"may be bytes of logs, and not used (log_counters): {_list(found)}"] if found else []
+
+
+def _other_programs(header: Sequence[str], names: dict[int, CounterName]) -> list[str]:
+    """Columns of the engine that are not the mail store's."""
+    found = [
+        header[place].strip()
+        for place, name in names.items()
+        if name.is_of_other_program and _BYTES.search(name.counter)
+    ]
+    return [f"no mail store, and left out: {_list(found)}"] if found else []
 
 
 def _given(header: Sequence[str], options: SiteOptions, path: str) -> Chosen:
@@ -332,7 +324,7 @@ def _given(header: Sequence[str], options: SiteOptions, path: str) -> Chosen:
             if place not in pages and (parsed := parse_counter(name)) is not None
         }
         known = {
-            role: [place for place, name in names.items() if _known(name) is role]
+            role: [place for place, name in names.items() if known_role(name) is role]
             for role in (Role.LOG_BYTES, Role.LOG_FILES)
         }
         first = Role.LOG_BYTES if known[Role.LOG_BYTES] else Role.LOG_FILES
@@ -359,12 +351,20 @@ def _given(header: Sequence[str], options: SiteOptions, path: str) -> Chosen:
     if left:
         names_left = _list([header[place].strip() for place in left])
         remarks.append(f"columns that hold the same names, and are left out: {names_left}")
-    both_ways = [name for name in taken if _counter(name) in _READS_TOO]
+    both_ways = [name for name in taken if _counter(name) in READS_TOO]
     warnings = (
         [f"reads are counted as if they were written: {_list(both_ways)}"] if both_ways else []
     )
-    sets = max(1, len(columns) - len(pages))
-    return Chosen(tuple(columns), taken, sets, tuple(remarks), tuple(warnings))
+    of_logs = [place for place, _ in columns if place not in pages]
+    parsed_names = {place: each for place in of_logs if (each := parse_counter(header[place]))}
+    return Chosen(
+        tuple(columns),
+        taken,
+        max(1, len(of_logs)),
+        _seen_log_sets(of_logs, parsed_names),
+        tuple(remarks),
+        tuple(warnings),
+    )
 
 
 def _list(names: Sequence[str], most: int = 6) -> str:

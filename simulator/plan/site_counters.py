@@ -29,11 +29,11 @@ from typing import Final
 
 import numpy as np
 
-from replicator.units import format_seconds
 from simulator.plan.change import LOG_FILE_BYTES, ChangeCurve
 from simulator.plan.fluid import cumulative
 from simulator.plan.grid import Floats, TimeGrid
-from simulator.plan.site_counter_names import Chosen, Role, choose_columns
+from simulator.plan.site_counter_catalogue import Role
+from simulator.plan.site_counter_names import Chosen, choose_columns
 from simulator.plan.site_curve import (
     Found,
     curve_of,
@@ -46,6 +46,7 @@ from simulator.plan.site_curve import (
 from simulator.plan.site_options import SiteOptions
 from simulator.plan.site_text import delimiter_of, fields_of, read_lines, refuse
 from simulator.plan.site_values import DateEvidence, NumberEvidence, find_date, number
+from simulator.units import format_duration
 
 FORMAT: Final = re.compile(r"\(PDH-[CT]SV 4\.0\)", re.IGNORECASE)
 NO_SAMPLE: Final = -1.0
@@ -294,8 +295,8 @@ def curve_of_counters(path: str | Path, options: SiteOptions | None = None) -> C
     if end - begin < options.least_measured_seconds:
         refuse(
             path,
-            f"{len(times):,} samples cover {format_seconds(end - begin)}: too little for a plan, "
-            f"which wants {format_seconds(options.least_measured_seconds)} at least",
+            f"{len(times):,} samples cover {format_duration(end - begin)}: too little for a plan, "
+            f"which wants {format_duration(options.least_measured_seconds)} at least",
             "Gather a week, a sample a minute; or accept so little (change.least_measured).",
         )
     grid = grid_over(begin, end, options.step_seconds, name)
@@ -371,7 +372,8 @@ def _found(path: str, grid: TimeGrid, sums: dict[Role, Floats], table: _Table) -
     if logs is None:
         return Found(path, grid, written_bytes=added(Role.WRITTEN_BYTES, Role.WRITES))
     pages = added(Role.DATABASE_BYTES, Role.WRITES)
-    return Found(path, grid, logs, pages, log_sets=table.chosen.log_sets)
+    sets = table.chosen
+    return Found(path, grid, logs, pages, log_sets=sets.log_sets, seen_log_sets=sets.seen_log_sets)
 
 
 def _gap_times(edges: Floats, gaps: Floats) -> str:

@@ -97,6 +97,8 @@ class Found:
     log_bytes, database_bytes: of each step; pages None: by ratio.
     written_bytes: of each step, logs and pages together; instead of both.
     log_file_bytes: None when the file does not say.
+    log_sets: with logs of their own among what was counted.
+    seen_log_sets: log sets that the file is of; None where it does not tell.
     """
 
     path: str
@@ -106,6 +108,7 @@ class Found:
     written_bytes: Floats | None = None
     log_file_bytes: int | None = None
     log_sets: int = 1
+    seen_log_sets: int | None = None
 
 
 def curve_of(
@@ -169,6 +172,7 @@ def curve_of(
         logs * messages,
         log_file_bytes=size or LOG_FILE_BYTES,
         log_sets=found.log_sets,
+        seen_log_sets=found.seen_log_sets,
         origin=origin,
         remarks=tuple(notes),
         assumed_page_ratio=assumed_ratio,

@@ -147,6 +147,13 @@ def curve_of_hours(path: str | Path, options: SiteOptions | None = None) -> Chan
     of_hours: Floats = np.array(found.logs_per_second) * HOUR_SECONDS * size * databases
     times: Floats = begin + np.arange(_HOURS + 1, dtype=np.float64) * HOUR_SECONDS
     log_bytes = spread(times, cumulative(of_hours), grid)
-    made = Found(str(path), grid, log_bytes=log_bytes, log_file_bytes=size, log_sets=databases)
+    made = Found(
+        str(path),
+        grid,
+        log_bytes=log_bytes,
+        log_file_bytes=size,
+        log_sets=databases,
+        seen_log_sets=databases,
+    )
     curve = curve_of(made, options, f"hourly log statistics {Path(path).name}", remarks)
     return replace(curve, measured_seconds=found.sampled_seconds / databases, is_mean_day=True)

@@ -265,5 +265,12 @@ def _curve(
         times: Floats = np.concatenate(([begin], one.times[inside], [end]))
         reached: Floats = np.concatenate((held[:1], one.cumulative[inside], held[1:]))
         total += spread(times, reached, grid)
-    found = Found(path, grid, log_bytes=total, log_file_bytes=usual, log_sets=len(curves))
+    found = Found(
+        path,
+        grid,
+        log_bytes=total,
+        log_file_bytes=usual,
+        log_sets=len(curves),
+        seen_log_sets=len(sets),  # those that are idle, too
+    )
     return curve_of(found, options, origin, notes)

@@ -63,7 +63,7 @@ class SiteOptions:
         unless the file says otherwise, which is refused.
     log_sets_taken: base names (``E00``) of the log sets to take; empty for all.
     log_counters, database_counters: parts of counter names, of the columns that are bytes of logs
-        and of pages a second; empty for what :mod:`.site_counter_names` knows.
+        and of pages a second; empty for what :mod:`.site_counter_catalogue` knows.
     bytes_per_write: for counters that count operations only.
     trace: name of the virtual machine, in a table of several.
     disks: numbers (MSR: ``host/number``) of the disks to take from a trace; empty for all.

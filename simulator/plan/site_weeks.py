@@ -27,17 +27,21 @@ from typing import Final, Literal
 import numpy as np
 
 from replicator.errors import BadInput
-from replicator.units import format_seconds
 from simulator.exchange.diurnal import DEFAULT_DAYS, WeekCurve
 from simulator.plan.change import ChangeCurve
 from simulator.plan.grid import DAY_SECONDS, HOUR_SECONDS, Floats, TimeGrid
 from simulator.plan.mail_change import working_days
+from simulator.units import format_duration
 
 Extension = Literal["auto", "repeat", "fit"]
 WEEKEND_SHARE: Final = DEFAULT_DAYS[5]
 """Traffic of a Saturday or Sunday that was not seen, in working days [A]."""
 _WEEK_DAYS: Final = 7
 _WORKING_DAYS: Final = 5
+_SEEN_HOURS: Final = 12
+"""Of a day of the week; with less the day counts as not seen [A]."""
+LEAST_WEEK_SECONDS: Final = 6 * DAY_SECONDS + _SEEN_HOURS * HOUR_SECONDS
+"""From here on each day of the week was seen; a listing ends with its last log, not at midnight."""
 _BY_WEEKDAY: Final = ", weekday to weekday"
 _BY_HOUR: Final = ", hour to hour of the day"
 
@@ -82,7 +86,7 @@ def fitted_week(
     for day in range(_WEEK_DAYS):
         seen = counts[day] > 0
         expected = float((counts[day] * by_hour).sum())
-        if seen.sum() >= 12 and expected > 0:
+        if seen.sum() >= _SEEN_HOURS and expected > 0:
             traffic.append(float(sums[day].sum()) / expected)
         else:
             traffic.append(1.0 if day < _WORKING_DAYS else weekend_share)
@@ -237,7 +241,7 @@ def data_warnings(change: ChangeCurve) -> list[BadInput]:
     if known is not None and known < DAY_SECONDS:
         found.append(
             BadInput(
-                f"{format_seconds(known)} were measured, less than a day: which hours are busy is "
+                f"{format_duration(known)} were measured, less than a day: which hours are busy is "
                 "not known, and the plan repeats what there is",
                 path=change.origin,
                 remedy="Measure a week, a day at least.",

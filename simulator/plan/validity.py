@@ -187,6 +187,7 @@ def limits_of(
     looks: int = LOOKS,
     others: Broken[Plan] | None = None,
     best: Mapping[str, float] | None = None,
+    begin: Callable[[str], None] = lambda _path: None,
 ) -> list[Limit]:
     """How far each input may go, alone.
 
@@ -196,11 +197,13 @@ def limits_of(
     others: of a plan that does not hold, what breaks among the objectives that it meets; None:
         that is not asked.
     best: of such a plan, by path, where to stop looking for a value at which it holds.
+    begin: called with the path of each input before it is looked at.
 
     Raises KeyError for an input that the plan does not have.
     """
     limits = []
     for path, end in furthest.items():
+        begin(path)
         found = limit_of(plan, broken, path, end, tolerance, looks)
         if found.holds_until is None:
             if best and path in best:

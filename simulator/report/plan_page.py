@@ -30,6 +30,7 @@ from simulator.report import ink
 from simulator.report.output import directory_for, write_atomically
 from simulator.report.page import Tile, plain, unbroken
 from simulator.report.plan_figures import PICTURES
+from simulator.report.plan_marks import MARKS, marks_line
 from simulator.report.plan_story import breaks_first, figure, headline, wanted_words
 from simulator.report.plan_table import PlanTable
 from simulator.report.plan_tables import plan_tables
@@ -54,14 +55,6 @@ _WORDS: Final = {
     "no size is enough": "bad",
     "does not hold as planned": "bad",
 }
-MARKS: Final = (
-    ("[A]", "assumed: no source was found"),
-    ("[M]", "from memory"),
-    ("[V]", "a vendor's figure or rule"),
-    ("[T]", "of a third party"),
-    ("[D]", "derived from figures with marks"),
-)
-"""What stands behind figures and remarks."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +120,7 @@ def _values(plan: Plan, topics: Sequence[Topic], command: str) -> dict[str, Any]
         "span": f"{format_duration(grid.span_seconds)} from {grid.begins_at:%d %B %Y} on",
         "kind": plan.protection.name,
         "answer": [Topic(each.name, tuple(map(unbroken, each.sentences))) for each in topics],
+        "marks_of_answer": marks_line(_first_texts(tables, topics)),
         "tiles": _tiles(plan),
         "breaks": [unbroken(each) for each in breaks_first(plan)],
         "first_tables": [_shown(each) for each in tables if each.key in _FIRST_TABLES],
@@ -143,6 +137,15 @@ def _values(plan: Plan, topics: Sequence[Topic], command: str) -> dict[str, Any]
         "light": Markup(ink.css_variables(dark=False)),
         "dark": Markup(ink.css_variables(dark=True)),
     }
+
+
+def _first_texts(tables: Sequence[PlanTable], topics: Sequence[Topic]) -> list[str]:
+    """The answer, and the tables that stand right below it."""
+    texts = [sentence for topic in topics for sentence in topic.sentences]
+    for table in tables:
+        if table.key in _FIRST_TABLES:
+            texts += [table.note, *(cell for row in table.spelled() for cell in row)]
+    return texts
 
 
 def _tiles(plan: Plan) -> list[Tile]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from rich.console import Console
@@ -19,6 +19,7 @@ from replicator.command_line import printable
 from simulator.plan.plan_answer import Topic
 from simulator.plan.planner import Plan
 from simulator.report.page import unbroken
+from simulator.report.plan_marks import marks_line
 from simulator.report.plan_story import headline
 from simulator.report.plan_table import Column, PlanTable
 from simulator.report.plan_tables import plan_tables
@@ -75,26 +76,32 @@ def print_plan(console: Console, plan: Plan, topics: Sequence[Topic]) -> None:
     """
     title = f"{plan.organisation.name}: {headline(plan)}"
     console.print(Text(printable(title), style="bold"), soft_wrap=True)
-    print_topics(console, topics)
-    _print_remarks(console, plan.change.remarks)
     by_key = {table.key: table for table in plan_tables(plan)}
-    for key in SHOWN:
-        if key in by_key:
-            console.print()
-            print_table(console, by_key[key])
+    shown = [by_key[key] for key in SHOWN if key in by_key]
+    lines = _remark_lines(plan.change.remarks)
+    below = [cell for table in shown for row in table.spelled() for cell in row]
+    print_topics(console, topics, (*lines, *below, *(table.note for table in shown)))
+    _print_remarks(console, lines)
+    for table in shown:
+        console.print()
+        print_table(console, table)
 
 
-def print_topics(console: Console, topics: Sequence[Topic]) -> None:
-    """The answer: the names of its topics on the left, each sentence on lines of its own."""
+def print_topics(console: Console, topics: Sequence[Topic], below: Iterable[str] = ()) -> None:
+    """The answer: the names of its topics on the left, each sentence on lines of its own; then what
+    the marks mean that stand in it, or in the texts ``below`` it."""
     margin = max((len(topic.name) for topic in topics), default=0) + 2
     for topic in topics:
         label = topic.name
         for sentence in topic.sentences:
             print_paragraph(console, sentence, " " * margin, label=label)
             label = ""
+    marks = marks_line((*(each for topic in topics for each in topic.sentences), *below))
+    if marks:
+        print_paragraph(console, marks, style="dim")
 
 
-def _print_remarks(console: Console, remarks: Sequence[str]) -> None:
+def _remark_lines(remarks: Sequence[str]) -> list[str]:
     """What the curve says of itself, :data:`MOST_REMARKS` lines of it: the last remark first, which
     tells how few days became the plan."""
     told = list(dict.fromkeys((*remarks[-1:], *remarks)))
@@ -103,11 +110,15 @@ def _print_remarks(console: Console, remarks: Sequence[str]) -> None:
         for remark in told
         for line in textwrap.wrap(printable(remark), WIDTH - 4, subsequent_indent="  ")
     ]
+    if len(lines) > MOST_REMARKS:
+        lines = [*lines[: MOST_REMARKS - 1], "and more, in the report"]
+    return lines
+
+
+def _print_remarks(console: Console, lines: Sequence[str]) -> None:
     if not lines:
         return
     console.print(Text("What is written rests on", style="bold"))
-    if len(lines) > MOST_REMARKS:
-        lines = [*lines[: MOST_REMARKS - 1], "and more, in the report"]
     for line in lines:
         console.print(Text("  " + line), soft_wrap=True)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from replicator.errors import BadInput
 from simulator.plan.capacity import PlannedLink, RateWindow
 from simulator.plan.grid import TimeGrid
 from simulator.plan.organisation import BadOrganisation, Organisation, parse_organisation
@@ -191,11 +192,32 @@ def test_keys_for_files_reach_the_reader(folder: Path) -> None:
     assert larger.log_bytes.sum() == pytest.approx(5 * plain.log_bytes.sum())
 
 
+@pytest.mark.parametrize(
+    ("kind", "file", "key", "told"),
+    [
+        ("object level", "logs.txt", "message_bytes_per_log_byte", "messages per day are none"),
+        ("log shipping", "disk.csv", "log_share_of_writes", "logs per day are none"),
+    ],
+)
+def test_a_kind_that_has_nothing_to_carry_is_refused(folder, kind, file, key, told) -> None:
+    times = [site_texts.BEGIN + timedelta(minutes=each) for each in range(200)]
+    disk = r"\\MBX1\LogicalDisk(E:)\Disk Write Bytes/sec"
+    (folder / "disk.csv").write_text(site_texts.counter_csv(times, {disk: [1e5] * len(times)}))
+    overrides = [f"change.{key}=0", f"protection.kind={kind}"]
+    with pytest.raises(BadInput, match=f"{kind} would carry: {told}"):
+        make_plan(organisation(folder, file, *overrides))
+
+
 @pytest.mark.parametrize("name", FILE_KEYS)
 def test_keys_for_files_are_refused_without_files(name: str) -> None:
     """All of them: one that says nothing would be believed."""
     field = Change.model_fields[name]
-    values = {"decimal_mark": '"."', "day_order": '"day first"', "bridge_gaps": "false"}
+    values = {
+        "decimal_mark": '"."',
+        "day_order": '"day first"',
+        "bridge_gaps": "false",
+        "log_sets_alike": "true",
+    }
     sizes = dict.fromkeys(("log_file_bytes", "bytes_per_write"), '"8KiB"')
     lists = dict.fromkeys(("log_counters", "database_counters", "log_sets_taken", "disks"), '["a"]')
     texts = {"trace": '"a"', "version": '"2003"', "least_measured_ns": '"2h"'}

@@ -76,6 +76,12 @@ def test_the_answer_stands_before_the_pictures_and_the_assumptions_last() -> Non
     assert text.index("Buy it.") < text.index("What breaks first")
 
 
+def test_marks_are_told_right_below_the_answer_that_has_them() -> None:
+    text = plan_page_text(plans.plan(), plans.told("Saving of [M]."), COMMAND)
+    told = text.index("Marks: [M] from memory")
+    assert text.index("Saving of") < told < text.index('class="tiles"')
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_no_script_and_nothing_from_elsewhere(name: str) -> None:
     text = plan_page_text(ALL[name](), [], COMMAND)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from simulator.plan.plan_answer import answer_of, answer_topics
 from simulator.report import plan_terminal
+from simulator.report.plan_marks import marks_line
 from simulator.report.plan_story import headline
 from simulator.report.plan_tables import plan_tables
 from simulator.report.plan_terminal import (
@@ -68,7 +69,7 @@ def test_the_answer_is_told_whole_by_topic() -> None:
         *("Spool", "To hold", "Kind", "Outage", "Line"),
         *("Recovery", "First copy", "Limits", "Rests on"),
     ]
-    answer = printed(plan).split("What is written rests on")[0]
+    answer = printed(plan).split("Marks:")[0]
     lines = answer.splitlines()[1:]
     margin = len("First copy") + 2
     assert [line[:margin].strip() for line in lines if not line.startswith(" ")] == names
@@ -79,6 +80,14 @@ def test_the_answer_is_told_whole_by_topic() -> None:
     ]
     shipped = plans.plan("protection.kind=log shipping")
     assert answer_topics(shipped)[0].name == "Log volume"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_marks_that_are_shown_are_told_once(name: str) -> None:
+    text = printed(ALL[name]())
+    [line] = re.findall(r"^Marks: .*(?:\n[^W\n].*)*", text, re.MULTILINE)
+    assert set(re.findall(r"\[[A-Z]\]", line)) == set(re.findall(r"\[[A-Z]\]", text))
+    assert "from memory" in marks_line(["30 % [M]"]) and marks_line(["30 %"]) == ""
 
 
 def test_what_is_left_out_is_in_the_report() -> None:

@@ -16,6 +16,7 @@ from simulator.plan.plan_dependence import dependence_of
 from simulator.plan.plan_inputs import PlanCase
 from simulator.plan.plan_objectives import needs_of
 from simulator.plan.plan_units import format_volume
+from simulator.plan.plan_words import basis_sentences
 from simulator.plan.planner import Plan
 from simulator.plan.sensitivity import tornado
 from simulator.report.plan_story import need_sentence
@@ -142,6 +143,35 @@ def test_what_is_given_is_no_assumption(monkeypatch: pytest.MonkeyPatch) -> None
     all_given = replace(left, organisation=given("protection.saving=30%").organisation)
     assert dependence_of(all_given) is None
     assert "Of what is assumed" not in " ".join(answer_of(all_given))
+
+
+def test_of_objects_it_is_the_messages_that_it_depends_on() -> None:
+    """What is written in all is not what this kind carries."""
+    plan = plans.plan("protection.kind=object level")
+    found = dependence_of(plan)
+    assert found is not None
+    assert (found.input, found.key) == ("messages_gb_per_day", "change.average_message")
+    daily = float(plan.change.message_bytes.sum()) / plan.change.days
+    assert found.assumed == pytest.approx(daily / 1e9)
+    told = " ".join(answer_of(plan))
+    assert "depends most on the messages per day (" in told and "change per day" not in told
+    assert "Measure the mean size of a message, and give it as change.average_message." in told
+    limits = " ".join(plan.validity["input"])
+    assert "messages_gb_per_day" in limits and "change_gb_per_day" not in limits
+    read = parse_organisation(plans.EXAMPLE, [*plans.QUICK, "change.average_message=50KiB"])
+    other = dependence_of(replace(plan, organisation=read))
+    assert other is None or other.input != "messages_gb_per_day"
+
+
+@pytest.mark.parametrize(
+    ("days", "advised"), [(7.0, False), (6.98, False), (6.4, True), (3.0, True)]
+)
+def test_a_week_without_its_last_minutes_is_a_week(days: float, advised: bool) -> None:
+    long = change_of(parse_organisation(plans.EXAMPLE, [*plans.QUICK, "horizon=8w"]))
+    measured = replace(long, measured_seconds=days * 86_400)
+    told = " ".join(basis_sentences(replace(plans.plan(), change=measured)))
+    assert "planned from" in told
+    assert ("measure a week at least" in told) is advised
 
 
 def test_a_figure_that_is_never_stands_first() -> None:

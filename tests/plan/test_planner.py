@@ -203,6 +203,11 @@ def test_progress_is_told_all_through_the_long_parts() -> None:
     for part in ("catching up: line rate 31 of 31", "what it depends on: input 1 of "):
         assert any(each.startswith(part) for each in told), part
     assert sum("values tried" in each for each in told) > 20
+    pattern = r"while what it holds: part (\d+) of (\d+), the [a-zA-Z- ]+, \d+ values tried"
+    parts = [tuple(map(int, found.groups())) for each in told if (found := re.match(pattern, each))]
+    assert parts == sorted(parts) and len(parts) == sum("values tried" in each for each in told)
+    assert all(number <= whole for number, whole in parts) and parts[-1][0] >= parts[-1][1] - 1
+    assert any(each.startswith("line rates for the RPO: share of the time 1 of 4") for each in told)
 
 
 def test_outages_at_dates_are_in_the_course() -> None:

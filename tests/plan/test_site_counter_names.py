@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from replicator.errors import BadInput
-from simulator.plan import site_counter_names
-from simulator.plan.site_counter_names import Role, choose_columns
+from simulator.plan import site_counter_catalogue, site_counter_names
+from simulator.plan.site_counter_catalogue import Role, known_role, parse_counter
+from simulator.plan.site_counter_names import choose_columns
 from simulator.plan.site_files import load_site
 from simulator.plan.site_options import SiteOptions
 from tests.plan.site_texts import BEGIN, counter_csv
@@ -114,3 +115,132 @@ def test_where_bytes_are_missing_operations_are_taken() -> None:
     assert chosen_pages(*names, bytes_per_write=4_096.0) == [names[0]]
     with pytest.raises(BadInput, match="counts writes, but not their bytes"):
         chosen_pages(*names)
+
+
+# -- names that are not English ------------------------------------------------------------------
+
+GERMAN = r"\\MBX1\MSExchange-Datenbank  ==> Instanzen"
+DATABASE = r"(Information Store/DB1)"
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        (rf"{GERMAN}{DATABASE}\Protokoll: Schreiben Byte/Sek", Role.LOG_BYTES),
+        (rf"{GERMAN}{DATABASE}\Generierte Protokolldateien", Role.LOG_FILES),
+        (rf"{GERMAN}{DATABASE}\E/A: Protokollschreiboperationen/Sek", Role.LOG_WRITES),
+        (r"\\MBX1\Datenbank(Information Store)\Protokoll: Geschriebene Bytes/Sek.", Role.LOG_BYTES),
+        (r"\\MBX1\Logischer Datenträger(E:)\Bytes geschrieben/s", Role.WRITTEN_BYTES),
+        (r"\\MBX1\Physikalischer Datenträger(1 E:)\Schreibvorgänge/s", Role.WRITES),
+        (
+            "\\\\MBX1\\MSExchange Database(Information Store)\\Записанных в журнал байтов/\u0441",
+            Role.LOG_BYTES,
+        ),
+        (rf"{GERMAN}{DATABASE}\Protokoll: Generierte Bytes/Sek.", None),
+        (rf"{GERMAN}(edgetransport/x)\Protokoll: Schreiben Byte/Sek", None),
+    ],
+)
+def test_names_of_other_languages_are_known(name: str, role: Role | None) -> None:
+    parsed = parse_counter(name)
+    assert parsed is not None
+    assert known_role(parsed) is role
+
+
+def test_a_german_file_has_its_bytes_of_logs(tmp_path) -> None:
+    """With decimal commas, in the code page of a German Windows."""
+    columns = {
+        rf"{GERMAN}{DATABASE}\Protokoll: Schreiben Byte/Sek": 5e4,
+        r"\\MBX1\Logischer Datenträger(E:)\Schreibvorgänge/s": 12.0,
+    }
+    times = [BEGIN + MINUTE * at for at in range(61)]
+    text = counter_csv(times, {name: [each] * 61 for name, each in columns.items()}, ",", ",")
+    made = tmp_path / "week.csv"
+    made.write_bytes(text.encode("cp1252"))
+    assert load_site(made).log_bytes.sum() == pytest.approx(3_600 * 5e4)
+
+
+def test_names_that_nobody_knows_are_listed_and_can_be_given() -> None:
+    """Bytes of logs under a name of its own, beside operations of a disk."""
+    names = [
+        r"\\MBX1\MSExchange Database ==> Instanzen(SG1)\Protokoll-Bytes geschrieben/s",
+        r"\\MBX1\MSExchange Database ==> Instanzen(SG2)\Protokoll-Bytes geschrieben/s",
+        r"\\MBX1\Logischer Datenträger(E:)\Schreibvorgänge/s",
+    ]
+    with pytest.raises(BadInput, match="no column is known to be their bytes") as caught:
+        choose_columns(["(PDH-CSV 4.0)", *names], SiteOptions(), "c.csv")
+    told, remedy = str(caught.value), str(caught.value.remedy)
+    assert r"Instanzen(SG1)\Protokoll-Bytes geschrieben/s" in told and "Schreibvorgänge/s" in told
+    example = 'log_counters = ["Protokoll-Bytes geschrieben/s"]'
+    assert 0 <= remedy.index(example) < remedy.index("gather") < remedy.index("bytes_per_write")
+    given = SiteOptions(log_counters=("Protokoll-Bytes geschrieben/s",))
+    found = choose_columns(["(PDH-CSV 4.0)", *names], given, "c.csv")
+    assert [place for place, _ in found.columns] == [1, 2]
+    assert found.seen_log_sets == 2
+
+
+def test_where_nothing_is_known_the_columns_are_listed() -> None:
+    many = [rf"\\MBX1\Dysk(E:)\Licznik {each}" for each in range(9)]
+    bytes_read = r"\\MBX1\Dysk(E:)\Bytes gelesen/s"
+    with pytest.raises(BadInput, match="none of the 10 columns") as caught:
+        choose_columns(["(PDH-CSV 4.0)", bytes_read, *many], SiteOptions(), "c.csv")
+    assert "Licznik 3" in str(caught.value) and "and 4 more" in str(caught.value)
+    assert "gelesen" not in str(caught.value.remedy)  # no example of what is not written
+
+
+def test_bytes_of_logs_that_are_not_known_are_told_beside_disks() -> None:
+    own = r"\\MBX1\MSExchange Database ==> Instanzen(SG1)\Protokoll-Bytes geschrieben/s"
+    names = [own, rf"{DISK}\Disk Write Bytes/sec"]
+    found = choose_columns(["(PDH-CSV 4.0)", *names], SiteOptions(), "c.csv")
+    assert found.roles == {Role.WRITTEN_BYTES}
+    assert any("may be bytes of logs" in each and own in each for each in found.remarks)
+
+
+# -- whose database it is ------------------------------------------------------------------------
+
+INSTANCES = r"\\MBX1\MSExchange Database ==> Instances"
+
+
+def chosen_logs(*instances: str) -> list[str]:
+    names = [rf"{INSTANCES}({each})\Log Bytes Write/sec" for each in instances]
+    found = choose_columns(["(PDH-CSV 4.0)", *names], SiteOptions(), "c.csv")
+    return [instances[place - 1] for place, _ in found.columns]
+
+
+def test_a_process_without_parts_counts_by_its_total() -> None:
+    """From 2013 on each database is a process of its own, whose total is all that is gathered."""
+    single = [f"Information Store - DB{each}/_Total" for each in (1, 2, 3, 4)]
+    assert chosen_logs(*single, "_Total") == single
+    assert chosen_logs("Information Store/_Total", "Information Store/DB1", "_Total") == [
+        "Information Store/DB1"
+    ]
+    assert chosen_logs("_Total") == ["_Total"]
+
+
+def test_databases_of_other_programs_are_left_out() -> None:
+    store, queue = "Information Store/_Total", "edgetransport/Transport Mail Database"
+    assert chosen_logs(store, queue) == [store]
+    names = [rf"{INSTANCES}({each})\Log Bytes Write/sec" for each in (store, queue)]
+    remarks = choose_columns(["(PDH-CSV 4.0)", *names], SiteOptions(), "c.csv").remarks
+    assert any("no mail store" in each and queue in each for each in remarks)
+
+
+def test_without_the_care_the_queue_would_stand_for_the_store(monkeypatch) -> None:
+    """The safeguard switched off: totals give way to any part, and any program is taken."""
+    monkeypatch.setattr(site_counter_catalogue, "_OTHER_PROGRAMS", ("none of them",))
+    monkeypatch.setattr(site_counter_names.CounterName, "process", "")
+    store, queue = "Information Store/_Total", "edgetransport/Transport Mail Database"
+    assert chosen_logs(store, queue) == [queue]
+
+
+@pytest.mark.parametrize(
+    ("instances", "seen"),
+    [
+        (("SG1", "SG2"), 2),
+        (("Information Store - DB1/_Total",), 1),
+        (("_Total",), None),
+        (("Information Store/_Total",), None),
+    ],
+)
+def test_log_sets_are_seen_where_columns_tell_them_apart(instances, seen) -> None:
+    names = [rf"{INSTANCES}({each})\Log Bytes Write/sec" for each in instances]
+    assert choose_columns(["(PDH-CSV 4.0)", *names], SiteOptions(), "c.csv").seen_log_sets == seen

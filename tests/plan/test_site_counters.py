@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from replicator.errors import BadInput
 from simulator.plan import site_counter_names
-from simulator.plan.site_counter_names import Role, choose_columns
+from simulator.plan.site_counter_catalogue import Role
+from simulator.plan.site_counter_names import choose_columns
 from simulator.plan.site_files import load_site
 from simulator.plan.site_options import SiteOptions
 from simulator.plan.site_values import NumberEvidence, find_date, number, whole_number
@@ -115,7 +116,7 @@ def test_names_of_other_languages_and_names_given(load) -> None:
 def test_operations_need_their_size(load) -> None:
     name = r"\\MBX1\LogicalDisk(E:)\Disk Writes/sec"
     text = counter_csv(minutes(3), {name: [2.5] * 3})
-    with pytest.raises(BadInput, match="but not their bytes"):
+    with pytest.raises(BadInput, match="no column is known to be their bytes"):
         load(text)
     assert load(text, bytes_per_write=4096).written_bytes == pytest.approx([2.5 * 60 * 4096] * 2)
     pages = LOGS.replace("Log Bytes Write/sec", "I/O Database Writes/sec")
@@ -289,7 +290,7 @@ def test_many_values_that_cannot_be_are_counted(load) -> None:
 
 def test_too_short_a_log_is_refused_unless_it_is_accepted(load) -> None:
     text = counter_csv(minutes(2), {LOGS: [10.0] * 2})
-    with pytest.raises(BadInput, match="2 samples cover 1 m: too little for a plan") as refused:
+    with pytest.raises(BadInput, match="2 samples cover 1 min: too little for a plan") as refused:
         load(text, least_measured_seconds=3_600.0)
     assert "least_measured" in str(refused.value.remedy)
     assert load(text, least_measured_seconds=0.0).log_bytes.sum() > 0  # the safeguard off
