@@ -67,7 +67,7 @@ def size(
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="The volume that there is; without it, two thirds of what is advised.",
+            help="The volume that there is; without it, the one that is advised.",
             show_default=False,
         ),
     ] = None,

@@ -36,7 +36,7 @@ from simulator.plan.link_use import (
     stream_bound,
     unlimited_capacity,
 )
-from simulator.plan.plan_units import format_share
+from simulator.plan.plan_units import format_share, format_volume
 from simulator.plan.protection import Protection
 from simulator.plan.schedule_words import windows_words
 from simulator.plan.violations import SHARES_OF_TIME
@@ -167,7 +167,9 @@ def _bounded(
     window = (
         ceil(per_stream * link.rtt_seconds) if per_stream <= loss_bytes_per_second(link) else None
     )
-    remedy = _counted(streams) + (f", or a window of {window:,} bytes," if window else "")
+    remedy = _counted(streams) + (
+        f", or a window of {format_volume(round_up(window))}," if window else ""
+    )
     line = f"a line of {format_bits_per_second(round_up(free_rate))}"
     if link.windows:
         line += f", with {windows_words(link, round_up(free_rate))},"

@@ -96,7 +96,7 @@ def _choice(name: str, link: PlannedLink, plan: Plan, longer: ChangeCurve) -> Li
         rpo,
         float(effects.catch_up_seconds.max()) if caught_up else None,
         # Runs read again what changed: what waits for them lies in no spool.
-        float(effects.spool_peak_bytes.max()) if plan.spools else None,
+        float(effects.spool_peak_bytes.max()) if plan.spools and caught_up else None,
         caught_up and rpo <= objectives.rpo_ns / NS,
         "" if caught_up else "the planned outage is not caught up in the four weeks after the plan",
     )

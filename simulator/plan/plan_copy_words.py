@@ -24,7 +24,7 @@ def copy_sentences(plan: Plan) -> list[str]:
     """How long the first copy takes, what waits meanwhile, when it begins; nothing where no size
     is known."""
     size = worst_spool(plan)
-    waits = [] if size is None or not plan.use.catches_up else _copying_spool(plan, size)
+    waits = [] if size is None or plan.no_size else _copying_spool(plan, size)
     return [*_copying_time(plan), *waits, *_beginning(plan)]
 
 
@@ -117,7 +117,7 @@ def _beginning(plan: Plan) -> list[str]:
     best = best_begin(plan.copy_begins)
     whose = "the plan's begin" if plan.organisation.first_copy.begins is None else "as planned"
     told = f"It begins on {_at(planned)}, {whose}"
-    if best is None:
+    if best is None or plan.no_size:
         return [f"{told}."]
     least, at = float(best["spool_peak_bytes"]), _at(best)
     if planned["converges_after_seconds"] is None:

@@ -38,7 +38,7 @@ from simulator.plan.run_outages import AnyOutages, outages_of
 from simulator.plan.seeding import SeedRates, seed_by_courier, seed_over_wire
 from simulator.plan.sensitivity import numeric_inputs, tornado
 from simulator.plan.waiting_volume import (
-    bounding_volume,
+    advised_volume_bytes,
     given_volume,
     stops_when_full,
     volume_name,
@@ -107,11 +107,11 @@ class PlanCase:
         """The inputs of an organisation's plan; ``outages`` at dates as for :func:`without`."""
         objectives, volume = organisation.objectives, given_volume(organisation, protection)
         known = change.stored_bytes is not None
-        judged = known and volume is not None and stops_when_full(organisation, protection)
+        judged = known and stops_when_full(organisation, protection)
         share, night_bytes = night_rewrite(organisation, change)
         ratio, logs = change.assumed_page_ratio or 0.0, change.divided_log_share or 0.0
         daily = daily_amounts(change, protection)
-        return cls(
+        case = cls(
             daily[CHANGE],
             1.0,
             replace(link, windows=()),
@@ -124,7 +124,7 @@ class PlanCase:
                 _Volume(
                     volume_name(protection),
                     volume,
-                    bounding_volume(organisation, change, protection),
+                    None,
                     organisation.first_copy.by if known else None,
                     judged,
                     seed_rates(organisation),
@@ -144,6 +144,13 @@ class PlanCase:
             (change.stored_bytes or 0.0) / GB,
             daily[MESSAGES],
         )
+        found = case._known_figures()
+        spool, copy = found["spool_bytes"], found["first_copy_bytes"]
+        caught_up = found["catch_up_seconds"] is not None
+        if volume is None and isinstance(protection, Queued) and caught_up and spool is not None:
+            advised = advised_volume_bytes(organisation, change, protection, spool, copy)
+            case.curve.volume = replace(case.curve.volume, advised_bytes=advised)
+        return case
 
     @property
     def amount(self) -> str:
@@ -272,7 +279,9 @@ class PlanCase:
             return dict.fromkeys(_OF_COPY)
         seed = seed_over_wire if volume.copied_by == "wire" else seed_by_courier
         made = seed(self._kind(), change, capacity, rates=volume.rates, model=model)
-        figures = (made.spool_peak_bytes, made.converges_after_seconds)
+        # What never converges only grows: its peak so far is no size.
+        peak = None if made.converges_after_seconds is None else made.spool_peak_bytes
+        figures = (peak, made.converges_after_seconds)
         return dict(zip(_OF_COPY, figures, strict=True))
 
     def broken(self, *, volume_aside: bool = False) -> dict[str, str]:
@@ -310,25 +319,31 @@ class PlanCase:
         return spool, volume.name
 
     def overfilled(self) -> dict[str, str]:
-        """What the planned outage overfills that is no objective: the log volume of a log shipper
-        for which only the rule stands."""
-        spool, volume = self.outputs()["spool_bytes"], self.curve.volume
-        if volume.given_bytes is not None or volume.bound_bytes is None or spool is None:
-            return {}
-        if spool <= volume.bound_bytes:
-            return {}
-        size = format_volume(volume.bound_bytes)
-        return {volume.name: f"{format_volume(spool)} are needed, more than the rule's {size}"}
+        """What overfills the volume that is advised where none is given: no objective, but what is
+        told of a plan is told of that volume."""
+        found, volume = self._known_figures(), self.curve.volume
+        advised, spool, copy = volume.advised_bytes, found["spool_bytes"], found["first_copy_bytes"]
+        told: dict[str, str] = {}
+        if advised is None:
+            return told
+        # How much more is no news just beyond a limit: both would be spelled alike.
+        most = f"than the {format_volume(advised)} advised"
+        if spool is not None and spool > advised:
+            told[volume.name] = f"more is needed {most}"
+        if volume.holds_copy and copy is not None and copy > advised:
+            told["first copy"] = f"more waits meanwhile {most}"
+        return told
 
 
 @dataclass(frozen=True)
 class _Volume:
-    """Where changes wait: its name, its size as given and as what bounds outages; the way of the
-    first copy (None where its size is not known), whether it has to fit, how fast it is made."""
+    """Where changes wait: its name, its size as given, and as advised where none is given; the way
+    of the first copy (None where its size is not known), whether it has to fit, how fast it is
+    made."""
 
     name: str
     given_bytes: float | None
-    bound_bytes: float | None
+    advised_bytes: float | None
     copied_by: str | None
     holds_copy: bool
     rates: SeedRates

@@ -24,6 +24,7 @@ from typing import Final
 
 import pandas as pd
 
+from simulator.plan.answers import round_up
 from simulator.plan.carried_amount import CHANGE
 from simulator.plan.grid import DAY_SECONDS, HOUR_SECONDS, MINUTE_SECONDS
 from simulator.plan.plan_inputs import PlanCase, Tell
@@ -44,6 +45,8 @@ FARTHEST: Final = 20
 """Times, or parts, of a line, streams or a change up to which is looked for what would hold."""
 _DIGITS: Final = 3
 _TOLERANCE: Final = 0.01
+_OF_OUTAGES: Final = 0.002
+"""Tolerances of limits: that of outages stands beside how long the volume lasts."""
 _A_LITTLE: Final = 1e-9
 """Of the last digit: what arithmetic may be wrong by."""
 
@@ -76,6 +79,7 @@ def validity_of(
     tell: Tell = _silent,
     besides: Mapping[str, str] | None = None,
     line_rate: float | None = None,
+    streams: tuple[int, float] | None = None,
 ) -> pd.DataFrame:
     """While what the plan holds: a row for each :class:`~simulator.plan.validity.Limit`.
 
@@ -87,6 +91,8 @@ def validity_of(
     besides: objectives that the plan misses and that none of these inputs moves, and how.
     line_rate: the least line for the RPO as the plan advises it, in bits per second: no limit of
         the line is below it, so that one page has one figure; None for none.
+    streams: where no line rate alone keeps the RPO, how many TCP streams do on a line of so many
+        bits per second; None for none.
     """
     missed = {**case.broken(), **(besides or {})}
     never = "catching up" in missed
@@ -95,13 +101,10 @@ def validity_of(
         progress.trying()
         return {**other.broken(), **(besides or {})}
 
-    # What the rule's volume does not hold as planned is no promise.
-    over = case.overfilled()
-
     def others(other: PlanCase) -> dict[str, str]:
         progress.trying()
         found = {name: told for name, told in other.broken().items() if name not in missed}
-        return found if over else {**found, **other.overfilled()}
+        return {**found, **other.overfilled()}
 
     amount = case.amount
     daily = float(getattr(case, amount))
@@ -122,22 +125,26 @@ def validity_of(
     if case.defragmentation_share and case.amount == CHANGE:
         furthest[DEFRAGMENTATION], best[DEFRAGMENTATION] = 1.0, 0.0
     heals = bool(missed) and not besides
-    progress = _Progress(tell, len(furthest) + (2 if heals else 0))
-    found = limits_of(
-        case,
-        broken if missed else others,
-        furthest,
-        tolerance=_TOLERANCE,
-        others=None if never else others,
-        best={} if besides else best,
-        begin=progress.begin,
-    )
+    progress = _Progress(tell, len(furthest) + (3 if heals else 0))
+    found = []
+    for paths, tolerance in ((set(furthest) - {OUTAGE}, _TOLERANCE), ({OUTAGE}, _OF_OUTAGES)):
+        found += limits_of(
+            case,
+            broken if missed else others,
+            {path: furthest[path] for path in furthest if path in paths},
+            tolerance=tolerance,
+            others=None if never else others,
+            best={} if besides else best,
+            begin=progress.begin,
+        )
     found = [_not_below(each, case, line_rate) for each in found]
     if heals:
         progress.begin(LINE_RATE)
         found = [_together(each, case, line_rate, progress) for each in found]
         progress.begin(STREAMS)
         found += _streams(case, progress)
+        progress.begin(LINE_RATE)
+        found = [_with_streams(each, case, streams, progress) for each in found]
     found += _volume(case, missed, besides or {})
     return limits_frame(_rounded(each, line_rate) for each in found)
 
@@ -149,7 +156,10 @@ def _longest_hours(case: PlanCase) -> float:
 def little_room(case: PlanCase) -> str:
     """What breaks first on a line slower than the advised one, on which no lag is too long yet."""
     step = format_duration(case.curve.change.grid.step_seconds)
-    return f"RPO: less than {step} is to spare, within which a lag may be longer than computed"
+    return (
+        f"RPO: it is kept by less than {step}, too little to rely on: lags are computed in steps "
+        f"of {step}"
+    )
 
 
 def _not_below(limit: Limit, case: PlanCase, least: float | None) -> Limit:
@@ -212,6 +222,38 @@ def _streams(case: PlanCase, progress: _Progress) -> list[Limit]:
     told = "; ".join(f"{name}: {how}" for name, how in case.broken().items())
     text = f"does not hold as planned ({told})"
     return [Limit(STREAMS, "down", number, None, told, text, would_hold_at=heals)]
+
+
+def _with_streams(
+    limit: Limit, case: PlanCase, streams: tuple[int, float] | None, progress: _Progress
+) -> Limit:
+    """A limit of the line, with the streams, and where it must be the volume, beside which it heals
+    what none of them heals alone."""
+    if limit.input != LINE_RATE or limit.would_hold_at is not None or streams is None:
+        return limit
+    number, least = streams
+    beside = with_input(case, STREAMS, float(number))
+
+    def broken(other: PlanCase) -> dict[str, str]:
+        progress.trying()
+        return other.broken(volume_aside=True)
+
+    rate = holds_from(
+        beside,
+        broken,
+        LINE_RATE,
+        max(limit.planned, least) * FARTHEST,
+        _TOLERANCE,
+    )
+    if rate is None:
+        return limit
+    rate = max(_to_digits(rate, up=True), round_up(least))
+    made = replace(limit, together_at=rate, together_streams=number, together_volume_bytes=None)
+    needed, given = with_input(beside, LINE_RATE, rate).on_volume(), case.curve.volume.given_bytes
+    if given is None or (needed is not None and needed[0] <= given):
+        return made
+    size = None if needed is None else _to_digits(needed[0], up=True)
+    return limit if size is None else replace(made, together_volume_bytes=size)
 
 
 def _volume(case: PlanCase, missed: Mapping[str, str], besides: Mapping[str, str]) -> list[Limit]:

@@ -80,6 +80,9 @@ class Need:
         depends on what ``reason`` says.
     what_for: in a few words.
     reason: why there is no figure, or what it leaves open; else empty.
+    volume: that it is for: "spool at the source", "log volume" or "spool at the replica"; empty of
+        a line.
+    task: of the volume, in a few words: "an outage of 8 h"; empty of a line.
     """
 
     item: str
@@ -90,6 +93,8 @@ class Need:
     enough: bool | None
     what_for: str
     reason: str = ""
+    volume: str = ""
+    task: str = ""
 
 
 LINE_FIRST: Final = "no spool is enough: the line must be faster first"
@@ -144,7 +149,7 @@ def _on_volume(plan: Plan) -> list[Outcome]:
     volume = given_volume(plan.organisation, kind)
     if volume is None or spool is None:
         return []
-    never = plan.use.reason if not plan.use.catches_up else ""
+    never = plan.no_size
 
     def judged(name: str, needed: float | None, reason: str) -> Outcome:
         met = needed is not None and needed <= volume
@@ -163,6 +168,8 @@ def _catching_up(plan: Plan) -> Outcome:
     """Of the planned outage's worst start, on the line as it is planned."""
     if not plan.use.catches_up:
         return Outcome("catching up", "seconds", None, None, False, plan.use.reason)
+    if plan.no_size:
+        return Outcome("catching up", "seconds", None, None, False, plan.no_size)
     table = plan.catch_up_by_rate
     rates = table["bits_per_second"].astype(float)
     nearest = (rates - plan.link.bits_per_second).abs().idxmin()
@@ -212,7 +219,7 @@ def needs_of(plan: Plan) -> list[Need]:
     found, spool = [_line(plan)], worst_spool(plan)
     if spool is not None:
         given = given_volume(plan.organisation, plan.protection)
-        sound = plan.use.catches_up
+        sound = not plan.no_size
         needed = spool.needed_bytes if sound else None
         found.append(
             Need(
@@ -224,6 +231,8 @@ def needs_of(plan: Plan) -> list[Need]:
                 _enough(given, needed) if sound else False,
                 "the planned outage at its worst hour",
                 spool.remark if sound else LINE_FIRST,
+                _volume(plan),
+                f"an outage of {format_duration(spool.length_seconds)}",
             )
         )
     found += _first_copy(plan)
@@ -248,15 +257,17 @@ def _kept_logs(plan: Plan) -> Need:
         ruled_volume_bytes(plan.change, plan.protection),
         None,
         None,
-        f"the logs of {LOG_VOLUME_DAYS:g} days, which stay until a backup deletes them [V]",
+        f"the {LOG_VOLUME_DAYS:g} busiest days of logs, which stay until a backup deletes them [V]",
         lasts,
+        "log volume",
+        f"the {LOG_VOLUME_DAYS:g} busiest days of logs",
     )
 
 
 def _first_copy(plan: Plan) -> list[Need]:
     """The spool that the first copy needs on its way, where that is known."""
     way = plan.organisation.first_copy.by
-    needed = spool_of_first_copy(plan, way) if plan.use.catches_up else None
+    needed = None if plan.no_size else spool_of_first_copy(plan, way)
     if needed is None:
         return []
     given = given_volume(plan.organisation, plan.protection)
@@ -267,7 +278,16 @@ def _first_copy(plan: Plan) -> list[Need]:
     what_for = f"all changes, while it is made {WAYS[way]}"
     item = f"{volume_name(plan.protection)} for the first copy"
     advised = needed * (1.0 + plan.organisation.protection.spool_margin)
-    return [Need(item, "bytes", given, needed, advised, enough, what_for, reason)]
+    task = f"the first copy {WAYS[way]}"
+    return [
+        Need(item, "bytes", given, needed, advised, enough, what_for, reason, _volume(plan), task)
+    ]
+
+
+def _volume(plan: Plan) -> str:
+    """The volume on which changes wait, by the name that it has beside others."""
+    name = volume_name(plan.protection)
+    return name if name == "log volume" else f"{name} at the source"
 
 
 def _enough(given: float | None, needed: float | None) -> bool | None:
@@ -312,24 +332,23 @@ def _replica_spool(plan: Plan) -> Need:
     given_bytes = plan.organisation.protection.replica_spool_bytes
     given = None if given_bytes is None else float(given_bytes)
     item, kept = "spool at the replica", KEPT[plan.protection.name]
+
+    def need(needed: float | None, reason: str, what_for: str = kept, task: str = "") -> Need:
+        margin = 1.0 + plan.organisation.protection.spool_margin
+        advised = needed * margin if needed else None
+        enough = _enough(given, needed) if needed else None
+        return Need(item, "bytes", given, needed, advised, enough, what_for, reason, item, task)
+
     if keeps_nothing(plan.protection):
-        return Need(item, "bytes", given, 0.0, None, None, "", f"it keeps {kept}")
-    if not plan.use.catches_up:
-        return Need(item, "bytes", given, None, None, None, kept, LINE_FIRST)
-    rows = plan.replica.loc[[value is not None for value in plan.replica["spool_bytes"]]]
-    if rows.empty:
-        reason = "; ".join(dict.fromkeys(str(each) for each in plan.replica["reason"]))
-        return Need(item, "bytes", given, None, None, None, kept, reason)
-    worst = rows.loc[rows["spool_bytes"].astype(float).idxmax()]
-    needed = float(worst["spool_bytes"])
-    margin = 1.0 + plan.organisation.protection.spool_margin
-    return Need(
-        item,
-        "bytes",
-        given,
-        needed,
-        needed * margin,
-        _enough(given, needed),
-        f"{kept}: {worst['cause']}, at its worst",
-        str(worst["reason"]),
+        return need(0.0, f"it keeps {kept}", "")
+    if plan.no_size:
+        return need(None, LINE_FIRST)
+    known = [value is not None for value in plan.replica["spool_bytes"]]
+    if not all(known):
+        unknown = plan.replica.loc[[not each for each in known], "reason"]
+        return need(None, "; ".join(dict.fromkeys(str(each) for each in unknown)))
+    worst = plan.replica.loc[plan.replica["spool_bytes"].astype(float).idxmax()]
+    cause = str(worst["cause"])
+    return need(
+        float(worst["spool_bytes"]), str(worst["reason"]), f"{kept}: {cause}, at its worst", cause
     )

@@ -13,7 +13,7 @@ from simulator.plan.plan_rows import RESYNCHRONIZATION_UNKNOWN
 from simulator.plan.plan_spool_words import is_shipped
 from simulator.plan.plan_units import format_hour, format_volume
 from simulator.plan.planner import Plan, worst_spool
-from simulator.plan.waiting_volume import volume_name
+from simulator.plan.waiting_volume import LOG_VOLUME_DAYS, volume_name
 from simulator.units import format_duration
 
 _DAY_HOURS: Final = range(8, 18)
@@ -21,7 +21,7 @@ _DAY_HOURS: Final = range(8, 18)
 
 def outage_sentences(plan: Plan) -> list[str]:
     """How long the spool lasts and what happens then, the lag at the return, what breaks first."""
-    lasting = _lasting(plan) if plan.use.catches_up and worst_spool(plan) is not None else []
+    lasting = [] if plan.no_size or worst_spool(plan) is None else _lasting(plan)
     return [*lasting, *_returning(plan), _breaking(plan)]
 
 
@@ -40,48 +40,43 @@ class Break:
 
 
 def breaks_of(plan: Plan) -> list[Break]:
-    """What gives way in an outage, the earliest first; what never does is not in it, nor a volume
-    that nobody has given."""
+    """What gives way in an outage, the earliest first; what never does is not in it.  A volume that
+    nobody has given is of the size that is advised."""
     found = []
     if not plan.use.catches_up:
         found.append(Break("the line", 0.0))
-    shortest = shortest_lasting(plan.lasts)
-    shipped = plan.protection.name == "log shipping"
-    if shortest is not None and plan.spool_is_given:
+    shortest, name = shortest_lasting(plan.lasts), volume_name(plan.protection)
+    if shortest is not None and not (plan.no_size and not plan.spool_is_given):
         hour, seconds = shortest
         size = format_volume(plan.spool_volume_bytes)
-        name = "log volume" if shipped else "spool"
-        found.append(Break(f"the {name} of {size} (from {format_hour(hour)})", seconds))
+        found.append(Break(f"{_whose(plan, size)} (from {format_hour(hour)})", seconds))
     volume = plan.log_volume
     given = plan.organisation.protection.log_volume_bytes is not None
-    if given and volume.shortest_days is not None and not (shipped and plan.spool_is_given):
-        found.append(
-            Break(
-                f"the log volume of {format_volume(volume.free_bytes)} (if logs are not "
-                "truncated meanwhile)",
-                volume.shortest_days * 86_400,
-            )
-        )
+    if volume.shortest_days is not None and name != "log volume":
+        size = format_volume(volume.free_bytes)
+        rule = "" if given else f"the {LOG_VOLUME_DAYS:g} busiest days of logs, "
+        what = f"the log volume of {size} ({rule}if logs are not truncated meanwhile)"
+        found.append(Break(what, volume.shortest_days * 86_400))
     return sorted(found, key=lambda each: each.after_seconds)
+
+
+def _whose(plan: Plan, size: str) -> str:
+    """``the spool of 60 GB``, and whether it is only advised."""
+    advised = "" if plan.spool_is_given else ", as advised"
+    return f"the {volume_name(plan.protection)} of {size}{advised}"
 
 
 def _lasting(plan: Plan) -> list[str]:
     """How long the spool that is there lasts, and what happens then."""
-    shortest = shortest_lasting(plan.lasts)
-    volume = format_volume(plan.spool_volume_bytes)
-    # Of a volume that nobody has it must not read as if it were there.
-    given = plan.spool_is_given
-    name = volume_name(plan.protection)
-    subject = (
-        volume if given else f"A {name} of {volume}, two thirds of what outages are advised here,"
-    )
+    shortest, size = shortest_lasting(plan.lasts), format_volume(plan.spool_volume_bytes)
+    subject = f"{_whose(plan, size)}{'' if plan.spool_is_given else ','}"
     if shortest is None:
-        never = "are never full" if given else "would never be full"
-        return [f"{subject} {never} in an outage within the plan."]
+        return [f"{subject[0].upper()}{subject[1:]} is never full in an outage within the plan."]
     hour, seconds = shortest
-    last = "last" if given else "would last"
-    begins = f"in an outage that begins in the hour from {format_hour(hour)}"
-    told = f"{subject} {last} {format_duration(seconds)} {begins}."
+    told = (
+        f"While the line is down {subject} lasts {format_duration(seconds)} when it goes down in "
+        f"the hour from {format_hour(hour)}."
+    )
     return [told, *_when_full(plan, hour)]
 
 
@@ -176,21 +171,15 @@ def _returning(plan: Plan) -> list[str]:
 
 
 def _breaking(plan: Plan) -> str:
+    if plan.no_size and plan.use.catches_up:
+        return f"The first to break is the line: {plan.no_size}."
     found = breaks_of(plan)
     if not found:
-        volume = plan.log_volume
-        if volume.shortest_days is None:
-            return ""
-        return (
-            "With the volumes advised, the first to break in an outage is the log volume, where "
-            "logs are not truncated meanwhile: of three days of the mean, as the rule has it "
-            f"({format_volume(volume.free_bytes)}) it is full after "
-            f"{format_duration(volume.shortest_days * 86_400)}."
-        )
+        return ""
     first = found[0]
     if first.after_seconds == 0:
         return f"The first to break is {first.what}: it does not hold even without an outage."
     told = f"In an outage the first to break is {first.what}, after "
     told += format_duration(first.after_seconds)
-    rest = [f"{each.what} after {format_duration(each.after_seconds)}" for each in found[1:]]
+    rest = [f"{each.what}, after {format_duration(each.after_seconds)}" for each in found[1:]]
     return f"{told}; then {', '.join(rest)}." if rest else f"{told}."

@@ -90,12 +90,14 @@ def kinds_side_by_side(
         within = change.grid.span_seconds
         if use.catches_up:
             row["catch_up_seconds"] = _caught_up_after(model, planned, within)
-        if use.catches_up and isinstance(model, OutageModel):
+        # Of what is never caught up there is no size to buy.
+        kept = row["catch_up_seconds"] is not None
+        if kept and isinstance(model, OutageModel):
             row["spool_bytes"] = spool_size(model, planned, within_seconds=within).needed_bytes
         copy, missing = _copied_by(organisation.first_copy.by, copies[name])
         row["first_copy_seconds"] = copy
         row["first_copy_spool_bytes"] = None
-        if use.catches_up and isinstance(model, OutageModel):
+        if kept and isinstance(model, OutageModel):
             row["first_copy_spool_bytes"] = copy_spool(organisation.first_copy.by, copies[name])
         total = totals.loc[name, "total_seconds"]
         row["rto_seconds"] = None if total is None else float(total)
@@ -163,12 +165,28 @@ def line_for(organisation: Organisation, rates: Sequence[RequiredRate]) -> float
     return None
 
 
+def streams_for(
+    organisation: Organisation, rates: Sequence[RequiredRate]
+) -> tuple[int, float] | None:
+    """Where no line rate alone keeps the RPO, the TCP streams that do, and the line's rate in bits
+    per second beside them; None where that is not what is missing."""
+    share = organisation.objectives.rpo_share
+    for each in rates:
+        if abs(each.share_of_time - share) < 1e-9 and each.streams is not None:
+            rate = each.without_bound_bits_per_second
+            return None if rate is None else (each.streams, rate)
+    return None
+
+
 def copy_spool(way: str, copies: pd.DataFrame) -> float | None:
     """What waits at the source while the first copy is made on a way, in bytes; None where that
-    is not known, or the copy never arrives."""
+    is not known, or the copy never converges: then what waits only grows."""
     if copies.empty:
         return None
-    peak = copies.set_index("way").loc[way, "spool_peak_bytes"]
+    row = copies.set_index("way").loc[way]
+    if pd.isna(row["converges_after_seconds"]):
+        return None
+    peak = row["spool_peak_bytes"]
     return None if peak is None or not np.isfinite(float(peak)) else float(peak)
 
 

@@ -34,6 +34,7 @@ from simulator.plan.plan_record_models import (
     RecoveryRecord,
     ReplicaRecord,
     ReturnRecord,
+    SizeRecord,
     SpoolOutageRecord,
     SpoolRecord,
     SurfaceRecord,
@@ -42,6 +43,7 @@ from simulator.plan.plan_record_models import (
 )
 from simulator.plan.plan_rows import frame_rows, with_reason
 from simulator.plan.planner import Plan
+from simulator.plan.sizes_to_buy import sizes_to_buy
 
 Row = TypeVar("Row", bound=BaseModel)
 
@@ -78,6 +80,7 @@ def record_of(plan: Plan, topics: Sequence[Topic] = ()) -> PlanRecord:
             "holds": all(each.met for each in outcomes),
             "objectives": [OutcomeRecord.model_validate(vars(each)) for each in outcomes],
             "needs": [NeedRecord.model_validate(vars(each)) for each in needs_of(plan)],
+            "sizes": [SizeRecord.model_validate(vars(each)) for each in sizes_to_buy(plan)],
             "change": {
                 "written_bytes_per_day": plan.change.written_bytes_per_day,
                 "log_bytes_per_day": plan.change.log_bytes_per_day,

@@ -68,6 +68,19 @@ class NeedRecord(_Part):
     enough: Annotated[bool | None, Field(description="null: nothing to compare")]
     what_for: str
     reason: str
+    volume: Annotated[str, Field(description="that it is for; empty of a line")] = ""
+    task: Annotated[str, Field(description="of that volume")] = ""
+
+
+class SizeRecord(_Part):
+    """A volume to buy: the largest of its tasks."""
+
+    volume: str
+    given_bytes: Annotated[Amount | None, Field(description="null: the plan says nothing")]
+    size_bytes: Annotated[Amount | None, Field(description="null: none is enough, see reason")]
+    task: Annotated[str, Field(description="what decides it")]
+    others: Annotated[str, Field(description="what its other tasks alone would take")]
+    reason: str
 
 
 class ChangeRecord(_Part):
@@ -187,7 +200,13 @@ class SpoolRecord(_Part):
     rule_of_thumb_bytes: Annotated[
         Amount | None, Field(description="a tenth of the data set; null: its size is not known")
     ]
-    remark: str
+    remark: Annotated[str, Field(description="why no size is enough; empty: it is")]
+    waiting_before_bytes: Annotated[
+        Amount, Field(description="of what is needed, what waits already when it begins")
+    ] = 0.0
+    at_return_bytes: Annotated[
+        Amount, Field(description="of what is needed, what waits when the line is back")
+    ] = 0.0
 
 
 class SurfaceRecord(_Part):
@@ -361,16 +380,19 @@ class LimitRecord(_Part):
     ] = None
     together_at: Annotated[
         Number | None,
-        Field(description="of such a plan: where it would together with a volume; null: not asked"),
+        Field(description="of such a plan: where it would with the two below; null: not found"),
     ] = None
     together_volume_bytes: Annotated[
-        Amount | None, Field(description="the size of that volume")
+        Amount | None, Field(description="a volume of that size; null: none larger")
     ] = None
     others_until: Annotated[
         Number | None,
         Field(description="of such a plan: how far what it meets goes; null: it meets nothing"),
     ] = None
     others_break: Annotated[str, Field(description="what breaks there; empty: nothing")] = ""
+    together_streams: Annotated[
+        Count | None, Field(description="so many TCP streams beside it; null: none more")
+    ] = None
 
 
 class TopicRecord(_Part):
@@ -394,6 +416,9 @@ class PlanRecord(_Part):
     holds: Annotated[bool, Field(description="whether all objectives are met")]
     objectives: list[OutcomeRecord]
     needs: list[NeedRecord]
+    sizes: Annotated[
+        list[SizeRecord], Field(description="what to buy: one for each volume, of these needs")
+    ]
     change: ChangeRecord
     link: LinkRecord
     carried_bytes_per_second: Annotated[Number, Field(description="mean, over the line")]
@@ -404,7 +429,7 @@ class PlanRecord(_Part):
     days: list[DayRecord]
     spools: Annotated[list[SpoolRecord], Field(description="the planned outage first")]
     surface: list[SurfaceRecord]
-    lasts: Annotated[list[LastsRecord], Field(description="empty: no spool is given")]
+    lasts: Annotated[list[LastsRecord], Field(description="of the volume given, or advised")]
     spool_outages: Annotated[list[SpoolOutageRecord], Field(description="likewise")]
     returns: list[ReturnRecord]
     catch_up_by_rate: list[CatchUpRecord]

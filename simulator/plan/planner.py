@@ -40,6 +40,7 @@ from simulator.plan.plan_parts import (
     Tell,
     catch_up_by_rate,
     copy_seconds,
+    copy_spool,
     drawn_outages,
     first_copies,
     kinds_side_by_side,
@@ -48,6 +49,7 @@ from simulator.plan.plan_parts import (
     missed_besides,
     outages_of_given_spool,
     returns_by_hour,
+    streams_for,
 )
 from simulator.plan.plan_units import input_name
 from simulator.plan.protection import Course, Protection
@@ -63,7 +65,14 @@ from simulator.plan.volumes import (
     spool_size,
     spool_surface,
 )
-from simulator.plan.waiting_volume import kept_log_bytes, log_volume_bytes, spool_volume
+from simulator.plan.waiting_volume import (
+    advised_volume_bytes,
+    given_volume,
+    kept_log_bytes,
+    log_volume_bytes,
+    volume_name,
+)
+from simulator.units import format_duration
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,16 +96,18 @@ class Plan:
     violations, days: of the RPO, by date.
     spools: one for each outage length, the planned one first; empty for kinds without a spool.
     spool_volume_bytes, spool_is_given: the volume that ``lasts`` and ``spool_outages`` are about:
-        the organisation's, or one that is too small on purpose.
+        the organisation's, or the one that is advised; 0 where there is no size to buy.
     surface: the spool by length and hour of the start (:func:`~.volumes.spool_surface`).
-    lasts: how long that volume lasts by hour; empty for kinds without a spool.
+    lasts: how long that volume lasts by hour; empty for kinds without a spool, and where there is
+        no size to buy.
     spool_outages: what the planned outage does to that volume, by hour of the start.
     returns: of the planned outage, by hour of the start: ``lag_at_return_seconds``,
         ``lag_peak_seconds``, ``catch_up_seconds`` (the worst; None for never).
     catch_up_by_rate: ``bits_per_second``, ``catch_up_seconds`` of the planned outage's worst start.
     replica: what waits at the replica, by cause (:mod:`.replica_waits`); empty for kinds that keep
         nothing there.
-    log_volume: when truncation is blocked; of a volume for three days of logs where none is given.
+    log_volume: when truncation is blocked; where none is given of the one that is advised, else of
+        one for three days of logs.
     first_copy: both ways.
     copy_begins: on the planned way, begun at other times of the week (:mod:`.copy_begins`); empty
         where no size is known, the line never catches up, or the kind keeps no spool.
@@ -143,6 +154,13 @@ class Plan:
     def course(self) -> Course:
         """Of the organisation's own protection."""
         return next(iter(self.courses.values()))
+
+    @property
+    def no_size(self) -> str:
+        """Why there are no sizes to buy: what waits never goes; empty where it does."""
+        if not self.use.catches_up:
+            return self.use.reason
+        return _no_size(self.kinds, self.organisation)
 
     @property
     def recommended_bytes_per_second(self) -> float:
@@ -218,7 +236,6 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
     planned = organisation.outages.planned_ns / NS
     spools: tuple[SpoolSize, ...] = ()
     surface = lasts = spool_outages = pd.DataFrame()
-    volume, given = 0.0, False
     if isinstance(model, OutageModel):
         lengths = [length / NS for length in organisation.outages.lengths_ns]
         margin = organisation.protection.spool_margin
@@ -226,14 +243,8 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
             spool_size(model, length, change.stored_bytes, margin, within_seconds=within)
             for length in dict.fromkeys((planned, *lengths))
         )
-        if not use.catches_up:
-            none = f"no spool is enough: {use.reason}"
-            spools = tuple(replace(each, remark=none) for each in spools)
         shown = sorted({planned, *lengths, *lengths_between(lengths)})
         surface = spool_surface(model, shown, within_seconds=within)
-        volume, given = spool_volume(organisation, own, spools[0])
-        lasts = spool_lasts(model, volume, within_seconds=within)
-        spool_outages = outages_of_given_spool(organisation, change, model, planned, volume, within)
     returns = returns_by_hour(model, planned, within)
     tell("catching up")
     catch_up = catch_up_by_rate(own, longer, link, planned, within, tell)
@@ -251,6 +262,23 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
     kinds = kinds_side_by_side(
         organisation, protections, courses, change, usual, models, copies, recovery
     )
+    no_size = use.reason or _no_size(kinds, organisation)
+    volume = given_volume(organisation, own)
+    given, logs_bytes = volume is not None, log_volume_bytes(organisation, change, own)
+    if spools and no_size:
+        none = f"no spool is enough: {no_size}"
+        spools = tuple(replace(each, remark=none) for each in spools)
+    elif spools and volume is None:
+        waits = copy_spool(way, first_copy)
+        volume = advised_volume_bytes(organisation, change, own, spools[0].needed_bytes, waits)
+    if volume is not None:
+        if volume_name(own) == "log volume":
+            logs_bytes = volume
+        if isinstance(model, OutageModel):
+            lasts = spool_lasts(model, volume, within_seconds=within)
+            spool_outages = outages_of_given_spool(
+                organisation, change, model, planned, volume, within
+            )
     replica = replica_waits(
         own,
         longer,
@@ -285,7 +313,7 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
         violations(courses[own.name], rpo),
         days(courses[own.name], rpo),
         spools,
-        volume,
+        volume or 0.0,
         given,
         surface,
         lasts,
@@ -293,9 +321,7 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
         returns,
         catch_up,
         replica,
-        log_volume(
-            longer, log_volume_bytes(organisation, change, own), kept_log_bytes(longer, own)
-        ),
+        log_volume(longer, logs_bytes, kept_log_bytes(longer, own), within),
         first_copy,
         begins,
         recovery,
@@ -306,8 +332,17 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
             lambda what: tell(f"while what it holds: {what}"),
             missed_besides(kinds),
             line_for(organisation, needed),
+            streams_for(organisation, needed),
         ),
     )
+
+
+def _no_size(kinds: pd.DataFrame, organisation: Organisation) -> str:
+    """Why the own kind, the first row, never catches up after the planned outage."""
+    if not pd.isna(kinds["catch_up_seconds"].iloc[0]):
+        return ""
+    length = format_duration(organisation.outages.planned_ns / NS)
+    return f"an outage of {length} is not caught up within the plan"
 
 
 def worst_spool(plan: Plan) -> SpoolSize | None:

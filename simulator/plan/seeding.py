@@ -32,6 +32,7 @@ from simulator.plan.capacity import carried_until
 from simulator.plan.change import ChangeCurve
 from simulator.plan.grid import DAY_SECONDS, Floats
 from simulator.plan.link_use import link_use
+from simulator.plan.plan_units import format_volume
 from simulator.plan.protection import PLANNED_SAVING, Protection
 from simulator.plan.run_outages import AnyOutages, outages_of
 
@@ -141,7 +142,7 @@ def seed_over_wire(
     there = carried_until(moved, grid, begin_seconds, amount)
     if there is None:
         days = (grid.span_seconds - begin_seconds) / DAY_SECONDS
-        reason = f"the copy of {amount:,.0f} bytes alone is not there within {days:,.1f} days"
+        reason = f"the copy of {format_volume(amount)} alone is not there within {days:,.1f} days"
         return _never("wire", change, begin_seconds, reason)
     took = there - begin_seconds
     parts = (0.0, took, 0.0)

@@ -43,8 +43,9 @@ class Limit:
     text: all of it in words.
     would_hold_at: of a plan that does not hold, the value at which it does, moved the other way;
         None where none was found.
-    together_at, together_volume_bytes: of such a plan, the value at which it holds with a volume of
-        that size, where neither does alone; None where that was not asked, or not found.
+    together_at, together_volume_bytes, together_streams: of such a plan, the value at which it
+        holds with a volume of that size, or with so many TCP streams, or both, where none of them
+        does alone; None where that was not asked, or not found, or is not part of it.
     others_until, others_break: of such a plan, as ``holds_until`` and ``breaks`` for what it
         meets; None and empty where that was not asked.
     """
@@ -60,6 +61,7 @@ class Limit:
     together_volume_bytes: float | None = None
     others_until: float | None = None
     others_break: str = ""
+    together_streams: int | None = None
 
 
 def limit_of(

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
 import numpy as np
@@ -30,12 +31,15 @@ from simulator.plan.fluid import backlog, cumulative
 from simulator.plan.grid import DAY_SECONDS, Floats
 from simulator.plan.outage_starts import Hours, every_start, worst_starts
 from simulator.plan.outages import OutageModel
+from simulator.plan.plan_units import format_volume
 from simulator.plan.protection import Queue
 
 SPOOL_MARGIN: Final = 0.2
 """Above what is computed [A]."""
 RULE_OF_THUMB_SHARE: Final = 0.1
 """Of the data set: a vendor's advice for a spool [V]."""
+NOT_APPLIED: Final = "never caught up within the plan: no size is enough"
+"""Of what waits at the replica."""
 
 
 def spool_surface(
@@ -95,7 +99,9 @@ class SpoolSize:
     worst_hour: of the day.
     recommended_bytes: with the margin.
     rule_of_thumb_bytes: a tenth of the data set; None when its size is not known.
-    remark: where the recommendation does not hold; else empty.
+    remark: why no size is enough; else empty.
+    waiting_before_bytes, at_return_bytes: of what is needed, what waits already when that outage
+        begins, and what waits when the line is back; the rest comes while it catches up.
     """
 
     length_seconds: float
@@ -105,6 +111,8 @@ class SpoolSize:
     recommended_bytes: float
     rule_of_thumb_bytes: float | None
     remark: str = ""
+    waiting_before_bytes: float = 0.0
+    at_return_bytes: float = 0.0
 
 
 def spool_size(
@@ -129,9 +137,11 @@ def spool_size(
     remark = ""
     if open_:
         remark = (
-            f"{open_:,} of {int(surface['starts'].sum()):,} starts are not caught up within the "
-            "curve: what they need is at least this"
+            f"no spool is enough: begun at {open_:,} of {int(surface['starts'].sum()):,} times "
+            "that were tried, it is not caught up within the plan"
         )
+    begin = np.array([float(worst["worst_begin_seconds"])])
+    before = float(model.waiting_bytes(begin)[0])
     return SpoolSize(
         float(length_seconds),
         needed,
@@ -142,6 +152,8 @@ def spool_size(
         needed * (1.0 + margin),
         None if data_set_bytes is None else data_set_bytes * rule_of_thumb_share,
         remark,
+        before,
+        before + float(model.ready_bytes(begin, begin + length_seconds)[0]),
     )
 
 
@@ -222,8 +234,8 @@ def replica_spool(
         }
         if mean >= apply_bytes_per_second:
             row["reason"] = (
-                f"never caught up: {mean:,.0f} bytes/s arrive, {apply_bytes_per_second:,.0f} are "
-                "applied"
+                f"never caught up: {format_volume(mean)} a second arrive, "
+                f"{format_volume(apply_bytes_per_second)} are applied"
             )
         elif seconds > grid.span_seconds:
             row["reason"] = "longer than the curve"
@@ -233,13 +245,13 @@ def replica_spool(
                 starts = np.append(starts, busiest)  # it may be the end of the curve
             effects = model.effects(starts, float(seconds), with_lag=False)
             worst = int(np.argmax(effects.spool_peak_bytes))
-            row["spool_bytes"] = float(effects.spool_peak_bytes[worst])
             row["begins_at"] = grid.time_at(
                 float(effects.begin_seconds[worst]) / grid.step_seconds
             ).isoformat()
-            row["reason"] = (
-                "" if effects.caught_up[worst] else "at least: not caught up in the curve"
-            )
+            row["reason"] = NOT_APPLIED
+            if effects.caught_up[worst]:
+                row["spool_bytes"] = float(effects.spool_peak_bytes[worst])
+                row["reason"] = ""
         rows.append(row)
     return answer_frame(rows)
 
@@ -254,7 +266,7 @@ class LogVolume:
     Attributes
     ----------
     free_bytes: at the begin.
-    shortest_days, median_days: over all steps of the curve as starts; None where it ends before.
+    shortest_days, median_days: over all steps as starts; None where the curve ends before.
     worst_begins_at: the start of the shortest, local time in ISO format; None likewise.
     reason: why there is no figure; else empty.
     """
@@ -267,7 +279,10 @@ class LogVolume:
 
 
 def log_volume(
-    change: ChangeCurve, free_bytes: float, log_bytes: Floats | None = None
+    change: ChangeCurve,
+    free_bytes: float,
+    log_bytes: Floats | None = None,
+    within_seconds: float | None = None,
 ) -> LogVolume:
     """Days until a log volume is full while truncation is blocked: a copy is suspended, backups
     fail.
@@ -276,13 +291,16 @@ def log_volume(
     ---------
     free_bytes: at the begin.
     log_bytes: what comes on it in each step; by default the logs as they are written.
+    within_seconds: only starts before this time; by default all.
 
     Raises ValueError for free space that is negative.
     """
     if not 0 <= free_bytes < np.inf:
         raise ValueError("free space is 0 or more")
     grid, sums = change.grid, cumulative(change.log_bytes if log_bytes is None else log_bytes)
-    step, starts = grid.step_seconds, np.arange(grid.steps)
+    step = grid.step_seconds
+    within = grid.steps if within_seconds is None else ceil(within_seconds / step)
+    starts = np.arange(min(grid.steps, within))
     full = np.searchsorted(sums, sums[starts] + free_bytes, side="left")
     full = np.maximum(full, starts)  # sums that stand still have their least place before
     took = np.where(full <= grid.steps, (full - starts) * step / DAY_SECONDS, np.inf)

@@ -9,6 +9,10 @@ Kinds that take snapshots keep nothing: what changed is read again from the data
 A full spool of its own can be dropped (``protection.spool_full = "resynchronize"``): then both ends
 are compared afterwards, and nothing stops.  A full log volume stops the stores, and so does a
 spool that holds the writers: on such a volume the first copy has to fit as the outages have.
+
+Where no size is given, a plan is computed with the one that it advises
+(:func:`advised_volume_bytes`): what is full first, and the longest outage, are those of the volume
+that will be bought.
 """
 
 from __future__ import annotations
@@ -16,15 +20,13 @@ from __future__ import annotations
 from typing import Final
 
 from simulator.plan.change import ChangeCurve
-from simulator.plan.grid import Floats
+from simulator.plan.fluid import cumulative
+from simulator.plan.grid import DAY_SECONDS, Floats
 from simulator.plan.organisation import Organisation
 from simulator.plan.protection import LogShipping, Protection, Queued
-from simulator.plan.volumes import SpoolSize
 
 LOG_VOLUME_DAYS: Final = 3.0
 """Of logs that a log volume holds [V]."""
-TEMPTING_SHARE: Final = 2 / 3
-"""Of the advised spool: a size that somebody may be tempted by, where none is given."""
 
 
 def volume_name(protection: Protection) -> str:
@@ -52,17 +54,6 @@ def stops_when_full(organisation: Organisation, protection: Protection) -> bool:
     return shipped or organisation.protection.spool_full == "hold"
 
 
-def spool_volume(
-    organisation: Organisation, own: Protection, needed: SpoolSize
-) -> tuple[float, bool]:
-    """The volume in bytes, and whether the organisation gives it; where it does not,
-    :data:`TEMPTING_SHARE` of what is advised."""
-    size = given_volume(organisation, own)
-    if size is None:
-        return needed.recommended_bytes * TEMPTING_SHARE, False
-    return size, True
-
-
 def kept_log_bytes(change: ChangeCurve, protection: Protection) -> Floats:
     """Logs that come on the log volume in each step; of shipped ones also those that log roll has
     closed with little in them: a file has its whole size."""
@@ -72,24 +63,41 @@ def kept_log_bytes(change: ChangeCurve, protection: Protection) -> Floats:
 
 
 def ruled_volume_bytes(change: ChangeCurve, protection: Protection) -> float:
-    """The log volume by the rule for a server that stands alone: three days of the mean [V]."""
-    return LOG_VOLUME_DAYS * float(kept_log_bytes(change, protection).sum()) / change.days
+    """The log volume by the rule for a server that stands alone: three days of logs [V], the
+    busiest on end; in bytes.  Of a plan that is shorter, three days of its mean."""
+    kept, days = kept_log_bytes(change, protection), change.days
+    width = round(LOG_VOLUME_DAYS * DAY_SECONDS / change.grid.step_seconds)
+    if width >= change.grid.steps:
+        return LOG_VOLUME_DAYS * float(kept.sum()) / days
+    sums = cumulative(kept)
+    return float((sums[width:] - sums[:-width]).max())
 
 
 def log_volume_bytes(
     organisation: Organisation, change: ChangeCurve, protection: Protection
 ) -> float:
-    """The log volume; by default that of the rule."""
+    """The log volume of a kind that keeps its changes elsewhere; by default that of the rule."""
     given = organisation.protection.log_volume_bytes
     return ruled_volume_bytes(change, protection) if given is None else float(given)
 
 
-def bounding_volume(
-    organisation: Organisation, change: ChangeCurve, protection: Protection
-) -> float | None:
-    """The volume that bounds the length of an outage: the given one, and for log shipping without
-    one that of :func:`log_volume_bytes`; None for unbounded."""
-    given = given_volume(organisation, protection)
-    if given is None and isinstance(protection, LogShipping):
-        return log_volume_bytes(organisation, change, protection)
-    return given
+def advised_volume_bytes(
+    organisation: Organisation,
+    change: ChangeCurve,
+    protection: Protection,
+    outage_bytes: float,
+    copy_bytes: float | None,
+) -> float:
+    """The size to buy: the larger of both tasks with the margin on top; of a log volume no less
+    than the rule.
+
+    Arguments
+    ---------
+    outage_bytes: what the planned outage needs.
+    copy_bytes: what waits while the first copy is made; None where that is not known.
+    """
+    margin = organisation.protection.spool_margin
+    tasks = max(outage_bytes, copy_bytes or 0.0) * (1.0 + margin)
+    if isinstance(protection, LogShipping):
+        return max(tasks, ruled_volume_bytes(change, protection))
+    return tasks

@@ -55,7 +55,7 @@ class Picture:
 
 
 def _has_spool(plan: Plan) -> bool:
-    return bool(plan.spools) and plan.use.catches_up
+    return bool(plan.spools) and not plan.no_size
 
 
 def _has_answer(plan: Plan) -> bool:

@@ -26,6 +26,7 @@ from simulator.plan.plan_objectives import LINE_ITEM, Outcome, holds, needs_of, 
 from simulator.plan.plan_units import format_line, format_volume
 from simulator.plan.planner import Plan
 from simulator.plan.schedule_words import windows_words
+from simulator.plan.sizes_to_buy import sizes_to_buy
 from simulator.report import ink
 from simulator.report.output import directory_for, write_atomically
 from simulator.report.page import Tile, plain, unbroken
@@ -149,23 +150,25 @@ def _first_texts(tables: Sequence[PlanTable], topics: Sequence[Topic]) -> list[s
 
 
 def _tiles(plan: Plan) -> list[Tile]:
-    """The figures to buy by, each with what is planned."""
+    """The figures to buy by, one for each volume, with what it is for and what is planned."""
     found = []
     for need in needs_of(plan):
-        if need.needed == 0:
+        if not need.volume:
+            value = figure(need.unit, need.needed, "none does")
+            name, note = f"{need.item} to have", f"planned {figure(need.unit, need.given)}"
+            if need.item == LINE_ITEM and need.needed is not None:
+                # "To have" would advise a slower line than is planned.
+                name, windows = f"{need.item}, at least", windows_words(plan.link, need.needed)
+                note = f"with {windows}; {note}" if windows else note
+            found.append(Tile(name, value, note))
+    for size in sizes_to_buy(plan):
+        if size.size_bytes is None:
+            found.append(Tile(size.volume, "none is enough", size.reason))
             continue
-        if need.needed is None and need.unit == "bytes" and not plan.use.catches_up:
-            found.append(Tile(need.item, "none is enough", "the line must be faster first"))
-            continue
-        to_have = need.needed if need.advised is None else need.advised
-        planned = f"planned {figure(need.unit, need.given, 'none')}"
-        note = planned if need.advised is None else f"with margin; {planned}"
-        name = f"{need.item} to have"
-        if need.item == LINE_ITEM and need.needed is not None:
-            # "To have" would advise a slower line than is planned.
-            name, windows = f"{need.item}, at least", windows_words(plan.link, need.needed)
-            note = f"with {windows}; {planned}" if windows else planned
-        found.append(Tile(name, figure(need.unit, to_have, "none does"), note))
+        others = f"; {size.others}" if size.others else ""
+        planned = figure("bytes", size.given_bytes, "none")
+        note = unbroken(f"for {size.task}{others}; planned {planned}")
+        found.append(Tile(f"{size.volume} to have", figure("bytes", size.size_bytes), note))
     for outcome in outcomes_of(plan):
         if outcome.objective == "RPO":
             found.append(_rpo_tile(plan, outcome))

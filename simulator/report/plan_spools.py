@@ -31,7 +31,7 @@ def _nothing(plan: Plan) -> str:
     """Why there is no picture of a spool; empty when there is one."""
     if not plan.spools:
         return f"{plan.protection.name} has no spool: its runs carry what changed"
-    return "" if plan.use.catches_up else "no spool is large enough: " + plan.use.reason
+    return f"no spool is large enough: {plan.no_size}" if plan.no_size else ""
 
 
 def _name(plan: Plan) -> str:

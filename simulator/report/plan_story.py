@@ -79,7 +79,7 @@ def breaks_first(plan: Plan) -> list[str]:
     told = _never(missed) + [_missed(plan, each) for each in missed if each.found is not None]
     subject = still_holds(plan).replace("This holds", "It holds")
     told += [_limit_sentence(row, subject) for row in _limits(plan) if subject]
-    if not plan.spools or not plan.spool_is_given or not plan.use.catches_up:
+    if not plan.spools or plan.no_size:
         return told
     lasts = longest_lasting(plan)
     if lasts is not None:
@@ -88,8 +88,9 @@ def breaks_first(plan: Plan) -> list[str]:
             (row for row in frame_rows(plan.lasts) if row["shortest_seconds"] is not None),
             key=lambda row: float(row["shortest_seconds"]),
         )["hour"]
+        advised = "" if plan.spool_is_given else " that is advised"
         told.append(
-            f"In an outage the {name} of {format_volume(volume)} is full after "
+            f"In an outage the {name} of {format_volume(volume)}{advised} is full after "
             f"{format_duration(lasts)} when the line goes down at the worst time, from "
             f"{FORMATS['hour'](hour)} on."
         )

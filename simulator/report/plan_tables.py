@@ -11,6 +11,7 @@ from simulator.plan.plan_units import FORMATS
 from simulator.plan.planner import Plan
 from simulator.plan.replica_waits import KEPT
 from simulator.plan.schedule_words import schedule_sentence
+from simulator.plan.sizes_to_buy import sizes_to_buy
 from simulator.report.plan_story import objective_name, wanted_words
 from simulator.report.plan_table import (
     REASON,
@@ -68,7 +69,7 @@ def plan_tables(plan: Plan) -> list[PlanTable]:
                 REASON,
             ],
             [{**row, "begins_at": moment(row["begins_at"])} for row in rows["replica"]]
-            if plan.use.catches_up
+            if not plan.no_size
             else [],
             f"At {plan.protection.name} it keeps {KEPT[plan.protection.name]}.",
         ),
@@ -109,7 +110,7 @@ def _needs(plan: Plan) -> PlanTable:
         {
             "item": each.item,
             "given": Quantity(each.unit, each.given, "none"),
-            "needed": Quantity(each.unit, each.needed or None, _not_needed(plan, each)),
+            "needed": Quantity(each.unit, each.needed or None, _not_needed(each)),
             "advised": Quantity(each.unit, each.advised, "-"),
             "enough": words[each.enough],
             "what_for": each.what_for,
@@ -131,16 +132,23 @@ def _needs(plan: Plan) -> PlanTable:
         "What to have",
         columns,
         rows,
-        "Advised has the plan's margin on top. The larger of the rows of one volume counts.",
+        "Advised has the plan's margin on top. A volume is bought once, in the size of the largest "
+        f"of its rows{_bought(plan)}.",
     )
 
 
-def _not_needed(plan: Plan, need: Need) -> str:
+def _bought(plan: Plan) -> str:
+    """``: spool at the source 75.7 GB, ...``."""
+    sizes = [each for each in sizes_to_buy(plan) if each.size_bytes is not None]
+    told = [f"{each.volume} {FORMATS['bytes'](each.size_bytes or 0.0)}" for each in sizes]
+    return f": {', '.join(told)}" if told else ""
+
+
+def _not_needed(need: Need) -> str:
     """What stands in place of a figure."""
     if need.needed == 0:
         return "none"
-    spool = need.unit == "bytes" and not plan.use.catches_up
-    return "none is enough" if spool else "-"
+    return "none is enough" if need.unit == "bytes" else "-"
 
 
 def _kinds(plan: Plan, rows: list[Row]) -> PlanTable:

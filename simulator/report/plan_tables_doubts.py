@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from simulator.plan.plan_limit_words import together_words
 from simulator.plan.plan_objectives import outcomes_of
 from simulator.plan.plan_rows import frame_rows
 from simulator.plan.plan_units import (
     FORMATS,
-    format_line,
     format_volume,
     input_name,
     input_quantity,
@@ -19,6 +19,8 @@ from simulator.plan.schedule_words import schedule_sentence
 from simulator.plan.waiting_volume import volume_name
 from simulator.report.plan_table import REASON, Column, PlanTable, Quantity, Row, table_of
 
+NOTHING: Final = "nothing up to there"
+"""Of an input that breaks nothing as far as was looked."""
 _MEASURES: Final = {
     "spool_peak_bytes": ("spool", "bytes"),
     "rpo_seconds": ("RPO", "seconds"),
@@ -73,7 +75,7 @@ def _input(row: Row, key: str, missing: str = "never") -> Quantity:
 
 def validity_table(plan: Plan, rows: list[Row]) -> PlanTable:
     title, note = "How long the answer holds", "Each input alone, the others as planned."
-    note += _of_schedule(plan)
+    note += _of_schedule(plan) + _as_advised(plan)
     missed = [each.objective for each in outcomes_of(plan) if not each.met]
     shared = [Column("input", "Input"), Column("planned", "Planned", "own")]
     made: list[Row] = [
@@ -84,7 +86,7 @@ def validity_table(plan: Plan, rows: list[Row]) -> PlanTable:
             table_row |= {
                 "direction": row["direction"],
                 "holds_until": _input(row, "holds_until", "not as planned"),
-                "breaks": row["breaks"] or _nothing(plan, row),
+                "breaks": row["breaks"] or NOTHING,
             }
         columns = [
             *shared,
@@ -98,8 +100,7 @@ def validity_table(plan: Plan, rows: list[Row]) -> PlanTable:
             "answer": "does not hold as planned",
             "would_hold_at": _input(row, "would_hold_at", "nowhere alone"),
             "others_until": _input(row, "others_until", "-"),
-            "breaks": row["others_break"]
-            or ("-" if row["others_until"] is None else _nothing(plan, row)),
+            "breaks": row["others_break"] or ("-" if row["others_until"] is None else NOTHING),
         }
     columns = [
         *shared,
@@ -117,23 +118,20 @@ def _of_schedule(plan: Plan) -> str:
     return f" {schedule_sentence(plan.link)}".rstrip()
 
 
+def _as_advised(plan: Plan) -> str:
+    """With which volume it was computed, where none is given."""
+    if not plan.spools or plan.spool_is_given or plan.no_size:
+        return ""
+    size = format_volume(plan.spool_volume_bytes)
+    return f" The {volume_name(plan.protection)} is the one advised, {size}."
+
+
 def _together(plan: Plan, rows: list[Row]) -> str:
     """What heals a plan that no input heals alone."""
     for row in rows:
         if row["together_at"] is not None:
-            rate, size = format_line(row["together_at"]), row["together_volume_bytes"]
-            name = volume_name(plan.protection)
-            return (
-                f" It would with a line of {rate} and a {name} of {format_volume(size)} together."
-            )
+            return f" It would with {together_words(plan, row)}."
     return ""
-
-
-def _nothing(plan: Plan, row: Row) -> str:
-    """Of an input that breaks nothing as far as was looked; a long outage wants its spool."""
-    if row["input"] == "outage_hours" and plan.spools and not plan.spool_is_given:
-        return f"nothing up to there, given a {volume_name(plan.protection)} for it"
-    return "nothing up to there"
 
 
 def sensitivity_table(plan: Plan, rows: list[Row]) -> PlanTable:

@@ -21,12 +21,12 @@ from simulator.report.plan_table import (
 
 
 def spools_table(plan: Plan) -> PlanTable:
-    sound = plan.use.catches_up  # else no spool is enough, and the answer says so
+    sound = not plan.no_size  # else no spool is enough, and the answer says so
     rows = [
         {
             "length_seconds": each.length_seconds,
-            "needed_bytes": each.needed_bytes,
-            "recommended_bytes": each.recommended_bytes,
+            "needed_bytes": None if each.remark else each.needed_bytes,
+            "recommended_bytes": None if each.remark else each.recommended_bytes,
             "worst_begins_at": moment(each.worst_begins_at),
             "rule_of_thumb_bytes": each.rule_of_thumb_bytes,
             "reason": each.remark,
@@ -37,8 +37,8 @@ def spools_table(plan: Plan) -> PlanTable:
     name = volume_name(plan.protection).capitalize()
     columns = [
         seconds_column("length_seconds", "Outage of"),
-        bytes_column("needed_bytes", f"{name} needed"),
-        bytes_column("recommended_bytes", "Advised"),
+        bytes_column("needed_bytes", f"{name} needed", "none is enough"),
+        bytes_column("recommended_bytes", "Advised", "-"),
         Column("worst_begins_at", "Worst begin"),
         bytes_column("rule_of_thumb_bytes", "10 % rule"),
         REASON,
@@ -53,9 +53,11 @@ def given_spool_table(plan: Plan, rows: dict[str, list[Row]]) -> PlanTable:
     unknown = any(row["compared_bytes"] is None for row in rows["spool_outages"])
     nothing = {"full_after_seconds": None, "unprotected_seconds": None, "stands_still_seconds": 0.0}
     made = []
-    for row in rows["lasts"] if plan.use.catches_up else []:
+    late = False
+    for row in [] if plan.no_size else rows["lasts"]:
         outage = outages.get(row["hour"], nothing)
         reasons = [each for each in (row["reason"],) if each]
+        late = late or _is_late(row, outage)
         made.append(
             {
                 **row,
@@ -65,7 +67,7 @@ def given_spool_table(plan: Plan, rows: dict[str, list[Row]]) -> PlanTable:
         )
     columns = [
         HOUR,
-        seconds_column("shortest_seconds", "Lasts at least", "to the end"),
+        seconds_column("shortest_seconds", "Line stays down: lasts at least", "to the end"),
         seconds_column("median_seconds", "Half the starts", "to the end"),
         seconds_column("full_after_seconds", "Planned outage: full after", "holds"),
         seconds_column(
@@ -77,17 +79,28 @@ def given_spool_table(plan: Plan, rows: dict[str, list[Row]]) -> PlanTable:
         REASON,
     ]
     name, size = volume_name(plan.protection), FORMATS["bytes"](plan.spool_volume_bytes)
-    lasts = (
-        f"the {name} of {size} lasts" if plan.spool_is_given else f"a {name} of {size} would last"
-    )
-    title = f"How long {lasts}, by hour of the begin"
-    return table_of(
-        "lasts",
-        title,
-        columns,
-        made,
-        f"{RESYNCHRONIZATION_UNKNOWN.capitalize()}." if unknown else "",
-    )
+    advised = "" if plan.spool_is_given else " that is advised"
+    title = f"How long the {name} of {size}{advised} lasts, by hour of the begin"
+    notes = []
+    if any(row["full_after_seconds"] is not None for row in made):
+        notes.append(
+            "Of the planned outage each hour has the begin after which the site is unprotected, or "
+            "the store stands still, for longest."
+        )
+    if late:
+        notes.append(
+            "Full after just the planned outage: it is full only when the line is back, while it "
+            "catches up."
+        )
+    if unknown:
+        notes.append(f"{RESYNCHRONIZATION_UNKNOWN.capitalize()}.")
+    return table_of("lasts", title, columns, made, " ".join(notes))
+
+
+def _is_late(row: Row, outage: Row) -> bool:
+    """Whether it is full only while it catches up: it would last longer than it was down."""
+    full, lasts = outage["full_after_seconds"], row["shortest_seconds"]
+    return full is not None and (lasts is None or lasts > full)
 
 
 def returns_table(plan: Plan, rows: list[Row]) -> PlanTable:
@@ -105,7 +118,7 @@ def returns_table(plan: Plan, rows: list[Row]) -> PlanTable:
 
 
 def first_copy_table(plan: Plan, rows: list[Row]) -> PlanTable:
-    sound, where = plan.use.catches_up, volume_name(plan.protection).capitalize()
+    sound, where = not plan.no_size, volume_name(plan.protection).capitalize()
     columns = [
         Column("way", "Way"),
         seconds_column("read_seconds", "Read"),
@@ -117,7 +130,12 @@ def first_copy_table(plan: Plan, rows: list[Row]) -> PlanTable:
         REASON,
     ]
     # What waits when the plan ends is no size to buy where it only grows.
-    made = [row if sound else {**row, "spool_peak_bytes": None} for row in rows]
+    made = [
+        row
+        if sound and row["converges_after_seconds"] is not None
+        else {**row, "spool_peak_bytes": None}
+        for row in rows
+    ]
     return table_of("first_copy", "The first copy", columns, made)
 
 
@@ -129,7 +147,7 @@ def copy_begins_table(plan: Plan, rows: list[Row]) -> PlanTable:
         bytes_column("spool_peak_bytes", f"{where} meanwhile"),
         REASON,
     ]
-    made = [{**row, "begins_at": moment(row["begins_at"])} for row in rows]
+    made = [{**row, "begins_at": moment(row["begins_at"])} for row in rows if not plan.no_size]
     title = f"The first copy {WAYS[plan.organisation.first_copy.by]}, by its begin"
     return table_of("copy_begins", title, columns, made)
 

@@ -12,6 +12,8 @@ from simulator.plan.planner import Plan, make_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = (ROOT / "scenarios/plans/head-office.toml").read_text(encoding="utf-8")
+BARE = EXAMPLE.replace('spool = "60GB"\nlog_volume = "200GB"\n', "")
+"""The example without the volumes that it gives."""
 QUICK = ("horizon=2w", "draws=100", 'outages.lengths=["1h"]', "outages.events=[]")
 """Little enough to be planned in about a second."""
 
@@ -22,9 +24,20 @@ def plan(*overrides: str) -> Plan:
     return make_plan(parse_organisation(EXAMPLE, [*QUICK, *overrides]))
 
 
+@cache
+def bare(*overrides: str) -> Plan:
+    """As :func:`plan`, of an organisation that gives no volumes."""
+    return make_plan(parse_organisation(BARE, [*QUICK, *overrides]))
+
+
 def never() -> Plan:
     """A plan whose line never catches up."""
     return plan("link.bandwidth=3Mbit/s", "link.schedule=[]")
+
+
+def open_end() -> Plan:
+    """A plan whose line carries all, but is never done with the planned outage."""
+    return bare("link.bandwidth=5.62Mbit/s", "link.schedule=[]")
 
 
 def nightly() -> Plan:

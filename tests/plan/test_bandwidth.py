@@ -122,7 +122,7 @@ def test_what_others_take_comes_on_top() -> None:
     [
         (
             {"tcp_window_bytes": 17_520, "rtt_seconds": 0.05},
-            "window of 17,520 bytes over 50 ms",
+            "window of 17.5 kB over 50 ms",
         ),
         ({"loss": 0.001, "rtt_seconds": 0.1}, "loss of 0.1 % over 100 ms"),
     ],

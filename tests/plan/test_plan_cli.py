@@ -135,7 +135,10 @@ def test_the_whole_way_once(office, capsys) -> None:
     """Nothing replaced: the plan is really made."""
     assert run(office, *SETS) == ExitCode.BROKEN
     printed = capsys.readouterr().out
-    assert "\nOutage      60 GB last" in printed and "the first to break is the spool" in printed
+    assert (
+        "\nOutage      While the line is down the spool of 60 GB lasts" in printed
+        and "the first to break is the spool" in printed
+    )
 
 
 def test_the_schema_of_the_record_is_printed(capsys) -> None:

@@ -18,6 +18,7 @@ from simulator.plan.plan_limits import DEFRAGMENTATION, LINE_RATE, STREAMS, VOLU
 from simulator.plan.plan_spool_words import advised_bytes
 from simulator.plan.plan_units import format_volume
 from simulator.plan.sensitivity import with_input
+from simulator.plan.waiting_volume import ruled_volume_bytes
 from tests.plan import plans
 
 SHORT = ("horizon=1w", "draws=100", 'outages.lengths=["1h"]', "outages.events=[]")
@@ -147,8 +148,8 @@ def test_log_shipping_speaks_of_logs() -> None:
 def test_a_log_volume_is_for_backups_too() -> None:
     plan = plans.plan("protection.kind=log shipping", "link.bandwidth=4Mbit/s", "link.schedule=[]")
     told = " ".join(answer_of(plan))
-    rule = format_volume(3 * plan.change.log_bytes_per_day)
-    assert f"3 days of logs, as the rule has it, are {rule}; have the larger of the two" in told
+    rule = format_volume(ruled_volume_bytes(plan.change, plan.protection))
+    assert f"the 3 busiest days of logs, as the rule has it, are {rule}, less than that" in told
     assert "the log volume that the planned outage needs depends most on" in told
     assert "logs <= " in told and "change <= " not in told
 

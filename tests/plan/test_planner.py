@@ -84,17 +84,22 @@ def test_the_answer_in_words(small: Plan) -> None:
     assert re.search(
         r"Give the spool at least [\d.]+ GB on its own volume: .*an outage of 8 h needs", told
     )
+    size = format_volume(small.spool_volume_bytes)
+    assert f"Give the spool at least {size} on its own volume" in told
     assert re.search(
-        r"A spool of [\d.]+ GB, two thirds of what outages are advised here, would last "
-        r"[^.]+ in an outage that begins in the hour from \d\d:00\.",
+        rf"While the line is down the spool of {re.escape(size)}, as advised, lasts [^.]+ when it "
+        r"goes down in the hour from \d\d:00\.",
         told,
     )
-    # Of what nobody has given it is said what it would have to be.
-    assert "With the volumes advised, the first to break in an outage is the log volume" in told
-    assert "three days of the mean, as the rule has it" in told
+    # Nobody proposes any other size.
+    assert "two thirds" not in told and "would last" not in told
+    assert re.search(r"the first to break is the .+, as advised|as advised \(from", told)
+    assert "the 3 busiest days of logs" in told
     assert "back by day" in told.lower() and "back by night" in told
     # The RPO is missed as it is planned.
-    assert "Catching up and the first copy hold while change <=" in told
+    assert (
+        f"With the spool of {size}, as advised, catching up and the first copy hold while" in told
+    )
     assert not re.search(r"\b(inf|nan|None)\b", told)
 
 
@@ -106,14 +111,15 @@ def test_a_spool_that_is_given_may_break_first() -> None:
     assert "the site is unprotected for" in told
 
 
-def test_a_full_spool_is_told_of_one_hour(small: Plan) -> None:
+def test_a_full_spool_is_told_of_one_hour() -> None:
     """How long it lasts and what comes of it are of the same hour: figures of two hours in one
     sentence belong to no outage."""
+    small = plan('protection.spool="4GB"')
     worse = small.spool_outages.copy()
     worse.loc[worse["hour"] == 3, "unprotected_seconds"] = 9e5  # full less soon, but for longer
     told = " ".join(answer_of(dataclasses.replace(small, spool_outages=worse)))
     found = re.search(
-        r"would last [^.]+ in an outage that begins in the hour from (\d\d):00\. "
+        r"the spool of 4 GB lasts [^.]+ when it goes down in the hour from (\d\d):00\. "
         r"Then it is dropped: .+ unprotected for ([\dhmind ]+) in an outage of "
         r"8 h; from 03:00, the worst hour, for 10 d 10 h\.",
         told,
@@ -146,7 +152,7 @@ def test_a_link_that_can_never_catch_up_is_told_so() -> None:
 def test_windows_bound_the_streams_and_that_is_told() -> None:
     found = plan('link.tcp_window="8KiB"', 'link.rtt="600ms"', 'link.bandwidth="100Mbit/s"')
     told = " ".join(answer_of(found))
-    assert "the window of 8,192 bytes over 600 ms" in told
+    assert "the window of 8.19 kB over 600 ms" in told
     assert "streams" in told
 
 

@@ -11,6 +11,7 @@ from simulator.plan.capacity import PlannedLink
 from simulator.plan.outages import OutageModel
 from simulator.plan.protection import ByteLevel
 from simulator.plan.volumes import (
+    NOT_APPLIED,
     log_volume,
     replica_spool,
     spool_lasts,
@@ -114,10 +115,48 @@ def test_what_waits_at_the_replica(amounts: list[int], could: int, hours: int) -
         assert table["spool_bytes"].tolist() == [None, None]
         assert "never caught up" in table.loc["slow disk", "reason"]
         return
-    peaks = [peak_of(np.array(amounts), could, begin, hours) for begin in range(49 - hours)]
-    assert table.loc["integrity test", "spool_bytes"] == pytest.approx(max(peaks))
-    slow = max(peak_of(np.array(amounts), could, begin, 0) for begin in range(49))
-    assert table.loc["slow disk", "spool_bytes"] == pytest.approx(slow)
+    for cause, standing in (("integrity test", hours), ("slow disk", 0)):
+        peaks = [
+            peak_of(np.array(amounts), could, begin, standing) for begin in range(49 - standing)
+        ]
+        size = table.loc[cause, "spool_bytes"]
+        if size is None:
+            # What waits at the end of the curve is no size.
+            assert table.loc[cause, "reason"] == NOT_APPLIED
+            assert not all(
+                caught_up(amounts, could, begin, standing) for begin in range(49 - standing)
+            )
+        else:
+            assert size == pytest.approx(max(peaks))
+
+
+def caught_up(amounts: list[int], could: int, begin: int, hours: int) -> bool:
+    """Whether nothing waits at some time after an interruption."""
+    waits = 0.0
+    for hour, amount in enumerate(amounts):
+        waits = waits + amount - (0 if begin <= hour < begin + hours else could)
+        waits = max(waits, 0.0)
+        if hour >= begin + hours and waits <= 0:
+            return True
+    return begin + hours >= len(amounts) and waits <= 0
+
+
+def test_why_so_much_is_needed() -> None:
+    """What waits before an outage, at its end, and what comes only while it catches up."""
+    amounts, could = np.zeros(20), np.full(20, 5.0)
+    amounts[1:6], could[1] = [5.0, 9.0, 9.0, 6.0, 6.0], 2.0
+    model = OutageModel(PLAIN.queue(flat(amounts, HOUR)), could)
+    size = spool_size(model, 2 * HOUR, within_seconds=3 * HOUR)
+    assert size.worst_begins_at.endswith("02:00:00")
+    assert (size.waiting_before_bytes, size.at_return_bytes) == (3.0, 21.0)
+    assert size.needed_bytes == 23.0 and size.remark == ""
+
+
+def test_an_outage_that_is_never_caught_up_has_a_remark() -> None:
+    model = OutageModel(PLAIN.queue(flat([5.0] * 20, HOUR)), np.full(20, 5.0))
+    assert spool_size(model, HOUR).remark.startswith("no spool is enough: begun at")
+    faster = OutageModel(PLAIN.queue(flat([5.0] * 20, HOUR)), np.full(20, 50.0))
+    assert spool_size(faster, HOUR, within_seconds=10 * HOUR).remark == ""
 
 
 def test_when_the_log_volume_is_full() -> None:
@@ -128,6 +167,12 @@ def test_when_the_log_volume_is_full() -> None:
     # From the third step of a day on, not from its midnight: that would be three days.
     assert log_volume(change, 17.0).shortest_days == pytest.approx(2 + 2 / 3)
     assert log_volume(change, 0.0).shortest_days == 0.0
+    # Only starts of the first day: those of later ones are as bad.
+    assert log_volume(change, 17.0, within_seconds=24 * HOUR).shortest_days == pytest.approx(
+        2 + 2 / 3
+    )
+    late = log_volume(flat([1.0, 1.0, 9.0, 9.0], 24 * HOUR), 9.0, within_seconds=24 * HOUR)
+    assert (late.shortest_days, late.worst_begins_at) == (3.0, "2007-01-01T00:00:00")
     never = log_volume(change, 1e6)
     assert (never.shortest_days, never.median_days, never.worst_begins_at) == (None, None, None)
     assert "30.0 days" in never.reason

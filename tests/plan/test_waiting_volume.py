@@ -127,22 +127,21 @@ def test_the_line_has_one_figure() -> None:
 
 
 def test_the_log_volume_bounds_outages_that_are_looked_at() -> None:
-    read = parse_organisation(plans.EXAMPLE, [*plans.QUICK, *SHIPPED, "horizon=1w"])
-    change, link = change_of(read), link_of(read)
-    case = PlanCase.of(read, change, link, next(iter(protections_of(read).values())))
-    week = replace(case, outage_hours=80.0)
-    rule = ruled_volume_bytes(change, case.protection)
-    volume = replace(case.curve.volume, given_bytes=None, bound_bytes=rule)
-    fixed = case.curve
-    fixed.volume = volume
-    assert "more than the rule's" in week.overfilled()["log volume"]
-    # Without that bound nothing is found: the breach that was.
-    fixed.volume = replace(volume, bound_bytes=None)
-    assert week.overfilled() == {}
-    fixed.volume = volume
+    faster = ("link.bandwidth=30Mbit/s", "horizon=1w")
+    read = parse_organisation(plans.BARE, [*plans.QUICK, *SHIPPED, *faster])
+    case = PlanCase.of(
+        read, change_of(read), link_of(read), next(iter(protections_of(read).values()))
+    )
+    advised = case.curve.volume.advised_bytes
+    assert advised is not None and case.overfilled() == {}
+    week = replace(case, outage_hours=160.0)
+    assert f"than the {format_volume(advised)} advised" in week.overfilled()["log volume"]
     row = validity_of(case).set_index("input").loc["outage_hours"]
     until = row["others_until"] if row["holds_until"] is None else row["holds_until"]
-    assert until < 80.0 and "log volume" in row["breaks"] + row["others_break"]
+    assert until < 160.0 and "log volume" in row["breaks"] + row["others_break"]
+    # Without that bound nothing is found: the breach that was.
+    case.curve.volume = replace(case.curve.volume, advised_bytes=None)
+    assert week.overfilled() == {}
 
 
 # -- a line that never catches up --------------------------------------------------------------
@@ -213,7 +212,7 @@ def test_logs_of_log_roll_are_on_the_log_volume_of_shipped_logs() -> None:
     rolled = 50 * 96 * change.log_file_bytes
     assert kept_log_bytes(change, byte).sum() / change.days < 0.2 * rolled
     assert kept_log_bytes(change, shipped).sum() / change.days == pytest.approx(rolled, rel=0.05)
-    assert ruled_volume_bytes(change, byte) == pytest.approx(3 * change.log_bytes_per_day)
+    assert ruled_volume_bytes(change, byte) > 1.2 * 3 * change.log_bytes_per_day
     rule = ruled_volume_bytes(change, shipped)
     lasts = log_volume(change, rule, kept_log_bytes(change, shipped))
     assert lasts.median_days == pytest.approx(3.0, rel=0.05)
