@@ -100,6 +100,13 @@ class CircumstanceFinder:
             self._explained.add(damage)
         return [NAMED, ROTTEN] if damage in self._explained else [NAMED]
 
+    def replica_names_damage(self, damage: str) -> None:
+        """At this instant, before anything is made of it: what rotted is still in its place.
+
+        It may have rotted since the start, which read it well: what is redone is read again.
+        """
+        self.of_damage(damage, self.rot_is_needed(self._system.replica_machine))
+
     def source_streams(self) -> None:
         """The source has reached the replica, and that has its history."""
         self._streamed_ns = self._system.truth.disk.clock.now()

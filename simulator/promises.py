@@ -104,6 +104,10 @@ class Promises:
         if state in _TOLD and not self._told_of_the_past:
             self._oracle.count_again()
 
+    def replica_names_damage(self, damage: str) -> None:
+        """The replica says that its image is in doubt, and why."""
+        self._circumstances.replica_names_damage(damage)
+
     def replica_went_back(self, durable: int) -> None:
         """The replica has less than the source was told: has it what is still promised?
 

@@ -155,6 +155,8 @@ class ScenarioRun:
             self.world.clock.soon(self._resynchronized)
         elif event == "store_lost_acknowledged":
             self._promises.store_lost_acknowledged(values)
+        elif event == "damage" and machine == REPLICA:
+            self._promises.replica_names_damage(str(values[0]))
         elif event == "replica_went_back":
             self._promises.replica_went_back(int(values[1]))
         elif event == "source_state":

@@ -301,6 +301,8 @@ class RunningPair:
             self.events.append(Event(self.now_ns / SECOND_NS, machine, event, values))
         if event == "failed" and not self._faults.answers_for(machine):
             self._world.clock.soon(lambda: self._ended_by_itself(machine))
+        elif event == "damage" and machine == REPLICA:
+            self._promises.replica_names_damage(str(values[0]))
         elif event == "replica_went_back":
             self._promises.replica_went_back(int(values[1]))
         elif event == "source_state":

@@ -178,3 +178,23 @@ def test_a_bench_that_believes_each_damage_that_is_named_excuses_that(
     result = run(LET_GO_OF)
     assert result.verdict is Verdict.UNRECOVERABLE, result.reasons
     assert result.worst_loss is not None and result.worst_loss.messages == 9
+
+
+# -- rot while the replica starts -----------------------------------------------------------------
+
+STARTING = "rot_while_the_replica_starts"
+
+
+def test_damage_by_rot_that_the_start_had_not_met_is_true() -> None:
+    result = run(STARTING)
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert any(mark.kind == "bit_rot" for mark in result.faults), "it happened"
+
+
+def test_a_bench_that_looks_at_the_start_alone_takes_it_for_a_lie(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(CircumstanceFinder, "replica_names_damage", lambda *_arguments: None)
+    result = run(STARTING)
+    assert result.verdict is Verdict.SAFETY
+    assert "replica went back" in result.reasons[0]
