@@ -21,6 +21,7 @@ import numpy as np
 from simulator.plan.capacity import PlannedLink
 from simulator.plan.change import ChangeCurve
 from simulator.plan.grid import HOUR_SECONDS, Floats
+from simulator.plan.plan_units import format_volume
 from simulator.plan.protection import LogShipping, Protection, Queued
 
 _UNBOUNDED_WINDOW: Final = 1 << 50
@@ -148,7 +149,7 @@ def stream_bound(link: PlannedLink) -> str:
     """What bounds a stream of a link, in words: its window or loss."""
     trip = f"over {link.rtt_seconds * 1e3:g} ms"
     if link.tcp_window_bytes / max(link.rtt_seconds, 1e-12) < loss_bytes_per_second(link):
-        return f"the window of {link.tcp_window_bytes:,} bytes {trip}"
+        return f"the window of {format_volume(link.tcp_window_bytes)} {trip}"
     return f"loss of {100 * link.loss:g} % {trip}"
 
 

@@ -100,7 +100,8 @@ def together_words(plan: Plan, row: Mapping[str, Any]) -> str:
     if size is not None:
         told = f"a {volume_name(plan.protection)} >= {format_volume(size)}"
         beside.append(told + _with_margin(plan, size))
-    line = f"{_limit(row['input'], row['together_at'])}{_windows(plan, row['together_at'])}"
+    windows = _windows(plan, row["together_at"])
+    line = _limit(row["input"], row["together_at"]) + (f"{windows}," if windows else "")
     return f"{line} together with {' and '.join(beside)}"
 
 

@@ -146,7 +146,7 @@ def test_every_kind_says_what_its_streams_use(kind: str) -> None:
     assert told == "2 TCP streams use all of the 18.8 Mbit/s of data that the line has room for."
     narrow = replace(LOSSY, loss=0.0, tcp_window_bytes=17_520)
     assert (
-        "the window of 17,520 bytes over 35 ms" in stream_sentences(replace(chosen, link=narrow))[0]
+        "the window of 17.5 kB over 35 ms" in stream_sentences(replace(chosen, link=narrow))[0]
     )
 
 

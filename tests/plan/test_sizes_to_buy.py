@@ -190,7 +190,9 @@ def test_a_line_and_streams_together() -> None:
     assert number > 1 and row["together_volume_bytes"] is None
     told = next(each for each in answer_of(plan) if each.startswith("All of it would hold"))
     assert re.search(
-        rf"one of these: line >= [\d.]+ Mbit/s together with TCP streams >= {number}; change", told
+        r"one of these: line >= [\d.]+ Mbit/s, with [\d.]+ Mbit/s Mon-Fri 08:00-18:00 "
+        rf"\(in proportion\), together with TCP streams >= {number}; change",
+        told,
     )
     read = parse_organisation(plans.BARE, [*plans.QUICK, *lossy])
     own = next(iter(protections_of(read).values()))
