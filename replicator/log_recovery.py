@@ -8,7 +8,8 @@ was never promised and is erased.
 In front of the place where a checkpoint says that redo begins nothing is needed any more.  What
 does not fit there is passed over where the log can go on: from the record that ends just at that
 place; if that one does not fit either, from the word of what follows.  With neither nobody knows
-which number comes next, and it is damage.
+which number comes next, and it is damage.  Such a log has rotted, so what looks like a torn end of
+it is damage, too.
 """
 
 from __future__ import annotations
@@ -102,7 +103,9 @@ class LogRecovery:
             chain = self.chain or None
             if bad is not None:
                 offset, reason = bad
-                if await self._promised_later(numbers[index:], offset):
+                if self._rots(last=index + 1 == len(numbers)) or await self._promised_later(
+                    numbers[index:], offset
+                ):
                     return Damage(path, offset, self.sequence, reason)
                 await self._erase_tail(numbers[index:], path, offset)
                 break
@@ -224,6 +227,14 @@ class LogRecovery:
             return await file.read_at(0, file.size_bytes)
         finally:
             file.close()
+
+    def _rots(self, *, last: bool) -> bool:
+        """Whether what stands behind the last valid record is rather rotten than torn.
+
+        This log has rotted elsewhere.  A torn end that is taken for rot costs a comparison with
+        the source; rot that is taken for a torn end leaves an image that nobody doubts.
+        """
+        return self.passed_over is not None and (self.tail_was_torn or not last)
 
     async def _promised_later(self, numbers: list[int], offset: int) -> bool:
         """Whether a valid record behind says that the invalid one had been safe."""

@@ -198,3 +198,23 @@ def test_a_bench_that_looks_at_the_start_alone_takes_it_for_a_lie(
     result = run(STARTING)
     assert result.verdict is Verdict.SAFETY
     assert "replica went back" in result.reasons[0]
+
+
+# -- rot at both ends of the journal --------------------------------------------------------------
+
+BOTH_ENDS = "rot_at_both_ends"
+
+
+def test_a_journal_that_has_rotted_elsewhere_has_no_torn_end() -> None:
+    result = run(BOTH_ENDS)
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert any(mark.kind == "bit_rot" for mark in result.faults), "it happened"
+
+
+def test_else_its_newest_record_is_erased_and_home_is_ahead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(LogRecovery, "_rots", lambda *_arguments, **_named: False)
+    result = run(BOTH_ENDS)
+    assert result.verdict is Verdict.UNRECOVERABLE
+    assert "home is ahead of the journal" in result.reasons[0]

@@ -102,3 +102,28 @@ def test_without_passing_over_it_is_taken_for_damage(monkeypatch: pytest.MonkeyP
     assert damage is not None
     assert behind(found, redo_from) == [], "and all that follows is set aside"
     assert log.sequence == 0
+
+
+def rotten_at_both_ends(redo_from: Position) -> dict[str, bytes]:
+    """In front of where redo begins, and in the newest record of all."""
+    files = spoilt(Position(redo_from.segment, 5))
+    path = f"{DIRECTORY}/{segment_name(CHAINED[-1].segment)}"
+    data = bytearray(files[path])
+    data[CHAINED[-1].offset + 9] ^= 0x20
+    return {**files, path: bytes(data)}
+
+
+def test_where_a_log_has_rotted_its_torn_end_is_damage_too() -> None:
+    log, _found, damage = opened(rotten_at_both_ends(ENDS[CHAINED[0]]), ENDS[CHAINED[0]])
+    assert log.passed_over is not None
+    assert damage is not None
+    assert (damage.path, damage.offset) == (
+        f"{DIRECTORY}/{segment_name(CHAINED[-1].segment)}",
+        CHAINED[-1].offset,
+    )
+
+
+def test_else_it_is_erased_and_nobody_doubts_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LogRecovery, "_rots", lambda *_arguments, **_named: False)
+    log, _found, damage = opened(rotten_at_both_ends(ENDS[CHAINED[0]]), ENDS[CHAINED[0]])
+    assert damage is None and log.end <= CHAINED[-1]

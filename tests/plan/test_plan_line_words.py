@@ -145,9 +145,7 @@ def test_every_kind_says_what_its_streams_use(kind: str) -> None:
     [told, *_] = stream_sentences(replace(chosen, link=replace(LOSSY, streams=2)))
     assert told == "2 TCP streams use all of the 18.8 Mbit/s of data that the line has room for."
     narrow = replace(LOSSY, loss=0.0, tcp_window_bytes=17_520)
-    assert (
-        "the window of 17.5 kB over 35 ms" in stream_sentences(replace(chosen, link=narrow))[0]
-    )
+    assert "the window of 17.5 kB over 35 ms" in stream_sentences(replace(chosen, link=narrow))[0]
 
 
 def test_logs_that_wait_for_answers_use_less_and_say_so() -> None:
