@@ -33,7 +33,7 @@ async def new_copy(volume: Volume, path: str) -> AsyncIterator[File]:
         yield copy
         await copy.sync()
     except NoSpace:
-        copy.close()
         volume.unlink(path)
         raise
-    copy.close()
+    finally:
+        copy.close()

@@ -28,10 +28,11 @@ from replicator.errors import BadInput
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from replicator.offline import LogReading, SegmentSummary
+    from replicator.offline import LogReading
     from replicator.offline_listing import Row, Selection
     from replicator.offline_place import Finding
     from replicator.offline_report import Examination
+    from replicator.offline_survey import SegmentSummary
 
 journal = typer.Typer(
     help="Look into a spool or journal offline; nothing is changed.",

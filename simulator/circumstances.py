@@ -11,6 +11,8 @@ instead of excusing all that comes.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from replicator.records import InvalidRecord, decode, find_valid
 from replicator.segments import RECORD_TYPES, LogKind
 from replicator.slots import newest_of
@@ -231,7 +233,7 @@ class CircumstanceFinder:
         return False
 
     def rotten_end(self, machine: Machine) -> bool:
-        """Whether rot has hit records of the journal, and nothing behind says that they were safe.
+        """Whether rot has hit records of the journal, and nothing else says that they were safe.
 
         Only then it looks like writes that a power loss has cut off: each record tells which ones
         had been durable before it was written, and of the newest nobody tells.
@@ -248,9 +250,11 @@ class CircumstanceFinder:
         segments = {
             _number(path): inode.read(0, inode.size) for path, inode in files_of(machine, "journal")
         }
-        # What is before that is passed over, but for the record that leads there.
         if first in segments:
-            segments[first] = segments[first][_leads_to(segments[first], offset) :]
+            place = _leads_to(segments[first], offset)
+            if _whole_until(segments[first]) < place:
+                return False  # the log has rotted there, too, so nothing behind it is torn
+            segments[first] = segments[first][place:]
         return _looks_torn([data for number, data in sorted(segments.items()) if number >= first])
 
 
@@ -268,6 +272,15 @@ def _goes_on(inode: Inode, place: int) -> bool:
         return decode(data, place).type in RECORD_TYPES[LogKind.JOURNAL]
     except InvalidRecord:
         return False
+
+
+def _whole_until(data: bytes) -> int:
+    """Where the records of a segment end that follow each other from its begin on."""
+    end = 0
+    with suppress(InvalidRecord):
+        while end < len(data):
+            end += decode(data, end).size_bytes
+    return end
 
 
 def _leads_to(data: bytes, place: int) -> int:
