@@ -8,7 +8,8 @@ does not hold the kinds that would are named among what mends it
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from simulator.plan.kind_facts import KIND_FACTS
 from simulator.plan.organisation_curves import NS
@@ -85,7 +86,7 @@ def _figure(plan: Plan, row: Row, objective: str) -> str:
     """What a kind has in place of what is wanted."""
     kind = str(row["kind"])
     value: float | None = None
-    spelled: Any = format_duration
+    spelled: Callable[[float], str] = format_duration
     if objective == "RPO":
         value = plan.courses[kind].lag_at(plan.organisation.objectives.rpo_share)
     elif objective == "RTO":

@@ -16,7 +16,7 @@ orders what is written gets a plan that holds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import ceil, floor, log10
 from types import MappingProxyType
@@ -178,6 +178,16 @@ def _not_below(limit: Limit, case: PlanCase, least: float | None) -> Limit:
     return limit
 
 
+def _aside(progress: _Progress) -> Callable[[PlanCase], dict[str, str]]:
+    """What a case breaks with the volume aside, each question counted."""
+
+    def broken(other: PlanCase) -> dict[str, str]:
+        progress.trying()
+        return other.broken(volume_aside=True)
+
+    return broken
+
+
 def _together(limit: Limit, case: PlanCase, least: float | None, progress: _Progress) -> Limit:
     """A limit of the line, with the volume beside which it heals what neither heals alone."""
     given = case.curve.volume.given_bytes
@@ -186,14 +196,9 @@ def _together(limit: Limit, case: PlanCase, least: float | None, progress: _Prog
         return limit
     if on_volume is not None and on_volume[0] <= given:
         return limit
-
-    def broken(other: PlanCase) -> dict[str, str]:
-        progress.trying()
-        return other.broken(volume_aside=True)
-
     rate = holds_from(
         case,
-        broken,
+        _aside(progress),
         LINE_RATE,
         limit.planned * FARTHEST,
         _TOLERANCE,
@@ -233,14 +238,9 @@ def _with_streams(
         return limit
     number, least = streams
     beside = with_input(case, STREAMS, float(number))
-
-    def broken(other: PlanCase) -> dict[str, str]:
-        progress.trying()
-        return other.broken(volume_aside=True)
-
     rate = holds_from(
         beside,
-        broken,
+        _aside(progress),
         LINE_RATE,
         max(limit.planned, least) * FARTHEST,
         _TOLERANCE,
