@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from replicator.records import InvalidRecord, decode, find_valid
+from replicator.records import InvalidRecord, RecordType, decode, find_valid
 from replicator.segments import RECORD_TYPES, LogKind
 from replicator.slots import newest_of
 from replicator.source import SourceState
@@ -204,6 +204,9 @@ class CircumstanceFinder:
         rotten.  Of the checkpoint it needs one copy; the older one may begin in a segment that was
         freed, for what is freed is what the newest lets go of.
 
+        A log that has rotted there after all may have rotted at its end, too: an end that looks
+        torn is rightly named as damage then.
+
         Arguments
         ---------
         machine: the replica's, or a copy of it that has lost its power.
@@ -224,13 +227,19 @@ class CircumstanceFinder:
         if one_is_left and redo_from[0] not in {number for number, _path, _inode in segments}:
             return True
         newer = any(number > redo_from[0] for number, _path, _inode in segments)
+        hit_before = False
         for number, path, inode in segments:
             hit = [flip.offset for flip in rotten if flip.path == path]
             if any((number, at) >= redo_from for at in hit):
                 return True
-            if hit and number == redo_from[0] and not newer and not _goes_on(inode, redo_from[1]):
-                return True
-        return False
+            if hit and number == redo_from[0]:
+                hit_before = True
+                if not newer and not _goes_on(inode, redo_from[1]):
+                    return True
+        if not hit_before:
+            return False
+        rotted_before, needed = _from_redo(machine)
+        return rotted_before and _looks_torn(needed)
 
     def rotten_end(self, machine: Machine) -> bool:
         """Whether rot has hit records of the journal, and nothing else says that they were safe.
@@ -244,23 +253,28 @@ class CircumstanceFinder:
         """
         if not self._faults.rotten_journal or not self.rot_is_needed(machine):
             return False
-        slots = [inode.read(0, inode.size) for _path, inode in files_of(machine, "checkpoint")]
-        state = newest_of(slots) or {"segment": 0, "offset": 0}
-        first, offset = int(state["segment"]), int(state["offset"])
-        segments = {
-            _number(path): inode.read(0, inode.size) for path, inode in files_of(machine, "journal")
-        }
-        if first in segments:
-            place = _leads_to(segments[first], offset)
-            if _whole_until(segments[first]) < place:
-                return False  # the log has rotted there, too, so nothing behind it is torn
-            segments[first] = segments[first][place:]
-        return _looks_torn([data for number, data in sorted(segments.items()) if number >= first])
+        rotted_before, needed = _from_redo(machine)
+        return not rotted_before and _looks_torn(needed)
 
 
 def _number(path: str) -> int:
     """Of a segment."""
     return int(path.rpartition("/")[2].partition(".")[0])
+
+
+def _from_redo(machine: Machine) -> tuple[bool, list[bytes]]:
+    """Whether the segment where redo begins has rotted before that, and the journal from there."""
+    slots = [inode.read(0, inode.size) for _path, inode in files_of(machine, "checkpoint")]
+    state = newest_of(slots) or {"segment": 0, "offset": 0}
+    first, rotted_before = int(state["segment"]), False
+    segments = {
+        _number(path): inode.read(0, inode.size) for path, inode in files_of(machine, "journal")
+    }
+    if first in segments:
+        place = _leads_to(segments[first], int(state["offset"]))
+        rotted_before = _whole_until(segments[first]) < place
+        segments[first] = segments[first][place:]
+    return rotted_before, [data for number, data in sorted(segments.items()) if number >= first]
 
 
 def _goes_on(inode: Inode, place: int) -> bool:
@@ -293,22 +307,26 @@ def _leads_to(data: bytes, place: int) -> int:
 
 
 def _looks_torn(segments: list[bytes]) -> bool:
-    """Whether there is a record that is not valid, and none behind it says that it was safe."""
-    newest, invalid = 0, False
-    for data in segments:
-        at = 0
+    """Whether there is a record that does not fit, and none behind it says that it was safe."""
+    newest, invalid, chain = 0, False, None
+    for index, data in enumerate(segments):
+        is_last, at = index + 1 == len(segments), 0
         while at < len(data):
             try:
                 record = decode(data, at)
             except InvalidRecord:
-                invalid |= data.count(0, at) < len(data) - at
+                # Only the newest segment has space in reserve.
+                invalid |= not is_last or data.count(0, at) < len(data) - at
                 found = find_valid(data, at + 1)
                 if found is None:
                     break
                 record, at = found
+            invalid |= chain is not None and record.previous != chain
             if record.type in RECORD_TYPES[LogKind.JOURNAL]:
                 if invalid and record.floor > newest:
                     return False
                 newest = newest if invalid else max(newest, record.sequence)
+                if record.type < RecordType.SEGMENT:
+                    chain = record.checksum
             at += record.size_bytes
     return invalid

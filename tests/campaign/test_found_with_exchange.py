@@ -218,3 +218,24 @@ def test_else_its_newest_record_is_erased_and_home_is_ahead(
     result = run(BOTH_ENDS)
     assert result.verdict is Verdict.SAFETY
     assert result.reasons[0].startswith("prefix is broken")
+
+
+# -- rot in front of a torn end -------------------------------------------------------------------
+
+TORN_END = "rot_before_a_torn_end"
+
+
+def test_in_a_journal_that_has_rotted_a_torn_end_is_rightly_named_as_damage() -> None:
+    result = run(TORN_END)
+    assert result.verdict is Verdict.PASS, result.reasons
+    kinds = {mark.kind for mark in result.faults}
+    assert kinds == {"bit_rot", "link_outage", "process_crash"}, "it happened"
+
+
+def test_a_bench_that_does_not_look_at_the_end_takes_it_for_a_loss(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("simulator.circumstances._looks_torn", lambda *_arguments: False)
+    result = run(TORN_END)
+    assert result.verdict is Verdict.SAFETY
+    assert result.reasons[0].startswith("durable means durable is broken")
