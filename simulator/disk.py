@@ -34,9 +34,10 @@ from replicator.errors import Locked, SyncFailed
 from replicator.runtime import Completion, Crashed
 from simulator.blocks import BLOCK_BYTES
 from simulator.device import Device, DiskModel
+from simulator.drive_cache import DriveCache
 from simulator.event_trace import CHUNK_NUMBERS, EventTrace
 from simulator.inode import Choose, Inode
-from simulator.namespace import Directory, Edit, Namespace
+from simulator.namespace import Edit, Namespace
 from simulator.runtime import SimClock
 from simulator.shared_page import Holder, PageMemory
 from simulator.survival import lost_by_failure, power_loss
@@ -89,10 +90,8 @@ class Disk:
         this process it fails for ever, and what another process syncs of it, or the file system
         commits by itself, is durable as ever: names live in a journal, not in clean pages.
         """
-        self.sync_lies = False
-        """Fault: syncs return at once and make nothing durable; see :meth:`drain`."""
-        self.lies = 0
-        """Syncs that have lied so far."""
+        self.drive_cache = DriveCache(self)
+        """What syncs have put into the drive's own cache, while that lies."""
         self.refused = (0, -1)
         """Number of the last file that found no room for all that it was to take, and when."""
         self.foreign_blocks = 0
@@ -118,8 +117,6 @@ class Disk:
         self._nameless_open: dict[int, Inode] = {}
         self._name_times: deque[int] = deque()
         self._names_settled = 0
-        self._lied_files: dict[int, int] = {}
-        self._lied_names: list[tuple[Directory, int]] = []
 
     def free_bytes(self) -> int:
         self.reclaim()
@@ -146,8 +143,7 @@ class Disk:
         self._nameless_open.clear()
         self._name_times.clear()
         self._names_settled = self.names.changes
-        self._lied_files.clear()
-        self._lied_names.clear()
+        self.drive_cache.lose_power()
         self.used_blocks = self.foreign_blocks
         self.used_blocks += sum(self._charge(inode) for inode in self._inodes.values())
 
@@ -187,35 +183,9 @@ class Disk:
         self.foreign_blocks -= blocks
         self.used_blocks -= blocks
 
-    def lie_about(self, inode: Inode) -> None:
-        """A sync of a file returns, and all that it was to write is in the drive's cache."""
-        self.lies += 1
-        self._lied_files[inode.number] = inode.change_count()
-        self.step("lie", inode.number)
-
-    async def answered(self) -> None:
-        """A drive that lies is quick, and still another than who asks: somebody else has a turn."""
-        done: Completion[None] = Completion()
-        self.when_served(self.clock.now(), lambda: done.set(None))
-        await done
-
-    def lie_about_names(self, directory: Directory) -> None:
-        """A sync of a directory returns, as :meth:`lie_about`."""
-        self.lies += 1
-        self._lied_names.append((directory, self.names.changes))
-        self.step("lie", directory.number)
-
-    def drain(self) -> None:
-        """The drive has written its cache: what was lied about is durable now."""
-        files, self._lied_files = self._lied_files, {}
-        names, self._lied_names = self._lied_names, []
-        for number, up_to in files.items():
-            inode = self._inodes.get(number)
-            if inode is not None and up_to > inode.first_change:
-                self.settle(inode, up_to)
-        for directory, up_to in names:
-            self.names.settle(directory, up_to, self.model.metadata == "ordered")
-        self.collect_unlinked()
+    def find(self, number: int) -> Inode | None:
+        """The file of a number; None when it is gone."""
+        return self._inodes.get(number)
 
     def files(self) -> list[Inode]:
         """All files that have a name, by number."""

@@ -106,7 +106,7 @@ class DiskFaults:
 
     def lies(self, host: str) -> bool:
         """Whether a disk of the host says of syncs now that they are done, and they are not."""
-        return any(disk.sync_lies for disk in self._world.machine(host).disks.values())
+        return any(disk.drive_cache.lies for disk in self._world.machine(host).disks.values())
 
     # -- room and time -----------------------------------------------------------------
 
@@ -168,18 +168,18 @@ class DiskFaults:
 
     def _lie(self, machine: Machine, fault: LostFlush) -> None:
         disks = list(machine.disks.values())
-        before = sum(disk.lies for disk in disks)
+        before = sum(disk.drive_cache.times_lied for disk in disks)
         for disk in disks:
             self._lying[disk] = self._lying.get(disk, 0) + 1
-            disk.sync_lies = True
+            disk.drive_cache.lies = True
 
         def end() -> None:
             for disk in disks:
                 self._lying[disk] -= 1
-                disk.sync_lies = self._lying[disk] > 0
-                if not disk.sync_lies:
-                    disk.drain()
-            lies = sum(disk.lies for disk in disks) - before
+                disk.drive_cache.lies = self._lying[disk] > 0
+                if not disk.drive_cache.lies:
+                    disk.drive_cache.drain()
+            lies = sum(disk.drive_cache.times_lied for disk in disks) - before
             mark.note = f"{lies:,} syncs"
             if not lies:
                 self._marks.withdraw(mark, fault, "nothing was synced in that time")

@@ -207,9 +207,9 @@ class SimFile:
     async def sync(self) -> None:
         self._check()
         inode, disk = self.inode, self._disk
-        if disk.sync_lies:
-            disk.lie_about(inode)
-            await disk.answered()
+        if disk.drive_cache.lies:
+            disk.drive_cache.lie_about(inode)
+            await disk.drive_cache.answered()
             return
         up_to, boot = inode.change_count(), disk.boots
         end_ns = disk.device.book(disk.clock.now(), inode.dirty_bytes, inode.dirty_runs)
@@ -391,9 +391,9 @@ class SimVolume:
         self._check()
         disk = self.disk
         directory = disk.names.directory(path)
-        if disk.sync_lies:
-            disk.lie_about_names(directory)
-            await disk.answered()
+        if disk.drive_cache.lies:
+            disk.drive_cache.lie_about_names(directory)
+            await disk.drive_cache.answered()
             return
         up_to, boot = disk.names.changes, disk.boots
         end_ns = disk.device.book(disk.clock.now(), 4096, 1) + disk.model.sync_overhead_ns

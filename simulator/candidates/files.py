@@ -195,8 +195,8 @@ class Files:
         with as_os_error():
             volume._check()
             directory = disk.names.directory(path)
-            if disk.sync_lies:
-                disk.lie_about_names(directory)
+            if disk.drive_cache.lies:
+                disk.drive_cache.lie_about_names(directory)
                 return
             end_ns = disk.device.book(host.now_ns(), 4096, 1) + disk.model.sync_overhead_ns
             host.kernel.charge_ns(max(0, end_ns - host.now_ns()))
@@ -236,8 +236,8 @@ class Files:
         inode, disk = file.inode, self._volume.disk
         with as_os_error():
             file._check()
-            if disk.sync_lies:
-                disk.lie_about(inode)
+            if disk.drive_cache.lies:
+                disk.drive_cache.lie_about(inode)
                 return
             up_to, now_ns = inode.change_count(), self._host.now_ns()
             end_ns = disk.device.book(now_ns, inode.dirty_bytes, inode.dirty_runs)

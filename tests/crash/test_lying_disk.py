@@ -112,8 +112,8 @@ def test_flushes_that_lie_are_noticed_and_repaired() -> None:
 
     def lie(system: ByteLevelSystem, wire: Link) -> None:
         disk = system.world.machine(REPLICA).disks["data"]
-        system.world.clock.at(30 * MS, lambda: setattr(disk, "sync_lies", True))
-        at_time(50 * MS, lambda _s: setattr(disk, "sync_lies", False), events)(system, wire)
+        system.world.clock.at(30 * MS, lambda: setattr(disk.drive_cache, "lies", True))
+        at_time(50 * MS, lambda _s: setattr(disk.drive_cache, "lies", False), events)(system, wire)
 
     outcome = run(Plan(log_rolls(), meddle=lie))
     assert outcome.good, outcome

@@ -205,7 +205,7 @@ def test_a_failed_sync_makes_nothing_durable_and_fails_once() -> None:
 
 def test_a_lying_sync_returns_and_makes_nothing_durable() -> None:
     bench = Bench()
-    bench.disk.sync_lies = True
+    bench.disk.drive_cache.lies = True
     file = bench.volume.create("/f")
     file.write_at(0, b"abc")
     bench.wait(file.sync())
@@ -216,7 +216,7 @@ def test_a_lying_sync_returns_and_makes_nothing_durable() -> None:
     assert honest.content("/f") == b"abc"
     lost.lose_power(lose_everything)
     assert lost.tree() == {}
-    bench.disk.sync_lies = False
+    bench.disk.drive_cache.lies = False
     bench.wait(file.sync())
     bench.wait(bench.volume.sync_directory("/"))
     bench.lose_power(lose_everything)

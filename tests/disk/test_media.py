@@ -126,7 +126,7 @@ def test_a_write_that_did_not_reach_the_medium_went_nowhere() -> None:
 def test_a_lie_is_made_good_when_the_drive_drains() -> None:
     for drains in (False, True):
         bench, _inode = bench_with(BLOCKS[0])
-        bench.disk.sync_lies = True
+        bench.disk.drive_cache.lies = True
         file = bench.volume.open("/f")
         file.write_at(0, BLOCKS[1])
         bench.wait(file.sync())
@@ -134,8 +134,8 @@ def test_a_lie_is_made_good_when_the_drive_drains() -> None:
         bench.wait(bench.volume.sync_directory("/"))
         file.write_at(0, b"later")
         if drains:
-            bench.disk.sync_lies = False
-            bench.disk.drain()
+            bench.disk.drive_cache.lies = False
+            bench.disk.drive_cache.drain()
         bench.lose_power(lose_everything)
         assert bench.content("/f")[:5] == (b"bbbbb" if drains else b"aaaaa")
         assert bench.volume.exists("/g") is drains
