@@ -194,6 +194,16 @@ class SyncFailed(StorageError):
     default_remedy = "Restart the process: it recovers from what is on disk."
 
 
+class DamagedImage(StorageError):
+    """The replica's files are not those of its checkpoint: one is gone, or something in its way."""
+
+    default_remedy = (
+        "Start the replica again: what it has counts as lost then, and the source brings it anew. "
+        "Find out who else writes below its directory, or whether the disk lost what it had said "
+        "that it had."
+    )
+
+
 class Locked(StorageError):
     """Another process holds the lock."""
 

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Collection
 from typing import Final
 
 from replicator.catalogue import Catalogue
+from replicator.errors import AlreadyExists, DamagedImage, NotEmpty, NotFound
 from replicator.operation import Operation, OperationKind
 from replicator.owned_volume import OwnedVolume, put_back_attributes
 from replicator.redo import redo_names
@@ -62,14 +63,20 @@ class HomeImage:
         self.catalogue = catalogue
 
     def file(self, file_id: int) -> File | None:
-        """The open home file of an id; None when its last name is gone."""
+        """The open home file of an id; None when its last name is gone.
+
+        Raises DamagedImage when it has a name and is not there.
+        """
         if not self._stable:
             return self._file_by_path(file_id)
         known = self._files.get(file_id)
         if known is not None or file_id in self._files:
             return known
         names = self.catalogue.names_of(file_id)
-        found = self.volume.open(self.root + names[0]) if names else None
+        try:
+            found = self.volume.open(self.root + names[0]) if names else None
+        except NotFound as gone:
+            raise DamagedImage("a file of the image is gone", path=gone.path) from None
         self._files[file_id] = found
         return found
 
@@ -105,12 +112,19 @@ class HomeImage:
         self._touched[file_id] = None
 
     def apply_names(self, operation: Operation) -> None:
-        """Carry out a change of names; doing it twice is the same as doing it once."""
+        """Carry out a change of names; doing it twice is the same as doing it once.
+
+        Raises DamagedImage when home does not have the names that the change needs.
+        """
         if self.catalogue.changes_nothing(operation):
             return
         root, kind = self.root, operation.kind
         path, path2 = root + operation.name, root + operation.name2
-        redo_names(self.volume, root, operation)
+        try:
+            redo_names(self.volume, root, operation)
+        except (NotFound, AlreadyExists, NotEmpty) as differs:
+            what = f"{kind.name.lower()} does not fit the image: {differs.message}"
+            raise DamagedImage(what, path=differs.path) from None
         self._directories[_parent(path)] = None
         if operation.name2 and kind != OperationKind.SYMLINK:
             self._directories[_parent(path2)] = None

@@ -68,6 +68,8 @@ class ReplicaImage:
         self._damage_until: int | None = None
         self.unverified = ""
         """Why nobody knows whether the disk holds what it said; empty when that is known."""
+        self.rebooted = False
+        """The machine has been started since the checkpoint: what its disk said may be untrue."""
         self._beat: Heartbeat | None = None
         self.unsaved_bytes = 0
         """About how much was applied since the last checkpoint."""
@@ -87,8 +89,8 @@ class ReplicaImage:
             self.damage = state["damage"]
         # A checkpoint of an earlier release says neither: nobody has compared that image.
         self.unverified = state.get("unverified", "")
-        if state.get("boot_id") != self._runtime.boot_id:
-            self.unverified = UNVERIFIED
+        self.rebooted = state.get("boot_id") != self._runtime.boot_id
+        self.not_compared()
         self.home.reset(Catalogue.from_json(state["catalogue"]))
 
     def state(self) -> dict[str, Any]:
@@ -240,6 +242,14 @@ class ReplicaImage:
         self._damage_until = None
         self._runtime.emit("damage", reason)
 
+    def lose(self, reason: str) -> None:
+        """Home is the image of nothing any more, and only a basis for the next one."""
+        self.epoch, self.history = 0, b""
+        self.applied, self.chain = 0, EMPTY_CHAIN
+        self.age = ImageAge(self._runtime)
+        self.home.reset(Catalogue())
+        self.doubt(reason)
+
     def source_has(self, epoch: int, completed: int) -> None:
         """The source goes on with this image: what is in doubt is repaired when that is applied.
 
@@ -254,6 +264,11 @@ class ReplicaImage:
         if self._damage_until is not None and self.applied >= self._damage_until:
             self.repaired()
             self.repair_unsaved = True
+
+    def not_compared(self) -> None:
+        """What is at home rests on what the disk held when the machine was started."""
+        if self.rebooted:
+            self.unverified = UNVERIFIED
 
     def verified(self) -> None:
         """The image was compared with the source's and does not differ."""

@@ -22,8 +22,7 @@ from replicator.errors import BadInput, DamagedLog, ReplicatorError
 from replicator.readonly import ReadOnlyVolume, run_to_end
 from replicator.replica_journal import lost_before
 from replicator.segments import SUFFIX, Position, segment_name, segment_numbers
-from replicator.slots import StateSlots
-from replicator.slots import _decode as decode_slot
+from replicator.slots import StateSlots, decode_slot, kind_of
 
 _LOG_NAMES: Final = ("journal", "segments")
 _STATE_NAMES: Final = ("checkpoint", "source")
@@ -164,7 +163,7 @@ def read_slots(base: Path) -> SlotPair:
             continue
         file = volume.open(path)
         data = run_to_end(file.read_at(0, file.size_bytes))
-        decoded = decode_slot(data)
+        decoded = decode_slot(data, kind_of(str(base)))
         if decoded is not None:
             found.append((path, decoded[0], ""))
         else:

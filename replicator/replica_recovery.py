@@ -11,6 +11,11 @@ It is the replica's usual order with nothing arriving, from the newest checkpoin
   that shows it is gone afterwards.  A journal that lacks what the checkpoint counts on (it is lost,
   or not mounted) is damaged, too.  What does not fit in front of where redo begins is in home
   already: it is told, and raises no doubt.
+* A *home* that is not that of the checkpoint (a file is gone: the disk had said that it had it, or
+  somebody has removed it) is the image of nothing any more.  Nothing of the journal is applied to
+  it; the source brings another image, of an epoch that nothing here knows of.
+* An image that was committed and becomes home only here rests on pages that were compared before
+  the machine was started: it counts as not verified.
 * Recovery that is cut short is repeated by the next start, with the same end.
 * A volume without room is waited for; it is no reason to end.
 """
@@ -20,7 +25,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from replicator.errors import DamagedLog
+from replicator.errors import DamagedImage, DamagedLog
 from replicator.journal import Position
 from replicator.protocol import BatchHeader
 from replicator.records import Record, RecordType
@@ -63,6 +68,9 @@ async def recover(store: ReplicaStore) -> RecoveryReport:
         await store.patience.with_room(lambda: _redo(store))
     except DamagedLog as damaged:
         image.doubt(str(damaged))
+    except DamagedImage as damaged:
+        _begin_anew(store, damaged, newest)
+    image.not_compared()
     _raise_marks(store)
     # Where the replica has taken over, and nothing was left to do, modes are the clients' by now.
     if not store.marks.promoted or (image.epoch, image.applied) != before:
@@ -153,6 +161,16 @@ async def _redo(store: ReplicaStore) -> None:
     """Apply what the journal has beyond the checkpoint; can be repeated after NoSpace."""
     await store.checkpointer.take_again()  # a barrier that found no room
     await store.apply.go_on()
+
+
+def _begin_anew(store: ReplicaStore, damaged: DamagedImage, newest: dict[int, int]) -> None:
+    """Nothing that the journal has is for this home; what comes has a number of its own."""
+    marks, image = store.marks, store.image
+    if marks.promoted:
+        image.doubt(str(damaged))  # no source brings another one
+        return
+    marks.promised_epoch = max(marks.promised_epoch, marks.epoch_after, max(newest, default=0) + 1)
+    image.lose(str(damaged))
 
 
 def _raise_marks(store: ReplicaStore) -> None:

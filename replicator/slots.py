@@ -3,6 +3,9 @@
 ``write`` alternates between ``NAME.a`` and ``NAME.b``: each write goes to the file that
 does not hold the newest valid state and is synced before it counts.  A power loss at any
 point leaves the state before or the new one.
+
+The checksum covers which *kind* of state it is: one that a disk has written into the place of
+another one's is no state there.  A checkpoint found under the name of a promotion would be one.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from replicator.runtime.port import Volume, write_all
 from replicator.untrusted import inflate, json_object
 
 _HEADER: Final = struct.Struct("<8sQI16s")
-_MAGIC: Final = b"XRSLOT1\0"
+_MAGIC: Final = b"XRSLOT2\0"
 _LIMIT_BYTES: Final = 1 << 28
 _ENCODER: Final = json.JSONEncoder(sort_keys=True)
 """What ``json.dumps`` would make anew each time."""
@@ -38,6 +41,7 @@ class StateSlots:
     def __init__(self, volume: Volume, path: str) -> None:
         self._volume = volume
         self._path = path
+        self._kind = kind_of(path)
         self._generation = 0
         self.one_was_damaged = False
         """Whether only one of the copies could be read; the last load says so."""
@@ -64,7 +68,7 @@ class StateSlots:
             file = self._volume.open(path)
             try:
                 data = await file.read_at(0, min(file.size_bytes, _LIMIT_BYTES))
-                found = _decode(data)
+                found = decode_slot(data, self._kind)
                 if vouch:
                     if found is not None:
                         # After a failed sync it would read well and not be on the disk.
@@ -91,7 +95,7 @@ class StateSlots:
         generation = self._generation + 1
         path = self._path + (".a" if generation % 2 else ".b")
         body = contexts(1).compress(_ENCODER.encode(state).encode())
-        head = _HEADER.pack(_MAGIC, generation, len(body), xxhash.xxh3_128_digest(body, generation))
+        head = _HEADER.pack(_MAGIC, generation, len(body), _checksum(body, self._kind, generation))
         new = not self._volume.exists(path)
         file = self._volume.create(path) if new else self._volume.open(path)
         try:
@@ -137,22 +141,33 @@ class StateSlots:
             write_all(copy, 0, data)
 
 
-def newest_of(slots: Iterable[bytes]) -> dict[str, Any] | None:
-    """The newest valid state among the contents of slots; None when there is none."""
-    found = [decoded for data in slots if (decoded := _decode(data)) is not None]
+def kind_of(path: str) -> str:
+    """The kind of state that is kept under a path: what its name ends with, without ``.a``."""
+    return path.rpartition("/")[2].rpartition(".")[2]
+
+
+def newest_of(slots: Iterable[bytes], kind: str) -> dict[str, Any] | None:
+    """The newest valid state among the contents of slots; None when there is none.
+
+    Arguments
+    ---------
+    kind: of the state, for instance ``"checkpoint"``.
+    """
+    found = [decoded for data in slots if (decoded := decode_slot(data, kind)) is not None]
     return max(found, key=lambda pair: pair[0])[1] if found else None
 
 
-def _decode(data: bytes) -> tuple[int, dict[str, Any]] | None:
+def _checksum(body: bytes, kind: str, generation: int) -> bytes:
+    return xxhash.xxh3_128_digest(kind.encode() + b"\0" + body, generation)
+
+
+def decode_slot(data: bytes, kind: str) -> tuple[int, dict[str, Any]] | None:
+    """The number of the write and the state in the content of a slot; None when it is none."""
     if len(data) < _HEADER.size:
         return None
     magic, generation, length, checksum = _HEADER.unpack_from(data)
     body = data[_HEADER.size : _HEADER.size + length]
-    if (
-        magic != _MAGIC
-        or len(body) != length
-        or xxhash.xxh3_128_digest(body, generation) != checksum
-    ):
+    if magic != _MAGIC or len(body) != length or _checksum(body, kind, generation) != checksum:
         return None
     try:
         return generation, json_object(inflate(body, _LIMIT_BYTES))

@@ -12,6 +12,7 @@ instead of excusing all that comes.
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import NamedTuple
 
 from replicator.records import InvalidRecord, RecordType, decode, find_valid
 from replicator.segments import RECORD_TYPES, LogKind
@@ -24,14 +25,17 @@ from simulator.expectations import (
     NAMED,
     ROT_ALONE,
     ROTTEN,
+    SOURCE_LIED,
     TORN,
     TORN_AFTER_TAKEOVER,
+    TORN_PAGE,
     UNVERIFIED,
 )
 from simulator.faults import FaultInjector
 from simulator.host import Machine
 from simulator.inode import Inode
 from simulator.judgement import SECOND_NS, Claim, complete_before_ns
+from simulator.medium import Flip
 from simulator.systems.interface import ProtectionSystem
 
 
@@ -74,15 +78,20 @@ class CircumstanceFinder:
         so = self.of_damage(claim.damage, claim.rot_is_needed)
         if claim.rotten_alone:
             so.append(ROT_ALONE)
-        if self._is_anothers():
+        if self.is_anothers():
             so.append(ANOTHERS)
         if claim.unverified and not final and self._nobody_knows():
             so.append(UNVERIFIED)
         if claim.rotten_end or self._may_be_ahead(claim):
             so.append(LAST_RECORD)
         truth = self._system.truth
-        if claim.epoch and self.torn_before(complete_before_ns(truth, claim.epoch, 0)):
-            so.append(TORN)
+        if claim.epoch:
+            begun_ns = complete_before_ns(truth, claim.epoch, 0)
+            if self._torn_before(begun_ns):
+                so.append(TORN)
+            newest_ns = truth.times_ns[truth.instant_of(claim.epoch, claim.operation)]
+            if self._lied_before(max(begun_ns, newest_ns)):
+                so.append(SOURCE_LIED)
         if self._torn_at_replica():
             so.append(TORN_AFTER_TAKEOVER)
         return tuple(so)
@@ -113,7 +122,7 @@ class CircumstanceFinder:
         """The source has reached the replica, and that has its history."""
         self._streamed_ns = self._system.truth.disk.clock.now()
 
-    def _is_anothers(self) -> bool:
+    def is_anothers(self) -> bool:
         """Whether the copy may be that of a second source.
 
         It is from when that one comes until ours has reached the replica after it has gone.
@@ -132,7 +141,22 @@ class CircumstanceFinder:
         """From now on the store writes the image that took over."""
         self._opened_ns = now_ns
 
-    def torn_before(self, time_ns: int) -> bool:
+    def own_disk_broke_it(self, number: int | None) -> str:
+        """Why the source's store may refuse its own files now, in words; empty for no reason.
+
+        ``number``: under which it refuses them; None of a store that has no numbers.
+        """
+        now_ns = self._system.truth.disk.clock.now()
+        if number == TORN_PAGE and self._torn_before(now_ns):
+            return "its disk tore a page in a power loss"
+        if self._lied_before(now_ns):
+            return "its disk had said that it had what was gone with the power"
+        source = self._system.source_machine.name
+        if any((m.kind, m.where) == ("misdirected_write", source) for m in self._faults.marks()):
+            return "its disk wrote to the wrong place"
+        return ""
+
+    def _torn_before(self, time_ns: int) -> bool:
         """Whether a power loss before an instant may have torn what the store needs whole.
 
         It finds that out by itself, and nothing that is replicated could mend it.
@@ -140,6 +164,26 @@ class CircumstanceFinder:
         machine = self._system.source_machine
         tears = machine.disks["data"].model.sector_bytes < self._whole_bytes
         return tears and any(at_ns <= time_ns for at_ns in self._power_losses(machine))
+
+    def _lied_before(self, time_ns: int) -> bool:
+        """Whether the source's disk lied when its power failed, before an instant.
+
+        Then its store may lack anything that it rests on, in any order.
+        """
+        machine = self._system.source_machine
+        lies = [
+            (mark.start_seconds, mark.end_seconds)
+            for mark in self._faults.marks()
+            if (mark.kind, mark.where) == ("lost_flush", machine.name)
+        ]
+        return any(
+            at_ns <= time_ns
+            and any(
+                begin * SECOND_NS <= at_ns and (end is None or at_ns <= end * SECOND_NS)
+                for begin, end in lies
+            )
+            for at_ns in self._power_losses(machine)
+        )
 
     def _torn_at_replica(self) -> bool:
         """The same of the replica's disk, since the store was opened there."""
@@ -215,7 +259,7 @@ class CircumstanceFinder:
         if not rotten or machine.lost:
             return False
         slots = [inode.read(0, inode.size) for _path, inode in files_of(machine, "checkpoint")]
-        state = newest_of(slots)
+        state = newest_of(slots, "checkpoint")
         if state is None:
             return any(slot.strip(b"\0") for slot in slots)
         redo_from = int(state["segment"]), int(state["offset"])
@@ -223,7 +267,7 @@ class CircumstanceFinder:
         if any(path in hit_paths for path, _inode in files_of(machine, "staging")):
             return True
         segments = [(_number(path), path, inode) for path, inode in files_of(machine, "journal")]
-        one_is_left = any(newest_of([slot]) is None for slot in slots)
+        one_is_left = any(newest_of([slot], "checkpoint") is None for slot in slots)
         if one_is_left and redo_from[0] not in {number for number, _path, _inode in segments}:
             return True
         newer = any(number > redo_from[0] for number, _path, _inode in segments)
@@ -238,7 +282,7 @@ class CircumstanceFinder:
                     return True
         if not hit_before:
             return False
-        rotted_before, needed = _from_redo(machine)
+        rotted_before, needed = _from_redo(machine, rotten)
         return rotted_before and _looks_torn(needed)
 
     def rotten_end(self, machine: Machine) -> bool:
@@ -253,7 +297,7 @@ class CircumstanceFinder:
         """
         if not self._faults.rotten_journal or not self.rot_is_needed(machine):
             return False
-        rotted_before, needed = _from_redo(machine)
+        rotted_before, needed = _from_redo(machine, self._faults.rotten)
         return not rotted_before and _looks_torn(needed)
 
 
@@ -262,19 +306,29 @@ def _number(path: str) -> int:
     return int(path.rpartition("/")[2].partition(".")[0])
 
 
-def _from_redo(machine: Machine) -> tuple[bool, list[bytes]]:
+class _Part(NamedTuple):
+    """Of a segment, from a record's begin to its end."""
+
+    data: bytes
+    hit: list[int]
+    """Offsets of what has changed there."""
+
+
+def _from_redo(machine: Machine, rotten: list[Flip]) -> tuple[bool, list[_Part]]:
     """Whether the segment where redo begins has rotted before that, and the journal from there."""
     slots = [inode.read(0, inode.size) for _path, inode in files_of(machine, "checkpoint")]
-    state = newest_of(slots) or {"segment": 0, "offset": 0}
+    state = newest_of(slots, "checkpoint") or {"segment": 0, "offset": 0}
     first, rotted_before = int(state["segment"]), False
-    segments = {
-        _number(path): inode.read(0, inode.size) for path, inode in files_of(machine, "journal")
-    }
-    if first in segments:
-        place = _leads_to(segments[first], int(state["offset"]))
-        rotted_before = _whole_until(segments[first]) < place
-        segments[first] = segments[first][place:]
-    return rotted_before, [data for number, data in sorted(segments.items()) if number >= first]
+    parts: list[_Part] = []
+    for path, inode in sorted(files_of(machine, "journal")):
+        number, data, place = _number(path), inode.read(0, inode.size), 0
+        if number == first:
+            place = _leads_to(data, int(state["offset"]))
+            rotted_before = _whole_until(data) < place
+        if number >= first:
+            hit = [flip.offset - place for flip in rotten if flip.path == path]
+            parts.append(_Part(data[place:], [at for at in hit if at >= 0]))
+    return rotted_before, parts
 
 
 def _goes_on(inode: Inode, place: int) -> bool:
@@ -306,17 +360,19 @@ def _leads_to(data: bytes, place: int) -> int:
     return at if end == place else place
 
 
-def _looks_torn(segments: list[bytes]) -> bool:
+def _looks_torn(parts: list[_Part]) -> bool:
     """Whether there is a record that does not fit, and none behind it says that it was safe."""
     newest, invalid, chain = 0, False, None
-    for index, data in enumerate(segments):
-        is_last, at = index + 1 == len(segments), 0
+    for index, (data, hit) in enumerate(parts):
+        is_last, at = index + 1 == len(parts), 0
         while at < len(data):
             try:
                 record = decode(data, at)
             except InvalidRecord:
-                # Only the newest segment has space in reserve.
+                # Only the newest segment has space in reserve; what was to be written there, and
+                # went astray, has left it as it was.
                 invalid |= not is_last or data.count(0, at) < len(data) - at
+                invalid |= any(each >= at for each in hit)
                 found = find_valid(data, at + 1)
                 if found is None:
                     break

@@ -13,6 +13,7 @@ from replicator.errors import BadInput, ExitCode
 from simulator.cli_options import (
     STANDARD_OUTPUT,
     EnumerateOption,
+    HarshOption,
     InstantsOption,
     JsonOption,
     PlanSeedOption,
@@ -91,6 +92,7 @@ def campaign(
         bool,
         typer.Option("--steer", help="Draw more of the kinds of faults that have covered least."),
     ] = False,
+    harsh: HarshOption = False,
     budget: Annotated[
         Path | None,
         typer.Option(
@@ -141,7 +143,7 @@ def campaign(
             remedy="Leave --steer or --enumerate out.",
         )
     required = _required(require or [])
-    space = space_for(loaded, enumerate_, instants, load_budget(budget, loaded))
+    space = space_for(loaded, enumerate_, instants, load_budget(budget, loaded), harsh)
     there_are = plans_of(space)
     if there_are is not None:
         plans = there_are if plans is None else min(plans, there_are)

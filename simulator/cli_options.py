@@ -62,6 +62,13 @@ EnumerateOption = Annotated[
         show_default=False,
     ),
 ]
+HarshOption = Annotated[
+    bool,
+    typer.Option(
+        "--harsh",
+        help="Draw faults that no design survives unharmed, too: disks that lie, a second source.",
+    ),
+]
 InstantsOption = Annotated[
     int | None,
     typer.Option(

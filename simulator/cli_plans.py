@@ -12,6 +12,7 @@ from replicator.errors import BadInput
 from simulator.cli_options import (
     STANDARD_OUTPUT,
     EnumerateOption,
+    HarshOption,
     InstantsOption,
     PlanSeedOption,
     ScenarioArgument,
@@ -79,7 +80,11 @@ def load_budget(path: Path | None, scenario: Scenario) -> Budget | None:
 
 
 def space_for(
-    scenario: Scenario, enumerate_: int | None, instants: int | None, budget: Budget | None
+    scenario: Scenario,
+    enumerate_: int | None,
+    instants: int | None,
+    budget: Budget | None,
+    harsh: bool = False,
 ) -> Space:
     """The plans that the options of a campaign ask for; raises BadInput."""
     from dataclasses import replace
@@ -87,13 +92,26 @@ def space_for(
     from simulator.plans.draw import space_of
     from simulator.plans.enumeration import INSTANTS, enumeration_of
 
+    if harsh and enumerate_ is not None:
+        raise BadInput(
+            "--harsh says what is drawn, and an enumeration draws nothing",
+            path="--harsh",
+            remedy="Leave --harsh or --enumerate out.",
+        )
     if enumerate_ is None:
         if instants is not None:
             raise BadInput(
                 "--instants says how fine an enumeration is, and nothing is enumerated",
                 remedy="Add --enumerate K, or leave --instants out.",
             )
-        return replace(space_of(scenario), budget=budget)
+        space = space_of(scenario, harsh)
+        if harsh and space == space_of(scenario):
+            raise BadInput(
+                "this kind of protection is judged under none of the faults that it adds",
+                path="--harsh",
+                remedy="Leave --harsh out.",
+            )
+        return replace(space, budget=budget)
     return enumeration_of(scenario, enumerate_, instants or INSTANTS, budget)
 
 
@@ -119,6 +137,7 @@ def draw(
         Path | None,
         typer.Option(metavar="FILE", help="As given to the campaign.", show_default=False),
     ] = None,
+    harsh: HarshOption = False,
     set_: SetOption = None,
 ) -> None:
     """Write plan number N of a campaign on SCENARIO as a file.
@@ -134,10 +153,10 @@ def draw(
     if output != STANDARD_OUTPUT:
         check_file_target(output, "--output")
     if results is not None:
-        if enumerate_ is not None or budget is not None:
+        if enumerate_ is not None or budget is not None or harsh:
             raise BadInput(
-                "--results knows what was enumerated, and within which budget",
-                remedy="Leave --enumerate and --budget out.",
+                "--results knows what was drawn or enumerated, and within which budget",
+                remedy="Leave --harsh, --enumerate and --budget out.",
             )
         kept = Results(results)
         try:
@@ -147,7 +166,7 @@ def draw(
         load_scenario(scenario, list(set_ or []))
     else:
         loaded = load_scenario(scenario, list(set_ or [])).model_copy(update={"faults": ()})
-        space = space_for(loaded, enumerate_, instants, load_budget(budget, loaded))
+        space = space_for(loaded, enumerate_, instants, load_budget(budget, loaded), harsh)
     most = plans_of(space)
     if most is not None and number >= most:
         raise BadInput(

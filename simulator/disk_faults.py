@@ -63,9 +63,9 @@ class DiskFaults:
         self._lying: dict[Disk, int] = {}
         self._rots = 0
         self.rotten_journal: list[tuple[str, int]] = []
-        """Paths and offsets of bits flipped in the journal that no recovery has met yet."""
+        """Paths and offsets of what has changed in the journal and no recovery has met yet."""
         self.rotten: list[Flip] = []
-        """All bits that were flipped at the replica."""
+        """What has rotted at the replica, and what writes that went astray have changed."""
 
     @property
     def still_waiting(self) -> list[str]:
@@ -210,16 +210,20 @@ class DiskFaults:
         random = Random(f"{self._seed}/bit rot/{self._rots}")
         flips = rot(files_of(machine, fault.where), fault.count, random)
         said = [f"{flip.path} at byte {flip.offset:,}" for flip in flips]
-        if fault.where == "journal":
-            self.rotten_journal += [(flip.path, flip.offset) for flip in flips]
-        if machine.name == REPLICA:
-            self.rotten += flips
+        self._have_changed(machine, flips)
         if not said:
             self._marks.impossible(fault, f"nothing was on the medium of the {fault.where}")
             return
         more = f" and {len(said) - 3} more" if len(said) > 3 else ""
         note = f"{fault.where}: {', '.join(said[:3])}{more}"
         self._marks.instant("bit_rot", fault.host, note)
+
+    def _have_changed(self, machine: Machine, flips: list[Flip]) -> None:
+        if machine.name != REPLICA:
+            return
+        journal = {path for path, _inode in files_of(machine, "journal")}
+        self.rotten_journal += [(f.path, f.offset) for f in flips if f.path in journal]
+        self.rotten += flips
 
     def _misdirect(self, disks: list[Disk], fault: MisdirectedWrite) -> None:
         self._astray.append((fault, disks))
@@ -231,11 +235,12 @@ class DiskFaults:
             for disk in disks:
                 misdirect_next(disk, partial(self._went_astray, fault))
 
-    def _went_astray(self, fault: MisdirectedWrite, note: str) -> None:
+    def _went_astray(self, fault: MisdirectedWrite, note: str, flips: list[Flip]) -> None:
         [found] = [each for each in self._astray if each[0] is fault]
         self._astray.remove(found)
         for disk in found[1]:
             disk.misdirect = None
+        self._have_changed(self._world.machine(fault.host), flips)
         self._marks.instant("misdirected_write", fault.host, note)
         self._watch()
 

@@ -64,6 +64,7 @@ ANOTHERS: Final = "the source has not reached the replica since the other one wa
 UNVERIFIED: Final = "the replica says that its image is not verified"
 LAST_RECORD: Final = "rot is in the newest record of the journal"
 OWN_DISK: Final = "the source's own store found less than it had acknowledged"
+SOURCE_LIED: Final = "the source's disk lied when its power failed, and the image is of after that"
 WHILE_IT_LASTS: Final = "the fault is not over"
 TORN: Final = "the source's disk tears pages of its store, and the image is of after its power loss"
 TORN_AFTER_TAKEOVER: Final = (
@@ -81,6 +82,7 @@ CIRCUMSTANCES: Final = (
     UNVERIFIED,
     LAST_RECORD,
     OWN_DISK,
+    SOURCE_LIED,
     TORN,
     TORN_AFTER_TAKEOVER,
     WHILE_IT_LASTS,
@@ -215,9 +217,14 @@ ROWS: Final = (
             DURABLE: _by_design(
                 "the source's own disk had said that it had what its programs acknowledged",
                 OWN_DISK,
-            )
+            ),
+            MOUNTABLE: _by_design(
+                "the source's own files mount no more than their copy: what they rest on was gone "
+                "with the power",
+                SOURCE_LIED,
+            ),
         },
-        ("test_lying_media",),
+        ("test_lying_media", "campaign/test_found_harsh"),
     ),
     Row(
         "lost_flush",
@@ -291,11 +298,16 @@ ROWS: Final = (
         "misdirected_write",
         "replica",
         {
-            PREFIX: _by_design(_UNREAD),
-            DURABLE: _detected(_NAMED, NAMED),
-            MOUNTABLE: _by_design(_UNREAD),
+            PREFIX: _by_design(f"{_UNREAD}; and {_LAST_RECORD}", ROT_ALONE, LAST_RECORD),
+            DURABLE: _detected(_NAMED, ROTTEN, LAST_RECORD),
+            MOUNTABLE: _by_design(
+                f"{_UNREAD}; {_LAST_RECORD}; {_IN_DOUBT}", ROT_ALONE, LAST_RECORD, ROTTEN
+            ),
+            ONE_SOURCE: _detected(
+                f"{_OLDER} until the source has sent the newer one again", LAST_RECORD
+            ),
         },
-        ("test_lying_media",),
+        ("test_lying_media", "campaign/test_found_harsh"),
     ),
     Row(
         "replica_restored",

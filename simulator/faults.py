@@ -21,6 +21,7 @@ from functools import partial
 from math import prod
 
 from replicator.errors import BadInput, ReplicatorError
+from replicator.source import SourceState
 from replicator.units import spell_duration
 from simulator.disk import Disk
 from simulator.disk_faults import DiskFaults
@@ -65,6 +66,10 @@ def _no_other() -> OtherReplica:
 
 def _nobody() -> Callable[[], None]:
     raise NotImplementedError("in this world there is no second source")
+
+
+_THROUGH = (SourceState.SYNCHRONIZING.value, SourceState.STREAMING.value)
+"""States of a source that has the replica's ear."""
 
 
 class FaultInjector:
@@ -306,8 +311,8 @@ class FaultInjector:
             machine.crash_process()
         self._marks.down(fault.kind, fault.host, restart_ns, note)
 
-    def _observe(self, name: str, event: str, _values: tuple[int | str, ...]) -> None:
-        if name == SECOND and event == "synchronized":
+    def _observe(self, name: str, event: str, values: tuple[int | str, ...]) -> None:
+        if name == SECOND and event == "source_state" and values[0] in _THROUGH:
             self._second_came += 1
         elif name == OTHER and event == "turned_away":
             self._turned_away += 1

@@ -31,7 +31,8 @@ def fence_on_disk(system: ProtectionSystem) -> str:
         return ""
     [disk] = disks_of(machine, "spool")
     nodes = [disk.names.find(path) for path in _SLOTS]
-    return fence_cause(newest_of(n.read(0, n.size) for n in nodes if isinstance(n, Inode)))
+    slots = (n.read(0, n.size) for n in nodes if isinstance(n, Inode))
+    return fence_cause(newest_of(slots, "fence"))
 
 
 _SLOTS: Final = (f"{SPOOL_ROOT}/fence.a", f"{SPOOL_ROOT}/fence.b")

@@ -12,7 +12,7 @@ on the medium until the next boot.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Final, NamedTuple
 
@@ -53,14 +53,14 @@ def _touched(changes: list[Change]) -> tuple[set[int], int | None]:
 
 
 class Flip(NamedTuple):
-    """A bit that has flipped, and the bytes around it that a disk writes as one."""
+    """A byte that has changed, and the bytes around it that a disk writes as one."""
 
     path: str
     offset: int
-    """Of its byte in the file."""
+    """Of the byte in the file; where several of a sector have changed, of the first."""
     inode_number: int
     was: bytes
-    """The sector before, of at most :data:`SECTOR_BYTES`."""
+    """The sector as it should be, of at most :data:`SECTOR_BYTES`."""
     now: bytes
 
     def heal(self, inode: Inode, byte_by_byte: bool) -> None:
@@ -103,8 +103,10 @@ def _put(inode: Inode, number: int, block: bytes) -> None:
     inode.touched.add(number)
 
 
-def misdirect_next(disk: Disk, happened: Callable[[str], None]) -> None:
+def misdirect_next(disk: Disk, happened: Callable[[str, list[Flip]], None]) -> None:
     """Let the next write that can go astray do so; ``happened`` is told where it landed.
+
+    It is told that in words, and of each sector that has not what it should have now.
 
     The block goes into the place of the next one of its file; where the file ends before
     that, into the first durable block of the next file that has one.  Its own place stays
@@ -130,13 +132,29 @@ def misdirect_next(disk: Disk, happened: Callable[[str], None]) -> None:
             disk.misdirect = None
             _put(inode, number, old)
             have = other.blocks.get(place) or b""
-            _put(other, place, new[: len(have)] + have[len(new) :])
+            landed = new[: len(have)] + have[len(new) :]
+            _put(other, place, landed)
             happened(
-                f"block {number} of file {inode.number} into block {place} of file {other.number}"
+                f"block {number} of file {inode.number} into block {place} of file {other.number}",
+                [
+                    *_changed(disk, inode, number, new, old),
+                    *_changed(disk, other, place, have, landed),
+                ],
             )
             return
 
     disk.misdirect = misdirect
+
+
+def _changed(disk: Disk, inode: Inode, number: int, was: bytes, now: bytes) -> Iterator[Flip]:
+    """The sectors of a block that are not what they should be; none of a file without a name."""
+    paths = [path for path, node in disk.names.walk("/") if node is inode]
+    for begin in range(0, len(now) if paths else 0, SECTOR_BYTES):
+        sector = slice(begin, begin + SECTOR_BYTES)
+        differs = [at for at, each in enumerate(now[sector]) if was[begin + at] != each]
+        if differs:
+            offset = number * BLOCK_BYTES + begin + differs[0]
+            yield Flip(paths[0], offset, inode.number, was[sector], now[sector])
 
 
 def _before(before: object, new: bytes, had_bytes: int) -> bytes:

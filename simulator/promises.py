@@ -15,10 +15,10 @@ from replicator.source import SourceState
 from simulator.circumstances import CircumstanceFinder
 from simulator.exchange.store import StoreUnmountable
 from simulator.expectations import (
+    ANOTHERS,
     DURABLE,
     NAMED,
     OWN_DISK,
-    TORN_PAGE,
     Cell,
     Expectation,
     Expectations,
@@ -118,6 +118,8 @@ class Promises:
         epoch, floor = max(self._oracle.durable.items(), default=(0, 0))
         doubts = self._system.doubts()
         so = self._circumstances.of_damage("" if doubts is None else doubts.damage)
+        if self._circumstances.is_anothers():
+            so.append(ANOTHERS)
         if self._cell(so).expectation is not Expectation.HOLDS:
             self._oracle.durable[epoch] = durable
         elif durable < floor:
@@ -133,14 +135,12 @@ class Promises:
         else:
             self.defects.append(text)
 
-    def store_is_torn(self, refused: StoreUnmountable) -> bool:
-        """The source's store refuses its own files: whether its disk has torn a page of them."""
-        if refused.number != TORN_PAGE or not self._circumstances.torn_before(self._clock.now()):
-            return False
-        self.by_design.append(
-            f"the source's store does not mount: {refused}; its disk tore a page in a power loss"
-        )
-        return True
+    def store_is_broken(self, refused: StoreUnmountable) -> bool:
+        """The source's store refuses its own files: whether its own disk has broken them."""
+        why = self._circumstances.own_disk_broke_it(refused.number)
+        if why:
+            self.by_design.append(f"the source's store does not mount: {refused}; {why}")
+        return bool(why)
 
     def _cell(self, circumstances: list[str]) -> Cell:
         expectations = Expectations(self._planned(), self._faults.marks())

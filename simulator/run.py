@@ -82,6 +82,7 @@ class ScenarioRun:
         self.sampler = Sampler(built)
         self.restarts = Restarts(self.faults.marks)
         circumstances = CircumstanceFinder(self.system, self.faults, built.whole_bytes)
+        self.sampler.is_anothers = circumstances.is_anothers
         self.oracle.rotten_end = circumstances.rotten_end
         self.oracle.rotten = lambda: self.faults.rotten
         self.oracle.rot_is_needed = circumstances.rot_is_needed
@@ -236,7 +237,7 @@ class ScenarioRun:
     @property
     def _store_is_gone(self) -> bool:
         """The source's store mounts no more, and nobody takes over: there is no more to see."""
-        return self.services.store_is_torn and self._incidents.takeover is None
+        return self.services.store_is_broken and self._incidents.takeover is None
 
     def _over(self) -> bool:
         if self._promises.defects or self.restarts.given_up or self.services.fatal is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from replicator.logship_queue import QueueReport
 from simulator.judgement import SECOND_NS
 from simulator.measures import QueuePeaks, Samples
@@ -25,6 +27,8 @@ class Sampler:
         self.spool_peak_bytes = 0
         self.journal_peak_bytes = 0
         self.telemetry = TelemetryJudge(built.scenario.protection.heartbeat_ns)
+        self.is_anothers: Callable[[], bool] = lambda: False
+        """Whether the copy may be that of a second source."""
         self._clock = built.world.clock
         self._link = built.link
         self._system = built.system
@@ -126,7 +130,7 @@ class Sampler:
         """The replica's image is as of no later than the first change that it lacks."""
         system = self._system
         truth = system.truth
-        if image.epoch not in truth.epochs:
+        if image.epoch not in truth.epochs or self.is_anothers():
             return
         have = truth.instant_of(image.epoch, image.applied)
         until_ns = truth.times_ns[have + 1] if have < truth.instant else now_ns

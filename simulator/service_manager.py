@@ -63,8 +63,8 @@ class ServiceManager:
         self._other: OtherReplica | None = None
         self.fatal: BaseException | None = None
         """An error of the input or of this program: not the replicator's to answer for."""
-        self.store_is_torn = False
-        """The source's store does not mount by itself any more: its disk has torn a page."""
+        self.store_is_broken = False
+        """The source's store does not mount by itself any more: its own disk has broken it."""
 
     # -- starting ------------------------------------------------------------------
 
@@ -119,8 +119,8 @@ class ServiceManager:
                 self.fatal = failure
                 return
             machine.end(process)
-            if isinstance(failure, StoreUnmountable) and self._promises.store_is_torn(failure):
-                self.store_is_torn = True
+            if isinstance(failure, StoreUnmountable) and self._promises.store_is_broken(failure):
+                self.store_is_broken = True
                 continue
             if self._incidents.takeover is not None and isinstance(failure, SourceFenced):
                 continue  # its replica has taken over: as it is meant, and for good

@@ -71,7 +71,7 @@ class Preflight:
                     f"{directory} is the directory of {owner}",
                     "Give it a directory of its own.",
                 )
-            state = newest_of(_contents(directory, names))
+            state = newest_of(_contents(directory, names), names[0].partition(".")[0])
             if state is not None and state.get("set") != self._loaded.set_id:
                 what = "the history" if kind == "source" else "the copy"
                 yield Remark(
@@ -84,7 +84,7 @@ class Preflight:
         """A source whose replica has taken over."""
         path: KeyPath = ("source", "spool", "directory")
         if path in real:
-            cause = fence_cause(newest_of(_contents(real[path], ("fence.a", "fence.b"))))
+            cause = fence_cause(newest_of(_contents(real[path], ("fence.a", "fence.b")), "fence"))
             if cause:
                 yield Remark((path,), f"the source is fenced: {cause}", SourceFenced.default_remedy)
 
@@ -103,7 +103,7 @@ class Preflight:
         spool = real.get(("source", "spool", "directory"))
         if path not in real or spool is None:
             return
-        noted = noted_in(newest_of(_contents(spool, ("source.a", "source.b"))))
+        noted = noted_in(newest_of(_contents(spool, ("source.a", "source.b")), "source"))
         if noted is not None and noted.had_names and not _names_in(real[path]):
             yield Remark((path,), f"{real[path]}: {EMPTY}", EmptySet.default_remedy)
 

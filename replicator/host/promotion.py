@@ -59,7 +59,7 @@ def look_before(loaded: LoadedConfiguration) -> ImageFound:
             path=table.directory,
             remedy="Check replica.directory; there is nothing to promote.",
         )
-    kept = newest_of(slots)
+    kept = newest_of(slots, "checkpoint")
     if kept is not None and kept["set"] != loaded.set_id:
         raise ForeignLog(
             f"it holds the protected set {kept['set']!r}, not {loaded.set_id!r}", path=root
@@ -67,7 +67,7 @@ def look_before(loaded: LoadedConfiguration) -> ImageFound:
     damage = ""
     if kept is None and any(data.strip(b"\0") for data in slots):
         damage = "neither copy of the checkpoint is valid"
-    noted = newest_of(_contents(f"{root}/promoted"))
+    noted = newest_of(_contents(f"{root}/promoted"), "promoted")
     promoted = noted is not None or bool(kept and kept["promoted"])
     journal = Path(table.journal.directory or root, "journal")
     down = view is None or view.condition in (Condition.DOWN, Condition.NEVER)
@@ -217,8 +217,8 @@ async def _wait_for_the_process(
         view = read_status(loaded).replica
         status, now_ns = None if view is None else view.status, runtime.now_ns()
         if noted.state == WishState.NONE:
-            kept = newest_of(_contents(f"{store.root}/checkpoint"))
-            if newest_of(_contents(f"{store.root}/promoted")) is None:
+            kept = newest_of(_contents(f"{store.root}/checkpoint"), "checkpoint")
+            if newest_of(_contents(f"{store.root}/promoted"), "promoted") is None:
                 raise _withdrawn(store.root) if kept and kept["epoch"] else no_image(store.root)
             if view is not None and status is not None and status["promoted"]:
                 return _Told(status, view.as_of_wall_ns, view.age_ns)

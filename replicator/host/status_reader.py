@@ -46,7 +46,7 @@ def read_status(loaded: LoadedConfiguration) -> StatusView:
                 program = None
         spool = _spool(root / "board", boot, table.spool)
         slots = (_bytes(root / f"fence.{slot}") for slot in "ab")
-        fence = fence_cause(newest_of(each for each in slots if each is not None))
+        fence = fence_cause(newest_of((each for each in slots if each is not None), "fence"))
     if configuration.replica is not None:
         root = Path(real_directory(configuration.replica.directory, "replica.directory"))
         replica = _judge(root / REPLICA_STATUS, root / REPLICA_LOCK, loaded.set_id, boot)

@@ -9,7 +9,7 @@ without each other.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeVar
 
@@ -30,18 +30,25 @@ from simulator.scenario_faults import (
     LinkOutage,
     LinkReset,
     Loss,
+    LostFlush,
+    MisdirectedWrite,
+    OrderedFailover,
     Pause,
     PowerLoss,
     ProcessCrash,
     ReplicaRestored,
+    SecondSource,
     SlowProcessor,
     SyncFailure,
+    WrongTarget,
 )
 from simulator.scenario_log_shipping import KIND as LOG_SHIPPING
 from simulator.scenario_log_shipping import UNSUITABLE_FAULTS
 
 T = TypeVar("T")
 MS: Final = 1_000_000
+ROT_OF_HOME: Final = "bit_rot_of_home"
+"""The kind, in drawing only, of rot in the copy itself."""
 
 
 class Draw:
@@ -101,13 +108,18 @@ class PlanSpace:
     budget: Budget | None = None
 
 
-def space_of(scenario: Scenario) -> PlanSpace:
-    """The space that is drawn from when nothing else is asked for."""
+def space_of(scenario: Scenario, harsh: bool = False) -> PlanSpace:
+    """The space that is drawn from when nothing else is asked for.
+
+    ``harsh``: with the kinds of faults that no design survives unharmed, too; what is left of the
+    promises under them is in ``docs/invariants.md``.
+    """
     grid_ns = max(MS, scenario.duration_ns // 400)
-    weights = DEFAULT_WEIGHTS
+    weights = {**DEFAULT_WEIGHTS, **HARSH_WEIGHTS} if harsh else DEFAULT_WEIGHTS
     activities: tuple[str, ...] = ("apply", "checkpoint", "resynchronize")
     if scenario.protection.kind == LOG_SHIPPING:
-        weights = {kind: each for kind, each in weights.items() if kind not in UNSUITABLE_FAULTS}
+        unsuitable = {*UNSUITABLE_FAULTS, ROT_OF_HOME}
+        weights = {kind: each for kind, each in weights.items() if kind not in unsuitable}
         activities = ("apply", "checkpoint")
     return PlanSpace(
         horizon_ns=scenario.duration_ns,
@@ -132,6 +144,7 @@ def draw_plan(name: str, space: PlanSpace) -> FaultPlan:
         loss = Loss.model_validate({"kind": "loss", "at": _text(lost_at_ns), "host": "source"})
         faults = [each for each in faults if _before(each, lost_at_ns)] + [loss]
     faults.sort(key=lambda each: each.at_ns)
+    faults = list(_up_to_a_takeover(faults))
     seed = draw.below(1 << 31)
     if space.budget is not None:
         faults = list(within(tuple(faults), space.budget))
@@ -143,6 +156,20 @@ def draw_plan(name: str, space: PlanSpace) -> FaultPlan:
 def _before(fault: Fault, lost_at_ns: int) -> bool:
     """Whether a fault can happen although the source is gone from then on."""
     return getattr(fault, "host", None) != "source" or fault.at_ns < lost_at_ns
+
+
+def _up_to_a_takeover(faults: list[Any]) -> Iterator[Any]:
+    """Without what cannot happen to a replica that was told to take over, or will be anyway."""
+    taken_over = False
+    lost = any(isinstance(each, Loss) for each in faults)
+    for each in faults:
+        ordered = isinstance(each, OrderedFailover)
+        if (ordered and (taken_over or lost)) or (
+            taken_over and isinstance(each, ReplicaRestored | SecondSource)
+        ):
+            continue
+        taken_over |= ordered
+        yield each
 
 
 def _text(time_ns: int) -> str:
@@ -270,6 +297,12 @@ _MAKERS: Final[Mapping[str, Maker]] = {
     "disk_stall": _maker(DiskStall, "disk_stall", host=_of(*_HOSTS), duration=_span),
     "bit_rot": _rot,
     "replica_restored": _restored,
+    "lost_flush": _maker(LostFlush, "lost_flush", host=_of(*_HOSTS), duration=_span),
+    ROT_OF_HOME: _maker(BitRot, "bit_rot", host=_of("replica"), where=_of("home"), count=_of(1, 8)),
+    "misdirected_write": _maker(MisdirectedWrite, "misdirected_write", host=_of(*_HOSTS)),
+    "second_source": _maker(SecondSource, "second_source", duration=_span),
+    "wrong_target": _maker(WrongTarget, "wrong_target", duration=_span),
+    "failover": _maker(OrderedFailover, "failover"),
 }
 
 DEFAULT_WEIGHTS: Final[Mapping[str, float]] = {
@@ -294,9 +327,19 @@ DEFAULT_WEIGHTS: Final[Mapping[str, float]] = {
     "bit_rot": 2,
     "replica_restored": 0.5,
 }
-"""Those that no design survives unharmed are left out: a disk that lies about its flushes or
-writes to the wrong place, rot where nothing looks, a second source.  So are failovers while the
-source lives, and a wrong target, which a plan has to name."""
+"""Those under which every promise holds, or what was lost is named; see :data:`HARSH_WEIGHTS`."""
+
+HARSH_WEIGHTS: Final[Mapping[str, float]] = {
+    "lost_flush": 2,
+    ROT_OF_HOME: 1,
+    "misdirected_write": 1,
+    "second_source": 0.5,
+    "wrong_target": 0.5,
+    "failover": 0.5,
+}
+"""Those that no design survives unharmed: a disk that lies about its flushes or writes to the
+wrong place, rot where nothing looks, a second source, a failover while the source lives; and a
+wrong target.  Drawn on request only."""
 
 
 def without(space: PlanSpace, *kinds: str) -> PlanSpace:

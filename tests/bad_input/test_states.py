@@ -41,6 +41,12 @@ def load(files: dict[str, bytes]):
     return run_to_end(StateSlots(DictVolume(files), "/state").load())
 
 
+def sealed(body: bytes, number: int) -> bytes:
+    """The content of a slot of ``/state``, as docs/journal.md has it."""
+    checksum = xxhash.xxh3_128_digest(b"state\0" + body, number)
+    return struct.pack("<8sQI16s", b"XRSLOT2\0", number, len(body), checksum) + body
+
+
 def mutations(data: bytes):
     for length in range(len(data)):
         yield data[:length]
@@ -76,8 +82,7 @@ def test_a_first_write_that_was_torn_is_no_state():
 @given(st.binary(max_size=100), st.booleans())
 def test_a_sealed_slot_with_any_content_is_a_state_or_none(content, packed):
     body = zstandard.compress(content) if packed else content
-    head = struct.pack("<8sQI16s", b"XRSLOT1\0", 5, len(body), xxhash.xxh3_128_digest(body, 5))
-    assert load({"/state.a": head + body}) is None or packed
+    assert load({"/state.a": sealed(body, 5)}) is None or packed
 
 
 @pytest.mark.parametrize(
@@ -91,8 +96,33 @@ def test_a_sealed_slot_with_any_content_is_a_state_or_none(content, packed):
 )
 def test_a_sealed_slot_that_holds_nonsense_is_not_valid(body):
     files = slots(OLD, NEW)
-    head = struct.pack("<8sQI16s", b"XRSLOT1\0", 9, len(body), xxhash.xxh3_128_digest(body, 9))
-    assert load({**files, "/state.a": head + body}) == NEW
+    assert load({**files, "/state.a": sealed(body, 9)}) == NEW
+
+
+def test_a_slot_is_sealed_as_it_is_documented():
+    assert load({"/state.a": sealed(zstandard.compress(b'{"epoch": 7}'), 3)}) == {"epoch": 7}
+
+
+CHECKPOINT = {"set": "mail", "promised_epoch": 3, "promoted": False}
+
+
+def strayed() -> dict[str, bytes]:
+    """A checkpoint that the disk has written into both places of the promotion."""
+    volume = DictVolume()
+    run_to_end(StateSlots(volume, "/replica/checkpoint").write(CHECKPOINT))
+    [data] = volume.content().values()
+    return {"/replica/promoted.a": data, "/replica/promoted.b": data}
+
+
+def test_a_state_in_the_place_of_another_kind_is_none():
+    with pytest.raises(DamagedLog, match="neither copy"):
+        run_to_end(StateSlots(DictVolume(strayed()), "/replica/promoted").load())
+
+
+def test_without_its_kind_a_checkpoint_would_be_a_promotion(monkeypatch):
+    monkeypatch.setattr("replicator.slots.kind_of", lambda _path: "any")
+    found = run_to_end(StateSlots(DictVolume(strayed()), "/replica/promoted").load())
+    assert found == CHECKPOINT
 
 
 @given(st.dictionaries(st.text(), st.integers() | st.text() | st.booleans(), max_size=5))

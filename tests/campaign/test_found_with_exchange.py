@@ -28,9 +28,13 @@ PLANS = Path(__file__).parent / "found_plans"
 CAMPAIGN = Path(__file__).parents[2] / "scenarios/campaign.toml"
 
 
-def run(name: str, *overrides: str) -> RunResult:
+def made(name: str, *overrides: str) -> ScenarioRun:
     scenario = load_scenario(CAMPAIGN, overrides)
-    return ScenarioRun(planned(scenario, load_plan(PLANS / f"{name}.toml", scenario))).run()
+    return ScenarioRun(planned(scenario, load_plan(PLANS / f"{name}.toml", scenario)))
+
+
+def run(name: str, *overrides: str) -> RunResult:
+    return made(name, *overrides).run()
 
 
 # -- a power loss while the store recovers at the replica -----------------------------------------

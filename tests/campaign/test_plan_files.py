@@ -148,6 +148,25 @@ def test_a_drawn_plan_is_run_as_the_campaign_runs_it(
         assert again.out == text
 
 
+def test_a_harsh_campaign_s_plan_is_drawn_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = tmp_path / "harsh.db"
+    ended = run(capsys, "campaign", TINY, "--harsh", "--plans", 4, "--results", database)
+    assert ended.code in (0, 2), ended.errors
+    kept = [run(capsys, "draw", TINY, "--number", n, "--results", database) for n in range(4)]
+    asked = [run(capsys, "draw", TINY, "--number", n, "--harsh") for n in range(4)]
+    plain = [run(capsys, "draw", TINY, "--number", n) for n in range(4)]
+    assert [each.out for each in kept] == [each.out for each in asked]
+    assert [each.out for each in kept] != [each.out for each in plain]
+    for arguments in (("--harsh", "--enumerate", 1), ("--harsh", "--results", database)):
+        refused = run(capsys, "draw", TINY, "--number", 1, *arguments)
+        assert refused.code == 64 and "Leave --harsh" in refused.errors
+    shipped = ROOT / "scenarios/campaign_log_shipping.toml"
+    refused = run(capsys, "campaign", shipped, "--plans", 1, "--harsh")
+    assert refused.code == 64 and "judged under none of the faults" in refused.errors
+
+
 def test_what_cannot_be_run_is_refused_before_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

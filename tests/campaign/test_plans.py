@@ -13,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replicator.toml_writer import toml_document, toml_text
-from simulator.plans.draw import DEFAULT_WEIGHTS, PlanSpace, draw_plan, space_of, without
+from simulator.plans.draw import (
+    DEFAULT_WEIGHTS,
+    HARSH_WEIGHTS,
+    PlanSpace,
+    draw_plan,
+    space_of,
+    without,
+)
 from simulator.plans.plan import BadPlan, load_plan, parse_plan, plan_of, plan_text, planned
 from simulator.scenario import load_scenario, parse_scenario
 from simulator.scenario_model import Recorded
@@ -21,6 +28,7 @@ from simulator.scenario_model import Recorded
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIO = load_scenario(ROOT / "scenarios/campaign.toml")
 SPACE = space_of(SCENARIO)
+HARSH = space_of(SCENARIO, harsh=True)
 
 
 @given(st.text(max_size=20))
@@ -74,7 +82,33 @@ def test_a_plan_is_the_same_in_another_process_under_another_hash_seed() -> None
         assert done.stdout == here + "\n"
 
 
+@given(st.text(max_size=20))
+def test_a_harsh_plan_can_be_run_and_comes_back_from_its_text(name: str) -> None:
+    plan = draw_plan(name, HARSH)
+    assert parse_plan(plan_text(plan), SCENARIO) == plan
+
+
+def test_harsh_kinds_are_drawn_on_request_only_and_a_takeover_is_the_last_word() -> None:
+    kinds: set[str] = set()
+    for number in range(1_500):
+        faults = draw_plan(f"harsh {number}", HARSH).faults
+        kinds.update(map(_drawn_as, faults))
+        ordered = [fault.at_ns for fault in faults if fault.kind == "failover"]
+        assert len(ordered) <= 1
+        assert not (ordered and any(fault.kind == "loss" for fault in faults))
+        after = [f.kind for f in faults if ordered and f.at_ns > ordered[0]]
+        assert not {"replica_restored", "second_source"}.intersection(after)
+    assert kinds == {*DEFAULT_WEIGHTS, *HARSH_WEIGHTS, "loss"}
+
+
+def test_log_shipping_has_no_harsh_plans() -> None:
+    scenario = load_scenario(ROOT / "scenarios/campaign_log_shipping.toml")
+    assert space_of(scenario, harsh=True) == space_of(scenario)
+
+
 def _drawn_as(fault: Any) -> str:
+    if getattr(fault, "where", "") == "home":
+        return "bit_rot_of_home"
     if getattr(fault, "when", None):
         return f"{fault.kind}_within"
     if getattr(fault, "calls", None):

@@ -58,7 +58,7 @@ def flip_early(system: ByteLevelSystem) -> None:
     """One bit of the first record that recovery needs, where valid records follow."""
     machine = system.replica_machine
     slots = [inode.read(0, inode.size) for _path, inode in files_of(machine, "checkpoint")]
-    state = newest_of(slots)
+    state = newest_of(slots, "checkpoint")
     segments = {int(path[-16:-8]): inode for path, inode in journal_segments(system)}
     if state is None or state["segment"] not in segments:
         return

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
-from replicator.slots import _decode
+from replicator.slots import decode_slot
 from simulator.host import Machine
 from simulator.inode import Choose
 from simulator.link import Link
@@ -33,7 +33,7 @@ def rot_newest(machine: Machine) -> None:
     """The newest copy that can be read cannot be read any more; the older one must be there."""
     disk = machine.disks["data"]
     there = files_below(disk, "/replica")
-    found = {path: _decode(there[path]) for path in SLOTS if path in there}
+    found = {path: decode_slot(there[path], "checkpoint") for path in SLOTS if path in there}
     valid = {path: decoded[0] for path, decoded in found.items() if decoded is not None}
     if len(valid) == 2:
         spoil(disk, max(valid, key=lambda path: valid[path]), 40, b"\xff\xfe\xfd")

@@ -10,7 +10,7 @@ from simulator.blocks import BLOCK_BYTES
 from simulator.device import DiskModel
 from simulator.host import keep_everything, lose_everything
 from simulator.inode import Inode
-from simulator.medium import misdirect_next, rot, settled_blocks
+from simulator.medium import SECTOR_BYTES, Flip, misdirect_next, rot, settled_blocks
 from tests.disk.bench import Bench
 
 MS = 1_000_000
@@ -86,12 +86,24 @@ def test_an_overwrite_lands_in_the_next_block() -> None:
     bench, _inode = bench_with(*BLOCKS[:4])
     file = bench.volume.open("/f")
     said: list[str] = []
-    misdirect_next(bench.disk, said.append)
+    flips: list[Flip] = []
+
+    def happened(note: str, changed: list[Flip]) -> None:
+        said.append(note)
+        flips.extend(changed)
+
+    misdirect_next(bench.disk, happened)
     file.write_at(BLOCK_BYTES, BLOCKS[7])
     bench.wait(file.sync())
     a, b, c, d = (bench.content("/f")[n : n + 1] for n in range(0, 4 * BLOCK_BYTES, BLOCK_BYTES))
     assert (a, b, c, d) == (b"a", b"b", b"h", b"d")
     assert len(said) == 1 and bench.disk.misdirect is None
+    assert {flip.path for flip in flips} == {"/f"} and len(flips) == 2 * BLOCK_BYTES // SECTOR_BYTES
+    for flip in flips:
+        flip.heal(file.inode, byte_by_byte=False)
+    assert bench.content("/f") == BLOCKS[0] + BLOCKS[7] + BLOCKS[2] + BLOCKS[3]
+    for flip in flips:
+        file.inode.write(flip.offset, flip.now)
     file.write_at(0, BLOCKS[6])
     bench.wait(file.sync())
     assert bench.content("/f")[:1] == b"g", "only one went astray"
@@ -103,7 +115,7 @@ def test_the_end_of_a_log_lands_in_the_neighbour_and_leaves_zeros() -> None:
     log.write_at(0, b"first")
     bench.wait(log.sync())
     said: list[str] = []
-    misdirect_next(bench.disk, said.append)
+    misdirect_next(bench.disk, lambda note, _changed: said.append(note))
     log.write_at(5, b"second")
     bench.wait(log.sync())
     assert bench.content("/log") == b"first" + bytes(6)
@@ -115,7 +127,7 @@ def test_the_end_of_a_log_lands_in_the_neighbour_and_leaves_zeros() -> None:
 def test_a_write_that_did_not_reach_the_medium_went_nowhere() -> None:
     bench, _inode = bench_with(*BLOCKS[:2])
     said: list[str] = []
-    misdirect_next(bench.disk, said.append)
+    misdirect_next(bench.disk, lambda note, _changed: said.append(note))
     bench.volume.open("/f").write_at(0, BLOCKS[7])
     assert bench.content("/f")[:1] == b"h" and said == []
 

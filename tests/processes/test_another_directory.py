@@ -80,7 +80,7 @@ def test_a_set_that_is_meant_to_be_empty(trial: Trial, by: str) -> None:
 def noted(trial: Trial) -> Noted:
     """What the history's state says of the set."""
     slots = [path.read_bytes() for path in trial.spool.glob("source.[ab]")]
-    found = noted_in(newest_of(slots))
+    found = noted_in(newest_of(slots, "source"))
     assert found is not None
     return found
 

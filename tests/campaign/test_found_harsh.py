@@ -1,0 +1,151 @@
+"""Plans that campaigns with ``--harsh`` failed with: in ``found_plans/``, each a file.
+
+Under these faults no design keeps every promise.  What is left is held to the table of
+:mod:`simulator.expectations`, and excused under its circumstances alone; each is taken away again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from replicator import replica_recovery
+from replicator.journal import Damage
+from replicator.replica_journal import ReplicaJournal
+from simulator.circumstances import CircumstanceFinder
+from simulator.measures import RunResult, Verdict
+from simulator.promises import Promises
+from tests.campaign.test_found_with_exchange import made, run
+
+
+def happened(result: RunResult, *kinds: str) -> bool:
+    return sorted(mark.kind for mark in result.faults) == sorted(kinds)
+
+
+def never(*_arguments: Any) -> bool:
+    return False
+
+
+# -- a second source that does not get far --------------------------------------------------------
+
+SECOND = "second_source_begins_an_image"
+
+
+def test_what_a_second_source_has_begun_is_the_second_source_s() -> None:
+    result = run(SECOND)
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert happened(result, "second_source")
+
+
+def test_a_replica_that_goes_back_for_no_reason_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CircumstanceFinder, "is_anothers", never)
+    result = run(SECOND)
+    assert result.verdict is Verdict.SAFETY
+    assert result.reasons[0].startswith("replica went back")
+
+
+SAME_EPOCH = "second_source_of_the_same_epoch"
+
+
+def test_the_age_of_a_second_source_s_image_is_not_held_against_the_first_one_s_files() -> None:
+    result = run(SAME_EPOCH)
+    assert result.verdict is Verdict.UNRECOVERABLE, result.reasons
+    assert all("second source" in each for each in result.reasons)
+    judged = made(SAME_EPOCH)
+    judged.sampler.is_anothers = lambda: False
+    found = judged.run()
+    assert found.verdict is Verdict.SAFETY
+    assert found.reasons[0].startswith("honest telemetry is broken")
+
+
+# -- writes that go astray ------------------------------------------------------------------------
+
+LOG = "log_write_went_astray"
+JOURNAL = "journal_write_went_astray"
+
+
+def test_a_store_that_its_own_disk_has_broken_is_named() -> None:
+    result = run(LOG)
+    assert result.verdict is Verdict.UNRECOVERABLE, result.reasons
+    [said] = [each for each in result.reasons if each.startswith("the source's store does not")]
+    assert "-501" in said and said.endswith("its disk wrote to the wrong place")
+    assert happened(result, "misdirected_write", "process_crash")
+
+
+def test_programs_that_end_for_no_reason_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Promises, "store_is_broken", never)
+    result = run(LOG)
+    assert result.verdict is Verdict.LIVENESS
+    assert result.reasons[0].startswith("the programs ended by itself")
+
+
+def test_the_newest_record_is_missing_and_nothing_says_so() -> None:
+    result = run(JOURNAL)
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert happened(result, "misdirected_write")
+
+
+def test_a_record_that_no_fault_has_hit_must_not_be_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(CircumstanceFinder, "rotten_end", never)
+    result = run(JOURNAL)
+    assert result.verdict is Verdict.SAFETY
+    assert result.reasons[0].startswith("durable means durable is broken")
+
+
+def test_damage_that_no_write_has_done_is_no_excuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write went astray once, and what it hit is long gone: a made up damage is found."""
+
+    recover = ReplicaJournal.recover
+
+    async def makes_it_up(journal: ReplicaJournal, visit: Any, needed: Any) -> Damage | None:
+        await recover(journal, visit, needed)
+        return Damage("/replica/journal", 0, 1, "no reason at all")
+
+    monkeypatch.setattr(ReplicaJournal, "recover", makes_it_up)
+    result = run("write_went_astray_long_ago")
+    assert result.verdict is Verdict.SAFETY
+    assert "no reason at all" in result.reasons[0]
+
+
+# -- disks that lie -------------------------------------------------------------------------------
+
+SOURCE_LIED = "source_disk_lied"
+NAME = "replica_disk_lost_a_name"
+
+
+def test_a_source_whose_disk_lied_mounts_no_more_and_neither_does_its_copy() -> None:
+    result = run(SOURCE_LIED)
+    assert result.verdict is Verdict.UNRECOVERABLE, result.reasons
+    assert any(each.startswith("mountable cannot be kept") for each in result.reasons)
+    [said] = [each for each in result.reasons if each.startswith("the source's store does not")]
+    assert "-543" in said and "its disk had said that it had what was gone" in said
+    assert happened(result, "lost_flush", "power_loss")
+
+
+def test_a_copy_that_does_not_mount_for_no_reason_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(CircumstanceFinder, "_lied_before", never)
+    result = run(SOURCE_LIED)
+    assert result.verdict is Verdict.SAFETY
+    assert result.reasons[0].startswith("mountable is broken")
+
+
+def test_a_replica_whose_disk_lost_a_name_says_so_and_begins_anew() -> None:
+    result = run(NAME)
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert happened(result, "lost_flush", "power_loss")
+    assert any("a file of the image is gone" in check.detail for check in result.checks)
+
+
+def test_else_no_start_of_it_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    def again(_store: Any, damaged: Exception, _newest: Any) -> None:
+        raise damaged
+
+    monkeypatch.setattr(replica_recovery, "_begin_anew", again)
+    result = run(NAME)
+    assert result.verdict is Verdict.SAFETY
+    assert "recovery of a copy failed" in result.reasons[0]
