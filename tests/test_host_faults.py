@@ -136,7 +136,7 @@ def test_a_second_source_excuses_nothing_once_the_first_has_the_replica_back(mut
 def test_a_bench_that_takes_the_copy_for_the_other_ones_for_ever_excuses_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(CircumstanceFinder, "_is_anothers", lambda _finder: True)
+    monkeypatch.setattr(CircumstanceFinder, "is_anothers", lambda _finder: True)
     with mutated("sync_before_acknowledge") as safeguards:
         result = ScenarioRun(parse_scenario(AFTER_A_SECOND), safeguards=safeguards).run()
     assert result.verdict is Verdict.UNRECOVERABLE, result.reasons
