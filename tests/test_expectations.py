@@ -9,20 +9,24 @@ from typing import get_args
 import pytest
 
 from simulator.expectations import (
+    ANOTHERS,
     CIRCUMSTANCES,
     DURABLE,
     INVARIANTS,
+    MOUNTABLE,
     NAMED,
     OWN_DISK,
     PREFIX,
     ROT_ALONE,
     ROWS,
     UNVERIFIED,
+    USABLE,
     Expectation,
     Expectations,
     row_of,
     with_table,
 )
+from simulator.expectations import ROTTEN as NEEDED_ROT
 from simulator.measures import Check, FaultMark, RunResult, Verdict
 from simulator.objectives import settle_verdict
 from simulator.scenario import Fault, parse_scenario
@@ -100,6 +104,25 @@ def test_the_weakest_cell_counts_from_when_it_happened() -> None:
     assert never.cell(INVARIANTS[1], 22).expectation is holds
 
 
+@pytest.mark.parametrize("where", ["journal", "checkpoint", "staging"])
+def test_damage_that_is_named_is_believed_only_where_rot_is_its_reason(where: str) -> None:
+    rotten = FaultMark("bit_rot", REPLICA, 10, 10, f"{where}: /f at byte 3")
+    found = Expectations(faults(fault("bit_rot", 10, REPLICA, where=where)), [rotten])
+    for name in (DURABLE, MOUNTABLE):
+        assert found.cell(name, 15).expectation is Expectation.HOLDS
+        assert found.cell(name, 15, [NAMED, ROT_ALONE]).expectation is Expectation.HOLDS
+        assert found.cell(name, 15, [NEEDED_ROT]).expectation > Expectation.HOLDS
+        assert found.cell(name, 9, [NEEDED_ROT]).expectation is Expectation.HOLDS, "not yet"
+
+
+def test_a_second_source_excuses_only_what_is_another_s() -> None:
+    mark = FaultMark("second_source", REPLICA, 10, 12)
+    found = Expectations(faults(fault("second_source", 10, duration="2s")), [mark])
+    for name in (PREFIX, DURABLE, MOUNTABLE, USABLE):
+        assert found.cell(name, 11).expectation is Expectation.HOLDS
+        assert found.cell(name, 15, [ANOTHERS]).expectation is Expectation.BY_DESIGN
+
+
 def test_what_has_befallen_one_host_excuses_nothing_at_the_other() -> None:
     both = faults(LIE + LIE.replace(REPLICA, SOURCE))
     at_the_source = Expectations(both, [FaultMark("lost_flush", SOURCE, 20, 25)])
@@ -145,6 +168,8 @@ def test_what_cannot_be_kept_is_unrecoverable_and_named(sound: RunResult) -> Non
     [reason] = result.reasons
     assert "the image is wrong" in reason and "until a comparison reads them" in reason
     assert not result.checks[-1].holds
+    more = replace(check, circumstances=[])
+    assert settled(sound, more, ROT, ROTTEN).verdict is Verdict.SAFETY, "more than the rot is wrong"
 
 
 def test_less_than_promised_is_excused_where_it_is_named(sound: RunResult) -> None:

@@ -45,3 +45,10 @@ def test_programs_that_are_only_slow_leave_the_question_open(
     result = run_with_admission(monkeypatch, 20, 30 * NS_PER_SECOND)
     assert result.verdict is Verdict.INCONCLUSIVE
     assert any("had not ended" in reason for reason in result.reasons), result.reasons
+
+
+def test_a_bench_that_does_not_look_why_leaves_that_one_open_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ScenarioRun, "_held_seconds", 0.0)
+    assert run_with_admission(monkeypatch, 20, YEAR_NS).verdict is Verdict.INCONCLUSIVE

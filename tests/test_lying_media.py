@@ -227,28 +227,29 @@ def test_rot_in_the_copy_is_unrecoverable_and_says_where() -> None:
     assert before and all(check.holds for check in before)
 
 
-def spoilt_beside_rot() -> RunResult:
-    """Bits of the copy rot, and later something else is wrong with it."""
-    made = ScenarioRun(parse_scenario(TEXT + fault("bit_rot", 30, REPLICA, where="home", count=3)))
+def rotten_and_spoilt(rot_at_s: float, spoilt_at_s: int) -> RunResult:
+    """Bits of the copy rot, and at another time something else gets wrong with it."""
+    rot = fault("bit_rot", rot_at_s, REPLICA, where="home", count=3)
+    made = ScenarioRun(parse_scenario(TEXT + rot))
 
     def spoil() -> None:
         disk = made.world.machine(REPLICA).disks["data"]
         inode = disk.names.node("/replica/image/priv1.edb")
         inode.write(0, b"spoilt")  # type: ignore[union-attr]
 
-    made.world.clock.at(40 * 10**9, spoil)
+    made.world.clock.at(spoilt_at_s * 10**9, spoil)
     return made.run()
 
 
 def test_rot_in_the_copy_excuses_nothing_else_that_is_wrong_with_it() -> None:
-    result = spoilt_beside_rot()
+    result = rotten_and_spoilt(30, 40)
     assert result.verdict is Verdict.SAFETY, result.reasons
     assert result.reasons[0].startswith("prefix is broken at 45.0 s")
 
 
 def test_a_bench_that_looks_at_the_rot_alone_excuses_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Oracle, "_healed", lambda *_arguments: True)
-    assert spoilt_beside_rot().verdict is Verdict.UNRECOVERABLE
+    assert rotten_and_spoilt(30, 40).verdict is Verdict.UNRECOVERABLE
 
 
 def test_the_same_seed_rots_the_same_bits() -> None:
@@ -266,15 +267,7 @@ def test_what_is_not_on_the_medium_does_not_rot() -> None:
 
 
 def test_a_breach_before_the_fault_is_a_breach() -> None:
-    made = ScenarioRun(parse_scenario(TEXT + fault("bit_rot", 50, REPLICA, where="home", count=3)))
-
-    def spoil() -> None:
-        disk = made.world.machine(REPLICA).disks["data"]
-        inode = disk.names.node("/replica/image/priv1.edb")
-        inode.write(0, b"spoilt")  # type: ignore[union-attr]
-
-    made.world.clock.at(20 * 10**9, spoil)
-    result = made.run()
+    result = rotten_and_spoilt(50, 20)
     assert result.verdict is Verdict.SAFETY
     assert "prefix is broken at 21.0 s" in result.reasons[0]
 

@@ -105,3 +105,6 @@ def test_a_record_that_depends_on_earlier_runs_is_found(monkeypatch: pytest.Monk
     assert again.reasons == (
         "the same plan with the same trace gave another record: checks differ",
     )
+    # By the traces alone nobody finds it.
+    monkeypatch.setattr("simulator.campaign.job._differing", lambda *_records: [])
+    assert run_plan(prepared, QUIET, 0, twice).verdict is Verdict.PASS

@@ -21,6 +21,7 @@ from replicator.replica_store import ReplicaStore
 from replicator.source import Source
 from replicator.source_session import SourceSession
 from simulator import promises
+from simulator.circumstances import CircumstanceFinder
 from simulator.measures import RunResult, Verdict
 from simulator.run import run_scenario
 from simulator.scenario import load_scenario
@@ -134,13 +135,25 @@ def test_a_doubt_that_ends_when_any_source_says_hello() -> None:
 
 
 def test_a_recovery_that_takes_for_torn_what_it_has_let_go_of() -> None:
-    """The rot is before the place from which the checkpoint redoes."""
-    with (
-        mock.patch("replicator.replica_journal.lost_before", lambda *_args: ""),
-        mock.patch.object(LogRecovery, "_pass_over", lambda *_args: False),
-    ):
+    """The rot is before the place from which the checkpoint redoes; one of two ways would do."""
+    unseen = mock.patch("replicator.replica_journal.lost_before", lambda *_args: "")
+    stopped = mock.patch.object(LogRecovery, "_pass_over", lambda *_args: False)
+    for alone in (unseen, stopped):
+        with alone:
+            result = run("rot_beside_what_was_let_go")
+        assert result.verdict is Verdict.PASS, result.reasons
+    with unseen, stopped:
         result = run("rot_beside_what_was_let_go")
     assert result.verdict is Verdict.SAFETY, result.reasons
+
+
+@pytest.mark.parametrize("question", ["rotten_end", "_may_be_ahead"])
+def test_a_bench_that_does_not_know_what_the_newest_record_s_rot_does(question: str) -> None:
+    """Home is ahead of the journal then, through nobody's fault."""
+    with mock.patch.object(CircumstanceFinder, question, lambda *_args: False):
+        result = run("ahead_until_another_image")
+    assert result.verdict is Verdict.SAFETY
+    assert result.reasons[0].startswith("prefix is broken")
 
 
 def test_pages_whose_room_was_promised_to_one_write() -> None:

@@ -37,6 +37,21 @@ def run(name: str, *overrides: str) -> RunResult:
     return made(name, *overrides).run()
 
 
+def passes(name: str, *happened: str) -> RunResult:
+    """The run of a plan that passes, and in which just these kinds of faults happened."""
+    result = run(name)
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert {mark.kind for mark in result.faults} == set(happened)
+    return result
+
+
+def reason_of(name: str, verdict: Verdict) -> str:
+    """The first reason of a run that ends with a verdict."""
+    result = run(name)
+    assert result.verdict is verdict, result.reasons
+    return result.reasons[0]
+
+
 # -- a power loss while the store recovers at the replica -----------------------------------------
 
 AT_THE_MOUNT = "power_fails_at_the_mount"
@@ -141,18 +156,14 @@ FULL = "damage_on_a_full_volume"
 
 
 def test_damage_waits_for_the_room_in_which_it_is_kept() -> None:
-    result = run(FULL)
-    assert result.verdict is Verdict.PASS, result.reasons
-    assert {"bit_rot", "disk_full"} <= {mark.kind for mark in result.faults}, "they happened"
+    passes(FULL, "bit_rot", "power_loss", "disk_full")
 
 
 def test_a_replica_that_does_not_wait_for_room_ends_again_and_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Patience, "with_room", lambda _patience, step: step())
-    result = run(FULL)
-    assert result.verdict is Verdict.LIVENESS
-    assert "/replica/damaged/" in result.reasons[0]
+    assert "/replica/damaged/" in reason_of(FULL, Verdict.LIVENESS)
 
 
 # -- rot where nothing is needed any more ---------------------------------------------------------
@@ -161,16 +172,14 @@ LET_GO_OF = "rot_before_the_checkpoint"
 
 
 def test_rot_in_records_that_the_checkpoint_includes_loses_nothing() -> None:
-    result = run(LET_GO_OF)
-    assert result.verdict is Verdict.PASS, result.reasons
+    result = passes(LET_GO_OF, "bit_rot", "loss", "power_loss")
     assert result.worst_loss is not None and result.worst_loss.messages == 0
 
 
 def test_a_recovery_that_takes_it_for_damage_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LogRecovery, "_pass_over", lambda *_arguments: False)
-    result = run(LET_GO_OF)
-    assert result.verdict is Verdict.SAFETY, result.reasons
-    assert result.reasons[0].startswith("durable means durable is broken")
+    reason = reason_of(LET_GO_OF, Verdict.SAFETY)
+    assert reason.startswith("durable means durable is broken")
 
 
 def test_a_bench_that_believes_each_damage_that_is_named_excuses_that(
@@ -190,18 +199,14 @@ STARTING = "rot_while_the_replica_starts"
 
 
 def test_damage_by_rot_that_the_start_had_not_met_is_true() -> None:
-    result = run(STARTING)
-    assert result.verdict is Verdict.PASS, result.reasons
-    assert any(mark.kind == "bit_rot" for mark in result.faults), "it happened"
+    passes(STARTING, "bit_rot", "power_loss")
 
 
 def test_a_bench_that_looks_at_the_start_alone_takes_it_for_a_lie(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(CircumstanceFinder, "replica_names_damage", lambda *_arguments: None)
-    result = run(STARTING)
-    assert result.verdict is Verdict.SAFETY
-    assert "replica went back" in result.reasons[0]
+    assert "replica went back" in reason_of(STARTING, Verdict.SAFETY)
 
 
 # -- rot at both ends of the journal --------------------------------------------------------------
@@ -210,18 +215,14 @@ BOTH_ENDS = "rot_at_both_ends"
 
 
 def test_a_journal_that_has_rotted_elsewhere_has_no_torn_end() -> None:
-    result = run(BOTH_ENDS)
-    assert result.verdict is Verdict.PASS, result.reasons
-    assert any(mark.kind == "bit_rot" for mark in result.faults), "it happened"
+    passes(BOTH_ENDS, "bit_rot", "power_loss")
 
 
 def test_else_its_newest_record_is_erased_and_home_is_ahead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(LogRecovery, "_rots", lambda *_arguments, **_named: False)
-    result = run(BOTH_ENDS)
-    assert result.verdict is Verdict.SAFETY
-    assert result.reasons[0].startswith("prefix is broken")
+    assert reason_of(BOTH_ENDS, Verdict.SAFETY).startswith("prefix is broken")
 
 
 # -- rot in front of a torn end -------------------------------------------------------------------
@@ -230,16 +231,12 @@ TORN_END = "rot_before_a_torn_end"
 
 
 def test_in_a_journal_that_has_rotted_a_torn_end_is_rightly_named_as_damage() -> None:
-    result = run(TORN_END)
-    assert result.verdict is Verdict.PASS, result.reasons
-    kinds = {mark.kind for mark in result.faults}
-    assert kinds == {"bit_rot", "link_outage", "process_crash"}, "it happened"
+    passes(TORN_END, "bit_rot", "link_outage", "process_crash")
 
 
 def test_a_bench_that_does_not_look_at_the_end_takes_it_for_a_loss(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("simulator.circumstances._looks_torn", lambda *_arguments: False)
-    result = run(TORN_END)
-    assert result.verdict is Verdict.SAFETY
-    assert result.reasons[0].startswith("durable means durable is broken")
+    reason = reason_of(TORN_END, Verdict.SAFETY)
+    assert reason.startswith("durable means durable is broken")

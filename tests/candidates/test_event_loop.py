@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -134,6 +135,23 @@ def test_one_may_sleep_for_ever() -> None:
         return now()
 
     assert on_one(main) == 0.5
+
+
+def test_else_they_are_those_of_the_machine_that_the_bench_runs_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(guards, "clock_of", lambda _host: nullcontext())
+    told: list[float] = []
+
+    async def main() -> None:
+        told.append(time.monotonic())
+
+    ends, before = TwoEnds(), time.monotonic()
+    ends.start("source", main)
+    with guards.watched(ends.world.clock.now):
+        ends.run(1_000)
+    assert before <= told[0] <= time.monotonic()
+    ends.world.close()
 
 
 def test_the_clocks_of_time_are_the_machines_inside_a_step_and_nowhere_else() -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from simulator.candidates import left_running
+from simulator.live.copied import _Group
 from simulator.live.copier import CopierSpecification
 from simulator.live.run import run_live
 from simulator.measures import RunResult, Verdict
@@ -82,7 +85,9 @@ def test_what_a_command_leaves_is_ended_and_delays_nothing(tmp_path: Path, ends:
     marker = f"/tmp/left-{tmp_path.name}"
     words = ["sh", "-c", f"sh -c 'sleep 60; : {marker}' & {ends}"]
     specification = tmp_path / "copier.json"
-    CopierSpecification(words, 1, 500 * 10**6, [0], str(tmp_path / "passes"), str(tmp_path)).write(
+    # What ends by itself has all the time that a busy machine may take.
+    timeout_ns = 500 * 10**6 if "sleep" in ends else 50 * 10**9
+    CopierSpecification(words, 1, timeout_ns, [0], str(tmp_path / "passes"), str(tmp_path)).write(
         specification
     )
     command = [sys.executable, "-m", "simulator.live.copier", str(specification)]
@@ -91,3 +96,33 @@ def test_what_a_command_leaves_is_ended_and_delays_nothing(tmp_path: Path, ends:
     said = "the command had not ended after 500ms" if "sleep" in ends else "ended with exit code 3"
     assert said in done.stderr
     assert running_with(marker) == []
+
+
+LEAVES = """
+import subprocess, sys, time
+subprocess.Popen(sys.argv[1:], start_new_session=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_who_is_killed_leaves_nothing_in_another_session(
+    tmp_path: Path, ended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark, end_all = str(tmp_path), left_running.end_all
+    for name, value in left_running.marked({}, mark).items():
+        monkeypatch.setenv(name, value)
+    if not ended:
+        monkeypatch.setattr(left_running, "end_all", lambda _mark: 0)
+    seen = f"sleep 60; : {mark}"
+    sleeper = ["sh", "-c", seen]
+    child = _Group("copier", ["-S", "-c", LEAVES, *sleeper], tmp_path / "log", mark)
+    try:
+        while len(running_with(seen)) < 2:  # its own words, and those of the shell
+            assert child.runs, "it ended by itself"
+            time.sleep(0.01)
+        child.kill()
+        assert bool(running_with(seen)) is not ended
+    finally:
+        child.kill()
+        end_all(mark)

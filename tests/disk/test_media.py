@@ -48,6 +48,28 @@ def test_one_bit_of_what_is_durable_flips_and_stays_so() -> None:
     assert bench.content("/f") == after
 
 
+@pytest.mark.parametrize("byte_by_byte", [False, True])
+@pytest.mark.parametrize("written", ["nothing", "beside it", "over it"])
+def test_a_flip_is_taken_back_where_it_is_still_there(written: str, byte_by_byte: bool) -> None:
+    """By whole sectors, or byte by byte where the sector was written to beside it."""
+    bench, inode = bench_with(*BLOCKS[:2])
+    before = bench.content("/f")
+    [flip] = rot([("/f", inode)], 1, Random(1))
+    beside = flip.offset ^ 1  # in the same sector
+    new = bytes([before[beside] ^ 0xFF])
+    if written != "nothing":
+        inode.write(flip.offset if written == "over it" else beside, new)
+    after = bench.content("/f")
+    flip.heal(inode, byte_by_byte)
+    healed = bench.content("/f")
+    if written == "nothing":
+        assert healed == before
+    elif written == "beside it" and byte_by_byte:
+        assert differing(before, healed) == [beside]
+    else:
+        assert healed == after
+
+
 @pytest.mark.parametrize("choose", [lose_everything, keep_everything])
 def test_what_is_unsynced_never_rots(choose: object) -> None:
     """Neither what is to be written, nor the durable bytes below it."""

@@ -68,6 +68,15 @@ def test_a_bad_sector_hides_no_other_page() -> None:
     assert (check.initialised, whole.initialised) == (94, 95)  # page 157 was, page 99 was not
 
 
+def test_a_bad_sector_in_the_last_page_hides_no_other() -> None:
+    """That page is looked at first, for it may be the trailer of a backup."""
+    data = load(BASIC)
+    last = len(data) // 4096 - 1
+    check = check_database(BadDisk(data, [last * 4096]))
+    assert numbers(check) == [(DISK_IO, last - 1)]
+    assert not check.has_trailer
+
+
 @pytest.mark.parametrize("contents", [False, True])
 def test_bad_sectors_of_a_clean_file_are_no_lost_writes(contents: bool) -> None:
     flush_map = FlushMap(BytesReader(load(f"{LATER}.jfm")))

@@ -443,6 +443,25 @@ def test_the_pieces_of_a_copy_make_the_file(tmp_path: Path) -> None:
     assert target.read_bytes() == data
 
 
+def test_a_copy_is_durable_before_it_has_its_name(
+    store: Path, tmp_path: Path, replicator: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files, then the names in it, and then its own; what is redone is synced besides."""
+    copied, copy = ("mail.edb", "E0000000001.log", "E00.log"), tmp_path / "copy"
+    synced: dict[int, bool] = {}
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced[os.fstat(descriptor).st_ino] = copy.exists()
+        fsync(descriptor)
+
+    monkeypatch.setattr("replicator.cli_ese_copy.os.fsync", noted)
+    assert replicator("ese", "recover", store, "-o", copy) == 0
+    for path in (copy, *(copy / name for name in copied)):
+        assert synced[path.stat().st_ino] is False, path
+    assert synced[tmp_path.stat().st_ino] is True
+
+
 def test_a_hole_at_the_end_is_copied_too(store: Path, tmp_path: Path, replicator: Command) -> None:
     """Before undo nothing is cut off; at the end, what no tree owns is."""
     size = (store / "mail.edb").stat().st_size
@@ -486,7 +505,10 @@ def test_a_copy_that_cannot_get_its_name_is_kept(
 
 
 def test_a_database_without_its_header_is_not_called_missing_alone(
-    store: Path, replicator: Command, capsys: pytest.CaptureFixture[str]
+    store: Path,
+    replicator: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with (store / "mail.edb").open("r+b") as file:
         file.write(bytes(2 * PAGE_BYTES))
@@ -496,6 +518,10 @@ def test_a_database_without_its_header_is_not_called_missing_alone(
         out = capsys.readouterr().out
         assert "mail.edb: -1206 JET_errDatabaseCorrupted: the logs name a database so" in out
         assert contents(store) == before
+    # Else the logs are ended without it.
+    monkeypatch.setattr("replicator.ese.recovery_checks.check_empty", lambda *_arguments: ())
+    assert replicator("ese", "recover", store, "--ignore-missing-databases") == 0
+    assert contents(store) != before
 
 
 @pytest.mark.parametrize(
@@ -523,8 +549,27 @@ def test_names_in_letters_of_another_case(
     assert len([name for name in after if name.lower() == "e00.log"]) == 1
 
 
+def test_a_log_whose_name_stays_in_other_letters_is_not_found_by_who_writes(
+    store: Path,
+    replicator: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def as_it_is(*_arguments: object) -> None:
+        return None
+
+    monkeypatch.setattr("replicator.ese.recovery_log._name_as_written", as_it_is)
+    for path in list(store.iterdir()):
+        path.rename(path.with_name(path.name.upper()))
+    assert replicator("ese", "recover", store) == 1
+    assert "E0000000001.log: no such file" in capsys.readouterr().out
+
+
 def test_of_two_current_logs_none_is_guessed(
-    store: Path, replicator: Command, capsys: pytest.CaptureFixture[str]
+    store: Path,
+    replicator: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (store / "e00.LOG").write_bytes((store / "E0000000001.log").read_bytes())
     before = contents(store)
@@ -534,6 +579,10 @@ def test_of_two_current_logs_none_is_guessed(
         assert "-513 JET_errLogGenerationMismatch: it is called like the current log" in out
         assert "Put the one aside that is older." in out
         assert contents(store) == before
+    # Else the first one in the order of the directory's names is taken.
+    monkeypatch.setattr("replicator.ese.recovery_files.check_one_current", lambda _paths: ())
+    assert replicator("ese", "recover", store) == 0
+    assert contents(store) != before
 
 
 def test_the_only_usable_generation_cannot_be_given_up(

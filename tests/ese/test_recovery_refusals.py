@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 
+from replicator.ese import recovered_database, recovery_checks
 from replicator.ese.checkpoint import new_checkpoint
 from replicator.ese.database_header import DatabaseHeader, State
 from replicator.ese.errors import EseError
 from replicator.ese.header_copies import sealed
 from replicator.ese.log_encoding import log_time_at
 from replicator.ese.log_header import SEGMENT_BYTES
+from replicator.ese.log_need import OTHER_TIME_EVENTS
 from replicator.ese.page_editor import PageEditor
 from replicator.ese.page_source import page_offset
 from replicator.ese.values import BackupInfo, LogPosition, LogTime, Signature
@@ -398,6 +401,56 @@ def test_an_old_log_in_the_place_of_the_current_one_is_no_loss() -> None:
     run = run_recovery(medium, allow_lost_logs=True)
     assert [error.number for error in run.errors] == [-513]
     assert medium.digest(DIRECTORY) == before
+
+
+def test_else_recovery_goes_on_with_two_logs_of_one_generation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recovery_checks, "_is_misplaced_current", lambda _error: False)
+    medium = store()
+    put(medium, CURRENT, content(medium, CLOSED))
+    assert run_recovery(medium, allow_lost_logs=True).result is not None
+    assert [error.number for error in run_recovery(medium).errors] == [-513]
+
+
+def header_keeps_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the log that was given up, whose number the new one has."""
+    raised = recovered_database.raised
+
+    def as_it_is(header: DatabaseHeader, **more: Any) -> DatabaseHeader:
+        if more["committed"] == header.last_committed_generation:
+            more["committed_created"] = None
+        return raised(header, **more)
+
+    monkeypatch.setattr(recovered_database, "raised", as_it_is)
+
+
+def other_time_is_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log of another time is refused, whatever may be lost."""
+    is_loss = recovery_checks._is_loss
+
+    def refused(error: EseError, headers: Mapping[str, DatabaseHeader]) -> bool:
+        return error.events != OTHER_TIME_EVENTS and is_loss(error, headers)
+
+    monkeypatch.setattr(recovery_checks, "_is_loss", refused)
+
+
+@pytest.mark.parametrize("switch", [header_keeps_the_time, other_time_is_no_loss])
+def test_else_a_crash_while_they_are_given_up_ends_in_a_refusal(
+    switch: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    switch(monkeypatch)
+    for step in range(
+        1, 1 + len(recovered(without_its_header("emptied"), allow_lost_logs=True).steps)
+    ):
+        medium = without_its_header("emptied")
+        for _run in range(2):
+            run_recovery(medium, crash_at=step, allow_lost_logs=True)
+        found = run_recovery(medium, allow_lost_logs=True)
+        if found.result is None:
+            assert OTHER_TIME_EVENTS in [error.events for error in found.errors]
+            return
+    pytest.fail("each crash was made good")
 
 
 def test_a_log_that_does_not_follow_counts_as_lost_when_that_is_allowed() -> None:

@@ -383,6 +383,21 @@ def test_what_has_to_be_seeded_anew(situation: str) -> None:
     assert medium.digest(OLD) == before
 
 
+def test_without_a_look_at_the_pages_first_the_copy_that_gives_way_is_of_no_use_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def no_look(*_arguments: object) -> list[EseError]:
+        return []
+
+    copies = prepared("version 8")
+    medium = copies.medium.copy()
+    damaged_page(medium, copies)
+    before = medium.digest(OLD)
+    monkeypatch.setattr("replicator.ese.reseed_checks._unusable_pages", no_look)
+    assert reseeded(medium).result is None
+    assert medium.digest(OLD) != before
+
+
 def test_a_reseed_of_what_has_not_diverged_brings_the_logs() -> None:
     """A passive copy that was behind: it only gets what it lacks."""
     copies = prepared("version 8")

@@ -104,6 +104,18 @@ def test_without_passing_over_it_is_taken_for_damage(monkeypatch: pytest.MonkeyP
     assert log.sequence == 0
 
 
+def test_an_operation_within_a_batch_is_no_link_of_the_journal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A batch that is not compressed has whole records in it, the last of which ends with it."""
+    redo_from, spoilt_head = ENDS[CHAINED[0]], spoilt(CHAINED[0])
+    assert opened(spoilt_head, redo_from)[2] is None
+    monkeypatch.setattr(LogRecovery, "_goes_on", lambda *_arguments: True)
+    _log, found, damage = opened(spoilt_head, redo_from)
+    assert damage is not None and damage.reason == "the record does not follow the one before"
+    assert behind(found, redo_from) == []
+
+
 def rotten_at_both_ends(redo_from: Position) -> dict[str, bytes]:
     """In front of where redo begins, and in the newest record of all."""
     files = spoilt(Position(redo_from.segment, 5))

@@ -17,6 +17,7 @@ from replicator.digests import PAGE_BYTES
 from replicator.errors import ExitCode
 from replicator.journal import LogKind, SegmentedLog
 from replicator.offline_report import VERIFY_SCHEMA
+from replicator.offline_survey import Survey
 from replicator.protocol import BATCH_BYTES
 from replicator.readonly import run_to_end
 from replicator.records import RecordType, decode, encode, genesis
@@ -344,21 +345,34 @@ def test_progress_is_a_line_now_and_then(spool, replicator, monkeypatch, capsys)
     assert lines[0].startswith("reading: ")
 
 
-def test_rot_that_the_checkpoint_includes_is_a_note(tmp_path, replicator, capsys):
-    """The next start passes over it; behind that place it is damage."""
-    volume = DictVolume(small_journal(8))
-    path = f"{DIRECTORY}/00000001.segment"
-    header = decode(bytes(volume.files[path]), 0).size_bytes
-    redo_from = header + decode(bytes(volume.files[path]), header).size_bytes
+def with_checkpoint(root: Path, files: dict[str, bytes], redo_from: int) -> Path:
+    """A replica's directory whose checkpoint redoes from a byte of the first segment on, which is
+    returned."""
+    volume = DictVolume(files)
     state = {"set": SET, "replica": "r", "epoch": EPOCH, "operation": 2, "segment": 1}
     state |= {"offset": redo_from, "as_of_ns": 10**18, "catalogue": Catalogue().to_json()}
     run_to_end(StateSlots(volume, "/checkpoint").write(state))
-    root = tmp_path / "root"
     for name, content in volume.content().items():
         place = root / name.lstrip("/").replace("log/", "journal/")
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
-    first = root / "journal/00000001.segment"
+    return root / "journal/00000001.segment"
+
+
+def beginnings(files: dict[str, bytes]) -> list[int]:
+    """Where the records of the first segment begin, and where the last one ends."""
+    data, found = files[f"{DIRECTORY}/00000001.segment"], [0]
+    while found[-1] < len(data):
+        found.append(found[-1] + decode(data, found[-1]).size_bytes)
+    return found
+
+
+def test_rot_that_the_checkpoint_includes_is_a_note(tmp_path, replicator, capsys):
+    """The next start passes over it; behind that place it is damage."""
+    files = small_journal(8)
+    _begin, header, redo_from, *_more = beginnings(files)
+    root = tmp_path / "root"
+    first = with_checkpoint(root, files, redo_from)
     sound = first.read_bytes()
     for spoilt in (3, header + 70):  # of the segment's own header, and of a batch
         flip(first, spoilt)
@@ -371,3 +385,31 @@ def test_rot_that_the_checkpoint_includes_is_a_note(tmp_path, replicator, capsys
     flip(first, redo_from + 70)
     assert verify(replicator, root, tmp_path, 1)["findings"][0]["kind"] == "damage"
     assert "verdict: BROKEN" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_operations_that_were_passed_over_are_no_gap(tmp_path, replicator, monkeypatch, known):
+    """Behind records that were read: the survey has to know that some are left out."""
+    if not known:
+        never = property(lambda _survey: False, lambda _survey, _given: None)
+        monkeypatch.setattr(Survey, "_passed_over", never, raising=False)
+    files = small_journal(8, segment_bytes=1 << 16)
+    places = beginnings(files)
+    first = with_checkpoint(tmp_path / "root", files, places[5])
+    flip(first, places[3] + 70)
+    found = verify(replicator, tmp_path / "root", tmp_path, 0 if known else 1)["findings"]
+    assert {each["kind"] for each in found} == ({"note"} if known else {"note", "inconsistent"})
+
+
+def test_a_torn_end_of_a_journal_that_has_rotted_is_told_as_damage(tmp_path, replicator):
+    files = small_journal(8, segment_bytes=1 << 16)
+    places = beginnings(files)
+    first = with_checkpoint(tmp_path / "root", files, places[5])
+    flip(first, places[-2] + 70)
+    [torn] = verify(replicator, tmp_path / "root", tmp_path, 0)["findings"]
+    assert (torn["kind"], torn["offset"]) == ("torn tail", places[-2])
+    flip(first, places[3] + 70)
+    note, damage, _behind = verify(replicator, tmp_path / "root", tmp_path, 1)["findings"]
+    assert (note["kind"], note["offset"]) == ("note", places[3])
+    assert (damage["kind"], damage["offset"]) == ("damage", places[-2])
+    assert "in a log that has rotted before it, too" in damage["message"]

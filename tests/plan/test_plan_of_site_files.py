@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from replicator.errors import BadInput
+from simulator.plan import planner
 from simulator.plan.capacity import PlannedLink, RateWindow
 from simulator.plan.grid import TimeGrid
 from simulator.plan.organisation import BadOrganisation, Organisation, parse_organisation
@@ -206,6 +207,14 @@ def test_a_kind_that_has_nothing_to_carry_is_refused(folder, kind, file, key, to
     overrides = [f"change.{key}=0", f"protection.kind={kind}"]
     with pytest.raises(BadInput, match=f"{kind} would carry: {told}"):
         make_plan(organisation(folder, file, *overrides))
+
+
+def test_without_that_refusal_an_error_within_ends_the_plan(folder, monkeypatch) -> None:
+    """The safeguard switched off."""
+    monkeypatch.setattr(planner, "daily_amounts", lambda *_of: {"something": 1.0})
+    overrides = ["change.message_bytes_per_log_byte=0", "protection.kind=object level"]
+    with pytest.raises(ValueError, match="must be positive numbers"):
+        make_plan(organisation(folder, "logs.txt", *overrides))
 
 
 @pytest.mark.parametrize("name", FILE_KEYS)

@@ -144,6 +144,17 @@ def test_no_size_where_the_planned_outage_is_never_caught_up() -> None:
     assert sizes["spool at the source"].reason == LINE_FIRST
 
 
+def test_without_that_rule_a_size_is_advised_that_is_never_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The safeguard off: what waits at the end of the plan passes for what an outage needs."""
+    monkeypatch.setattr(planner, "_no_size", lambda *_given: "")
+    slow = ("link.bandwidth=5.62Mbit/s", "link.schedule=[]")
+    plan = make_plan(parse_organisation(plans.BARE, [*plans.QUICK, *slow]))
+    told = " ".join(answer_of(plan))
+    assert "Give the spool at least" in told and "No spool is enough" not in told
+
+
 def test_a_first_copy_that_never_converges_has_no_size() -> None:
     plan = plans.bare("link.bandwidth=5.8Mbit/s", "link.schedule=[]")
     copies = plan.first_copy.set_index("way")["converges_after_seconds"]

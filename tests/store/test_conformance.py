@@ -326,6 +326,13 @@ def test_a_full_volume_stops_the_store_with_the_storages_own_error(config: Store
     assert verdict.ok, verdict
 
 
+async def run_until_full(store: Store, told: list[str]) -> None:
+    """The store at work, until it ends by the volume's own error; that is noted."""
+    with pytest.raises(NoSpace):
+        await store.run()
+    told.append("run")
+
+
 @pytest.mark.parametrize(("version", "clients"), [("2003", 2), ("2007", 1)])
 def test_nobody_waits_for_a_store_that_has_stopped(version: str, clients: int) -> None:
     """Also not the one whose transaction was underway: in 2003 there is no room for its content."""
@@ -339,15 +346,10 @@ def test_nobody_waits_for_a_store_that_has_stopped(version: str, clients: int) -
         except (NoSpace, StoreClosed) as error:
             told.append(type(error).__name__)
 
-    async def run(store: Store) -> None:
-        with pytest.raises(NoSpace):
-            await store.run()
-        told.append("run")
-
     async def script(store: Store) -> None:
         await store.mount()
         async with group() as tasks:
-            tasks.spawn(run(store), "store")
+            tasks.spawn(run_until_full(store, told), "store")
             await bench.deliver(store, bench.message(100, mailbox=0))
             bench.disk.fill(0)
             async with group() as both:
@@ -371,15 +373,10 @@ def test_a_flush_that_fails_for_the_one_who_waits_ends_the_store(monkeypatch) ->
         failure = NoSpace("the volume is full", path=DIRECTORY)
         raise EseError(-510, "the log is stopped", path=DIRECTORY) from failure
 
-    async def run(store: Store) -> None:
-        with pytest.raises(NoSpace):
-            await store.run()
-        told.append("run")
-
     async def script(store: Store) -> None:
         await store.mount()
         async with group() as tasks:
-            tasks.spawn(run(store), "store")
+            tasks.spawn(run_until_full(store, told), "store")
             await bench.deliver(store, bench.message(100, mailbox=0))
             monkeypatch.setattr(LogStream, "flush", refused)
             with pytest.raises(NoSpace):

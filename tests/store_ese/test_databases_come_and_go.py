@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from replicator.ese.database_header import State
+from replicator.ese.database_header import DatabaseHeader, State
+from replicator.ese.database_state import attached
 from replicator.ese.errors import EseError
+from replicator.ese.log_header import LogHeader
 from replicator.ese.log_names import LogRole
 from replicator.ese.values import LogTime
 from replicator.runtime import group, yield_now
 from replicator.runtime.port import Volume
+from simulator.exchange.ese import database_set
 from simulator.exchange.ese.attached_database import AttachedDatabase
 from simulator.exchange.ese.backup_options import BackupKind
 from simulator.exchange.ese.database import Database
+from simulator.exchange.ese.database_set import DatabaseSet
 from simulator.exchange.ese.instance import Instance
 from simulator.exchange.ese.mailboxes import Mailboxes
 from simulator.exchange.ese.streaming_backup import StreamingBackup, back_up
@@ -153,9 +159,25 @@ def logs_of(medium: Medium) -> dict[str, bytes]:
     return {path.removeprefix(prefix): data for path, data in medium.digest(f"{prefix}E").items()}
 
 
-def test_a_log_that_begins_behind_the_detach_does_not_name_the_database(monkeypatch) -> None:
+def as_long_as_attached(self: DatabaseSet, header: LogHeader) -> LogHeader:
+    """A log's header with a database whose DetachDB record is in an earlier one."""
+    began = header.generation
+    entries = [
+        each.entry()
+        for each in self.attached.values()
+        if 0 < each.attach_position.generation < began
+    ]
+    return header.with_attachments(entries)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_log_that_begins_behind_the_detach_does_not_name_the_database(
+    monkeypatch, told: bool
+) -> None:
     """Else a database that was detached to be taken elsewhere would be missing (-1216)."""
     detached_in = []
+    if not told:
+        monkeypatch.setattr(DatabaseSet, "describe", as_long_as_attached)
 
     async def script(life: Life) -> None:
         instance = await life.open()
@@ -175,12 +197,14 @@ def test_a_log_that_begins_behind_the_detach_does_not_name_the_database(monkeypa
     logs = log_set(logs_of(medium)).logs
     last = next(log for log in logs if log.name.role is LogRole.CURRENT)
     assert last.generation == detached_in[0] + 1
-    assert [each.path for each in last.attachments] == [f"{DIRECTORY}/{STAYS}"]
+    named = {each.path for each in last.attachments}
+    assert named == ({f"{DIRECTORY}/{STAYS}"} if told else {f"{DIRECTORY}/{STAYS}", PATH})
     taken = medium.names.pop(PATH)
     assert taken is not None
     assert header_in(bytes(taken.data)).state is State.CLEAN_SHUTDOWN
     del life.ledger.states[COMES_AND_GOES]
-    assert judge(medium, life.ledger).breach == ""
+    breach = judge(medium, life.ledger).breach
+    assert breach == "" if told else "-1216" in breach
 
 
 def test_a_log_that_begins_while_the_header_is_written_is_named_with_its_own_time(
@@ -236,6 +260,28 @@ def test_a_second_detach_is_refused_and_the_database_that_has_its_number_stays()
     assert judge(medium, life.ledger).breach == ""
 
 
+def test_else_its_record_takes_the_other_one_out_of_redo(monkeypatch) -> None:
+    detach = DatabaseSet.detach
+
+    async def anything(self: DatabaseSet, one: AttachedDatabase) -> None:
+        self.attached.setdefault(one.path, one)
+        await detach(self, one)
+
+    async def script(life: Life) -> None:
+        instance = await life.open()
+        guest = await made(life, instance, COMES_AND_GOES)
+        await instance.detach(guest.one)
+        stays = await made(life, instance, STAYS)
+        monkeypatch.setattr(DatabaseSet, "detach", anything)
+        with pytest.raises(ValueError, match="from CleanShutdown to CleanShutdown"):
+            await instance.detach(guest.one)
+        await work(stays, 0, 5)
+        instance.abandon()
+
+    medium, life = died(script)
+    assert judge(medium, life.ledger).breach.startswith(f"{STAYS}: rows differ")
+
+
 @pytest.mark.parametrize(("limit_pages", "initial_pages"), [(20, 1), (100, 101)])
 def test_a_database_larger_than_it_may_be_is_not_begun(
     limit_pages: int, initial_pages: int
@@ -254,8 +300,9 @@ def test_a_database_larger_than_it_may_be_is_not_begun(
     assert f"{DIRECTORY}/{STAYS}" not in medium.names
 
 
-def test_what_fails_while_a_database_is_made_stops_the_instance(monkeypatch) -> None:
-    """Its creation is in the log: the next opening takes it away."""
+@pytest.mark.parametrize("stops", [True, False])
+def test_what_fails_while_a_database_is_made_stops_the_instance(monkeypatch, stops: bool) -> None:
+    """Its creation is in the log: the next opening takes it away.  Else its file stays."""
 
     def fails(_database: Database, *_given: object) -> None:
         raise EseError(-1808, "no page is left")
@@ -265,9 +312,14 @@ def test_what_fails_while_a_database_is_made_stops_the_instance(monkeypatch) -> 
         stays = await made(life, instance, STAYS)
         await work(stays, 0, 3)
         monkeypatch.setattr(Database, "_add_to_catalog", fails)
+        if not stops:
+            monkeypatch.setattr(instance._set, "_fatal", nullcontext)
         with pytest.raises(EseError) as error:
             await instance.create_database(COMES_AND_GOES)
         assert error.value.number == -1808
+        if not stops:
+            await instance.close()
+            return
         with pytest.raises(EseError) as stopped:
             await instance.close()
         assert stopped.value.number == -510
@@ -275,7 +327,7 @@ def test_what_fails_while_a_database_is_made_stops_the_instance(monkeypatch) -> 
     medium, life = died(script)
     monkeypatch.undo()
     assert judge(medium, life.ledger).breach == ""
-    assert PATH not in medium.names
+    assert (PATH in medium.names) is not stops
 
 
 # --- sessions of a database that has gone -------------------------------------------------
@@ -364,7 +416,80 @@ def test_a_detach_ends_a_backup_and_nothing_else(
     assert judge(medium, life.ledger, config=config).breach == ""
 
 
-def test_a_backup_with_the_logs_of_another_set_does_not_count() -> None:
+def test_a_backup_that_does_not_look_again_writes_to_a_file_that_was_given_back(
+    monkeypatch,
+) -> None:
+    part = StreamingBackup._copy_log
+    leaving: list[AttachedDatabase] = []
+    left: list[DatabaseHeader] = []
+
+    async def and_then_detach(self: StreamingBackup, *given: object) -> None:
+        await part(self, *given)  # type: ignore[arg-type]
+        while leaving:
+            await self._instance.detach(leaving.pop())
+            left.append(header_in(bytes(medium.names[PATH].data)))  # type: ignore[union-attr]
+
+    monkeypatch.setattr(StreamingBackup, "_copy_log", and_then_detach)
+    monkeypatch.setattr(StreamingBackup, "_check", lambda _backup: None)
+
+    async def script(life: Life) -> None:
+        instance = await life.open()
+        _stays, guest = [await made(life, instance, name) for name in NAMES]
+        leaving.append(guest.one)
+        await back_up(instance, life.volume, BACKUP, now=life.draws.now)  # type: ignore[arg-type]
+        instance.abandon()
+
+    medium = new_medium()
+    medium.names[BACKUP] = medium.durable_names[BACKUP] = None
+    life = run(medium, script, config=replace(CONFIG, circular=False))
+    assert life.error is None, life.error
+    [as_it_was_left] = left
+    assert header_in(bytes(medium.names[PATH].data)) != as_it_was_left  # type: ignore[union-attr]
+
+
+def test_nothing_is_detached_while_a_backup_is_noted(monkeypatch) -> None:
+    """The notes go into the headers of the files that were backed up."""
+    note = StreamingBackup._note
+    told: list[str] = []
+
+    async def slowly(self: StreamingBackup) -> None:
+        told.append("begun")
+        for _turn in range(50):
+            await yield_now()
+        await note(self)
+        told.append("noted")
+
+    monkeypatch.setattr(StreamingBackup, "_note", slowly)
+
+    async def script(life: Life) -> None:
+        instance = await life.open()
+        _stays, guest = [await made(life, instance, name) for name in NAMES]
+
+        async def leave() -> None:
+            while not told:
+                await yield_now()
+            await instance.detach(guest.one)
+            told.append("detached")
+
+        async with group() as both:
+            both.spawn(leave(), "leaves")
+            await back_up(instance, life.volume, BACKUP, now=life.draws.now)  # type: ignore[arg-type]
+        instance.abandon()
+
+    medium = new_medium()
+    medium.names[BACKUP] = medium.durable_names[BACKUP] = None
+    life = run(medium, script, config=replace(CONFIG, circular=False))
+    assert life.error is None, life.error
+    assert told == ["begun", "noted", "detached"]
+
+
+def keeps_its_backups(header: DatabaseHeader, **given: Any) -> DatabaseHeader:
+    """A header as attached, its full backup as it was."""
+    return replace(attached(header, **given), last_full_backup=header.last_full_backup)
+
+
+@pytest.mark.parametrize("counts", [False, True])
+def test_a_backup_with_the_logs_of_another_set_does_not_count(monkeypatch, counts: bool) -> None:
     """A database that joins a log set needs a full backup there, before its logs may be deleted."""
     elsewhere = "/elsewhere"
 
@@ -389,16 +514,23 @@ def test_a_backup_with_the_logs_of_another_set_does_not_count() -> None:
         await second.create_database(STAYS, initial_pages=34)
         await back_up(second, volume, BACKUP, now=draws.now)
         one = await second.attach(COMES_AND_GOES)
-        assert one.header.last_full_backup.is_zero
+        assert one.header.last_full_backup.is_zero is not counts
         guest = Mailbox(life, second, one, COMES_AND_GOES)
         await guest.open()
         await work(guest, 20, 8)
         needed = one.attach_position.generation
-        with pytest.raises(EseError) as refused:
-            await back_up(second, volume, "/later", kind=BackupKind.INCREMENTAL, now=draws.now)
-        assert refused.value.number == -560
-        assert min(second.log.generations) <= needed
+        later = back_up(second, volume, "/later", kind=BackupKind.INCREMENTAL, now=draws.now)
+        if counts:
+            await later  # though no full backup is of this database with these logs
+        else:
+            with pytest.raises(EseError) as refused:
+                await later
+            assert refused.value.number == -560
+            assert min(second.log.generations) <= needed
         second.abandon()
+
+    if counts:
+        monkeypatch.setattr(database_set, "attached", keeps_its_backups)
 
     medium = new_medium()
     for path in (BACKUP, "/full", "/later", elsewhere):

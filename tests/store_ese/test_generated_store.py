@@ -153,7 +153,7 @@ def test_ledger_and_record_tell_the_stream(clean, version) -> None:
         for parsed in map(parse_log_name, on_disk)
         if parsed and parsed.role is LogRole.CLOSED
     ]
-    assert closed or version == "2003"
+    assert bool(closed) == (version != "2003")  # whose logs are larger than all that was written
     assert min(closed, default=1) == record.first_generation
     assert record.last_generation == max(closed, default=0) + 1
 

@@ -158,10 +158,12 @@ def batch(
     return header.encode() + (zstandard.compress(raw) if packed else raw), chain
 
 
-def small_journal(batches: int = 4, epoch: int = EPOCH) -> dict[str, bytes]:
+def small_journal(
+    batches: int = 4, epoch: int = EPOCH, segment_bytes: int = 1024
+) -> dict[str, bytes]:
     """The segments of a journal: so many batches of two writes, each synced before the next."""
     volume = DictVolume()
-    log = SegmentedLog(volume, DIRECTORY, LogKind.JOURNAL, SET, 1024, 1 << 20)
+    log = SegmentedLog(volume, DIRECTORY, LogKind.JOURNAL, SET, segment_bytes, 1 << 20)
     chain, durable = genesis(SET, epoch), 0
     for index in range(batches):
         numbers = (2 * index + 1, 2 * index + 2)
