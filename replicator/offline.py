@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -73,6 +73,8 @@ class LogReading:
     numbers: list[int]
     redo_from: Position
     """Where the checkpoint says that redo begins; zeros when nothing says so."""
+    ends: dict[int, int] = field(default_factory=dict)
+    """By number of the segment: where what a start takes over ends, in bytes."""
 
     @property
     def operations(self) -> int:
@@ -83,23 +85,32 @@ class LogReading:
         return sum(segment.used_bytes for segment in self.survey.segments)
 
 
-def read_log(directory: Path, redo_from: Position, progress: Progress) -> LogReading:
+def read_log(
+    directory: Path, redo_from: Position, progress: Progress, set_id: str = ""
+) -> LogReading:
     """Check a whole log as a start would, and look at each of its records.
 
-    ``redo_from``: from the checkpoint; segments below it were on their way out.
-    Raises ForeignLog and BadInput.
+    Arguments
+    ---------
+    redo_from: from the checkpoint; segments below it were on their way out.
+    set_id: of the checkpoint; "" when there is none.  A journal whose only header is in front of
+        that place, and has rotted, is that set's.
+
+    Raises ForeignLog, BadInput and DamagedLog.
     """
     volume = ReadOnlyVolume()
     opened = _open_header(volume, str(directory))
+    if opened is None and set_id and redo_from.offset:
+        opened = LogKind.JOURNAL, set_id
     numbers = segment_numbers(volume, str(directory))
     if opened is None:
         return _headless(volume, directory, numbers, redo_from.segment)
     survey = Survey(str(directory), *opened)
-    findings = walk(directory, opened, redo_from, survey.visit, progress, survey.last_good)
+    found, ends = walk(directory, opened, redo_from, survey.visit, progress, survey.last_good)
     sizes = {n: volume.open(f"{directory}/{segment_name(n)}").size_bytes for n in numbers}
     for segment in survey.segments:
         segment.file_bytes = sizes[segment.number]
-    return LogReading(directory, survey, survey.findings + findings, numbers, redo_from)
+    return LogReading(directory, survey, survey.findings + found, numbers, redo_from, ends)
 
 
 def _headless(
@@ -137,8 +148,8 @@ def walk(
     visit: Visit,
     progress: Progress,
     last_good: Callable[[], str],
-) -> list[Finding]:
-    """Let recovery walk over a log and say what it would have done."""
+) -> tuple[list[Finding], dict[int, int]]:
+    """Let recovery walk over a log: what it would have done, and where each segment ends for it."""
     total_bytes = sum(
         (directory / segment_name(n)).stat().st_size
         for n in segment_numbers(ReadOnlyVolume(), str(directory))
@@ -155,26 +166,24 @@ def walk(
     log = SegmentedLog(volume, str(directory), kind, set_id, 1 << 20, _UNLIMITED_BYTES)
     damage = run_to_end(log.recover(visit, redo_from.segment, redo_offset=redo_from.offset))
     passed = _passed_over(log.passed_over)
+    ends = {segment.number: segment.end for segment in log.segments}
     if damage is not None:
         why = "in a log that has rotted before it, too"
         if log.passed_over is None:
             why = "and records behind it say that it had been promised"
         behind = _behind(directory, kind, damage.path, damage.offset)
-        return [
-            *passed,
-            Finding(
-                FindingKind.DAMAGE,
-                f"{damage.reason}, {why}",
-                damage.path,
-                damage.offset,
-                last_good(),
-                _DAMAGE_REMEDY[kind],
-            ),
-            *behind,
-        ]
+        finding = Finding(
+            FindingKind.DAMAGE,
+            f"{damage.reason}, {why}",
+            damage.path,
+            damage.offset,
+            last_good(),
+            _DAMAGE_REMEDY[kind],
+        )
+        return [*passed, finding, *behind], ends
     lost = [e for e in volume.erasures if int(Path(e.path).stem) >= redo_from.segment]
     torn = _torn(directory, lost[-1].path, lost[-1].offset, last_good()) if lost else []
-    return [*passed, *torn]
+    return [*passed, *torn], ends
 
 
 def _passed_over(damage: Damage | None) -> list[Finding]:

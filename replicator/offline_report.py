@@ -69,11 +69,12 @@ def examine(directory: Path, progress: Progress) -> Examination:
     checkpoint = next((pair for pair in states if pair.name == "checkpoint"), None)
     readings: list[LogReading] = []
     for log in place.logs:
-        redo_from = Position(0, 0)
+        redo_from, set_id = Position(0, 0), ""
         if checkpoint is not None and log.name == "journal":
             redo_from = Position(checkpoint.number("segment"), checkpoint.number("offset"))
+            set_id = str((checkpoint.state or {}).get("set", ""))
         try:
-            reading = read_log(log, redo_from, progress)
+            reading = read_log(log, redo_from, progress, set_id)
         except DamagedLog as damaged:
             findings.append(
                 Finding(
@@ -118,8 +119,7 @@ def _check_against_state(
         return []
     ends: dict[int, int] | None = None
     if directory in place.logs:
-        [survey] = [r.survey for r in readings if r.directory == directory]
-        ends = {segment.number: segment.used_bytes for segment in survey.segments}
+        [ends] = [r.ends for r in readings if r.directory == directory]
     elif place.logs:
         return []  # a log that was named alone, and does not bear its usual name
     return check_against_state(place, pair, ends)

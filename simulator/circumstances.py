@@ -60,8 +60,6 @@ class CircumstanceFinder:
         """Which of them the image is of; 0 while nobody has looked."""
         self._streamed_ns = -1
         """When the source was seen last to stream."""
-        self._start_met_rot = False
-        """The replica's newest start met rot in what it needed."""
         self._explained: set[str] = set()
         """Damage, in the replica's words, that rot in what it needed was the reason of."""
         self._opened_ns: int | None = None
@@ -107,7 +105,7 @@ class CircumstanceFinder:
         if not damage:
             return []
         # Once named it is named until it is repaired; what rotted is set aside by then.
-        if rot_is_needed or self._start_met_rot:
+        if rot_is_needed:
             self._explained.add(damage)
         return [NAMED, ROTTEN] if damage in self._explained else [NAMED]
 
@@ -219,7 +217,6 @@ class CircumstanceFinder:
         Then its home is ahead of its journal, until the source has sent them again or another
         image has become home.
         """
-        self._start_met_rot = self.rot_is_needed(self._system.replica_machine)
         if not self.rotten_end(self._system.replica_machine):
             return False
         truth = self._system.truth

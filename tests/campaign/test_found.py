@@ -188,4 +188,4 @@ def test_with_one_copy_of_the_checkpoint_before_a_name() -> None:
     with mock.patch.object(ReplicaCheckpointer, "_settled", True):
         result = run("newest_checkpoint_rots_at_a_name")
     assert result.verdict is Verdict.SAFETY, result.reasons
-    assert "no such file or directory" in result.reasons[0]
+    assert "a file of the image is gone" in result.reasons[0]

@@ -16,12 +16,15 @@ from replicator.catalogue import Catalogue, Entry
 from replicator.digests import PAGE_BYTES
 from replicator.errors import ExitCode
 from replicator.journal import LogKind, SegmentedLog
-from replicator.offline_report import VERIFY_SCHEMA
+from replicator.offline_place import FindingKind
+from replicator.offline_report import VERIFY_SCHEMA, examine
 from replicator.offline_survey import Survey
 from replicator.protocol import BATCH_BYTES
 from replicator.readonly import run_to_end
 from replicator.records import RecordType, decode, encode, genesis
+from replicator.replica_journal import lost_before
 from replicator.runtime.port import EntryKind
+from replicator.segments import Position
 from replicator.slots import StateSlots
 from replicator.staging import open_staging
 from tests.tools.small_logs import (
@@ -413,3 +416,26 @@ def test_a_torn_end_of_a_journal_that_has_rotted_is_told_as_damage(tmp_path, rep
     assert (note["kind"], note["offset"]) == ("note", places[3])
     assert (damage["kind"], damage["offset"]) == ("damage", places[-2])
     assert "in a log that has rotted before it, too" in damage["message"]
+
+
+@pytest.mark.parametrize(("count", "segment_bytes"), [(4, 1 << 16), (8, 1024)])
+def test_rot_in_front_of_a_checkpoint_at_the_end_of_a_segment_is_what_a_start_makes_of_it(
+    tmp_path: Path, count: int, segment_bytes: int
+) -> None:
+    """Nothing is being written, so redo begins where the records of a segment end."""
+    files = small_journal(count, segment_bytes=segment_bytes)
+    places = beginnings(files)
+    redo_from = places[-1]
+    assert len(places) > 3
+    for number, place in enumerate(places[:-2]):
+        first = with_checkpoint(tmp_path / f"{number}", files, redo_from)
+        flip(first, place + 70)
+        volume = DictVolume(files)
+        volume.files[f"{DIRECTORY}/00000001.segment"][:] = first.read_bytes()
+        log = SegmentedLog(volume, DIRECTORY, LogKind.JOURNAL, SET, 1 << 16, 1 << 20)
+        assert run_to_end(log.recover(lambda *_a: None, 1, redo_offset=redo_from)) is None
+        ends = {each.number: each.end for each in log.segments}
+        assert not lost_before(Position(1, redo_from), ends)
+        found = examine(tmp_path / f"{number}", lambda *_a: None)
+        assert {each.kind for each in found.findings} == {FindingKind.NOTE}
+        assert found.exit_code == 0
