@@ -29,7 +29,7 @@ from replicator.units import format_bits_per_second
 from simulator.plan.answers import answer_frame, round_up
 from simulator.plan.capacity import PlannedLink
 from simulator.plan.change import ChangeCurve
-from simulator.plan.lag_by_rate import LEAST_BITS, LagByRate, silent
+from simulator.plan.lag_by_rate import LEAST_BITS, MOST_BITS, LagByRate, silent
 from simulator.plan.link_use import (
     loss_bytes_per_second,
     offered_bytes,
@@ -141,7 +141,7 @@ def required_rates(
         wanted_seconds = roomy_seconds if at_best[share] <= roomy_seconds else rpo_seconds
         free_rate = unbounded.least_rate(share, wanted_seconds, start, tolerance)
         if free_rate is None:
-            found.append(RequiredRate(share, None, "the link is down for too long by its windows"))
+            found.append(RequiredRate(share, None, _never(link)))
             continue
         needed = free.at_rate(free_rate).highest_bits_per_second * link.payload_share / 8
         if needed <= link.streams_bytes_per_second * (1 + tolerance):
@@ -179,6 +179,13 @@ def _bounded(
         f"{_rate(needed_bytes_per_second)} are needed: {remedy} and {line} would do"
     )
     return RequiredRate(share, None, reason, streams, window, free_rate)
+
+
+def _never(link: PlannedLink) -> str:
+    """Why not even the fastest line that is looked at does it."""
+    if link.windows:
+        return "the link is down for too long by its windows"
+    return f"more than {format_bits_per_second(MOST_BITS)} would be needed"
 
 
 def _rate(bytes_per_second: float) -> str:

@@ -8,7 +8,8 @@ of a link: what waits, how old it is, what the link carries.  The theory of queu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -228,16 +229,19 @@ class Runs:
     def walk(self, could: Floats) -> Iterator[Run]:
         """The runs, on a link that could have carried so much, cumulative; the last one may be
         without an end."""
-        step, places = self.grid.step_seconds, np.arange(self.grid.steps + 1, dtype=np.float64)
+        step, steps = self.grid.step_seconds, self.grid.steps
+        # Each run depends on the one before: then plain numbers are much faster than NumPy's.
+        written = np.ascontiguousarray(self.written).data
+        carried = np.ascontiguousarray(could).data
         copied = ended = 0.0
-        for due in self.due_seconds:
-            begin = max(float(due) / step, ended)
-            if begin >= self.grid.steps:
+        for due in self.due_seconds.tolist():
+            begin = max(due / step, ended)
+            if begin >= steps:
                 return
-            snapshot = float(np.interp(begin, places, self.written))
+            snapshot = _value_at(written, begin)
             amount = (snapshot - copied) * self.wire_per_byte + self.fixed_bytes
-            before = float(np.interp(begin, places, could))
-            end = _place_of(could, before + amount)
+            before = _value_at(carried, begin)
+            end = _place_of(carried, before + amount)
             if end is None:
                 yield Run(begin, snapshot, amount, before, None)
                 return
@@ -255,8 +259,8 @@ class Runs:
             low = int(run.begin)
             high = steps if run.end is None else min(steps, int(np.ceil(run.end)))
             carried_sum[known_carried : low + 1] = carried
-            moved = np.clip(could[low + 1 : high + 1] - run.could_bytes, 0.0, run.wire_bytes)
-            carried_sum[low + 1 : high + 1] = carried + moved
+            moved = np.minimum(could[low + 1 : high + 1] - run.could_bytes, run.wire_bytes)
+            carried_sum[low + 1 : high + 1] = carried + np.maximum(moved, 0.0)
             known_carried = high + 1
             if run.end is None:
                 break
@@ -272,12 +276,19 @@ class Runs:
         return Course(self.grid, self.written[1:] - have, lag, moved_now, capacity_bytes)
 
 
-def _place_of(sums: Floats, wanted: float) -> float | None:
+def _value_at(sums: Sequence[float], place: float) -> float:
+    """A cumulative curve at a place, in steps, before its last one; between two it is straight."""
+    whole = int(place)
+    low = sums[whole]
+    return low + (sums[whole + 1] - low) * (place - whole)
+
+
+def _place_of(sums: Sequence[float], wanted: float) -> float | None:
     """Where a cumulative curve reaches an amount, in steps; None when it never does."""
     if wanted > sums[-1]:
         return None
-    place = int(np.searchsorted(sums, wanted, side="left"))
+    place = bisect_left(sums, wanted)
     if place == 0:
         return 0.0
     rise = sums[place] - sums[place - 1]
-    return place - 1 + (float((wanted - sums[place - 1]) / rise) if rise > 0 else 0.0)
+    return place - 1 + ((wanted - sums[place - 1]) / rise if rise > 0 else 0.0)

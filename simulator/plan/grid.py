@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Final
 
 import numpy as np
@@ -24,6 +25,13 @@ DAY_SECONDS: Final = 86_400.0
 DEFAULT_BEGIN: Final = datetime(2007, 1, 1)
 """A Monday, midnight: where a plan without dates of its own begins."""
 _MOST_STEPS: Final = 10_000_000
+_ROUNDING_STEPS: Final = 1e-6
+"""Of a step, by which sums of seconds may be wrong."""
+
+
+def whole_steps(seconds: float, step_seconds: float) -> int:
+    """A time in whole steps, upwards: what is to be survived, or covered, is so in full."""
+    return ceil(seconds / step_seconds - _ROUNDING_STEPS)
 
 
 @dataclass(frozen=True)
@@ -56,8 +64,9 @@ class TimeGrid:
         begins_at: datetime = DEFAULT_BEGIN,
         step_seconds: float = MINUTE_SECONDS,
     ) -> TimeGrid:
-        """So many days."""
-        return cls(max(1, round(days * DAY_SECONDS / step_seconds)), begins_at, step_seconds)
+        """So many days; a step that has begun counts, so that nothing of them is behind the end."""
+        steps = whole_steps(days * DAY_SECONDS, step_seconds)
+        return cls(max(1, steps), begins_at, step_seconds)
 
     @property
     def span_seconds(self) -> float:

@@ -1,4 +1,4 @@
-"""How long the steps of a plan are, and what a long plan costs.
+"""How long the steps of a plan are, how far behind its end is looked, and what a long plan costs.
 
 Theory
 ------
@@ -11,6 +11,10 @@ blocks takes whole steps.  So no step is longer than a third of the RPO, nor tha
 them.  A plan of ten years with an RPO of a minute has steps of a minute, and it is told what that
 takes.
 
+Outages late in a plan catch up behind its end, so its last week goes on for four more; where an
+outage is looked at that is longer than two weeks, for twice as long as that
+(:func:`after_seconds`).
+
 What a step takes was measured (:data:`SECONDS_PER_STEP`, :data:`BYTES_PER_STEP`); another machine
 or a plan with files of the site differs, so it is told as *about*.
 """
@@ -22,7 +26,7 @@ from typing import TYPE_CHECKING, Final
 
 from replicator import units
 from replicator.toml_errors import Remark
-from simulator.plan.grid import DAY_SECONDS, MINUTE_SECONDS
+from simulator.plan.grid import DAY_SECONDS, MINUTE_SECONDS, whole_steps
 
 if TYPE_CHECKING:
     from simulator.plan.organisation import Organisation
@@ -36,6 +40,10 @@ STEPS_BY_DAYS: Final = (
 """The step in seconds of a plan of at most so many days."""
 STEPS_OF_RPO: Final = 3
 """So many steps an RPO has at least: one is to spare [A]."""
+AFTER_SECONDS: Final = 28 * DAY_SECONDS
+"""Behind the end of a plan, in which outages late in it may catch up, at least [A]."""
+AFTER_TIMES: Final = 2.0
+"""So many times the longest outage that is looked at, at least [A]."""
 BASE_SECONDS: Final = 0.5
 SECONDS_PER_STEP: Final = 33e-6
 BASE_BYTES: Final = 0.17e9
@@ -70,7 +78,15 @@ def _shortest_seconds(organisation: Organisation) -> float:
 
 def plan_steps(organisation: Organisation) -> int:
     """How many steps the plan has."""
-    return round(organisation.horizon_ns / units.NS_PER_SECOND / plan_step_seconds(organisation))
+    seconds = organisation.horizon_ns / units.NS_PER_SECOND
+    return whole_steps(seconds, plan_step_seconds(organisation))
+
+
+def after_seconds(organisation: Organisation) -> float:
+    """How long the plan is looked at behind its end, in seconds."""
+    outages = organisation.outages
+    longest_ns = max((outages.planned_ns, *outages.lengths_ns))
+    return max(AFTER_SECONDS, AFTER_TIMES * longest_ns / units.NS_PER_SECOND)
 
 
 def step_remarks(organisation: Organisation) -> tuple[str, ...]:

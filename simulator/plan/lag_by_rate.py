@@ -113,7 +113,8 @@ def least_rate(
     good = min((rate for rate, kept in known.items() if kept), default=None)
     bad = max((rate for rate, kept in known.items() if not kept), default=None)
     if good is None or bad is None or bad >= good:
-        good, bad = _bracketed(keeps, max(LEAST_BITS, min(guess, good or guess)), tolerance)
+        begin = max(LEAST_BITS, min(guess, good or guess, MOST_BITS))
+        good, bad = _bracketed(keeps, begin, tolerance)
     if good is None:
         return None
     while good > bad * (1 + tolerance):

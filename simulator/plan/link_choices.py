@@ -1,7 +1,8 @@
 """Lines that could be bought, side by side: what each gives the plan.
 
 Each line takes the place of the planned one, all else as it is, so what differs is the line alone:
-its rate, its round trip and loss, and what TCP makes of them.  Outages at dates are left aside.
+its rate, its round trip and loss, what TCP makes of them, and how long shipped logs wait for
+answers.  Outages at dates are left aside.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from replicator.errors import BadInput
 from simulator.plan.answers import answer_frame, or_none
 from simulator.plan.capacity import PlannedLink
 from simulator.plan.change import ChangeCurve
+from simulator.plan.horizon import after_seconds
 from simulator.plan.link_use import link_use
 from simulator.plan.monte_carlo import continued
 from simulator.plan.organisation_curves import NS
 from simulator.plan.outage_starts import worst_starts
-from simulator.plan.plan_parts import AFTER_SECONDS
 from simulator.plan.planner import Plan
+from simulator.plan.protection import on_round_trip
 from simulator.plan.run_outages import outages_of
 
 
@@ -68,22 +70,23 @@ def link_choices(plan: Plan, links: Mapping[str, PlannedLink]) -> pd.DataFrame:
             "there are no lines to compare", remedy="Give at least one, by its name: plan.link."
         )
     # Outages late in the plan catch up behind its end.
-    longer = continued(plan.change, AFTER_SECONDS)
+    longer = continued(plan.change, after_seconds(plan.organisation))
     return answer_frame([_choice(name, link, plan, longer) for name, link in links.items()])
 
 
 def _choice(name: str, link: PlannedLink, plan: Plan, longer: ChangeCurve) -> LinkChoice:
     objectives = plan.organisation.objectives
     usual = link.capacity_bytes(plan.change.grid)
-    use = link_use(plan.protection, plan.change, usual)
+    kind = on_round_trip(plan.protection, link.rtt_seconds)
+    use = link_use(kind, plan.change, usual)
     streams = or_none(8.0 * link.streams_bytes_per_second)
     rate = float(link.bits_per_second)
     if not use.catches_up:
         return LinkChoice(
             name, rate, streams, use.mean_utilisation, None, None, None, False, use.reason
         )
-    rpo = plan.protection.course(plan.change, usual).lag_at(objectives.rpo_share)
-    model = outages_of(plan.protection, longer, link.capacity_bytes(longer.grid))
+    rpo = kind.course(plan.change, usual).lag_at(objectives.rpo_share)
+    model = outages_of(kind, longer, link.capacity_bytes(longer.grid))
     length = plan.organisation.outages.planned_ns / NS
     starts, _hours = worst_starts(model, length, "day", plan.change.grid.span_seconds)
     effects = model.effects(starts, length, with_lag=False)
@@ -98,5 +101,5 @@ def _choice(name: str, link: PlannedLink, plan: Plan, longer: ChangeCurve) -> Li
         # Runs read again what changed: what waits for them lies in no spool.
         float(effects.spool_peak_bytes.max()) if plan.spools and caught_up else None,
         caught_up and rpo <= objectives.rpo_ns / NS,
-        "" if caught_up else "the planned outage is not caught up in the four weeks after the plan",
+        "" if caught_up else "the planned outage is not caught up within the plan",
     )

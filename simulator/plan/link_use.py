@@ -23,6 +23,7 @@ from simulator.plan.change import ChangeCurve
 from simulator.plan.grid import HOUR_SECONDS, Floats
 from simulator.plan.plan_units import format_volume
 from simulator.plan.protection import LogShipping, Protection, Queued
+from simulator.units import format_duration
 
 _UNBOUNDED_WINDOW: Final = 1 << 50
 _A_LITTLE: Final = 1e-9
@@ -147,7 +148,7 @@ def loss_bytes_per_second(link: PlannedLink) -> float:
 
 def stream_bound(link: PlannedLink) -> str:
     """What bounds a stream of a link, in words: its window or loss."""
-    trip = f"over {link.rtt_seconds * 1e3:g} ms"
+    trip = f"over {format_duration(link.rtt_seconds)}"
     if link.tcp_window_bytes / max(link.rtt_seconds, 1e-12) < loss_bytes_per_second(link):
         return f"the window of {format_volume(link.tcp_window_bytes)} {trip}"
     return f"loss of {100 * link.loss:g} % {trip}"

@@ -44,6 +44,7 @@ YEAR_SECONDS: Final = 365.25 * DAY_SECONDS
 _WEEK_SECONDS: Final = 7 * DAY_SECONDS
 _OUTAGES_AT_ONCE: Final = 20_000
 _MOST_OUTAGES: Final = 10_000_000
+MOST_YEARS: Final = 1_000_000
 MEASURES: Final = ("spool_peak_bytes", "rpo_seconds", "catch_up_seconds", "unprotected_seconds")
 YEAR_MEASURES: Final = (
     "outages",
@@ -230,8 +231,8 @@ def monte_carlo(
     Raises ValueError for no years, more than ten million outages, inputs that leave nothing to
     write, and a spool with a protection that has none.
     """
-    if not 1 <= years <= 1_000_000:
-        raise ValueError(f"there can be 1 to 1,000,000 years, not {years}")
+    if not 1 <= years <= MOST_YEARS:
+        raise ValueError(f"there can be 1 to {MOST_YEARS:,} years, not {years}")
     uncertain = uncertain or UncertainInputs()
     longer = continued(change, after_days * DAY_SECONDS)
     model = outages_of(protection, longer, link.capacity_bytes(longer.grid))

@@ -25,6 +25,12 @@ SHORTEST_INTERVAL_NS: Final = 60 * units.NS_PER_SECOND
 """Between runs of changed blocks: the finest step of a plan (:mod:`.horizon`)."""
 LONGEST_RTT_NS: Final = 60 * units.NS_PER_SECOND
 """Above it TCP itself gives up [A]."""
+LONGEST_OUTAGE_NS: Final = 366 * DAY_NS
+"""A line that is down for longer is none [A]."""
+LEAST_PAYLOAD: Final = 0.01
+"""Of a line; no headers take more of it [A]."""
+SHORTEST_RPO_NS: Final = units.NS_PER_SECOND
+"""Less is not told apart from nothing: figures are those of steps (:mod:`.horizon`)."""
 FILE_KEYS: Final = (
     "log_sets_alike",
     "log_counters",
@@ -112,7 +118,15 @@ def contradictions(organisation: Organisation) -> Iterator[Remark]:
             "an RPO that is to be kept none of the time is no objective",
             'Write more than 0%, for instance "95%".',
         )
-    if organisation.link.payload <= 0:
+    if organisation.objectives.rpo_ns < SHORTEST_RPO_NS:
+        yield Remark(
+            (("objectives", "rpo"),),
+            f"an RPO of {units.spell_duration(organisation.objectives.rpo_ns)}: a plan computes in "
+            "steps of a minute and more, and knows nothing of a lag below "
+            f"{units.spell_duration(SHORTEST_RPO_NS)}",
+            f"Write at least {units.spell_duration(SHORTEST_RPO_NS)}.",
+        )
+    if organisation.link.payload < LEAST_PAYLOAD:
         yield Remark(
             (("link", "payload"),), "headers leave no room for data", 'Write for instance "94%".'
         )
@@ -194,6 +208,12 @@ def _outage_contradictions(organisation: Organisation) -> Iterator[Remark]:
         *((length, ("outages", "lengths")) for length in given),
         (outages.planned_ns, ("outages", "planned")),
     ]:
+        if LONGEST_OUTAGE_NS < length_ns <= horizon_ns // 2:
+            yield Remark(
+                (place,),
+                f"a line that is down for {units.spell_duration(length_ns)} is no line",
+                f"Write at most {units.spell_duration(LONGEST_OUTAGE_NS)}.",
+            )
         if length_ns > horizon_ns // 2:
             yield Remark(
                 (place, ("horizon",)),

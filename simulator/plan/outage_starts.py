@@ -28,7 +28,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from simulator.plan.fluid import EMPTY_BYTES
-from simulator.plan.grid import HOUR_SECONDS, Floats, Indices, TimeGrid
+from simulator.plan.grid import HOUR_SECONDS, Floats, Indices, TimeGrid, whole_steps
 
 Hours = Literal["day", "week"]
 
@@ -101,7 +101,7 @@ def worst_starts(
     Raises ValueError for a length that is negative, or fits nowhere.
     """
     grid = model.grid
-    length = int(np.rint(length_seconds / grid.step_seconds)) if length_seconds < np.inf else -1
+    length = whole_steps(length_seconds, grid.step_seconds) if length_seconds < np.inf else -1
     count = _count(grid, length, within_seconds)
     if length < 0 or count < 1:
         raise ValueError(f"an outage of {length_seconds:,.0f} s does not fit the curve")

@@ -16,8 +16,8 @@ A site that writes k times as much, over a link that carries f times as much, is
 with service f / k, its bytes k times as many and its times the same: so each outage may have a
 load of its own, exactly.  (What is sent in whole files then has files k times as large.)
 
-Begin and length count in whole steps, rounded.  An outage that is not caught up within the grid is
-marked, and no time is made up for it.
+Begin and length count in whole steps: the nearest begin, and no step of an outage left out.  An
+outage that is not caught up within the grid is marked, and no time is made up for it.
 """
 
 from __future__ import annotations
@@ -81,14 +81,13 @@ class OutageEffects:
 def steps_of(
     grid: TimeGrid, begin_seconds: Floats | float, length_seconds: Floats | float
 ) -> tuple[Indices, Indices]:
-    """Begins and ends of outages, in whole steps.
+    """Begins and ends of outages, in whole steps: begins are rounded, lengths upwards.
 
     Raises ValueError for one that begins before the grid or ends after it.
     """
-    begin, length = (
-        np.rint(each / grid.step_seconds).astype(np.int64)
-        for each in np.broadcast_arrays(*np.atleast_1d(begin_seconds, length_seconds))
-    )
+    begins, lengths = np.broadcast_arrays(*np.atleast_1d(begin_seconds, length_seconds))
+    begin = np.rint(begins / grid.step_seconds).astype(np.int64)
+    length = np.ceil(lengths / grid.step_seconds - _ROUNDING_STEPS).astype(np.int64)
     end = begin + length
     if len(begin) and (begin.min() < 0 or length.min() < 0 or end.max() > grid.steps):
         raise ValueError("an outage must lie within the grid")
@@ -371,7 +370,8 @@ class OutageModel:
         load: Floats | float | None = None,
         service: Floats | float | None = None,
     ) -> Floats:
-        """How long a spool of this size lasts when the link goes down then.
+        """How long a spool of this size lasts when the link goes down then, to the second: within a
+        step bytes come evenly.
 
         NaN where it is not full before the grid ends.
         """
@@ -379,8 +379,13 @@ class OutageModel:
         times, _faster = factors(len(begin), load, service)
         left = limit_bytes - self.waiting_bytes(begin_seconds, load, service)
         limit = self._ready[begin] + left / times
-        full = np.maximum(np.searchsorted(self._ready, limit, side="right"), begin)
-        seconds: Floats = np.where(
-            full <= self.grid.steps, (full - begin) * self.grid.step_seconds, np.nan
-        )
+        ready, last = self._ready, self.grid.steps
+        full = np.searchsorted(ready, limit, side="right")
+        place = np.clip(full, 1, last)
+        came = ready[place] - ready[place - 1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            within = np.where(came > 0, (limit - ready[place - 1]) / came, 1.0)
+        # At once, where more waits already than it holds.
+        steps = np.maximum(place - 1 + np.clip(within, 0.0, 1.0) - begin, 0.0)
+        seconds: Floats = np.where(full <= last, steps * self.grid.step_seconds, np.nan)
         return seconds

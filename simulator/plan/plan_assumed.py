@@ -51,6 +51,8 @@ _OF_FILES: Final = frozenset({"most_missing_share", "most_disordered_share", "le
 _OF_MAILBOXES: Final = frozenset({"coalesced"})
 _LEAST_DAYS_OF_GROWTH: Final = 180.0
 """In a shorter plan a growth by the year counts for less than half of it [A]."""
+_LITTLE_GROWTH: Final = 0.05
+"""Over a whole plan: less is little beside what is assumed [A]."""
 _YEAR_DAYS: Final = 365.25
 
 
@@ -148,7 +150,7 @@ def growth_remarks(organisation: Organisation) -> tuple[str, ...]:
         else f"{format_share(growth)} growth a year: the last day of {plan_days:.3g} days has "
         f"{format_share(-last)} less than the first"
     )
-    if plan_days < _LEAST_DAYS_OF_GROWTH:
+    if plan_days < _LEAST_DAYS_OF_GROWTH and abs(last) < _LITTLE_GROWTH:
         told += "; that hardly counts: to see it, give a horizon of years, such as 156w"
     size = "the databases do not grow: a first copy and a comparison are of their size at the begin"
     return (told, size)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from simulator.plan.copy_begins import best_begin
+from simulator.plan.copy_begins import HOURS, best_begin
 from simulator.plan.plan_spool_words import WAYS, advised_bytes, is_shipped, spool_of_first_copy
 from simulator.plan.plan_units import format_volume
 from simulator.plan.planner import Plan, worst_spool
@@ -18,6 +18,8 @@ from simulator.units import format_duration
 
 LEAST_LESS_SHARE: Final = 0.01
 """Of what waits; begins that differ by less are the same."""
+BEGINS_TRIED: Final = f"{' or '.join(f'{hour:02d}:00' for hour in HOURS)} of any weekday"
+"""In words."""
 
 
 def copy_sentences(plan: Plan) -> list[str]:
@@ -98,7 +100,7 @@ def _copying_time(plan: Plan) -> list[str]:
     first = plan.organisation.first_copy
     rates = {
         "seeding": ("one seeding", "stream_rate", first.stream_bytes_per_second),
-        "disk": ("the disks", "disk_rate", first.disk_bytes_per_second),
+        "disk": ("a disk", "disk_rate", first.disk_bytes_per_second),
     }
     if row["bound_by"] in rates:
         what, key, rate = rates[row["bound_by"]]
@@ -124,7 +126,7 @@ def _beginning(plan: Plan) -> list[str]:
         return [f"{told}; begun on {at} it converges, and {format_volume(least)} wait meanwhile."]
     less = float(planned["spool_peak_bytes"]) - least
     if less <= LEAST_LESS_SHARE * float(planned["spool_peak_bytes"]):
-        return [f"{told}; at no other time of the week does it need less."]
+        return [f"{told}; begun at {BEGINS_TRIED} it needs no less."]
     lasts = format_duration(float(best["converges_after_seconds"]))
     return [
         f"{told}; begun on {at} only {format_volume(least)} wait, {format_volume(less)} less, and "

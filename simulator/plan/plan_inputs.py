@@ -25,6 +25,7 @@ from simulator.plan.carried_amount import (
 )
 from simulator.plan.change import ChangeCurve
 from simulator.plan.grid import HOUR_SECONDS, Floats
+from simulator.plan.horizon import after_seconds
 from simulator.plan.line_need import LineNeed
 from simulator.plan.link_use import link_use
 from simulator.plan.monte_carlo import continued
@@ -33,7 +34,7 @@ from simulator.plan.organisation_curves import NS, night_rewrite, seed_rates
 from simulator.plan.outage_starts import worst_starts
 from simulator.plan.outages import OutageModel
 from simulator.plan.plan_units import format_share, format_volume
-from simulator.plan.protection import LogShipping, Protection, Queued
+from simulator.plan.protection import Protection, Queued, on_round_trip
 from simulator.plan.run_outages import AnyOutages, outages_of
 from simulator.plan.seeding import SeedRates, seed_by_courier, seed_over_wire
 from simulator.plan.sensitivity import numeric_inputs, tornado
@@ -54,8 +55,6 @@ _OF_COPY: Final = ("first_copy_bytes", "first_copy_seconds")
 _NOTHING: Final = {**_NEVER, **dict.fromkeys(_OF_COPY)}
 ARRIVAL: Final = "arrival of the first copy"
 """The objective that a first copy is there at all."""
-AFTER: Final = 28 * 86_400.0
-"""Seconds in which outages late in the plan may catch up."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +135,7 @@ class PlanCase:
                 logs,
                 link,
                 sum(daily.values()),
+                after_seconds(organisation),
             ),
             share,
             ratio,
@@ -233,7 +233,7 @@ class PlanCase:
         """The outputs, and what of the first copy waits and how long it takes, where its size is
         known."""
         change, kind = self.changed(), self._kind()
-        grid, within = change.grid, change.grid.span_seconds - AFTER
+        grid, within = change.grid, change.grid.span_seconds - self.curve.after_seconds
         capacity = self._line().capacity_bytes(grid)
         disturbed = without(capacity, grid, self.curve.outages)
         model: AnyOutages
@@ -250,8 +250,6 @@ class PlanCase:
             model = outages_of(kind, change, capacity)
             course = kind.course(change, disturbed)
         length = round(self.outage_hours * HOUR_SECONDS)
-        if within + length > grid.span_seconds:
-            raise ValueError("an outage must lie within the grid")
         starts, _numbers = worst_starts(model, length, "day", within, of_all=True)
         effects = model.effects(starts, float(length), with_lag=False)
         caught_up = bool(effects.caught_up.all())
@@ -266,10 +264,7 @@ class PlanCase:
 
     def _kind(self) -> Protection:
         """The protection on this case's line: logs wait for its round trips."""
-        kind = self.protection
-        if isinstance(kind, LogShipping) and kind.round_trip_seconds != self.link.rtt_seconds:
-            return replace(kind, round_trip_seconds=self.link.rtt_seconds)
-        return kind
+        return on_round_trip(self.protection, self.link.rtt_seconds)
 
     def _copied(
         self, change: ChangeCurve, capacity: Floats, model: AnyOutages
@@ -365,9 +360,12 @@ class _Fixed:
         log_share_of_writes: float,
         link: PlannedLink,
         planned_amount: float,
+        after_seconds: float,
     ) -> None:
-        self.change = continued(change, AFTER)
-        night = continued(replace(change, database_bytes=night_bytes), AFTER)
+        self.change = continued(change, after_seconds)
+        self.after_seconds = self.change.grid.span_seconds - change.grid.span_seconds
+        """Behind the plan, for catching up."""
+        night = continued(replace(change, database_bytes=night_bytes), after_seconds)
         self.night_bytes = night.database_bytes
         """Of the pages, those that the night's defragmentation writes."""
         self.defragmentation_share = defragmentation_share

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from simulator.plan.grid import HOUR_SECONDS
 from simulator.plan.plan_limits import LINE_RATE, OUTAGE, STREAMS, VOLUMES
+from simulator.plan.plan_line_words import shown_lag
 from simulator.plan.plan_objectives import holds, outcomes_of, still_holds
 from simulator.plan.plan_rows import frame_rows
-from simulator.plan.plan_units import format_input, format_volume
+from simulator.plan.plan_units import format_input, format_share, format_volume
 from simulator.plan.planner import Plan, longest_lasting
 from simulator.plan.schedule_words import windows_words
 from simulator.plan.waiting_volume import advised_volume_bytes, volume_name
@@ -136,7 +137,7 @@ def other_kinds(plan: Plan) -> str:
     if not found:
         return "No other kind of protection meets all objectives on this line."
     told = [
-        f"{kind} (RPO {format_duration(lag)} for {100 * share:g} % of the time, RTO "
+        f"{kind} (RPO {format_duration(shown_lag(lag))} for {format_share(share)} of the time, RTO "
         f"{format_duration(rto)}{needs})"
         for lag, kind, rto, needs in sorted(found)
     ]

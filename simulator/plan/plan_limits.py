@@ -150,7 +150,10 @@ def validity_of(
 
 
 def _longest_hours(case: PlanCase) -> float:
-    return case.curve.change.grid.span_seconds / 4 / HOUR_SECONDS
+    """Up to where longer outages are looked for: half of what is there behind the plan to catch up,
+    else a line that is fast enough would seem to be too slow."""
+    longest = min(case.curve.change.grid.span_seconds / 4, case.curve.after_seconds / 2)
+    return max(longest / HOUR_SECONDS, case.outage_hours)
 
 
 def little_room(case: PlanCase) -> str:

@@ -18,6 +18,8 @@ from simulator.units import count_of, format_duration
 
 ALL_OF_IT: Final = 0.995
 """Of what a line has room for: from there on it is used."""
+LEAST_LAG_SECONDS: Final = 1.0
+"""Of what is told of a lag; figures are those of steps of a minute and more."""
 _SAME_SHARE: Final = 1e-9
 
 
@@ -43,12 +45,12 @@ def outages_counted(plan: Plan) -> str:
 
 def largest_lag_words(plan: Plan) -> str:
     """The largest lag of the plan: ``6 min 14 s at most``."""
-    return f"{format_duration(_shown(plan.course.lag_at(1.0)))} at most"
+    return f"{format_duration(shown_lag(plan.course.lag_at(1.0)))} at most"
 
 
-def _shown(lag_seconds: float) -> float:
-    # Below a second, and within a step of the curve, nothing is known of a lag.
-    return max(lag_seconds, 1.0)
+def shown_lag(lag_seconds: float) -> float:
+    """A lag as sentences have it: below a second nothing is known of one, so none is told as 0."""
+    return max(lag_seconds, LEAST_LAG_SECONDS)
 
 
 def _given(plan: Plan) -> str:
@@ -62,7 +64,7 @@ def _given(plan: Plan) -> str:
     verdict = "keeps" if lag <= objectives.rpo_ns / NS else "misses"
     age = f"{largest_lag_words(plan)} (wanted: {wanted})"
     if share:
-        old = format_duration(_shown(lag))
+        old = format_duration(shown_lag(lag))
         age = f"{old} old or less {share} (wanted: {wanted}), and {largest_lag_words(plan)}"
     return f"The line {verdict} the RPO: the copy is {age}, {outages_counted(plan)}."
 

@@ -23,7 +23,7 @@ from simulator.plan.answers import or_none
 from simulator.plan.plan_copy_words import less_spool_words
 from simulator.plan.plan_inputs import ARRIVAL
 from simulator.plan.plan_spool_words import WAYS, spool_of_first_copy
-from simulator.plan.plan_units import format_days, format_volume
+from simulator.plan.plan_units import format_days, format_share, format_volume
 from simulator.plan.planner import Plan, worst_spool
 from simulator.plan.replica_waits import KEPT, keeps_nothing
 from simulator.plan.schedule_words import windows_words
@@ -314,7 +314,7 @@ def _line(plan: Plan) -> Need:
         needed,
         None,
         False if needed is None else given >= needed,
-        f"the RPO for {100 * float(row['share_of_time']):g} % of the time{room}",
+        f"the RPO for {format_share(float(row['share_of_time']))} of the time{room}",
         str(row["reason"]) if needed is None else _of_line(plan, needed),
     )
 

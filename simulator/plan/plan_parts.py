@@ -20,7 +20,13 @@ from simulator.plan.change import ChangeCurve
 from simulator.plan.distributions import Lognormal, Triangular
 from simulator.plan.grid import Floats
 from simulator.plan.link_use import link_use, offered_bytes
-from simulator.plan.monte_carlo import MonteCarlo, OutageLaw, UncertainInputs, monte_carlo
+from simulator.plan.monte_carlo import (
+    MOST_YEARS,
+    MonteCarlo,
+    OutageLaw,
+    UncertainInputs,
+    monte_carlo,
+)
 from simulator.plan.organisation import Organisation
 from simulator.plan.organisation_curves import NS, seed_rates
 from simulator.plan.outage_starts import worst_starts
@@ -37,8 +43,6 @@ from simulator.units import format_duration
 Tell = Callable[[str], None]
 """Told in a few words what is done next."""
 FIRST_COPY_UNKNOWN: Final = "how long a first copy takes is not known: give change.database_size"
-AFTER_SECONDS: Final = 28 * 86_400.0
-"""In which outages late in the plan may catch up."""
 LOAD_RANGE: Final = (0.8, 1.0, 1.3)
 """How far what is written may be from the plan: least, likely, most [A]."""
 RATE_STEPS: Final = np.geomspace(0.25, 8.0, 31)
@@ -305,11 +309,12 @@ def drawn_outages(
     outages = organisation.outages
     median, p95 = outages.median_ns / NS, outages.p95_ns / NS
     law = OutageLaw(
-        per_year=max(outages.per_year, 1e-3),
+        per_year=outages.per_year,
         length_seconds=Lognormal(median, (p95 / median) ** (1.0 / _P95_SIGMAS)),
     )
     expected = law.per_year * change.grid.span_seconds / (365.25 * 86_400)
-    years = int(min(max(organisation.draws / expected, 1), 1_000_000))
+    # Of hardly any a year, as many years as there may be have fewer than are asked for.
+    years = int(min(max(organisation.draws / expected, 1), MOST_YEARS)) if expected > 0 else 1
     return monte_carlo(
         own,
         change,

@@ -64,9 +64,6 @@ def record_of(plan: Plan, topics: Sequence[Topic] = ()) -> PlanRecord:
     outcomes = outcomes_of(plan)
     rows = with_reason(plan)
     drawn = plan.drawn
-    volume = None if plan.log_volume is None else dict(vars(plan.log_volume))
-    if volume is not None:
-        volume["free_bytes"] = float(volume["free_bytes"])
     return PlanRecord.model_validate(
         {
             "schema": PLAN_SCHEMA,
@@ -100,7 +97,7 @@ def record_of(plan: Plan, topics: Sequence[Topic] = ()) -> PlanRecord:
                 **vars(stream_use(plan.link, plan.protection, plan.change)),
                 **vars(plan.use),
             },
-            "carried_bytes_per_second": plan.recommended_bytes_per_second,
+            "carried_bytes_per_second": plan.carried_bytes_per_second,
             "kinds": _rows(KindRecord, rows["kinds"]),
             "rates": _rows(RateRecord, rows["rates"]),
             "lags": _rows(LagRecord, rows["lags"]),
@@ -113,7 +110,10 @@ def record_of(plan: Plan, topics: Sequence[Topic] = ()) -> PlanRecord:
             "returns": _rows(ReturnRecord, rows["returns"]),
             "catch_up_by_rate": _rows(CatchUpRecord, rows["catch_up_by_rate"]),
             "replica": _rows(ReplicaRecord, rows["replica"]),
-            "log_volume": volume,
+            "log_volume": {
+                **vars(plan.log_volume),
+                "free_bytes": float(plan.log_volume.free_bytes),
+            },
             "first_copy": _rows(FirstCopyRecord, rows["first_copy"]),
             "copy_begins": _rows(FirstCopyRecord, rows["copy_begins"]),
             "recovery": _rows(RecoveryRecord, rows["recovery"]),

@@ -434,7 +434,9 @@ class PlanRecord(_Part):
     returns: list[ReturnRecord]
     catch_up_by_rate: list[CatchUpRecord]
     replica: Annotated[list[ReplicaRecord], Field(description="empty: it keeps nothing there")]
-    log_volume: Annotated[LogVolumeRecord | None, Field(description="null: none is given")]
+    log_volume: Annotated[
+        LogVolumeRecord | None, Field(description="given, advised or by the rule of three days")
+    ]
     first_copy: Annotated[list[FirstCopyRecord], Field(description="empty: no size is known")]
     copy_begins: Annotated[
         list[FirstCopyRecord],

@@ -42,9 +42,13 @@ def format_line(bits_per_second: float) -> str:
 
 
 def format_share(share: float) -> str:
-    """``95 %``; ``0.01 %``."""
+    """``95 %``; ``0.01 %``; what is not all is not said to be all: ``99.99 %``."""
     percent = 100.0 * share
+    if 99.95 <= percent < 100.0:
+        return f"{max(99.95, math.floor(percent * 1e4) / 1e4):g} %"
     text = f"{percent:.3g}" if abs(percent) < 99.95 else f"{percent:,.0f}"
+    if "e" in text:
+        text = f"{percent:.12f}".rstrip("0").rstrip(".") or "0"
     return f"{text} %"
 
 

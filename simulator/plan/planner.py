@@ -20,6 +20,7 @@ from simulator.plan.carried_amount import carried_amount, daily_amounts
 from simulator.plan.change import ChangeCurve
 from simulator.plan.copy_begins import copy_begins
 from simulator.plan.grid import Floats
+from simulator.plan.horizon import after_seconds
 from simulator.plan.link_use import LinkUse, link_use
 from simulator.plan.monte_carlo import MonteCarlo, continued
 from simulator.plan.organisation import Organisation
@@ -36,7 +37,6 @@ from simulator.plan.plan_begin import begun
 from simulator.plan.plan_inputs import PlanCase, sensitivity_of
 from simulator.plan.plan_limits import validity_of
 from simulator.plan.plan_parts import (
-    AFTER_SECONDS,
     Tell,
     catch_up_by_rate,
     copy_seconds,
@@ -56,7 +56,7 @@ from simulator.plan.protection import Course, Protection
 from simulator.plan.recovery_time import recovery_times
 from simulator.plan.replica_waits import ReplicaFigures, replica_waits
 from simulator.plan.run_outages import outages_of
-from simulator.plan.violations import days, lags_of_link, violations
+from simulator.plan.violations import days, lags_of_link, shares_of_time, violations
 from simulator.plan.volumes import (
     LogVolume,
     SpoolSize,
@@ -163,7 +163,7 @@ class Plan:
         return _no_size(self.kinds, self.organisation)
 
     @property
-    def recommended_bytes_per_second(self) -> float:
+    def carried_bytes_per_second(self) -> float:
         """Mean of what the own kind has the link carry."""
         grid = self.change.grid
         return float(self.course.carried_bytes.sum()) / grid.span_seconds
@@ -215,11 +215,13 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
         courses[name] = kind.course(change, capacity)
     rpo = organisation.objectives.rpo_ns / NS
     tell("line rates for the RPO")
+    shares = shares_of_time(organisation.objectives.rpo_share)
     needed = required_rates(
         own,
         change,
         link,
         rpo,
+        shares,
         outages=outages,
         tell=lambda what: tell(f"line rates for the RPO: {what}"),
         margin_seconds=grid.step_seconds,
@@ -227,7 +229,7 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
     rates = required_rates_frame(needed)
     tell("outages")
     # Outages late in the plan catch up behind its end.
-    longer = continued(change, AFTER_SECONDS)
+    longer = continued(change, after_seconds(organisation))
     after = link.capacity_bytes(longer.grid)
     use = link_use(own, change, usual)
     models = {name: outages_of(kind, longer, after) for name, kind in protections.items()}
@@ -309,7 +311,7 @@ def make_plan(organisation: Organisation, tell: Tell = _silent) -> Plan:
         kinds,
         use,
         rates,
-        lags_of_link(own, change, capacity),
+        lags_of_link(own, change, capacity, shares),
         violations(courses[own.name], rpo),
         days(courses[own.name], rpo),
         spools,

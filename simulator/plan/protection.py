@@ -15,6 +15,7 @@ copy lacks.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 from simulator.plan.change import ChangeCurve
@@ -45,6 +46,7 @@ __all__ = [
     "Run",
     "RunByRun",
     "Runs",
+    "on_round_trip",
 ]
 
 
@@ -57,3 +59,10 @@ class Protection(Protocol):
 
     def course(self, change: ChangeCurve, capacity_bytes: Floats) -> Course:
         """How it fares; ``capacity_bytes`` of each step of the change's grid."""
+
+
+def on_round_trip(protection: Protection, rtt_seconds: float) -> Protection:
+    """The same kind on a line of another round trip: closed logs wait for that one."""
+    if isinstance(protection, LogShipping):
+        return replace(protection, round_trip_seconds=rtt_seconds)
+    return protection

@@ -94,7 +94,8 @@ def replica_waits(
     model: of this kind's outages on that line.
     copy_seconds: until the first copy is there; 0 where there is none.
     outage_seconds: of the planned outage.
-    within_seconds: outages begin before this time; what lies behind is there for catching up.
+    within_seconds: outages, and times at which nothing is applied, begin before this time; what
+        lies behind is there for catching up.
 
     A row for each cause, columns as of :func:`~.volumes.replica_spool`; none for kinds that keep
     nothing there.  Raises ValueError as that.
@@ -105,9 +106,12 @@ def replica_waits(
     match protection:
         case ByteLevel():
             causes = {"initial synchronization": copy_seconds, **standing}
-            return replica_spool(change, causes, figures.apply_bytes_per_second)
+            rate = figures.apply_bytes_per_second
+            return replica_spool(change, causes, rate, within_seconds=within_seconds)
         case LogShipping():
-            return _unreplayed(protection, change, capacity_bytes, figures, standing, copy_seconds)
+            return _unreplayed(
+                protection, change, capacity_bytes, figures, standing, copy_seconds, within_seconds
+            )
         case ChangedBlocks():
             return _arriving(
                 protection, change, capacity_bytes, model, outage_seconds, within_seconds
@@ -123,11 +127,13 @@ def _unreplayed(
     figures: ReplicaFigures,
     standing: Mapping[str, float],
     copy_seconds: float,
+    within_seconds: float,
 ) -> pd.DataFrame:
-    side_by_side = min(figures.parallel_replays, float(change.log_sets))
-    rate = change.log_file_bytes * side_by_side / figures.replay_seconds_per_log
     queue, grid = kind.queue(change), change.grid
-    table = replica_spool(change, standing, rate, np.diff(queue.written))
+    rate = _replayed_bytes_per_second(change, figures)
+    if rate is None:  # all that there is, within any step
+        rate = (float(queue.written[-1]) + change.log_file_bytes) / grid.step_seconds
+    table = replica_spool(change, standing, rate, np.diff(queue.written), within_seconds)
     table["cause"] = table["cause"].replace("slow disk", "slow replay")
     there_seconds = figures.copy_begin_seconds + copy_seconds
     if not copy_seconds or there_seconds >= grid.span_seconds:
@@ -147,6 +153,14 @@ def _unreplayed(
         after |= {"spool_bytes": None, "begins_at": None, "reason": never}
     rows: list[object] = [after, *table.to_dict("records")]
     return answer_frame(rows, COLUMNS)
+
+
+def _replayed_bytes_per_second(change: ChangeCurve, figures: ReplicaFigures) -> float | None:
+    """How fast logs are replayed, all log sets together; None where a log takes no time."""
+    if not figures.replay_seconds_per_log:
+        return None
+    side_by_side = min(figures.parallel_replays, float(change.log_sets))
+    return change.log_file_bytes * side_by_side / figures.replay_seconds_per_log
 
 
 def _arriving(

@@ -129,9 +129,10 @@ def with_spool(
     full_after = model.seconds_until_full(begin, spool.limit_bytes, load, service)
     effects = model.effects(begin, length, load, service, with_lag=False)
     # What is full only while catching up is full nevertheless; the time is that of the return.
-    late = ~(full_after <= length) & (effects.spool_peak_bytes > spool.limit_bytes + EMPTY_BYTES)
+    early = full_after < length  # full just then it holds all that comes
+    late = ~early & (effects.spool_peak_bytes > spool.limit_bytes + EMPTY_BYTES)
     full_after = np.where(late, length, full_after)
-    full = full_after <= length
+    full = early | late
     full_after = np.where(full, full_after, np.nan)
     behind = length + effects.catch_up_seconds
     nothing = np.zeros(len(begin))

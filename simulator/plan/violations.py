@@ -14,6 +14,14 @@ from simulator.plan.grid import DAY_SECONDS, Floats
 from simulator.plan.protection import Course, Protection
 
 SHARES_OF_TIME: Final = (1.0, 0.99, 0.95, 0.90)
+_SAME_SHARE: Final = 1e-9
+
+
+def shares_of_time(promised: float) -> tuple[float, ...]:
+    """:data:`SHARES_OF_TIME` and the one that is promised, the largest first."""
+    if any(abs(each - promised) < _SAME_SHARE for each in SHARES_OF_TIME):
+        return SHARES_OF_TIME
+    return tuple(sorted((*SHARES_OF_TIME, promised), reverse=True))
 
 
 def lags_of_link(

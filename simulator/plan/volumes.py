@@ -27,8 +27,8 @@ import pandas as pd
 
 from simulator.plan.answers import answer_frame, or_none
 from simulator.plan.change import ChangeCurve
-from simulator.plan.fluid import backlog, cumulative
-from simulator.plan.grid import DAY_SECONDS, Floats
+from simulator.plan.fluid import EMPTY_BYTES, backlog, cumulative
+from simulator.plan.grid import DAY_SECONDS, Floats, whole_steps
 from simulator.plan.outage_starts import Hours, every_start, worst_starts
 from simulator.plan.outages import OutageModel
 from simulator.plan.plan_units import format_volume
@@ -52,9 +52,9 @@ def spool_surface(
 
     A row for each length and hour: ``length_seconds``, ``hour`` (of the day, or of the week from
     Monday, midnight), ``spool_bytes`` (the most that waits, of all starts of that hour),
-    ``worst_begin_seconds`` (that start), ``starts`` (how many were tried), ``not_caught_up`` (of
-    these; their peak is that until the grid ends).  Hours for which no outage fits the grid have no
-    row.  ``within_seconds`` as for :func:`~.outage_starts.worst_starts`.
+    ``worst_begin_seconds`` (that start, the first of several), ``starts`` (how many were tried),
+    ``not_caught_up`` (of these; their peak is that until the grid ends).  Hours for which no outage
+    fits the grid have no row.  ``within_seconds`` as for :func:`~.outage_starts.worst_starts`.
 
     Raises ValueError for lengths that are negative or do not fit the grid at all.
     """
@@ -71,13 +71,16 @@ def spool_surface(
             }
         )
         groups = table.groupby("hour")
-        worst = table.loc[groups["peak"].idxmax()].set_index("hour")
+        most = groups["peak"].max()
+        # Of weeks that are alike the first one: which is the largest only rounding knows.
+        near = table["peak"] >= table["hour"].map(most) - EMPTY_BYTES
+        worst = table[near].groupby("hour").head(1).set_index("hour").sort_index()
         tables.append(
             pd.DataFrame(
                 {
                     "length_seconds": float(length),
                     "hour": worst.index.to_numpy(),
-                    "spool_bytes": worst["peak"].to_numpy(),
+                    "spool_bytes": most.to_numpy(),
                     "worst_begin_seconds": worst["begin"].to_numpy(),
                     "starts": groups.size().to_numpy(),
                     "not_caught_up": groups["open"].sum().to_numpy(),
@@ -142,6 +145,7 @@ def spool_size(
         )
     begin = np.array([float(worst["worst_begin_seconds"])])
     before = float(model.waiting_bytes(begin)[0])
+    end = begin + whole_steps(length_seconds, model.grid.step_seconds) * model.grid.step_seconds
     return SpoolSize(
         float(length_seconds),
         needed,
@@ -153,7 +157,7 @@ def spool_size(
         None if data_set_bytes is None else data_set_bytes * rule_of_thumb_share,
         remark,
         before,
-        before + float(model.ready_bytes(begin, begin + length_seconds)[0]),
+        before + float(model.ready_bytes(begin, end)[0]),
     )
 
 
@@ -197,6 +201,7 @@ def replica_spool(
     suspended_seconds: Mapping[str, float],
     apply_bytes_per_second: float,
     amounts: Floats | None = None,
+    within_seconds: float | None = None,
 ) -> pd.DataFrame:
     """What waits at the replica because it is not applied, by cause.
 
@@ -206,6 +211,7 @@ def replica_spool(
         "integrity test", "delayed copy").
     apply_bytes_per_second: how fast it is applied otherwise.
     amounts: bytes that arrive in each step; by default logs and pages as they are written.
+    within_seconds: as for :func:`~.outage_starts.worst_starts`; by default all of the curve.
 
     A row for each cause, and one for ``slow disk`` (nothing suspended): ``cause``, ``seconds``,
     ``spool_bytes`` (at the worst start, until it is caught up), ``begins_at`` (that start),
@@ -220,7 +226,10 @@ def replica_spool(
     apply = np.full(grid.steps, apply_bytes_per_second * grid.step_seconds)
     # To suspend applying is an outage of the disk.
     model = OutageModel(Queue(grid, arrived, arrived, 0.0, 1.0, 0.0), apply)
-    busiest = float(np.argmax(backlog(arrivals, apply)) + 1) * grid.step_seconds
+    looked_at = grid.steps
+    if within_seconds is not None:
+        looked_at = min(grid.steps, whole_steps(within_seconds, grid.step_seconds))
+    busiest = float(np.argmax(backlog(arrivals, apply)[:looked_at]) + 1) * grid.step_seconds
     mean = float(arrivals.sum()) / grid.span_seconds
     rows = []
     for cause, seconds in {**suspended_seconds, "slow disk": 0.0}.items():
@@ -240,9 +249,9 @@ def replica_spool(
         elif seconds > grid.span_seconds:
             row["reason"] = "longer than the curve"
         else:
-            starts, _numbers = worst_starts(model, seconds)
+            starts, _numbers = worst_starts(model, seconds, "day", within_seconds)
             if not seconds:
-                starts = np.append(starts, busiest)  # it may be the end of the curve
+                starts = np.append(starts, busiest)  # it may be the end of it
             effects = model.effects(starts, float(seconds), with_lag=False)
             worst = int(np.argmax(effects.spool_peak_bytes))
             row["begins_at"] = grid.time_at(
@@ -299,6 +308,8 @@ def log_volume(
         raise ValueError("free space is 0 or more")
     grid, sums = change.grid, cumulative(change.log_bytes if log_bytes is None else log_bytes)
     step = grid.step_seconds
+    if sums[-1] <= 0:
+        return LogVolume(free_bytes, None, None, None, "no logs are written")
     within = grid.steps if within_seconds is None else ceil(within_seconds / step)
     starts = np.arange(min(grid.steps, within))
     full = np.searchsorted(sums, sums[starts] + free_bytes, side="left")

@@ -8,6 +8,7 @@ from typing import Final
 
 from matplotlib.figure import Figure
 
+from simulator.plan.plan_line_words import largest_lag_words
 from simulator.plan.plan_rows import frame_rows
 from simulator.plan.plan_units import format_hour, format_line, format_volume
 from simulator.plan.planner import Plan
@@ -71,8 +72,7 @@ def _of_week(plan: Plan) -> str:
     rpo = plan.organisation.objectives.rpo_ns / 1e9
     if float(plan.course.lag_seconds.max()) <= rpo:
         return (
-            "In no other week is the copy older: here it is "
-            f"{format_duration(float(plan.course.lag_seconds.max()))} at most, within the "
+            f"In no other week is the copy older: here it is {largest_lag_words(plan)}, within the "
             f"{format_duration(rpo)} that are wanted."
         )
     return (

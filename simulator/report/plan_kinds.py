@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from simulator.plan.plan_rows import frame_rows
-from simulator.plan.plan_units import format_volume, volume_axis
+from simulator.plan.plan_units import format_share, format_volume, volume_axis
 from simulator.plan.planner import Plan
 from simulator.report import ink
 from simulator.report.axes import dress, format_tick, title
@@ -61,7 +61,7 @@ def _lost_work(axes: Axes, plan: Plan, kinds: list[dict[str, Any]]) -> None:
     share = plan.organisation.objectives.rpo_share
     largest = max((row["rpo_99_seconds"] or 0.0 for row in kinds), default=0.0)
     _time_axis(axes, _LEAST_SECONDS / 2, max(largest, wanted) * 5)
-    axis_name(axes, f"half of the time to 99 %; dot: {100 * share:g} %")
+    axis_name(axes, f"half of the time to 99 %; dot: {format_share(share)}")
     _upright(axes, wanted)
     for place, row in enumerate(kinds):
         if row["rpo_99_seconds"] is None:

@@ -21,7 +21,12 @@ from markupsafe import Markup
 
 from simulator.plan.plan_answer import Topic
 from simulator.plan.plan_assumed import assumed_defaults
-from simulator.plan.plan_line_words import largest_lag_words, of_the_time, outages_counted
+from simulator.plan.plan_line_words import (
+    largest_lag_words,
+    of_the_time,
+    outages_counted,
+    shown_lag,
+)
 from simulator.plan.plan_objectives import LINE_ITEM, Outcome, holds, needs_of, outcomes_of
 from simulator.plan.plan_units import format_line, format_volume
 from simulator.plan.planner import Plan
@@ -185,7 +190,8 @@ def _rpo_tile(plan: Plan, outcome: Outcome) -> Tile:
     name = f"RPO {share or 'at most'}, {counted}"
     wanted = f"{wanted_words(plan, outcome)} wanted"
     note = f"{largest_lag_words(plan)}; {wanted}" if share and outcome.found is not None else wanted
-    return Tile(name, figure(outcome.unit, outcome.found), note)
+    found = None if outcome.found is None else shown_lag(outcome.found)
+    return Tile(name, figure(outcome.unit, found), note)
 
 
 def _shown(table: PlanTable) -> ShownTable:

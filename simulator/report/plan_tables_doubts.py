@@ -63,7 +63,8 @@ def drawn_table(plan: Plan) -> PlanTable:
         f"{len(drawn.outages):,} outages in {drawn.years:,} times {span}, seed {drawn.seed}; "
         f"{FORMATS['share'](drawn.overlapping_share)} began before the one before was caught up."
     )
-    shown = rows if plan.use.catches_up else []
+    # Where none is to be expected, none is drawn, and nothing is "never".
+    shown = rows if plan.use.catches_up and len(drawn.outages) else []
     return table_of("drawn", "Drawn outages", columns, shown, note)
 
 

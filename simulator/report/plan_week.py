@@ -1,8 +1,8 @@
 """The week with the largest lag: what is to be carried, what waits, how old the copy is.
 
 Reading downwards tells the story: where more is to be carried than the line takes, bytes wait, and
-what waits grows old.  Rates are means of ten minutes, amounts and lags the largest of them, so that
-no peak is lost.
+what waits grows old.  Rates are means of ten minutes (of a step, where that is longer), amounts and
+lags the largest of them, so that no peak is lost.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def draw_week(plan: Plan) -> Figure:
 
 
 def _bins(values: Floats, width: int, how: np.ufunc) -> Floats:
-    """Of each ten minutes the sum, or the largest."""
+    """Of each bin the sum, or the largest."""
     first = np.arange(0, len(values), width)
     found: Floats = how.reduceat(values, first).astype(np.float64)
     return found
@@ -93,13 +93,17 @@ def _rates(axes: Axes, plan: Plan, week: slice, width: int) -> None:
         offered_bytes(plan.protection, plan.change) if sends_in_order else plan.course.carried_bytes
     )
     name = "to be carried" if sends_in_order else "carried"
-    per_second = width * grid.step_seconds
+    per_second = width * grid.step_seconds  # of a bin
     wanted = _bins(asked[week], width, np.add) / per_second
     could = _bins(plan.capacity_bytes[week], width, np.add) / per_second
     top = _HEADROOM * max(float(wanted.max()), float(could.max()), 1.0)
     unit = rate_axis(top)
     days = _days(len(wanted), width, grid.step_seconds)
-    title(axes, f"What is {name}, and what the line takes", "means of 10 minutes, compressed")
+    title(
+        axes,
+        f"What is {name}, and what the line takes",
+        f"means of {format_duration(per_second)}, compressed",
+    )
     value_axis(axes, top / unit.divisor, unit)
     axes.fill_between(
         days, wanted / unit.divisor, color=ink.WIRE.stand_in, alpha=0.25, linewidth=0, zorder=2

@@ -99,7 +99,7 @@ def test_a_faster_line_that_does_nothing_is_told_with_its_key() -> None:
     assert any(each.startswith("by default, first_copy.stream_rate") for each in lines)
     faster = plans.plan("link.bandwidth=2Gbit/s", *size, "first_copy.stream_rate=1GB/s")
     [told] = [each for each in answer_of(faster) if "could carry it faster" in each]
-    assert "the disks of 50 MB a second bounds it (first_copy.disk_rate)" in told
+    assert "a disk of 50 MB a second bounds it (first_copy.disk_rate)" in told
 
 
 # -- figures with keys of their own ----------------------------------------------------------------

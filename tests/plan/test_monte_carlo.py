@@ -11,6 +11,7 @@ from simulator.plan import monte_carlo as module
 from simulator.plan.capacity import PlannedLink, without
 from simulator.plan.distributions import Empirical, Fixed, Lognormal, Triangular, Uniform
 from simulator.plan.fluid import backlog
+from simulator.plan.grid import whole_steps
 from simulator.plan.monte_carlo import (
     MEASURES,
     OutageLaw,
@@ -42,7 +43,7 @@ def test_every_outage_is_what_a_walk_gives_for_its_own_load() -> None:
     assert found.outages["load"].nunique() == found.outages["year"].nunique()
     for row in found.outages.iloc[::7].itertuples():
         queue = kind.queue(longer.scaled(row.load))
-        begin, length = (round(each / 60) for each in (row.begin_seconds, row.length_seconds))
+        begin, length = round(row.begin_seconds / 60), whole_steps(row.length_seconds, 60.0)
         hole = without(capacity * row.service, longer.grid, [(begin * 60.0, length * 60.0)])
         waiting = backlog(np.diff(queue.ready), queue.service(hole))
         empty = np.flatnonzero(waiting[begin + length - 1 :] <= 0.5)

@@ -87,7 +87,7 @@ def test_a_short_outage_over_a_burst_that_is_not_on_the_hour() -> None:
     assert least < 0.6 * size.needed_bytes
     # It lasts shortest from the begin of the burst on, not from four o'clock.
     lasts = spool_lasts(model, 1_000.0).set_index("hour")
-    assert lasts.loc[4, "shortest_seconds"] == 11 * 60.0
+    assert lasts.loc[4, "shortest_seconds"] == 10 * 60.0
     assert lasts.loc[4, "starts"] == 3 * 60
 
 

@@ -52,10 +52,12 @@ def test_a_plan_without_a_volume_says_what_one_with_the_advised_volume_says(kind
     given = plans.bare(*chosen, f"{KEYS[kind]}={round(advised)}B")
     assert given.spool_is_given
     lasts, there = (shortest_lasting(each.lasts) for each in (bare, given))
-    assert lasts == there and lasts is not None
-    assert [each.after_seconds for each in breaks_of(bare)] == [
-        each.after_seconds for each in breaks_of(given)
-    ]
+    assert lasts is not None and there is not None
+    # Given in whole bytes: a byte is some microseconds.
+    assert lasts == pytest.approx(there, abs=1e-4)
+    assert [each.after_seconds for each in breaks_of(bare)] == pytest.approx(
+        [each.after_seconds for each in breaks_of(given)], abs=1e-4
+    )
     assert broken_at(bare) == pytest.approx(broken_at(given), rel=0.02)
     # The longest outage and how long it lasts are one figure.
     assert 0.98 * lasts[1] <= broken_at(bare) * 3_600 <= lasts[1]

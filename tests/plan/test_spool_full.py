@@ -45,11 +45,11 @@ def test_a_full_spool_step_by_step(
     for came in amounts[:begin]:
         waiting = max(0.0, waiting + came - could)
     waited, end = waiting, begin + length
-    full_at = begin if waiting > limit else None
+    full_at = float(begin) if waiting > limit else None
     for step in range(begin, end):
+        if waiting + amounts[step] > limit and full_at is None:
+            full_at = step + (limit - waiting) / amounts[step]  # bytes of a step come evenly
         waiting += amounts[step]
-        if waiting > limit and full_at is None:
-            full_at = step + 1
     if full_at is None:
         late = waiting
         for step in range(end, STEPS):
@@ -57,14 +57,18 @@ def test_a_full_spool_step_by_step(
                 break
             late = max(0.0, late + amounts[step] - could)
             if late > limit + 0.5:
-                full_at = end
+                full_at = float(end)
                 break
-    assert found["full_after_seconds"] == (None if full_at is None else (full_at - begin) * 60.0)
     if full_at is None:
+        assert found["full_after_seconds"] is None
         start = end
+    else:
+        assert found["full_after_seconds"] == pytest.approx((full_at - begin) * 60.0)
+    if full_at is None:
+        assert found["stands_still_seconds"] == 0.0
     elif policy == "hold":
         # What is above the limit is not written: so much of a step the store stands still.
-        waiting, start, still = min(waiting, float(limit)), end, float(end - full_at)
+        waiting, start, still = min(waiting, float(limit)), end, end - full_at
         while waiting > 0.5 and start < STEPS:
             waiting = max(0.0, waiting + amounts[start] - could)
             if waiting > limit:
@@ -85,7 +89,8 @@ def test_a_full_spool_step_by_step(
     behind = (step - begin) * 60.0 if waiting <= 0.5 else None
     assert found["behind_seconds"] == behind
     if full_at is not None and policy == "resynchronize":
-        assert found["unprotected_seconds"] == (None if behind is None else (step - full_at) * 60.0)
+        unprotected = None if behind is None else pytest.approx((step - full_at) * 60.0)
+        assert found["unprotected_seconds"] == unprotected
     else:
         assert found["unprotected_seconds"] == 0.0
 
@@ -154,7 +159,7 @@ def test_what_does_not_end_within_the_curve_is_none() -> None:
     model = OutageModel(PLAIN.queue(flat([5.0] * 30)), np.full(30, 4.0))
     spool = Spool(limit_bytes=10.0, data_set_bytes=1e6, compare_bytes_per_second=1.0)
     [row] = with_spool(model, spool, 0.0, 600.0).frame().itertuples()
-    assert row.full_after_seconds == 180.0
+    assert row.full_after_seconds == 120.0  # just full; there is no third minute in it
     assert row.unprotected_seconds is None
     assert row.behind_seconds is None
 

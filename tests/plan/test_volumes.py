@@ -95,9 +95,11 @@ def test_how_long_a_spool_lasts() -> None:
         expected = []
         for begin in range(hour, 72, 24):
             full = np.flatnonzero(np.cumsum(amounts[begin:]) > 100.0)
-            expected.append((full[0] + 1) * HOUR if len(full) else None)
+            sums = np.concatenate(([0.0], np.cumsum(amounts[begin:])))
+            within = (100.0 - sums[full[0]]) / amounts[begin + full[0]] if len(full) else 0.0
+            expected.append((full[0] + within) * HOUR if len(full) else None)
         known = [each for each in expected if each is not None]
-        assert table.loc[hour, "shortest_seconds"] == min(known)
+        assert table.loc[hour, "shortest_seconds"] == pytest.approx(min(known))
         assert table.loc[hour, "never"] == expected.count(None)
     # Of three starts at 20 o'clock the last is never full: the middle one is.
     assert table.loc[20, "never"] == 1
