@@ -222,7 +222,11 @@ class Oracle:
         newest = max(self.truth.epochs, default=claim.epoch)
         complete_ns = 0
         if not claim.mixture:
-            complete_ns = complete_before_ns(self.truth, claim.epoch, claim.operation)
+            # While a store is mounting here, a source that lives may write and acknowledge more.
+            complete_ns = min(
+                complete_before_ns(self.truth, claim.epoch, claim.operation),
+                self.truth.disk.clock.now(),
+            )
         return await self.workload.mounts(
             host,
             host.volume(self._home_disk),

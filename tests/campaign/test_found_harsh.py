@@ -13,6 +13,7 @@ import pytest
 from replicator import replica_recovery
 from replicator.journal import Damage
 from replicator.replica_journal import ReplicaJournal
+from simulator import oracle
 from simulator.circumstances import CircumstanceFinder
 from simulator.measures import RunResult, Verdict
 from simulator.promises import Promises
@@ -149,3 +150,23 @@ def test_else_no_start_of_it_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run(NAME)
     assert result.verdict is Verdict.SAFETY
     assert "recovery of a copy failed" in result.reasons[0]
+
+
+# -- a takeover while the source lives ------------------------------------------------------------
+
+TAKEOVER = "store_writes_during_a_takeover"
+
+
+def test_a_message_that_comes_while_the_copy_is_mounted_need_not_be_in_it() -> None:
+    result = run(TAKEOVER)
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert happened(result, "failover")
+
+
+def test_without_the_instant_at_which_it_began_it_would_be_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(oracle, "min", lambda complete_ns, _now_ns: complete_ns, raising=False)
+    result = run(TAKEOVER)
+    assert result.verdict is Verdict.SAFETY
+    assert "only transactions up to" in result.reasons[0]
