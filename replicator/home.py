@@ -295,6 +295,19 @@ class HomeImage:
         self._directories[root] = None
         await self.sync()
 
+    def check_names(self) -> None:
+        """Raises DamagedImage when a name of the catalogue is not there, or of another kind."""
+        for path, entry in self.catalogue:
+            full = self.root + path
+            try:
+                kind = self.volume.stat(full).kind
+            except NotFound as gone:
+                what = f"a {entry.kind.name.lower()} of the image is gone"
+                raise DamagedImage(what, path=gone.path) from None
+            if kind != entry.kind:
+                what = f"a {entry.kind.name.lower()} of the image has become a {kind.name.lower()}"
+                raise DamagedImage(what, path=full)
+
     def put_back_attributes(self) -> None:
         """Undo what a process that died had set aside; at the end of recovery, before its sync."""
         for path, entry in self.catalogue:

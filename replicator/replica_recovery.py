@@ -66,6 +66,8 @@ async def recover(store: ReplicaStore) -> RecoveryReport:
     before = image.epoch, image.applied
     try:
         await store.patience.with_room(lambda: _redo(store))
+        if not store.marks.promoted:  # else they are the clients' by now
+            image.home.check_names()
     except DamagedLog as damaged:
         image.doubt(str(damaged))
     except DamagedImage as damaged:

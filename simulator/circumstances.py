@@ -26,6 +26,7 @@ from simulator.expectations import (
     ROT_ALONE,
     ROTTEN,
     SOURCE_LIED,
+    SPOILT_AFTER_TAKEOVER,
     TORN,
     TORN_AFTER_TAKEOVER,
     TORN_PAGE,
@@ -92,6 +93,8 @@ class CircumstanceFinder:
                 so.append(SOURCE_LIED)
         if self._torn_at_replica():
             so.append(TORN_AFTER_TAKEOVER)
+        if self._spoilt_at_replica():
+            so.append(SPOILT_AFTER_TAKEOVER)
         return tuple(so)
 
     def of_damage(self, damage: str, rot_is_needed: bool = False) -> list[str]:
@@ -192,6 +195,16 @@ class CircumstanceFinder:
             tears
             and opened_ns is not None
             and any(at_ns >= opened_ns for at_ns in self._power_losses(machine))
+        )
+
+    def _spoilt_at_replica(self) -> bool:
+        """Whether the replica's disk changed the store's files since that was opened there."""
+        opened_ns, name = self._opened_ns, self._system.replica_machine.name
+        return opened_ns is not None and any(
+            mark.where == name
+            and mark.start_seconds * SECOND_NS >= opened_ns
+            and (mark.kind == "misdirected_write" or mark.note.startswith("home:"))
+            for mark in self._faults.marks()
         )
 
     def _power_losses(self, machine: Machine) -> list[float]:

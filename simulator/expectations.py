@@ -70,6 +70,9 @@ TORN: Final = "the source's disk tears pages of its store, and the image is of a
 TORN_AFTER_TAKEOVER: Final = (
     "the replica's disk tears pages of the store that was opened there, in a power loss since"
 )
+SPOILT_AFTER_TAKEOVER: Final = (
+    "the replica's disk has changed what the store wrote that was opened there"
+)
 TORN_PAGES: Final = frozenset({TORN, TORN_AFTER_TAKEOVER})
 """Reasons why a store does not mount that count only where it says just this: the number below."""
 TORN_PAGE: Final = -1018
@@ -85,6 +88,7 @@ CIRCUMSTANCES: Final = (
     SOURCE_LIED,
     TORN,
     TORN_AFTER_TAKEOVER,
+    SPOILT_AFTER_TAKEOVER,
     WHILE_IT_LASTS,
 )
 """What can be seen at an instant, and may be the reason: :mod:`simulator.circumstances`."""
@@ -267,8 +271,11 @@ ROWS: Final = (
     Row(
         "bit_rot",
         "home",
-        {PREFIX: _by_design(_UNREAD, ROT_ALONE), MOUNTABLE: _by_design(_UNREAD, ROT_ALONE)},
-        ("test_lying_media",),
+        {
+            PREFIX: _by_design(_UNREAD, ROT_ALONE),
+            MOUNTABLE: _by_design(_UNREAD, ROT_ALONE, SPOILT_AFTER_TAKEOVER),
+        },
+        ("test_lying_media", "campaign/test_found_harsh"),
     ),
     Row(
         "bit_rot",
@@ -301,7 +308,11 @@ ROWS: Final = (
             PREFIX: _by_design(f"{_UNREAD}; and {_LAST_RECORD}", ROT_ALONE, LAST_RECORD),
             DURABLE: _detected(_NAMED, ROTTEN, LAST_RECORD),
             MOUNTABLE: _by_design(
-                f"{_UNREAD}; {_LAST_RECORD}; {_IN_DOUBT}", ROT_ALONE, LAST_RECORD, ROTTEN
+                f"{_UNREAD}; {_LAST_RECORD}; {_IN_DOUBT}",
+                ROT_ALONE,
+                LAST_RECORD,
+                ROTTEN,
+                SPOILT_AFTER_TAKEOVER,
             ),
             ONE_SOURCE: _detected(
                 f"{_OLDER} until the source has sent the newer one again", LAST_RECORD

@@ -63,6 +63,11 @@ class Flip(NamedTuple):
     """The sector as it should be, of at most :data:`SECTOR_BYTES`."""
     now: bytes
 
+    @property
+    def block(self) -> tuple[int, int]:
+        """The number of its file, and of the block in it."""
+        return self.inode_number, self.offset // BLOCK_BYTES
+
     def heal(self, inode: Inode, byte_by_byte: bool) -> None:
         """Take it back where it is still there.
 

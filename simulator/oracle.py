@@ -13,8 +13,10 @@ rules themselves are in :mod:`simulator.judgement`, which the live world shares.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Final
 
 from replicator.errors import ReplicatorError
 from simulator.digest import image_digest
@@ -40,6 +42,9 @@ from simulator.medium import Flip
 from simulator.systems.interface import Home, Recovered
 from simulator.truth import Truth
 from simulator.workload import Workload
+
+_BLOCKS_LEFT_OUT: Final = 6
+"""Of so many rotten blocks at most each part is tried: 62 images."""
 
 Recover = Callable[[Host], Awaitable[Recovered]]
 
@@ -177,11 +182,15 @@ class Oracle:
         return replace(claim, rotten_alone=bool(flips) and claim.by_content)
 
     def _healed(self, claim: Claim, disk: Disk, root: str, flips: list[Flip]) -> bool:
-        """Whether an image would be right without what has rotted in it."""
-        for byte_by_byte in (False, True):
+        """Whether an image would be right without what has rotted in it.
+
+        A later write may have brought just the bytes that a block has rotted to: then it is right
+        as it is.  So blocks are also left out, as long as they are few.
+        """
+        for some, byte_by_byte in _parts_of(flips):
             fork = disk.fork(disk.clock, disk.model)
             inodes = {n.number: n for _path, n in fork.names.walk(root) if isinstance(n, Inode)}
-            for flip in reversed(flips):
+            for flip in reversed(some):
                 if flip.inode_number in inodes:
                     flip.heal(inodes[flip.inode_number], byte_by_byte)
             digest = image_digest(fork, root)
@@ -394,3 +403,14 @@ class Oracle:
         self.losses.append(measure)
         self.losses.sort(key=lambda loss: loss.at_seconds)
         return measure
+
+
+def _parts_of(flips: list[Flip]) -> Iterator[tuple[list[Flip], bool]]:
+    """All of what has rotted, then without some of its blocks; and whether byte by byte."""
+    yield flips, False
+    yield flips, True
+    blocks = sorted({flip.block for flip in flips})
+    if len(blocks) <= _BLOCKS_LEFT_OUT:
+        for count in range(len(blocks) - 1, 0, -1):
+            for kept in combinations(blocks, count):
+                yield [flip for flip in flips if flip.block in kept], False

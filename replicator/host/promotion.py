@@ -73,7 +73,7 @@ def look_before(loaded: LoadedConfiguration) -> ImageFound:
     down = view is None or view.condition in (Condition.DOWN, Condition.NEVER)
     # One that was committed may wait in the journal, where a recovery finds it.
     may_come = down and any(journal.glob("*.segment"))
-    if not (promoted or damage or (kept and kept["epoch"]) or may_come):
+    if not (promoted or damage or _has_files(kept) or may_come):
         raise no_image(root)
     if down and kept is not None and not kept["damage"]:
         damage = _lost_of(journal, kept)  # the recovery that is to come finds it as well
@@ -87,6 +87,11 @@ def look_before(loaded: LoadedConfiguration) -> ImageFound:
         told = _Told(shown, view.as_of_wall_ns, view.age_ns)
         promoted = promoted or shown["promoted"]
     return _found(loaded, told, promoted)
+
+
+def _has_files(kept: dict[str, Any] | None) -> bool:
+    """Whether there is an image, or what is left of one: who takes over with that is told."""
+    return kept is not None and bool(kept["epoch"] or kept["damage"])
 
 
 def _lost_of(journal: Path, kept: dict[str, Any]) -> str:
@@ -219,7 +224,7 @@ async def _wait_for_the_process(
         if noted.state == WishState.NONE:
             kept = newest_of(_contents(f"{store.root}/checkpoint"), "checkpoint")
             if newest_of(_contents(f"{store.root}/promoted"), "promoted") is None:
-                raise _withdrawn(store.root) if kept and kept["epoch"] else no_image(store.root)
+                raise _withdrawn(store.root) if _has_files(kept) else no_image(store.root)
             if view is not None and status is not None and status["promoted"]:
                 return _Told(status, view.as_of_wall_ns, view.age_ns)
             return _as_kept(store.root, kept, "")

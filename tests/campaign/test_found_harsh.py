@@ -96,6 +96,24 @@ def test_a_record_that_no_fault_has_hit_must_not_be_missing(
     assert result.reasons[0].startswith("durable means durable is broken")
 
 
+HOME = "home_write_went_astray"
+
+
+def test_a_copy_is_wrong_where_a_write_landed_and_right_where_it_came_from() -> None:
+    result = run(HOME)
+    assert result.verdict is Verdict.UNRECOVERABLE, result.reasons
+    assert all("misdirected write of the replica" in each for each in result.reasons)
+
+
+def test_a_judge_that_heals_all_or_nothing_takes_it_for_a_breach(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(oracle, "_BLOCKS_LEFT_OUT", 0)
+    result = run(HOME)
+    assert result.verdict is Verdict.SAFETY
+    assert result.reasons[0].startswith("prefix is broken")
+
+
 def test_damage_that_no_write_has_done_is_no_excuse(monkeypatch: pytest.MonkeyPatch) -> None:
     """A write went astray once, and what it hit is long gone: a made up damage is found."""
 
@@ -170,3 +188,21 @@ def test_without_the_instant_at_which_it_began_it_would_be_missed(
     result = run(TAKEOVER)
     assert result.verdict is Verdict.SAFETY
     assert "only transactions up to" in result.reasons[0]
+
+
+ROT_AFTERWARDS = "copy_rots_after_the_takeover"
+
+
+def test_files_that_rot_when_the_store_is_theirs_are_its_own_disk_s() -> None:
+    result = run(ROT_AFTERWARDS)
+    assert result.verdict is Verdict.UNRECOVERABLE, result.reasons
+    [reason] = result.reasons
+    assert reason.startswith("mountable cannot be kept under the bit rot of the replica")
+    assert "-501" in reason
+
+
+def test_rot_before_the_takeover_excuses_no_mount(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CircumstanceFinder, "store_opened", lambda _finder, _now_ns: None)
+    result = run(ROT_AFTERWARDS)
+    assert result.verdict is Verdict.SAFETY
+    assert "-501" in result.reasons[0]

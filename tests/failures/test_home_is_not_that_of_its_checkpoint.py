@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from replicator import replica_recovery
+from replicator.home import HomeImage
 from replicator.image import UNVERIFIED, ReplicaImage
 from replicator.replica_apply import ReplicaApply
 from replicator.runtime import sleep_ns
@@ -26,6 +27,7 @@ from tests.failures.worlds import (
     ROOT,
     FailureWorld,
     blocks,
+    files_below,
     put_file,
     void,
 )
@@ -78,6 +80,38 @@ def test_a_file_that_is_gone_at_the_start_is_brought_anew() -> None:
     fall(world)
     start(world)
     assert not world.store.damage, "old records of the journal raise no doubt"
+    world.close()
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_a_file_that_nobody_writes_any_more_is_missed_at_the_start(
+    checked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"/old.log": b"a log that is closed", "/old/er.log": b"another one"}
+    world = FailureWorld(blocks("/db", 0, 40, every_ms=1), files=files).start()
+    world.run_to(60)
+    fall(world)
+    removed(world.disk(REPLICA), "/old/er.log")
+    if not checked:
+        monkeypatch.setattr(HomeImage, "check_names", lambda _home: None)
+    start(world)
+    assert ("/old/er.log: a file of the image is gone" in world.store.damage) == checked
+    world.run_until(lambda: world.programs.finished and world.system.converged)
+    there = files_below(world.disk(REPLICA), IMAGE)
+    assert (f"{IMAGE}/old/er.log" in there) == checked, "only a comparison would find it"
+    world.close()
+
+
+def test_a_directory_in_the_place_of_a_file_is_no_file() -> None:
+    world = FailureWorld(blocks("/db", 0, 10), files={"/log": b"closed"}).start()
+    world.run_to(60)
+    fall(world)
+    removed(world.disk(REPLICA), "/log")
+    put_file(world.disk(REPLICA), IMAGE + "/log/stranger", b"?")
+    start(world)
+    assert "/log: a file of the image has become a directory" in world.store.damage
+    world.oracle.void(None)
+    world.converge()
     world.close()
 
 

@@ -182,3 +182,41 @@ def test_a_program_that_is_held_and_the_time_to_full(tmp_path: Path) -> None:
         trial.converge()
     finally:
         trial.end()
+
+
+def test_a_file_that_is_gone_from_the_copy_is_told_and_brought_anew(trial: Trial) -> None:
+    replica = trial.start("replica")
+    source = trial.start("source")
+    assert trial.write(1, 40).ends() == 0
+    trial.converge()
+    source.kill(), replica.kill()
+    gone = sorted(path for path in trial.image.rglob("*") if path.is_file())[0]
+    gone.unlink()
+    trial.start("replica")
+    status = trial.wait(
+        lambda s: s["replica"]["status"] and s["replica"]["status"]["damage"], "told"
+    )
+    assert f"{gone}: a file of the image is gone" in status["replica"]["status"]["damage"]
+    assert any("a file of the image is gone" in text for text in status["attention"])
+    assert not gone.exists()
+    trial.start("source")
+    trial.converge()
+    assert gone.exists() and not trial.status()["replica"]["status"]["damage"]
+
+
+def test_what_is_left_of_a_copy_can_take_over_and_its_doubt_is_told(trial: Trial) -> None:
+    replica = trial.start("replica")
+    source = trial.start("source")
+    assert trial.write(1, 40).ends() == 0
+    trial.converge()
+    source.kill(), replica.kill()
+    gone = sorted(path for path in trial.image.rglob("*") if path.is_file())[0]
+    gone.unlink()
+    trial.start("replica")
+    trial.wait(lambda s: s["replica"]["status"] and s["replica"]["status"]["damage"], "told")
+    asked = trial.command("promote", str(trial.config))
+    assert asked.returncode != 0 and "a file of the image is gone" in asked.stdout + asked.stderr
+    done = trial.command("promote", str(trial.config), "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "a file of the image is gone" in done.stdout + done.stderr
+    assert trial.status()["replica"]["status"]["promoted"]
