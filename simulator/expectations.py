@@ -1,9 +1,7 @@
 """Fault by invariant, as data: what holds, what is detected, what no design can give.
 
 A run's verdict is driven by it (:mod:`simulator.objectives`), and the table of
-``docs/invariants.md`` is made from it.  To renew the page::
-
-    .venv/bin/python -m simulator.expectations
+``docs/invariants.md`` is made from it (:mod:`simulator.expectations_page`).
 
 **holds** is the rule, and needs no entry here.  **detected**: the promise itself cannot be
 kept, and the replicator says so: it names the damage, or claims no more than it has, and the
@@ -15,11 +13,9 @@ from the instant on at which each really happened.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from pathlib import Path
 from typing import Final
 
 from simulator.measures import FaultMark
@@ -415,48 +411,6 @@ class Expectations:
         return found
 
 
-# -- the page ----------------------------------------------------------------------------
-
-PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "invariants.md"
-_BEGIN: Final = "<!-- made from simulator/expectations.py: begin -->\n"
-_END: Final = "<!-- made from simulator/expectations.py: end -->\n"
-
-
-def expectations_markdown() -> str:
-    """The table, and the reasons below it."""
-    reasons: list[str] = []
-    lines = ["| fault | " + " | ".join(INVARIANTS) + " | shown by |"]
-    lines.append("|---" * (len(INVARIANTS) + 2) + "|")
-    for row in ROWS:
-        cells = [_cell_words(row.cell(invariant), reasons) for invariant in INVARIANTS]
-        tests = ", ".join(f"`{name.removeprefix('test_')}`" for name in row.shown_by)
-        lines.append(f"| {row.words} | {' | '.join(cells)} | {tests} |")
-    lines.append("")
-    lines += [f"{number}. {why[0].upper()}{why[1:]}." for number, why in enumerate(reasons, 1)]
-    return "\n".join(lines) + "\n"
-
-
-def _cell_words(cell: Cell, reasons: list[str]) -> str:
-    if cell.expectation is Expectation.HOLDS:
-        return "holds"
-    why = f"{cell.why}. Only where {' or '.join(cell.given)}" if cell.given else cell.why
-    if why not in reasons:
-        reasons.append(why)
-    return f"**{cell.expectation.words}** ({reasons.index(why) + 1})"
-
-
-def with_table(page: str) -> str:
-    """The page with the table as it is now."""
-    before, _begin, rest = page.partition(_BEGIN)
-    _old, _end, after = rest.partition(_END)
-    return before + _BEGIN + "\n" + expectations_markdown() + "\n" + _END + after
-
-
-if __name__ == "__main__":
-    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    sys.stdout.write(f"{PAGE.name} is renewed\n")
-
-
 __all__ = [
     "INVARIANTS",
     "ROWS",
@@ -464,7 +418,5 @@ __all__ = [
     "Expectation",
     "Expectations",
     "Row",
-    "expectations_markdown",
     "row_of",
-    "with_table",
 ]

@@ -24,9 +24,9 @@ from simulator.expectations import (
     Expectation,
     Expectations,
     row_of,
-    with_table,
 )
 from simulator.expectations import ROTTEN as NEEDED_ROT
+from simulator.expectations_page import with_table
 from simulator.measures import Check, FaultMark, RunResult, Verdict
 from simulator.objectives import settle_verdict
 from simulator.scenario import Fault, parse_scenario
@@ -50,7 +50,7 @@ LIE = fault("lost_flush", 20, REPLICA, duration="5s")
 
 def test_the_page_shows_the_table() -> None:
     page = (ROOT / "docs/invariants.md").read_text(encoding="utf-8")
-    assert page == with_table(page), "renew it: .venv/bin/python -m simulator.expectations"
+    assert page == with_table(page), "renew it: .venv/bin/python -m simulator.expectations_page"
     assert page.count("| misdirected write (replica) |") == 1
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from replicator import replica_recovery
+from replicator import fence, replica_recovery
 from replicator.journal import Damage
 from replicator.replica_journal import ReplicaJournal
 from simulator import oracle
@@ -206,3 +206,21 @@ def test_rot_before_the_takeover_excuses_no_mount(monkeypatch: pytest.MonkeyPatc
     result = run(ROT_AFTERWARDS)
     assert result.verdict is Verdict.SAFETY
     assert "-501" in result.reasons[0]
+
+
+FENCE = "fence_write_went_astray"
+
+
+def test_a_fence_is_kept_in_two_copies() -> None:
+    result = run(FENCE)
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert happened(result, "failover", "misdirected_write")
+
+
+def test_one_copy_that_went_astray_leaves_the_old_source_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fence, "range", lambda _copies: [0], raising=False)
+    result = run(FENCE)
+    assert result.verdict is Verdict.SAFETY
+    assert result.reasons[0].startswith("one source is broken")
