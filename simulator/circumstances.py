@@ -26,6 +26,7 @@ from simulator.expectations import (
     ROT_ALONE,
     ROTTEN,
     SOURCE_LIED,
+    SOURCE_SPOILT,
     SPOILT_AFTER_TAKEOVER,
     TORN,
     TORN_AFTER_TAKEOVER,
@@ -91,6 +92,8 @@ class CircumstanceFinder:
             newest_ns = truth.times_ns[truth.instant_of(claim.epoch, claim.operation)]
             if self._lied_before(max(begun_ns, newest_ns)):
                 so.append(SOURCE_LIED)
+            if self._source_spoilt_before(begun_ns):
+                so.append(SOURCE_SPOILT)
         if self._torn_at_replica():
             so.append(TORN_AFTER_TAKEOVER)
         if self._spoilt_at_replica():
@@ -152,8 +155,7 @@ class CircumstanceFinder:
             return "its disk tore a page in a power loss"
         if self._lied_before(now_ns):
             return "its disk had said that it had what was gone with the power"
-        source = self._system.source_machine.name
-        if any((m.kind, m.where) == ("misdirected_write", source) for m in self._faults.marks()):
+        if self._source_spoilt_before(now_ns):
             return "its disk wrote to the wrong place"
         return ""
 
@@ -184,6 +186,15 @@ class CircumstanceFinder:
                 for begin, end in lies
             )
             for at_ns in self._power_losses(machine)
+        )
+
+    def _source_spoilt_before(self, time_ns: int) -> bool:
+        """Whether a write of the source's disk went astray before an instant."""
+        source = self._system.source_machine.name
+        return any(
+            (mark.kind, mark.where) == ("misdirected_write", source)
+            and mark.start_seconds * SECOND_NS <= time_ns
+            for mark in self._faults.marks()
         )
 
     def _torn_at_replica(self) -> bool:

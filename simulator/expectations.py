@@ -61,6 +61,9 @@ UNVERIFIED: Final = "the replica says that its image is not verified"
 LAST_RECORD: Final = "rot is in the newest record of the journal"
 OWN_DISK: Final = "the source's own store found less than it had acknowledged"
 SOURCE_LIED: Final = "the source's disk lied when its power failed, and the image is of after that"
+SOURCE_SPOILT: Final = (
+    "the source's disk has written to the wrong place, and the image is of an epoch after that"
+)
 WHILE_IT_LASTS: Final = "the fault is not over"
 TORN: Final = "the source's disk tears pages of its store, and the image is of after its power loss"
 TORN_AFTER_TAKEOVER: Final = (
@@ -82,6 +85,7 @@ CIRCUMSTANCES: Final = (
     LAST_RECORD,
     OWN_DISK,
     SOURCE_LIED,
+    SOURCE_SPOILT,
     TORN,
     TORN_AFTER_TAKEOVER,
     SPOILT_AFTER_TAKEOVER,
@@ -289,11 +293,14 @@ ROWS: Final = (
         "source",
         {
             PREFIX: _by_design(
-                "the source's own files are damaged, or the state of its history; the copy has "
-                "what its programs wrote"
+                "the source's own files are damaged; the copy has what its programs wrote",
+                ROT_ALONE,
             ),
             DURABLE: _by_design("the source's own store reads what no program wrote", OWN_DISK),
-            MOUNTABLE: _by_design("the source's own store does not find what it wrote"),
+            MOUNTABLE: _by_design(
+                "the source's own store does not find what it wrote, nor does its copy",
+                SOURCE_SPOILT,
+            ),
         },
         ("test_lying_media",),
     ),

@@ -151,6 +151,15 @@ class FaultInjector:
         """All bits flipped at the replica so far."""
         return self._disks.rotten
 
+    @property
+    def rotten_at_source(self) -> list[Flip]:
+        """What writes that went astray have changed in files of the source."""
+        return self._disks.rotten_at_source
+
+    def when_source_changes(self, fn: Callable[[], None]) -> None:
+        """Call ``fn`` when the source's disk has changed something behind everybody's back."""
+        self._disks.source_changed = fn
+
     def lies(self, host: str) -> bool:
         """Whether a disk of the host lies just now."""
         return self._disks.lies(host)

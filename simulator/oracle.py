@@ -13,18 +13,17 @@ rules themselves are in :mod:`simulator.judgement`, which the live world shares.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from itertools import combinations
-from typing import Final
 
 from replicator.errors import ReplicatorError
 from simulator.digest import image_digest
 from simulator.disk import Disk
 from simulator.exchange.ledger import LedgerVerdict
 from simulator.expectations import TORN_PAGE, TORN_PAGES
+from simulator.healing import healed_digests
 from simulator.host import Host, Machine, run_offline
-from simulator.inode import Choose, Inode
+from simulator.inode import Choose
 from simulator.judgement import (
     FAILOVER,
     SECOND_NS,
@@ -42,9 +41,6 @@ from simulator.medium import Flip
 from simulator.systems.interface import Home, Recovered
 from simulator.truth import Truth
 from simulator.workload import Workload
-
-_BLOCKS_LEFT_OUT: Final = 6
-"""Of so many rotten blocks at most each part is tried: 62 images."""
 
 Recover = Callable[[Host], Awaitable[Recovered]]
 
@@ -101,7 +97,9 @@ class Oracle:
         self.rot_is_needed: Callable[[Machine], bool] = lambda _machine: False
         """Whether rot is in what a machine's recovery needs."""
         self.rotten: Callable[[], list[Flip]] = list
-        """The bits that have rotted at the replica."""
+        """What has changed on the replica's media behind everybody's back."""
+        self.rotten_at_source: Callable[[], list[Flip]] = list
+        """The same of the source's own files."""
         self._void = False
         """What the source believes to be durable is known to be gone."""
         self.seen = (0, 0)
@@ -174,33 +172,19 @@ class Oracle:
     def _claim(self, recovered: Recovered, disk: Disk) -> Claim:
         """The claim of an image; of one without a number, what it is found to be."""
         claim = self._claimed(recovered, disk)
-        flips = self.rotten()
-        if flips and not prefix_check(claim, self.truth)[0]:
+        ours, theirs = self.rotten(), self.rotten_at_source()
+        if (ours or theirs) and not prefix_check(claim, self.truth)[0]:
             root = recovered.root or self._home_root
-            return replace(claim, rotten_alone=self._healed(claim, disk, root, flips))
+            healed = healed_digests(disk, root, ours, theirs, self.truth.root)
+            return replace(claim, rotten_alone=any(self._was(claim, each) for each in healed))
         # What its files show is known when a store has mounted them.
-        return replace(claim, rotten_alone=bool(flips) and claim.by_content)
+        return replace(claim, rotten_alone=bool(ours) and claim.by_content)
 
-    def _healed(self, claim: Claim, disk: Disk, root: str, flips: list[Flip]) -> bool:
-        """Whether an image would be right without what has rotted in it.
-
-        A later write may have brought just the bytes that a block has rotted to: then it is right
-        as it is.  So blocks are also left out, as long as they are few.
-        """
-        for some, byte_by_byte in _parts_of(flips):
-            fork = disk.fork(disk.clock, disk.model)
-            inodes = {n.number: n for _path, n in fork.names.walk(root) if isinstance(n, Inode)}
-            for flip in reversed(some):
-                if flip.inode_number in inodes:
-                    flip.heal(inodes[flip.inode_number], byte_by_byte)
-            digest = image_digest(fork, root)
-            if claim.mixture:
-                healed = self.truth.newest_with(digest) is not None
-            else:
-                healed = digest == self.truth.digest_of(claim.epoch, claim.operation)
-            if healed:
-                return True
-        return False
+    def _was(self, claim: Claim, digest: int) -> bool:
+        """Whether the source had an image of this digest, where this is claimed."""
+        if claim.mixture:
+            return self.truth.newest_with(digest) is not None
+        return digest == self.truth.digest_of(claim.epoch, claim.operation)
 
     def _claimed(self, recovered: Recovered, disk: Disk) -> Claim:
         root = recovered.root or self._home_root
@@ -403,14 +387,3 @@ class Oracle:
         self.losses.append(measure)
         self.losses.sort(key=lambda loss: loss.at_seconds)
         return measure
-
-
-def _parts_of(flips: list[Flip]) -> Iterator[tuple[list[Flip], bool]]:
-    """All of what has rotted, then without some of its blocks; and whether byte by byte."""
-    yield flips, False
-    yield flips, True
-    blocks = sorted({flip.block for flip in flips})
-    if len(blocks) <= _BLOCKS_LEFT_OUT:
-        for count in range(len(blocks) - 1, 0, -1):
-            for kept in combinations(blocks, count):
-                yield [flip for flip in flips if flip.block in kept], False

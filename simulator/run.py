@@ -85,6 +85,8 @@ class ScenarioRun:
         self.sampler.is_anothers = circumstances.is_anothers
         self.oracle.rotten_end = circumstances.rotten_end
         self.oracle.rotten = lambda: self.faults.rotten
+        self.faults.when_source_changes(self.system.truth.medium_changed)
+        self.oracle.rotten_at_source = lambda: self.faults.rotten_at_source
         self.oracle.rot_is_needed = circumstances.rot_is_needed
         self._promises = Promises(
             lambda: scenario.faults,

@@ -171,6 +171,10 @@ class Truth:
         assert isinstance(node, Inode)
         return TruthFile(self, file, node)
 
+    def medium_changed(self) -> None:
+        """The disk has changed a file by itself: no program did, so it is no instant."""
+        self._survey()
+
     def names_changed(self) -> None:
         self._survey()
         self._note(0)

@@ -13,7 +13,7 @@ import pytest
 from replicator import fence, replica_recovery
 from replicator.journal import Damage
 from replicator.replica_journal import ReplicaJournal
-from simulator import oracle
+from simulator import healing, oracle
 from simulator.circumstances import CircumstanceFinder
 from simulator.measures import RunResult, Verdict
 from simulator.promises import Promises
@@ -108,7 +108,7 @@ def test_a_copy_is_wrong_where_a_write_landed_and_right_where_it_came_from() -> 
 def test_a_judge_that_heals_all_or_nothing_takes_it_for_a_breach(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(oracle, "_BLOCKS_LEFT_OUT", 0)
+    monkeypatch.setattr(healing, "BLOCKS_AT_MOST", 0)
     result = run(HOME)
     assert result.verdict is Verdict.SAFETY
     assert result.reasons[0].startswith("prefix is broken")

@@ -1,0 +1,74 @@
+"""Whether an image is right but for what a medium has changed behind everybody's back.
+
+An image that is not what the source had may be so for a bit that has rotted at the replica, or for
+a write of either end's disk that went astray (:mod:`simulator.medium`).  Then it is right once that
+is taken back; and where the *source's* own files were hit, once the same is done to the image, for
+what its programs wrote is in the copy, and in their own files it is not.
+
+A later write may have brought a place in order, or just the bytes that it has changed to.  So parts
+of what has changed are tried, too, block by block, as long as they are few.
+
+Leaves out: two changes of one sector; a file of the source that has got another name since, where
+other files of the image have the same bytes in that place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Final
+
+from simulator.digest import image_digest
+from simulator.disk import Disk
+from simulator.inode import Inode
+from simulator.medium import SECTOR_BYTES, Flip
+
+BLOCKS_AT_MOST: Final = 6
+"""Of so many changed blocks at most each part is tried: 63 images."""
+
+
+def healed_digests(
+    disk: Disk, root: str, ours: list[Flip], theirs: list[Flip], their_root: str
+) -> Iterator[int]:
+    """The digests that an image has without what media have changed.
+
+    Arguments
+    ---------
+    disk, root: where the image is; it stays as it is.
+    ours, theirs: what has changed at the replica, and in the source's own files.
+    their_root: where those are.
+    """
+    for their_part in _parts_of(theirs):
+        for our_part in _parts_of(ours) if not their_part else [ours]:
+            for byte_by_byte in (False, True) if our_part == ours and ours else (False,):
+                fork = disk.fork(disk.clock, disk.model)
+                files = {p: n for p, n in fork.names.walk(root) if isinstance(n, Inode)}
+                by_number = {inode.number: inode for inode in files.values()}
+                for flip in reversed(our_part):
+                    if flip.inode_number in by_number:
+                        flip.heal(by_number[flip.inode_number], byte_by_byte)
+                for flip in their_part:
+                    named = files.get(root + flip.path.removeprefix(their_root))
+                    _spoil([*([named] if named else []), *files.values()], flip)
+                yield image_digest(fork, root)
+
+
+def _spoil(candidates: Sequence[Inode], flip: Flip) -> None:
+    """Do to the first file that has the right bytes what the source's disk did to its own."""
+    begin = flip.offset // SECTOR_BYTES * SECTOR_BYTES
+    for inode in candidates:
+        if inode.read(begin, len(flip.was)) == flip.was:
+            inode.write(begin, flip.now)
+            return
+
+
+def _parts_of(flips: list[Flip]) -> Iterator[list[Flip]]:
+    """All, then what is left without some of their blocks; none last."""
+    yield flips
+    blocks = sorted({flip.block for flip in flips})
+    if len(blocks) <= BLOCKS_AT_MOST:
+        for count in range(len(blocks) - 1, 0, -1):
+            for kept in combinations(blocks, count):
+                yield [flip for flip in flips if flip.block in kept]
+    if flips:
+        yield []
