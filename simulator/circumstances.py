@@ -28,6 +28,7 @@ from simulator.expectations import (
     SOURCE_LIED,
     SOURCE_SPOILT,
     SPOILT_AFTER_TAKEOVER,
+    STATE_SPOILT,
     TORN,
     TORN_AFTER_TAKEOVER,
     TORN_PAGE,
@@ -38,7 +39,11 @@ from simulator.host import Machine
 from simulator.inode import Inode
 from simulator.judgement import SECOND_NS, Claim, complete_before_ns
 from simulator.medium import Flip
+from simulator.systems.byte_level import SPOOL_ROOT
 from simulator.systems.interface import ProtectionSystem
+
+_STATE = f"{SPOOL_ROOT}/source."
+"""How the paths begin of what the source keeps of its history."""
 
 
 class CircumstanceFinder:
@@ -62,6 +67,8 @@ class CircumstanceFinder:
         """Which of them the image is of; 0 while nobody has looked."""
         self._streamed_ns = -1
         """When the source was seen last to stream."""
+        self._brought_over_ns: dict[int, int] = {}
+        """When it was seen first to do so, by epoch: from then on its files are not read."""
         self._explained: set[str] = set()
         """Damage, in the replica's words, that rot in what it needed was the reason of."""
         self._opened_ns: int | None = None
@@ -92,8 +99,11 @@ class CircumstanceFinder:
             newest_ns = truth.times_ns[truth.instant_of(claim.epoch, claim.operation)]
             if self._lied_before(max(begun_ns, newest_ns)):
                 so.append(SOURCE_LIED)
-            if self._source_spoilt_before(begun_ns):
+            now_ns = truth.disk.clock.now()
+            if self._source_spoilt_before(self._brought_over_ns.get(claim.epoch, now_ns)):
                 so.append(SOURCE_SPOILT)
+            if any(flip.path.startswith(_STATE) for flip in self._faults.rotten_at_source):
+                so.append(STATE_SPOILT)
         if self._torn_at_replica():
             so.append(TORN_AFTER_TAKEOVER)
         if self._spoilt_at_replica():
@@ -124,7 +134,9 @@ class CircumstanceFinder:
 
     def source_streams(self) -> None:
         """The source has reached the replica, and that has its history."""
-        self._streamed_ns = self._system.truth.disk.clock.now()
+        truth = self._system.truth
+        self._streamed_ns = truth.disk.clock.now()
+        self._brought_over_ns.setdefault(max(truth.epochs, default=0), self._streamed_ns)
 
     def is_anothers(self) -> bool:
         """Whether the copy may be that of a second source.

@@ -62,8 +62,9 @@ LAST_RECORD: Final = "rot is in the newest record of the journal"
 OWN_DISK: Final = "the source's own store found less than it had acknowledged"
 SOURCE_LIED: Final = "the source's disk lied when its power failed, and the image is of after that"
 SOURCE_SPOILT: Final = (
-    "the source's disk has written to the wrong place, and the image is of an epoch after that"
+    "the source's disk has written to the wrong place, and the image was brought over after that"
 )
+STATE_SPOILT: Final = "the source's disk has written over the state of its history"
 WHILE_IT_LASTS: Final = "the fault is not over"
 TORN: Final = "the source's disk tears pages of its store, and the image is of after its power loss"
 TORN_AFTER_TAKEOVER: Final = (
@@ -86,6 +87,7 @@ CIRCUMSTANCES: Final = (
     OWN_DISK,
     SOURCE_LIED,
     SOURCE_SPOILT,
+    STATE_SPOILT,
     TORN,
     TORN_AFTER_TAKEOVER,
     SPOILT_AFTER_TAKEOVER,
@@ -293,8 +295,10 @@ ROWS: Final = (
         "source",
         {
             PREFIX: _by_design(
-                "the source's own files are damaged; the copy has what its programs wrote",
+                "the source's own files are damaged, and the copy has what its programs wrote; or "
+                "the state of its history, and a number of an epoch is used twice",
                 ROT_ALONE,
+                STATE_SPOILT,
             ),
             DURABLE: _by_design("the source's own store reads what no program wrote", OWN_DISK),
             MOUNTABLE: _by_design(

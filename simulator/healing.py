@@ -6,16 +6,16 @@ is taken back; and where the *source's* own files were hit, once the same is don
 what its programs wrote is in the copy, and in their own files it is not.
 
 A later write may have brought a place in order, or just the bytes that it has changed to.  So parts
-of what has changed are tried, too, block by block, as long as they are few.
+of what has changed are tried, too, block by block and in their order, as long as they are few.
 
-Leaves out: two changes of one sector; a file of the source that has got another name since, where
+Leaves out: a file of the source that has got another name since, where
 other files of the image have the same bytes in that place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations
+from itertools import combinations, groupby
 from typing import Final
 
 from simulator.digest import image_digest
@@ -23,8 +23,8 @@ from simulator.disk import Disk
 from simulator.inode import Inode
 from simulator.medium import SECTOR_BYTES, Flip
 
-BLOCKS_AT_MOST: Final = 6
-"""Of so many changed blocks at most each part is tried: 63 images."""
+CHANGES_AT_MOST: Final = 6
+"""Of so many changes of a block at most each part is tried: 63 images."""
 
 
 def healed_digests(
@@ -38,6 +38,7 @@ def healed_digests(
     ours, theirs: what has changed at the replica, and in the source's own files.
     their_root: where those are.
     """
+    theirs = [flip for flip in theirs if flip.path.startswith(their_root + "/")]
     for their_part in _parts_of(theirs):
         for our_part in _parts_of(ours) if not their_part else [ours]:
             for byte_by_byte in (False, True) if our_part == ours and ours else (False,):
@@ -63,12 +64,12 @@ def _spoil(candidates: Sequence[Inode], flip: Flip) -> None:
 
 
 def _parts_of(flips: list[Flip]) -> Iterator[list[Flip]]:
-    """All, then what is left without some of their blocks; none last."""
+    """All, then what is left without some of the changes of a block; none last."""
     yield flips
-    blocks = sorted({flip.block for flip in flips})
-    if len(blocks) <= BLOCKS_AT_MOST:
-        for count in range(len(blocks) - 1, 0, -1):
-            for kept in combinations(blocks, count):
-                yield [flip for flip in flips if flip.block in kept]
+    changes = [list(group) for _block, group in groupby(flips, key=lambda flip: flip.block)]
+    if len(changes) <= CHANGES_AT_MOST:
+        for count in range(len(changes) - 1, 0, -1):
+            for kept in combinations(changes, count):
+                yield [flip for group in kept for flip in group]
     if flips:
         yield []

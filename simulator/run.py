@@ -81,7 +81,8 @@ class ScenarioRun:
         )
         self.sampler = Sampler(built)
         self.restarts = Restarts(self.faults.marks)
-        circumstances = CircumstanceFinder(self.system, self.faults, built.whole_bytes)
+        self.circumstances = CircumstanceFinder(self.system, self.faults, built.whole_bytes)
+        circumstances = self.circumstances
         self.sampler.is_anothers = circumstances.is_anothers
         self.oracle.rotten_end = circumstances.rotten_end
         self.oracle.rotten = lambda: self.faults.rotten

@@ -67,6 +67,8 @@ class Truth:
         """Inode number to the file's term and the sum of its names' keys; see `image_digest`."""
         self._in_doubt: tuple[str, tuple[Any, ...]] | None = None
         self._left = _Left(0, False)
+        self._changed_in_doubt = False
+        """The disk has changed something since the source died within a call."""
 
     @property
     def instant(self) -> int:
@@ -173,7 +175,10 @@ class Truth:
 
     def medium_changed(self) -> None:
         """The disk has changed a file by itself: no program did, so it is no instant."""
-        self._survey()
+        if self._in_doubt is None:
+            self._survey()
+        else:
+            self._changed_in_doubt = True
 
     def names_changed(self) -> None:
         self._survey()
@@ -260,6 +265,9 @@ class Truth:
             if epoch not in known_epochs:
                 # The image as it is now, torn write and all, is operation 0 of a new epoch.
                 return
+            spoilt, self._changed_in_doubt = self._changed_in_doubt, False
+            if spoilt:
+                return  # nobody can tell what of it the call was
             ended_short = doubt is not None and left.refused and self.digest == left.digest
             if self.digest not in (before, after) and not ended_short:
                 self.breaches.append(

@@ -17,6 +17,7 @@ from simulator import healing, oracle
 from simulator.circumstances import CircumstanceFinder
 from simulator.measures import RunResult, Verdict
 from simulator.promises import Promises
+from simulator.truth import Truth
 from tests.campaign.test_found_with_exchange import made, run
 
 
@@ -108,7 +109,7 @@ def test_a_copy_is_wrong_where_a_write_landed_and_right_where_it_came_from() -> 
 def test_a_judge_that_heals_all_or_nothing_takes_it_for_a_breach(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(healing, "BLOCKS_AT_MOST", 0)
+    monkeypatch.setattr(healing, "CHANGES_AT_MOST", 0)
     result = run(HOME)
     assert result.verdict is Verdict.SAFETY
     assert result.reasons[0].startswith("prefix is broken")
@@ -224,3 +225,44 @@ def test_one_copy_that_went_astray_leaves_the_old_source_open(
     result = run(FENCE)
     assert result.verdict is Verdict.SAFETY
     assert result.reasons[0].startswith("one source is broken")
+
+
+# -- the source's own files -----------------------------------------------------------------------
+
+READ = "image_read_while_a_write_strays"
+STATE = "history_state_went_astray"
+IN_DOUBT = "call_in_doubt_strays"
+
+
+@pytest.mark.parametrize("name", [READ, STATE, IN_DOUBT])
+def test_what_the_source_s_disk_has_done_to_its_own_files_is_named(name: str) -> None:
+    result = run(name)
+    assert result.verdict is Verdict.UNRECOVERABLE, result.reasons
+    assert all("of the source" in each or "the source's store" in each for each in result.reasons)
+    assert "misdirected_write" in {mark.kind for mark in result.faults}
+
+
+def _brought_over_at_once(finder: CircumstanceFinder) -> None:
+    finder._brought_over_ns = {epoch: 0 for epoch in range(9)}
+
+
+def test_an_image_that_was_brought_over_before_must_mount() -> None:
+    judged = made(READ)
+    _brought_over_at_once(judged.circumstances)
+    result = judged.run()
+    assert result.verdict is Verdict.SAFETY
+    assert result.reasons[0].startswith("mountable is broken")
+
+
+def test_no_epoch_is_used_twice_for_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulator.circumstances._STATE", "/nowhere")
+    result = run(STATE)
+    assert result.verdict is Verdict.SAFETY
+    assert "its image is that after [0]" in result.reasons[0]
+
+
+def test_a_source_that_changes_by_itself_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Truth, "medium_changed", lambda _truth: None)
+    result = run(IN_DOUBT)
+    assert result.verdict is Verdict.SAFETY
+    assert result.reasons[0].startswith("capture is complete is broken")
