@@ -67,8 +67,8 @@ class Truth:
         """Inode number to the file's term and the sum of its names' keys; see `image_digest`."""
         self._in_doubt: tuple[str, tuple[Any, ...]] | None = None
         self._left = _Left(0, False)
-        self._changed_in_doubt = False
-        """The disk has changed something since the source died within a call."""
+        self._medium_changed = False
+        """The disk has changed something by itself since the last operation."""
 
     @property
     def instant(self) -> int:
@@ -175,10 +175,9 @@ class Truth:
 
     def medium_changed(self) -> None:
         """The disk has changed a file by itself: no program did, so it is no instant."""
+        self._medium_changed = True
         if self._in_doubt is None:
             self._survey()
-        else:
-            self._changed_in_doubt = True
 
     def names_changed(self) -> None:
         self._survey()
@@ -190,6 +189,7 @@ class Truth:
 
     def _note(self, length: int) -> None:
         capture = self.capture
+        self._medium_changed = False
         self.times_ns.append(self.disk.clock.now())
         self.written_bytes.append(self.written_bytes[-1] + length)
         if capture is None or not capture.capturing:
@@ -265,9 +265,9 @@ class Truth:
             if epoch not in known_epochs:
                 # The image as it is now, torn write and all, is operation 0 of a new epoch.
                 return
-            spoilt, self._changed_in_doubt = self._changed_in_doubt, False
+            spoilt, self._medium_changed = self._medium_changed, False
             if spoilt:
-                return  # nobody can tell what of it the call was
+                return  # what was under way is carried out over it, and nobody can tell them apart
             ended_short = doubt is not None and left.refused and self.digest == left.digest
             if self.digest not in (before, after) and not ended_short:
                 self.breaches.append(

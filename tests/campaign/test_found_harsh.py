@@ -232,6 +232,7 @@ def test_one_copy_that_went_astray_leaves_the_old_source_open(
 READ = "image_read_while_a_write_strays"
 STATE = "history_state_went_astray"
 IN_DOUBT = "call_in_doubt_strays"
+REDONE = "call_redone_over_a_stray"
 
 
 @pytest.mark.parametrize("name", [READ, STATE, IN_DOUBT])
@@ -240,6 +241,12 @@ def test_what_the_source_s_disk_has_done_to_its_own_files_is_named(name: str) ->
     assert result.verdict is Verdict.UNRECOVERABLE, result.reasons
     assert all("of the source" in each or "the source's store" in each for each in result.reasons)
     assert "misdirected_write" in {mark.kind for mark in result.faults}
+
+
+def test_what_is_carried_out_once_more_puts_it_right() -> None:
+    result = run(REDONE)
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert happened(result, "misdirected_write", "process_crash")
 
 
 def _brought_over_at_once(finder: CircumstanceFinder) -> None:
@@ -261,8 +268,11 @@ def test_no_epoch_is_used_twice_for_no_reason(monkeypatch: pytest.MonkeyPatch) -
     assert "its image is that after [0]" in result.reasons[0]
 
 
-def test_a_source_that_changes_by_itself_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", [IN_DOUBT, REDONE])
+def test_a_source_that_changes_by_itself_is_found(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Truth, "medium_changed", lambda _truth: None)
-    result = run(IN_DOUBT)
+    result = run(name)
     assert result.verdict is Verdict.SAFETY
     assert result.reasons[0].startswith("capture is complete is broken")
