@@ -8,14 +8,14 @@ what its programs wrote is in the copy, and in their own files it is not.
 A later write may have brought a place in order, or just the bytes that it has changed to.  So parts
 of what has changed are tried, too, block by block and in their order, as long as they are few.
 
-Leaves out: a file of the source that has got another name since, where
-other files of the image have the same bytes in that place.
+A file of the source that has another name in the image is taken for the one that has most of its
+bytes in that place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import combinations, groupby
+from collections.abc import Iterator
+from itertools import combinations, groupby, product
 from typing import Final
 
 from simulator.digest import image_digest
@@ -39,7 +39,7 @@ def healed_digests(
     their_root: where those are.
     """
     theirs = [flip for flip in theirs if flip.path.startswith(their_root + "/")]
-    for their_part in _parts_of(theirs):
+    for their_part, by_name in product(_parts_of(theirs), (True, False) if theirs else (True,)):
         for our_part in _parts_of(ours) if not their_part else [ours]:
             for byte_by_byte in (False, True) if our_part == ours and ours else (False,):
                 fork = disk.fork(disk.clock, disk.model)
@@ -48,25 +48,41 @@ def healed_digests(
                 for flip in reversed(our_part):
                     if flip.inode_number in by_number:
                         flip.heal(by_number[flip.inode_number], byte_by_byte)
-                for flip in their_part:
-                    named = files.get(root + flip.path.removeprefix(their_root))
-                    _spoil([*([named] if named else []), *files.values()], flip)
+                for change in _changes_of(their_part):
+                    name = root + change[0].path.removeprefix(their_root)
+                    _spoil(_of(files, name, change, by_name), change)
                 yield image_digest(fork, root)
 
 
-def _spoil(candidates: Sequence[Inode], flip: Flip) -> None:
-    """Do to the first file that has the right bytes what the source's disk did to its own."""
-    begin = flip.offset // SECTOR_BYTES * SECTOR_BYTES
-    for inode in candidates:
-        if inode.read(begin, len(flip.was)) == flip.was:
-            inode.write(begin, flip.now)
-            return
+def _of(files: dict[str, Inode], name: str, change: list[Flip], by_name: bool) -> Inode | None:
+    """The file of an image that is the changed one of the source's, as far as can be told."""
+    if by_name:
+        return files.get(name)
+    others = [inode for path, inode in files.items() if path != name]
+    return max(others, key=lambda inode: sum(_has(inode, flip) for flip in change), default=None)
+
+
+def _has(inode: Inode, flip: Flip) -> bool:
+    """Whether it has there what the source's file had."""
+    return inode.read(flip.offset // SECTOR_BYTES * SECTOR_BYTES, len(flip.was)) == flip.was
+
+
+def _spoil(inode: Inode | None, change: list[Flip]) -> None:
+    """Do to a file what the source's disk did to its own, where nobody has written since."""
+    for flip in change:
+        if inode is not None and _has(inode, flip):
+            inode.write(flip.offset // SECTOR_BYTES * SECTOR_BYTES, flip.now)
+
+
+def _changes_of(flips: list[Flip]) -> list[list[Flip]]:
+    """What one event has done to one block, each."""
+    return [list(group) for _block, group in groupby(flips, key=lambda flip: flip.block)]
 
 
 def _parts_of(flips: list[Flip]) -> Iterator[list[Flip]]:
     """All, then what is left without some of the changes of a block; none last."""
     yield flips
-    changes = [list(group) for _block, group in groupby(flips, key=lambda flip: flip.block)]
+    changes = _changes_of(flips)
     if len(changes) <= CHANGES_AT_MOST:
         for count in range(len(changes) - 1, 0, -1):
             for kept in combinations(changes, count):

@@ -80,3 +80,12 @@ def test_of_many_changes_all_alone_are_tried(monkeypatch: pytest.MonkeyPatch) ->
     found = list(healed_digests(disk, ROOT, flips, [], THEIRS))
     assert digest(f=A, g=A) in found and digest(f=A, g=B) not in found
     assert len(found) == 3
+
+
+def test_where_somebody_has_written_since_nothing_is_done_nor_in_another_file() -> None:
+    """A log goes on behind the place; one that is made for later has the same bytes there."""
+    disk = disk_with(log=B + A, later=A + A)
+    theirs = [Flip(f"{THEIRS}/log", each * SECTOR_BYTES, 7, A, C) for each in range(2)]
+    found = set(healed_digests(disk, ROOT, [], theirs, THEIRS))
+    assert digest(log=B + C, later=A + A) in found
+    assert digest(log=B + C, later=C + A) not in found
