@@ -40,3 +40,16 @@ def test_no_plan_ends_otherwise_than_it_must(
         assert outcome.verdict in (Verdict.PASS, Verdict.UNRECOVERABLE), (number, outcome.reasons)
         marks |= set(outcome.marks)
     assert mark in marks, "the spool was never full"
+
+
+@pytest.mark.parametrize("plans", [20, pytest.param(600, marks=pytest.mark.full)])
+def test_nor_does_a_harsh_one(plans: int) -> None:
+    scenario = load_scenario(CAMPAIGN)
+    space, prepared = space_of(scenario, harsh=True), prepare(scenario)
+    kinds: set[str] = set()
+    for number in range(plans):
+        plan = plan_number(2, number, space)
+        outcome = run_plan(prepared, plan, number, number % 50 == 0)
+        assert outcome.verdict in (Verdict.PASS, Verdict.UNRECOVERABLE), (number, outcome.reasons)
+        kinds.update(fault.kind for fault in plan.faults)
+    assert kinds >= {"lost_flush", "misdirected_write", "second_source"}, "they were harsh"
