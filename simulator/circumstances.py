@@ -53,14 +53,20 @@ class CircumstanceFinder:
     ---------
     system, faults: of the run.
     whole_bytes: what the source's programs need whole after a power loss of their disk.
+    notice_ns: so long a source may believe that it streams though nobody hears it.
     """
 
     def __init__(
-        self, system: ProtectionSystem, faults: FaultInjector, whole_bytes: int = 0
+        self,
+        system: ProtectionSystem,
+        faults: FaultInjector,
+        whole_bytes: int = 0,
+        notice_ns: int = 0,
     ) -> None:
         self._system = system
         self._faults = faults
         self._whole_bytes = whole_bytes
+        self._notice_ns = notice_ns
         self._ahead_until: dict[int, int] = {}
         """By epoch: home may hold operations up to this one that the journal has lost."""
         self._ahead_epoch = 0
@@ -149,7 +155,11 @@ class CircumstanceFinder:
             return False
         now_ns = system.truth.disk.clock.now()
         end_ns = max(now_ns if end is None else end * SECOND_NS for end in ends)
-        if end_ns < now_ns and system.report().state == SourceState.STREAMING.value:
+        # Until then it may be the connection that the other one has taken from it.
+        if (
+            end_ns + self._notice_ns < now_ns
+            and system.report().state == SourceState.STREAMING.value
+        ):
             self.source_streams()
         return self._streamed_ns <= end_ns
 

@@ -81,7 +81,11 @@ class ScenarioRun:
         )
         self.sampler = Sampler(built)
         self.restarts = Restarts(self.faults.marks)
-        self.circumstances = CircumstanceFinder(self.system, self.faults, built.whole_bytes)
+        p = scenario.protection
+        notice_ns = p.heartbeat_ns * (p.heartbeat_misses + 1) + scenario.link.rtt_ns
+        self.circumstances = CircumstanceFinder(
+            self.system, self.faults, built.whole_bytes, notice_ns
+        )
         circumstances = self.circumstances
         self.sampler.is_anothers = circumstances.is_anothers
         self.oracle.rotten_end = circumstances.rotten_end

@@ -61,6 +61,20 @@ def test_the_age_of_a_second_source_s_image_is_not_held_against_the_first_one_s_
     assert found.reasons[0].startswith("honest telemetry is broken")
 
 
+UNSEEN = "second_source_unseen"
+
+
+def test_a_source_that_has_not_noticed_has_not_reached_the_replica() -> None:
+    result = run(UNSEEN)
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert happened(result, "link_reset", "link_outage", "second_source")
+    judged = made(UNSEEN)
+    judged.circumstances._notice_ns = 0
+    found = judged.run()
+    assert found.verdict is Verdict.SAFETY
+    assert found.reasons[0].startswith("replica went back")
+
+
 # -- writes that go astray ------------------------------------------------------------------------
 
 LOG = "log_write_went_astray"
