@@ -10,6 +10,7 @@ survives a power loss is drawn among the changes of the file or directory as for
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from replicator.runtime import Completion
 from simulator.inode import Inode
@@ -28,13 +29,20 @@ class DriveCache:
     """
 
     def __init__(self, disk: Disk) -> None:
-        self._disk = disk
+        # Not held: a copy that was made for an examination is gone with it, no collector needed.
+        self._owner = ref(disk)
         self.lies = False
         """Fault: syncs return at once and make nothing durable."""
         self.times_lied = 0
         self._files: dict[int, int] = {}
         """Number of a file to the number below which a sync has answered for its changes."""
         self._names: list[tuple[Directory, int]] = []
+
+    @property
+    def _disk(self) -> Disk:
+        disk = self._owner()
+        assert disk is not None
+        return disk
 
     def lie_about(self, inode: Inode) -> None:
         """A sync of a file returns, and all that it was to write is here."""

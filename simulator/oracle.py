@@ -218,7 +218,7 @@ class Oracle:
             # While a store is mounting here, a source that lives may write and acknowledge more.
             complete_ns = min(
                 complete_before_ns(self.truth, claim.epoch, claim.operation),
-                self.truth.disk.clock.now(),
+                self.truth.disk.clock.now() + 1,
             )
         return await self.workload.mounts(
             host,

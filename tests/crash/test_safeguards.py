@@ -17,9 +17,11 @@ from replicator.safeguards import ALL_SAFEGUARDS
 from replicator.spool_reader import SpoolReader
 from simulator.link import Link
 from simulator.systems.byte_level import REPLICA, ByteLevelSystem
-from tests.crash.harness import Outcome, Plan, gap, log_rolls, run
+from tests.crash.harness import Outcome, Plan, create, gap, log_rolls, run, write
 
 WITH_GAP = [*log_rolls()[:8], gap, *log_rolls()[8:]]
+CONTENT = [create("/db"), *(write("/db", 0, number) for number in range(1, 25))]
+"""No change of names: a home that is ahead of its journal by one is named as damage."""
 
 MUTANTS = {
     "journal_before_apply": "prefix",
@@ -36,7 +38,9 @@ MUTANTS = {
 def plans(safeguard: str) -> Iterator[Plan]:
     """Small plans, the likely ones first."""
     safeguards = replace(ALL_SAFEGUARDS, **{safeguard: False})
-    steps = WITH_GAP if safeguard == "atomic_resynchronization" else log_rolls()
+    steps = {"atomic_resynchronization": WITH_GAP, "journal_before_apply": CONTENT}.get(
+        safeguard, log_rolls()
+    )
     for survival in ("none", "all", "some", "other"):
         for step in range(1, 140):
             yield Plan(steps, host=REPLICA, crash_at=step, survival=survival, safeguards=safeguards)
