@@ -195,7 +195,10 @@ class SyncFailed(StorageError):
 
 
 class DamagedImage(StorageError):
-    """The replica's files are not those of its checkpoint: one is gone, or something in its way."""
+    """The replica's files are not those of its checkpoint, nor can they become the next image's.
+
+    One is gone, something is in its way, or what was staged for them is damaged.
+    """
 
     default_remedy = (
         "Start the replica again: what it has counts as lost then, and the source brings it anew. "

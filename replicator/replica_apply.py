@@ -26,7 +26,7 @@ from replicator.committed_pages import (
     read_commit,
     staged_pages,
 )
-from replicator.errors import DamagedLog
+from replicator.errors import DamagedImage, DamagedLog
 from replicator.image import ReplicaImage
 from replicator.journal import Position
 from replicator.protocol import BatchHeader
@@ -155,18 +155,25 @@ class ReplicaApply:
     # -- another image -------------------------------------------------------------
 
     async def _switch_image(self, record: Record) -> None:
-        """Carry out a committed resynchronization; repeatable until its checkpoint."""
+        """Carry out a committed resynchronization; repeatable until its checkpoint.
+
+        Raises DamagedImage when what was staged is not what was committed: a process before this
+        one may have begun, and home be neither image.
+        """
         marks, journal, image = self._marks, self._journal, self._image
         document = read_commit(record.payload)
         self._runtime.emit("activity", "resynchronize")
-        await check_staged(self._volume, document)
-        if self._volume.exists(document["path"] + ".reserve"):
-            self._volume.unlink(document["path"] + ".reserve")  # now is what it was kept for
-        await image.home.rebuild(
-            Catalogue.from_json(document["catalogue"]),
-            staged_pages(self._volume, document),
-            document["from_nothing"],
-        )
+        try:
+            await check_staged(self._volume, document)
+            if self._volume.exists(document["path"] + ".reserve"):
+                self._volume.unlink(document["path"] + ".reserve")  # now is what it was kept for
+            await image.home.rebuild(
+                Catalogue.from_json(document["catalogue"]),
+                staged_pages(self._volume, document),
+                document["from_nothing"],
+            )
+        except DamagedLog as damaged:
+            raise DamagedImage(damaged.message, path=damaged.path, offset=damaged.offset) from None
         history, as_of_ns = bytes.fromhex(document["history"]), document.get("as_of_ns", 0)
         image.begin(self._options.set_id, record.epoch, history, as_of_ns)
         marks.checkpointed = 0

@@ -25,6 +25,8 @@ from simulator.medium import SECTOR_BYTES, Flip
 
 CHANGES_AT_MOST: Final = 6
 """Of so many changes of a block at most each part is tried: 63 images."""
+RENAMED_AT_MOST: Final = 3
+"""Of so many at most each file is looked for under its name and without, alone; else all are."""
 
 
 def healed_digests(
@@ -39,7 +41,7 @@ def healed_digests(
     their_root: where those are.
     """
     theirs = [flip for flip in theirs if flip.path.startswith(their_root + "/")]
-    for their_part, by_name in product(_parts_of(theirs), (True, False) if theirs else (True,)):
+    for their_part, by_names in _named_parts_of(theirs):
         for our_part in _parts_of(ours) if not their_part else [ours]:
             for byte_by_byte in (False, True) if our_part == ours and ours else (False,):
                 fork = disk.fork(disk.clock, disk.model)
@@ -48,10 +50,20 @@ def healed_digests(
                 for flip in reversed(our_part):
                     if flip.inode_number in by_number:
                         flip.heal(by_number[flip.inode_number], byte_by_byte)
-                for change in _changes_of(their_part):
+                for change, by_name in zip(_changes_of(their_part), by_names, strict=True):
                     name = root + change[0].path.removeprefix(their_root)
                     _spoil(_of(files, name, change, by_name), change)
                 yield image_digest(fork, root)
+
+
+def _named_parts_of(flips: list[Flip]) -> Iterator[tuple[list[Flip], tuple[bool, ...]]]:
+    """Parts of what has changed; and which files have still the name that they had."""
+    for part in _parts_of(flips):
+        count = len(_changes_of(part))
+        if count <= RENAMED_AT_MOST:
+            yield from ((part, names) for names in product((True, False), repeat=count))
+        else:
+            yield from ((part, (same,) * count) for same in (True, False))
 
 
 def _of(files: dict[str, Inode], name: str, change: list[Flip], by_name: bool) -> Inode | None:

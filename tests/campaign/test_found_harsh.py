@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from replicator import fence, replica_recovery
+from replicator.errors import DamagedLog
 from replicator.journal import Damage
 from replicator.replica_journal import ReplicaJournal
 from simulator import healing, oracle
@@ -290,3 +291,23 @@ def test_a_source_that_changes_by_itself_is_found(
     result = run(name)
     assert result.verdict is Verdict.SAFETY
     assert result.reasons[0].startswith("capture is complete is broken")
+
+
+# -- half of another image ------------------------------------------------------------------------
+
+HALF = "half_of_another_image"
+
+
+def test_a_home_that_had_begun_to_become_another_image_is_begun_anew() -> None:
+    result = run(HALF)
+    assert result.verdict in (Verdict.PASS, Verdict.UNRECOVERABLE), result.reasons
+    assert all("second source" in each for each in result.reasons)
+    at_the_end = [check for check in result.checks if check.occasion == "end of run"]
+    assert at_the_end and all(check.holds for check in at_the_end)
+
+
+def test_else_the_first_source_goes_on_with_a_mixture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("replicator.replica_apply.DamagedImage", DamagedLog)
+    result = run(HALF)
+    assert result.verdict is Verdict.SAFETY
+    assert result.reasons[0].startswith("prefix is broken")
