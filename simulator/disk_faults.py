@@ -68,8 +68,8 @@ class DiskFaults:
         """What has rotted at the replica, and what writes that went astray have changed."""
         self.rotten_at_source: list[Flip] = []
         """The same of the source."""
-        self.source_changed: Callable[[], None] = lambda: None
-        """Called when that has become more."""
+        self.source_changed: Callable[[list[str]], None] = lambda _paths: None
+        """Called with the paths when that has become more."""
 
     @property
     def still_waiting(self) -> list[str]:
@@ -225,7 +225,7 @@ class DiskFaults:
     def _have_changed(self, machine: Machine, flips: list[Flip]) -> None:
         if machine.name != REPLICA:
             self.rotten_at_source += flips
-            self.source_changed()
+            self.source_changed([flip.path for flip in flips])
             return
         journal = {path for path, _inode in files_of(machine, "journal")}
         self.rotten_journal += [(f.path, f.offset) for f in flips if f.path in journal]

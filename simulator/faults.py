@@ -156,8 +156,8 @@ class FaultInjector:
         """What writes that went astray have changed in files of the source."""
         return self._disks.rotten_at_source
 
-    def when_source_changes(self, fn: Callable[[], None]) -> None:
-        """Call ``fn`` when the source's disk has changed something behind everybody's back."""
+    def when_source_changes(self, fn: Callable[[list[str]], None]) -> None:
+        """Call ``fn`` with the paths that the source's disk has changed behind everybody's back."""
         self._disks.source_changed = fn
 
     def lies(self, host: str) -> bool:

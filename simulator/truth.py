@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from replicator.capture import Capture
@@ -173,8 +173,10 @@ class Truth:
         assert isinstance(node, Inode)
         return TruthFile(self, file, node)
 
-    def medium_changed(self) -> None:
-        """The disk has changed a file by itself: no program did, so it is no instant."""
+    def medium_changed(self, paths: Iterable[str]) -> None:
+        """The disk has changed these files by itself: no program did, so it is no instant."""
+        if not any(path.startswith(self.root + "/") for path in paths):
+            return
         self._medium_changed = True
         if self._in_doubt is None:
             self._survey()
@@ -266,18 +268,18 @@ class Truth:
                 # The image as it is now, torn write and all, is operation 0 of a new epoch.
                 return
             spoilt, self._medium_changed = self._medium_changed, False
-            if spoilt:
-                return  # what was under way is carried out over it, and nobody can tell them apart
             ended_short = doubt is not None and left.refused and self.digest == left.digest
-            if self.digest not in (before, after) and not ended_short:
+            # What was under way is carried out over what the disk has changed, and nobody can
+            # tell the two apart: then only how many operations there are can be said.
+            if self.digest not in (before, after) and not (ended_short or spoilt):
                 self.breaches.append(
                     "after a crash of the source its image is neither that before nor that "
                     f"after the interrupted {doubt[0] if doubt else 'nothing'}"
                 )
             known = len(self._digests[epoch]) // DIGEST_BYTES - 1
-            if completed == known + 1 and (self.digest == after or ended_short):
+            if completed == known + 1 and (self.digest == after or ended_short or spoilt):
                 self._note(0)
-            elif completed != known or self.digest != before:
+            elif completed != known or (self.digest != before and not spoilt):
                 self.breaches.append(
                     f"after a crash of the source capture says operation {completed}, "
                     f"{known} had completed before, and the interrupted one "

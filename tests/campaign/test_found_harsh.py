@@ -287,7 +287,7 @@ def test_no_epoch_is_used_twice_for_no_reason(monkeypatch: pytest.MonkeyPatch) -
 def test_a_source_that_changes_by_itself_is_found(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Truth, "medium_changed", lambda _truth: None)
+    monkeypatch.setattr(Truth, "medium_changed", lambda _truth, _paths: None)
     result = run(name)
     assert result.verdict is Verdict.SAFETY
     assert result.reasons[0].startswith("capture is complete is broken")
