@@ -302,8 +302,10 @@ ROWS: Final = (
             ),
             DURABLE: _by_design("the source's own store reads what no program wrote", OWN_DISK),
             MOUNTABLE: _by_design(
-                "the source's own store does not find what it wrote, nor does its copy",
+                "the source's own store does not find what it wrote, nor does its copy; or a "
+                "number of an epoch is used twice",
                 SOURCE_SPOILT,
+                STATE_SPOILT,
             ),
         },
         ("test_lying_media",),

@@ -250,7 +250,10 @@ IN_DOUBT = "call_in_doubt_strays"
 REDONE = "call_redone_over_a_stray"
 
 
-@pytest.mark.parametrize("name", [READ, STATE, IN_DOUBT])
+BEGUN_TWICE = "epoch_begun_twice"
+
+
+@pytest.mark.parametrize("name", [READ, STATE, IN_DOUBT, BEGUN_TWICE])
 def test_what_the_source_s_disk_has_done_to_its_own_files_is_named(name: str) -> None:
     result = run(name)
     assert result.verdict is Verdict.UNRECOVERABLE, result.reasons
@@ -281,6 +284,7 @@ def test_no_epoch_is_used_twice_for_no_reason(monkeypatch: pytest.MonkeyPatch) -
     result = run(STATE)
     assert result.verdict is Verdict.SAFETY
     assert "its image is that after [0]" in result.reasons[0]
+    assert run(BEGUN_TWICE).verdict is Verdict.SAFETY
 
 
 @pytest.mark.parametrize("name", [IN_DOUBT, REDONE])
@@ -311,3 +315,8 @@ def test_else_the_first_source_goes_on_with_a_mixture(monkeypatch: pytest.Monkey
     result = run(HALF)
     assert result.verdict is Verdict.SAFETY
     assert result.reasons[0].startswith("prefix is broken")
+
+
+def test_rot_of_the_spool_is_none_of_the_set_s() -> None:
+    """The bench lost count of the operations by it."""
+    assert run("rot_of_the_spool").verdict in (Verdict.PASS, Verdict.INCONCLUSIVE)
