@@ -49,8 +49,11 @@ def kept_check(
     marks: the faults as they happened.
     stopped: capture has stopped since (a full spool, for one): what followed was never in it.
 
-    Returns None where the source's own disk or power has taken it.
+    Returns None where the source's own disk or power has taken it, and where what took over is what
+    is left of an image: which operations it has nobody can say.
     """
+    if not claim.epoch and claim.damage:
+        return None
     machine, truth = system.source_machine, system.truth
     epoch = max(truth.epochs, default=0)
     if not epoch or not machine.powered or _taken(truth.times_ns[truth.epochs[epoch]], marks):

@@ -6,6 +6,7 @@ Under these faults no design keeps every promise.  What is left is held to the t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from replicator import fence, replica_recovery
 from replicator.errors import DamagedLog
 from replicator.journal import Damage
 from replicator.replica_journal import ReplicaJournal
-from simulator import healing, oracle
+from simulator import healing, one_source, oracle
 from simulator.circumstances import CircumstanceFinder
 from simulator.measures import RunResult, Verdict
 from simulator.promises import Promises
@@ -320,3 +321,23 @@ def test_else_the_first_source_goes_on_with_a_mixture(monkeypatch: pytest.Monkey
 def test_rot_of_the_spool_is_none_of_the_set_s() -> None:
     """The bench lost count of the operations by it."""
     assert run("rot_of_the_spool").verdict in (Verdict.PASS, Verdict.INCONCLUSIVE)
+
+
+LEFT = "what_is_left_takes_over"
+
+
+def test_of_what_is_left_of_an_image_nobody_says_which_operations_it_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    result = run(LEFT)
+    assert result.verdict in (Verdict.PASS, Verdict.UNRECOVERABLE), result.reasons
+    assert happened(result, "link_outage", "bit_rot", "power_loss", "failover")
+    check = one_source.kept_check
+    monkeypatch.setattr(
+        one_source,
+        "kept_check",
+        lambda system, claim, *more: check(system, replace(claim, damage=""), *more),
+    )
+    found = run(LEFT)
+    assert found.verdict is Verdict.SAFETY
+    assert found.reasons[0].startswith("one source is broken")
