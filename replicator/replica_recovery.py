@@ -13,8 +13,8 @@ It is the replica's usual order with nothing arriving, from the newest checkpoin
   already: it is told, and raises no doubt.
 * A *home* that is not that of the checkpoint (a file is gone: the disk had said that it had it, or
   somebody has removed it; or a committed image cannot take its place, and may have begun to) is the
-  image of nothing any more.  Nothing of the journal is applied to
-  it; the source brings another image, of an epoch that nothing here knows of.
+  image of nothing any more.  Nothing of the journal is applied to it; the source brings another
+  image, of an epoch that nothing here knows of.
 * An image that was committed and becomes home only here rests on pages that were compared before
   the machine was started: it counts as not verified.
 * Recovery that is cut short is repeated by the next start, with the same end.

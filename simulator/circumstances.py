@@ -11,11 +11,6 @@ instead of excusing all that comes.
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import NamedTuple
-
-from replicator.records import InvalidRecord, RecordType, decode, find_valid
-from replicator.segments import RECORD_TYPES, LogKind
 from replicator.slots import newest_of
 from replicator.source import SourceState
 from simulator.disk_faults import files_of
@@ -36,9 +31,8 @@ from simulator.expectations import (
 )
 from simulator.faults import FaultInjector
 from simulator.host import Machine
-from simulator.inode import Inode
+from simulator.journal_rot import from_redo, goes_on, looks_torn, segment_number
 from simulator.judgement import SECOND_NS, Claim, complete_before_ns
-from simulator.medium import Flip
 from simulator.systems.byte_level import SPOOL_ROOT
 from simulator.systems.interface import ProtectionSystem
 
@@ -309,7 +303,9 @@ class CircumstanceFinder:
         hit_paths = {flip.path for flip in rotten}
         if any(path in hit_paths for path, _inode in files_of(machine, "staging")):
             return True
-        segments = [(_number(path), path, inode) for path, inode in files_of(machine, "journal")]
+        segments = [
+            (segment_number(path), path, inode) for path, inode in files_of(machine, "journal")
+        ]
         one_is_left = any(newest_of([slot], "checkpoint") is None for slot in slots)
         if one_is_left and redo_from[0] not in {number for number, _path, _inode in segments}:
             return True
@@ -321,12 +317,12 @@ class CircumstanceFinder:
                 return True
             if hit and number == redo_from[0]:
                 hit_before = True
-                if not newer and not _goes_on(inode, redo_from[1]):
+                if not newer and not goes_on(inode, redo_from[1]):
                     return True
         if not hit_before:
             return False
-        rotted_before, needed = _from_redo(machine, rotten)
-        return rotted_before and _looks_torn(needed)
+        rotted_before, needed = from_redo(machine, rotten)
+        return rotted_before and looks_torn(needed)
 
     def rotten_end(self, machine: Machine) -> bool:
         """Whether rot has hit records of the journal, and nothing else says that they were safe.
@@ -340,92 +336,5 @@ class CircumstanceFinder:
         """
         if not self._faults.rotten_journal or not self.rot_is_needed(machine):
             return False
-        rotted_before, needed = _from_redo(machine, self._faults.rotten)
-        return not rotted_before and _looks_torn(needed)
-
-
-def _number(path: str) -> int:
-    """Of a segment."""
-    return int(path.rpartition("/")[2].partition(".")[0])
-
-
-class _Part(NamedTuple):
-    """Of a segment, from a record's begin to its end."""
-
-    data: bytes
-    hit: list[int]
-    """Offsets of what has changed there."""
-
-
-def _from_redo(machine: Machine, rotten: list[Flip]) -> tuple[bool, list[_Part]]:
-    """Whether the segment where redo begins has rotted before that, and the journal from there."""
-    slots = [inode.read(0, inode.size) for _path, inode in files_of(machine, "checkpoint")]
-    state = newest_of(slots, "checkpoint") or {"segment": 0, "offset": 0}
-    first, rotted_before = int(state["segment"]), False
-    parts: list[_Part] = []
-    for path, inode in sorted(files_of(machine, "journal")):
-        number, data, place = _number(path), inode.read(0, inode.size), 0
-        if number == first:
-            place = _leads_to(data, int(state["offset"]))
-            rotted_before = _whole_until(data) < place
-        if number >= first:
-            hit = [flip.offset - place for flip in rotten if flip.path == path]
-            parts.append(_Part(data[place:], [at for at in hit if at >= 0]))
-    return rotted_before, parts
-
-
-def _goes_on(inode: Inode, place: int) -> bool:
-    """Whether a whole record of a segment ends at a place, or begins there."""
-    data = inode.read(0, inode.size)
-    if _leads_to(data, place) < place:
-        return True
-    try:
-        return decode(data, place).type in RECORD_TYPES[LogKind.JOURNAL]
-    except InvalidRecord:
-        return False
-
-
-def _whole_until(data: bytes) -> int:
-    """Where the records of a segment end that follow each other from its begin on."""
-    end = 0
-    with suppress(InvalidRecord):
-        while end < len(data):
-            end += decode(data, end).size_bytes
-    return end
-
-
-def _leads_to(data: bytes, place: int) -> int:
-    """Where the whole record of a segment begins that ends at a place; the place for none."""
-    at = end = 0
-    while end < place and (found := find_valid(data[:place], end)) is not None:
-        at = found[1]
-        end = at + found[0].size_bytes
-    return at if end == place else place
-
-
-def _looks_torn(parts: list[_Part]) -> bool:
-    """Whether there is a record that does not fit, and none behind it says that it was safe."""
-    newest, invalid, chain = 0, False, None
-    for index, (data, hit) in enumerate(parts):
-        is_last, at = index + 1 == len(parts), 0
-        while at < len(data):
-            try:
-                record = decode(data, at)
-            except InvalidRecord:
-                # Only the newest segment has space in reserve; what was to be written there, and
-                # went astray, has left it as it was.
-                invalid |= not is_last or data.count(0, at) < len(data) - at
-                invalid |= any(each >= at for each in hit)
-                found = find_valid(data, at + 1)
-                if found is None:
-                    break
-                record, at = found
-            invalid |= chain is not None and record.previous != chain
-            if record.type in RECORD_TYPES[LogKind.JOURNAL]:
-                if invalid and record.floor > newest:
-                    return False
-                newest = newest if invalid else max(newest, record.sequence)
-                if record.type < RecordType.SEGMENT:
-                    chain = record.checksum
-            at += record.size_bytes
-    return invalid
+        rotted_before, needed = from_redo(machine, self._faults.rotten)
+        return not rotted_before and looks_torn(needed)

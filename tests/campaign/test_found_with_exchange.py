@@ -237,6 +237,6 @@ def test_in_a_journal_that_has_rotted_a_torn_end_is_rightly_named_as_damage() ->
 def test_a_bench_that_does_not_look_at_the_end_takes_it_for_a_loss(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("simulator.circumstances._looks_torn", lambda *_arguments: False)
+    monkeypatch.setattr("simulator.circumstances.looks_torn", lambda *_arguments: False)
     reason = reason_of(TORN_END, Verdict.SAFETY)
     assert reason.startswith("durable means durable is broken")

@@ -80,6 +80,6 @@ def test_rot_that_leaves_no_way_on_is_needed_though_the_checkpoint_includes_it()
 def test_a_bench_that_takes_each_such_journal_for_one_that_goes_on_calls_it_a_breach(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("simulator.circumstances._goes_on", lambda *_arguments: True)
+    monkeypatch.setattr("simulator.circumstances.goes_on", lambda *_arguments: True)
     with pytest.raises(Broken, match="durable means durable is broken"):
         rot_while_nothing_is_written()
