@@ -24,7 +24,7 @@ from simulator.inode import Inode
 from simulator.medium import SECTOR_BYTES, Flip
 
 CHANGES_AT_MOST: Final = 6
-"""Of so many changes of a block at most each part is tried: 63 images."""
+"""Of so many changes of a block at most each part is tried: 63, and none."""
 RENAMED_AT_MOST: Final = 3
 """Of so many at most each file is looked for under its name and without, alone; else all are."""
 

@@ -34,6 +34,11 @@ def whole_steps(seconds: float, step_seconds: float) -> int:
     return ceil(seconds / step_seconds - _ROUNDING_STEPS)
 
 
+def whole_steps_of(seconds: Floats, step_seconds: float) -> Indices:
+    """As :func:`whole_steps`, of many times."""
+    return np.ceil(seconds / step_seconds - _ROUNDING_STEPS).astype(np.int64)
+
+
 @dataclass(frozen=True)
 class TimeGrid:
     """Equal steps.

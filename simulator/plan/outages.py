@@ -41,7 +41,7 @@ from simulator.plan.fluid import (
     lag_seconds,
     oldest_place,
 )
-from simulator.plan.grid import Floats, Indices, TimeGrid
+from simulator.plan.grid import Floats, Indices, TimeGrid, whole_steps_of
 from simulator.plan.protection import Queue
 
 _ROUNDING_BYTES: Final = 0.25
@@ -87,7 +87,7 @@ def steps_of(
     """
     begins, lengths = np.broadcast_arrays(*np.atleast_1d(begin_seconds, length_seconds))
     begin = np.rint(begins / grid.step_seconds).astype(np.int64)
-    length = np.ceil(lengths / grid.step_seconds - _ROUNDING_STEPS).astype(np.int64)
+    length = whole_steps_of(lengths, grid.step_seconds)
     end = begin + length
     if len(begin) and (begin.min() < 0 or length.min() < 0 or end.max() > grid.steps):
         raise ValueError("an outage must lie within the grid")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from replicator import replica_recovery
+from replicator.errors import DamagedImage
 from replicator.home import HomeImage
 from replicator.image import UNVERIFIED, ReplicaImage
 from replicator.replica_apply import ReplicaApply
@@ -132,7 +133,7 @@ def test_without_the_rule_no_start_succeeds(monkeypatch: pytest.MonkeyPatch) -> 
     world.close()
 
 
-def test_an_epoch_that_the_journal_knows_would_raise_a_doubt(
+def test_an_epoch_that_the_journal_knows_would_be_used_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The records of the lost image are still there: theirs is no number for another one."""
@@ -141,14 +142,29 @@ def test_an_epoch_that_the_journal_knows_would_raise_a_doubt(
         store.image.lose(str(damaged))
 
     monkeypatch.setattr(replica_recovery, "_begin_anew", forgets)
-    world = FailureWorld(blocks("/db", 0, 80, every_ms=1), replica=RARE).start()
-    world.run_to(60)
+    world = streaming()
     epoch = world.store.epoch
     fall(world)
     removed(world.disk(REPLICA))
     start(world)
     world.run_until(lambda: world.store.epoch > 0)
     assert world.store.epoch == epoch, "the same number again"
+    world.close()
+
+
+def test_one_that_has_taken_over_keeps_its_image_and_tells_the_doubt() -> None:
+    """No source would bring another one."""
+    world = streaming()
+    store = world.store
+    before = store.epoch, store.applied
+    assert before[0] > 0
+    store.marks.promoted = True
+    replica_recovery._begin_anew(store, DamagedImage("a file is gone", path="/db"), {})
+    assert (store.epoch, store.applied) == before
+    assert store.damage == "/db: a file is gone"
+    store.marks.promoted = False
+    replica_recovery._begin_anew(store, DamagedImage("a file is gone", path="/db"), {7: 1})
+    assert (store.epoch, store.applied, store.promised_epoch) == (0, 0, 8)
     world.close()
 
 

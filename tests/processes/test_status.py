@@ -12,7 +12,7 @@ import pytest
 
 from replicator.capture import protect
 from replicator.errors import StorageError
-from tests.processes.trial import Trial
+from tests.processes.trial import Status, Trial
 from tests.processes.trial import trial as trial_of
 
 
@@ -184,7 +184,8 @@ def test_a_program_that_is_held_and_the_time_to_full(tmp_path: Path) -> None:
         trial.end()
 
 
-def test_a_file_that_is_gone_from_the_copy_is_told_and_brought_anew(trial: Trial) -> None:
+def without_a_file(trial: Trial) -> tuple[Path, Status]:
+    """A replica that has lost a file while it was down: which one, and what it says."""
     replica = trial.start("replica")
     source = trial.start("source")
     assert trial.write(1, 40).ends() == 0
@@ -196,6 +197,11 @@ def test_a_file_that_is_gone_from_the_copy_is_told_and_brought_anew(trial: Trial
     status = trial.wait(
         lambda s: s["replica"]["status"] and s["replica"]["status"]["damage"], "told"
     )
+    return gone, status
+
+
+def test_a_file_that_is_gone_from_the_copy_is_told_and_brought_anew(trial: Trial) -> None:
+    gone, status = without_a_file(trial)
     assert f"{gone}: a file of the image is gone" in status["replica"]["status"]["damage"]
     assert any("a file of the image is gone" in text for text in status["attention"])
     assert not gone.exists()
@@ -205,15 +211,7 @@ def test_a_file_that_is_gone_from_the_copy_is_told_and_brought_anew(trial: Trial
 
 
 def test_what_is_left_of_a_copy_can_take_over_and_its_doubt_is_told(trial: Trial) -> None:
-    replica = trial.start("replica")
-    source = trial.start("source")
-    assert trial.write(1, 40).ends() == 0
-    trial.converge()
-    source.kill(), replica.kill()
-    gone = sorted(path for path in trial.image.rglob("*") if path.is_file())[0]
-    gone.unlink()
-    trial.start("replica")
-    trial.wait(lambda s: s["replica"]["status"] and s["replica"]["status"]["damage"], "told")
+    without_a_file(trial)
     asked = trial.command("promote", str(trial.config))
     assert asked.returncode != 0 and "a file of the image is gone" in asked.stdout + asked.stderr
     done = trial.command("promote", str(trial.config), "--yes")

@@ -416,6 +416,13 @@ def test_a_detach_ends_a_backup_and_nothing_else(
     assert judge(medium, life.ledger, config=config).breach == ""
 
 
+def run_with_a_backup(medium: Any, script: Any) -> None:
+    """A life that has a place for backups, keeps its logs, and ends well."""
+    medium.names[BACKUP] = medium.durable_names[BACKUP] = None
+    life = run(medium, script, config=replace(CONFIG, circular=False))
+    assert life.error is None, life.error
+
+
 def test_a_backup_that_does_not_look_again_writes_to_a_file_that_was_given_back(
     monkeypatch,
 ) -> None:
@@ -440,9 +447,7 @@ def test_a_backup_that_does_not_look_again_writes_to_a_file_that_was_given_back(
         instance.abandon()
 
     medium = new_medium()
-    medium.names[BACKUP] = medium.durable_names[BACKUP] = None
-    life = run(medium, script, config=replace(CONFIG, circular=False))
-    assert life.error is None, life.error
+    run_with_a_backup(medium, script)
     [as_it_was_left] = left
     assert header_in(bytes(medium.names[PATH].data)) != as_it_was_left  # type: ignore[union-attr]
 
@@ -476,10 +481,7 @@ def test_nothing_is_detached_while_a_backup_is_noted(monkeypatch) -> None:
             await back_up(instance, life.volume, BACKUP, now=life.draws.now)  # type: ignore[arg-type]
         instance.abandon()
 
-    medium = new_medium()
-    medium.names[BACKUP] = medium.durable_names[BACKUP] = None
-    life = run(medium, script, config=replace(CONFIG, circular=False))
-    assert life.error is None, life.error
+    run_with_a_backup(new_medium(), script)
     assert told == ["begun", "noted", "detached"]
 
 

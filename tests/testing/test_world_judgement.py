@@ -11,15 +11,20 @@ TOLD = {"damage", "rot_passed_over", "checkpoint_fallback"}
 """By a replica that has met rot."""
 
 
+def write_some(world: ReplicationWorld) -> None:
+    """Twenty pages, one behind the other."""
+    for number in range(20):
+        world.write("/db", 4096 * number, bytes([number]) * 4096)
+        world.advance("3ms")
+
+
 def rot_while_the_replica_is_down(where: str, seed: int, count: int, mutant: str = "") -> set[str]:
     """Its disk rots before its power comes back; it is looked at again and again.
 
     Returns what it told of that.
     """
     with ReplicationWorld(None, "replica.restart=200ms", seed=seed, mutant=mutant) as world:
-        for number in range(20):
-            world.write("/db", 4096 * number, bytes([number]) * 4096)
-            world.advance("3ms")
+        write_some(world)
         world.lose_power("replica")
         world.inject("bit_rot", host="replica", where=where, count=count)
         world.advance("200ms")
@@ -57,9 +62,7 @@ def test_damage_that_nobody_names_does(mutant: str) -> None:
 def rot_while_nothing_is_written() -> None:
     """Also of the newest record of all, behind which no other says how the journal goes on."""
     with ReplicationWorld(None, "replica.restart=200ms", seed=1) as world:
-        for number in range(20):
-            world.write("/db", 4096 * number, bytes([number]) * 4096)
-            world.advance("3ms")
+        write_some(world)
         world.settle()
         world.advance("2s")
         world.lose_power("replica")
