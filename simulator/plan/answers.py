@@ -21,12 +21,18 @@ def or_none(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def round_up(amount: float) -> float:
+def round_up(amount: float, digits: int = 2) -> float:
     """To two digits, upwards, as one buys: 62.8 -> 63, 75.4 -> 76, 131 -> 140."""
     if amount <= 0:
         return 0.0
-    worth = 10.0 ** (np.floor(np.log10(amount)) - 1)
+    worth = 10.0 ** (np.floor(np.log10(amount)) + 1 - digits)
     return float(np.ceil(amount / worth - 1e-9) * worth)
+
+
+def size_to_buy(needed_bytes: float, margin: float = 0.0) -> float:
+    """What is needed with the margin on top, upwards to three digits: volumes are spelled with
+    three (:func:`~.plan_units.format_volume`), and who buys what is spelled must have enough."""
+    return round_up(needed_bytes * (1.0 + margin), digits=3)
 
 
 def each_or_none(values: Floats) -> list[float | None]:

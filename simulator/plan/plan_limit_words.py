@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from simulator.plan.answers import size_to_buy
 from simulator.plan.grid import HOUR_SECONDS
 from simulator.plan.plan_limits import LINE_RATE, OUTAGE, STREAMS, VOLUMES
 from simulator.plan.plan_line_words import shown_lag
@@ -107,7 +108,7 @@ def together_words(plan: Plan, row: Mapping[str, Any]) -> str:
 
 
 def _with_margin(plan: Plan, size: float) -> str:
-    advised = size * (1.0 + plan.organisation.protection.spool_margin)
+    advised = size_to_buy(size, plan.organisation.protection.spool_margin)
     return f" ({format_volume(advised)} with the margin)"
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from simulator.plan.answers import or_none
+from simulator.plan.answers import or_none, size_to_buy
 from simulator.plan.plan_copy_words import less_spool_words
 from simulator.plan.plan_inputs import ARRIVAL
 from simulator.plan.plan_spool_words import WAYS, spool_of_first_copy
@@ -277,7 +277,7 @@ def _first_copy(plan: Plan) -> list[Need]:
         enough = None  # at a cost, which the reason tells
     what_for = f"all changes, while it is made {WAYS[way]}"
     item = f"{volume_name(plan.protection)} for the first copy"
-    advised = needed * (1.0 + plan.organisation.protection.spool_margin)
+    advised = size_to_buy(needed, plan.organisation.protection.spool_margin)
     task = f"the first copy {WAYS[way]}"
     return [
         Need(item, "bytes", given, needed, advised, enough, what_for, reason, _volume(plan), task)
@@ -334,8 +334,8 @@ def _replica_spool(plan: Plan) -> Need:
     item, kept = "spool at the replica", KEPT[plan.protection.name]
 
     def need(needed: float | None, reason: str, what_for: str = kept, task: str = "") -> Need:
-        margin = 1.0 + plan.organisation.protection.spool_margin
-        advised = needed * margin if needed else None
+        margin = plan.organisation.protection.spool_margin
+        advised = size_to_buy(needed, margin) if needed else None
         enough = _enough(given, needed) if needed else None
         return Need(item, "bytes", given, needed, advised, enough, what_for, reason, item, task)
 

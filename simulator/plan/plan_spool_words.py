@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from simulator.plan.answers import size_to_buy
 from simulator.plan.plan_parts import copy_spool
 from simulator.plan.plan_units import format_share, format_volume
 from simulator.plan.planner import Plan, worst_spool
@@ -93,14 +94,14 @@ def _to_have(plan: Plan, size: SpoolSize) -> list[str]:
         return [f"Give the spool at least {format_volume(advised)} on its own volume: {needs}"]
     rule = ruled_volume_bytes(plan.change, plan.protection)
     days = f"the {LOG_VOLUME_DAYS:g} busiest days of logs"
-    if advised > rule:
+    if advised > size_to_buy(rule):
         return [
             f"Give the log volume at least {format_volume(advised)}: {needs}",
             f"Logs that are copied stay as well, until a backup deletes them: {days}, as the rule "
             f"has it, are {format_volume(rule)}, less than that.",
         ]
-    tasks = max(size.needed_bytes, copy or 0.0)
-    tasks *= 1.0 + plan.organisation.protection.spool_margin
+    margin = plan.organisation.protection.spool_margin
+    tasks = size_to_buy(max(size.needed_bytes, copy or 0.0), margin)
     return [
         f"Give the log volume at least {format_volume(advised)}: so much are {days}, which stay, "
         "as the rule has it, until a backup deletes them.",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from simulator.plan.answers import size_to_buy
 from simulator.plan.plan_objectives import LINE_FIRST, Need, needs_of
 from simulator.plan.plan_units import format_volume
 from simulator.plan.planner import Plan
@@ -60,4 +61,4 @@ def _size(volume: str, needs: list[Need]) -> SizeToBuy:
 
 def to_have(need: Need) -> float:
     """What a task takes: with its margin where it has one; in the need's unit, 0 for nothing."""
-    return (need.needed or 0.0) if need.advised is None else need.advised
+    return size_to_buy(need.needed or 0.0) if need.advised is None else need.advised

@@ -25,7 +25,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from simulator.plan.answers import answer_frame, or_none
+from simulator.plan.answers import answer_frame, or_none, size_to_buy
 from simulator.plan.change import ChangeCurve
 from simulator.plan.fluid import EMPTY_BYTES, backlog, cumulative
 from simulator.plan.grid import DAY_SECONDS, Floats, whole_steps
@@ -153,7 +153,7 @@ def spool_size(
             float(worst["worst_begin_seconds"]) / model.grid.step_seconds
         ).isoformat(),
         int(worst["hour"]),
-        needed * (1.0 + margin),
+        size_to_buy(needed, margin),
         None if data_set_bytes is None else data_set_bytes * rule_of_thumb_share,
         remark,
         before,

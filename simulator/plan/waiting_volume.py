@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from simulator.plan.answers import size_to_buy
 from simulator.plan.change import ChangeCurve
 from simulator.plan.fluid import cumulative
 from simulator.plan.grid import DAY_SECONDS, Floats
@@ -97,7 +98,7 @@ def advised_volume_bytes(
     copy_bytes: what waits while the first copy is made; None where that is not known.
     """
     margin = organisation.protection.spool_margin
-    tasks = max(outage_bytes, copy_bytes or 0.0) * (1.0 + margin)
+    tasks = size_to_buy(max(outage_bytes, copy_bytes or 0.0), margin)
     if isinstance(protection, LogShipping):
-        return max(tasks, ruled_volume_bytes(change, protection))
+        return max(tasks, size_to_buy(ruled_volume_bytes(change, protection)))
     return tasks

@@ -25,7 +25,6 @@ from simulator.plan.plan_line_words import (
     largest_lag_words,
     of_the_time,
     outages_counted,
-    shown_lag,
 )
 from simulator.plan.plan_objectives import LINE_ITEM, Outcome, holds, needs_of, outcomes_of
 from simulator.plan.plan_units import format_line, format_volume
@@ -37,7 +36,7 @@ from simulator.report.output import directory_for, write_atomically
 from simulator.report.page import Tile, plain, unbroken
 from simulator.report.plan_figures import PICTURES
 from simulator.report.plan_marks import MARKS, marks_line
-from simulator.report.plan_story import breaks_first, figure, headline, wanted_words
+from simulator.report.plan_story import breaks_first, figure, headline, shown_finding, wanted_words
 from simulator.report.plan_table import PlanTable
 from simulator.report.plan_tables import plan_tables
 from simulator.units import count_of, format_count, format_duration
@@ -190,8 +189,7 @@ def _rpo_tile(plan: Plan, outcome: Outcome) -> Tile:
     name = f"RPO {share or 'at most'}, {counted}"
     wanted = f"{wanted_words(plan, outcome)} wanted"
     note = f"{largest_lag_words(plan)}; {wanted}" if share and outcome.found is not None else wanted
-    found = None if outcome.found is None else shown_lag(outcome.found)
-    return Tile(name, figure(outcome.unit, found), note)
+    return Tile(name, figure(outcome.unit, shown_finding(outcome)), note)
 
 
 def _shown(table: PlanTable) -> ShownTable:

@@ -7,7 +7,7 @@ record cannot say different things.
 from __future__ import annotations
 
 from simulator.plan.plan_inputs import ARRIVAL
-from simulator.plan.plan_line_words import of_the_time
+from simulator.plan.plan_line_words import of_the_time, shown_lag
 from simulator.plan.plan_objectives import Need, Outcome, outcomes_of, still_holds
 from simulator.plan.plan_rows import frame_rows
 from simulator.plan.plan_spool_words import WAYS
@@ -46,6 +46,13 @@ def wanted_words(plan: Plan, outcome: Outcome) -> str:
     if outcome.objective == "RPO" and share:
         return f"{text} or less {share}"  # "at most" is said of the largest alone
     return f"at most {text}"
+
+
+def shown_finding(outcome: Outcome) -> float | None:
+    """What was found, as sentences have it: no copy is 0 s old."""
+    if outcome.objective == "RPO" and outcome.found is not None:
+        return shown_lag(outcome.found)
+    return outcome.found
 
 
 def headline(plan: Plan) -> str:
@@ -109,7 +116,7 @@ def _never(missed: list[Outcome]) -> list[str]:
 
 def _missed(plan: Plan, outcome: Outcome) -> str:
     """How an objective is missed as planned."""
-    found = figure(outcome.unit, outcome.found)
+    found = figure(outcome.unit, shown_finding(outcome))
     given, volume = figure(outcome.unit, outcome.wanted), volume_name(plan.protection)
     if outcome.objective == volume:
         return f"The {volume} of {given} is too small for the planned outage: {found} are needed."

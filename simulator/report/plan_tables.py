@@ -12,7 +12,7 @@ from simulator.plan.planner import Plan
 from simulator.plan.replica_waits import KEPT
 from simulator.plan.schedule_words import schedule_sentence
 from simulator.plan.sizes_to_buy import sizes_to_buy
-from simulator.report.plan_story import objective_name, wanted_words
+from simulator.report.plan_story import objective_name, shown_finding, wanted_words
 from simulator.report.plan_table import (
     REASON,
     Column,
@@ -88,7 +88,7 @@ def _objectives(plan: Plan) -> PlanTable:
         {
             "objective": objective_name(each),
             "wanted": wanted_words(plan, each),
-            "found": Quantity(each.unit, each.found),
+            "found": Quantity(each.unit, shown_finding(each)),
             "met": "met" if each.met else "missed",
             "reason": each.reason,
         }

@@ -263,6 +263,10 @@ def test_no_copy_is_said_to_lose_nothing_at_all() -> None:
     [outcome] = [each for each in outcomes_of(sound) if each.objective == "RPO"]
     tile = _rpo_tile(sound, replace(outcome, found=0.0))
     assert tile.value == "1 s"
+    at_once = replace(plan, courses={plan.protection.name: plan.courses["object level"]})
+    [table] = [each for each in plan_tables(at_once) if each.key == "objectives"]
+    told = dict(zip((row["objective"] for row in table.rows), table.spelled(), strict=True))
+    assert "1 s" in told["Recovery point (RPO)"] and "0 s" not in told["Recovery point (RPO)"]
 
 
 def test_a_rate_that_no_line_has_is_not_blamed_on_a_schedule() -> None:

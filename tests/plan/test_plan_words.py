@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from simulator.plan import plan_dependence
+from simulator.plan.answers import size_to_buy
 from simulator.plan.organisation import Organisation, parse_organisation
 from simulator.plan.organisation_curves import change_of, link_of, protections_of
 from simulator.plan.plan_answer import answer_of
@@ -89,7 +90,7 @@ def test_the_spool_of_the_first_copy_is_to_be_had() -> None:
     def need(of: Plan) -> tuple[bool | None, str]:
         [found] = [each for each in needs_of(of) if each.item == "spool for the first copy"]
         assert found.needed == float(plan.first_copy["spool_peak_bytes"].iloc[0])
-        assert found.advised == pytest.approx(1.2 * found.needed)
+        assert found.advised == size_to_buy(found.needed, 0.2)
         return found.enough, need_sentence(found)
 
     enough, told = need(plan)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from simulator.plan.answers import round_up
+from simulator.plan.answers import round_up, size_to_buy
 from simulator.plan.bandwidth import required_rates
 from simulator.plan.capacity import without
 from simulator.plan.organisation import BadOrganisation, Organisation, parse_organisation
@@ -295,6 +297,18 @@ def test_sizes_in_words(figure: float, told: str) -> None:
 @pytest.mark.parametrize(("figure", "rounded"), [(62.8, 63), (75.4, 76), (131, 140), (60, 60)])
 def test_recommended_sizes_are_rounded_up(figure: float, rounded: float) -> None:
     assert round_up(figure * 1e9) == pytest.approx(rounded * 1e9)
+
+
+@given(st.floats(1.0, 1e18), st.sampled_from([0.0, 0.2, 1.0]))
+def test_who_buys_what_is_spelled_has_enough(needed: float, margin: float) -> None:
+    """Sentences and tables have three digits: rounded down they would advise too little."""
+    size = size_to_buy(needed, margin)
+    number, unit = format_volume(size).replace(",", "").split()
+    bought = float(number) * 1000.0 ** ("B", "kB", "MB", "GB", "TB", "PB", "EB").index(unit)
+    assert bought == pytest.approx(size, rel=1e-12)
+    least = needed * (1.0 + margin)
+    # Of digits alone nothing is on top: a hundredth where the first one is a 1 and two 0 follow.
+    assert least * (1.0 - 1e-10) <= bought <= least * 1.01
 
 
 def test_what_it_depends_on_begins_at_the_plan_s_own_figures(small: Plan) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.plan.answers import size_to_buy
 from simulator.plan.capacity import PlannedLink
 from simulator.plan.outages import OutageModel
 from simulator.plan.protection import ByteLevel
@@ -55,7 +56,7 @@ def test_the_surface_is_the_worst_of_each_hour(amounts: list[int], could: int, h
         assert peaks[starts.index(int(row.worst_begin_seconds / HOUR))] == pytest.approx(max(peaks))
     size = spool_size(model, hours * HOUR, data_set_bytes=500.0, margin=0.5)
     assert size.needed_bytes == table["spool_bytes"].max()
-    assert size.recommended_bytes == 1.5 * size.needed_bytes
+    assert size.recommended_bytes == size_to_buy(size.needed_bytes, 0.5)
     assert size.rule_of_thumb_bytes == 50.0
     assert ("not caught up" in size.remark) == bool(table["not_caught_up"].sum())
 
