@@ -21,8 +21,8 @@ from typing import Any, Final
 
 from simulator.plan.carried_amount import CHANGE, LOGS, MESSAGES
 from simulator.plan.organisation import Organisation
-from simulator.plan.plan_inputs import LINE
 from simulator.plan.plan_rows import frame_rows
+from simulator.plan.plan_sensitivity import LINE
 from simulator.plan.planner import Plan
 
 _KEYS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(

@@ -27,7 +27,8 @@ import pandas as pd
 from simulator.plan.answers import round_up
 from simulator.plan.carried_amount import CHANGE
 from simulator.plan.grid import DAY_SECONDS, HOUR_SECONDS, MINUTE_SECONDS
-from simulator.plan.plan_inputs import PlanCase, Tell
+from simulator.plan.plan_inputs import PlanCase
+from simulator.plan.plan_sensitivity import Tell
 from simulator.plan.plan_units import format_volume, input_name
 from simulator.plan.sensitivity import with_input
 from simulator.plan.validity import Limit, holds_from, limits_frame, limits_of, text_of

@@ -6,8 +6,8 @@ from typing import Final
 
 from simulator.plan.organisation_curves import NS
 from simulator.plan.plan_dependence import dependences_of
-from simulator.plan.plan_inputs import LINE
 from simulator.plan.plan_line_words import of_the_time
+from simulator.plan.plan_sensitivity import LINE
 from simulator.plan.plan_units import (
     FORMATS,
     OUTPUTS,

@@ -34,7 +34,7 @@ from simulator.plan.organisation_curves import (
 )
 from simulator.plan.outages import OutageModel
 from simulator.plan.plan_begin import begun
-from simulator.plan.plan_inputs import PlanCase, sensitivity_of
+from simulator.plan.plan_inputs import PlanCase
 from simulator.plan.plan_limits import validity_of
 from simulator.plan.plan_parts import (
     Tell,
@@ -51,6 +51,7 @@ from simulator.plan.plan_parts import (
     returns_by_hour,
     streams_for,
 )
+from simulator.plan.plan_sensitivity import sensitivity_of
 from simulator.plan.plan_units import input_name
 from simulator.plan.protection import Course, Protection
 from simulator.plan.recovery_time import recovery_times

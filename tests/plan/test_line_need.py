@@ -16,7 +16,8 @@ from simulator.plan.organisation import parse_organisation
 from simulator.plan.organisation_curves import change_of, link_of, protections_of
 from simulator.plan.plan_answer import answer_of
 from simulator.plan.plan_dependence import dependence_of, dependences_of
-from simulator.plan.plan_inputs import LINE, PlanCase, sensitivity_of
+from simulator.plan.plan_inputs import PlanCase
+from simulator.plan.plan_sensitivity import LINE, sensitivity_of
 from tests.plan import plans
 
 WEEK = (*plans.QUICK, "horizon=1w", "link.schedule=[]", "link.bandwidth=100Mbit/s")
