@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import deque
 from contextlib import suppress
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from replicator.board import KeeperNotice
 from replicator.catalogue import Catalogue, scan
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from replicator.host.protected_set import ProtectedSet
 
 RECORD_OVERHEAD_BYTES = 4 * HEADER_BYTES + 512
+UNANNOUNCED_BYTES: Final = 1024
+"""Left free beside what is admitted, for changes without data, a rename say: nobody admits those
+where calls cannot wait.  Room for some eight of them."""
 
 
 class SpoolPolicy(StrEnum):
@@ -216,8 +219,10 @@ class Capture:
         promises, needed = self._promises, size_bytes + RECORD_OVERHEAD_BYTES
         if needed in promises:
             promises.remove(needed)
-        elif self._batch and needed <= self._batch[-1]:
-            self._batch.pop()
+        elif self._batch and needed <= sum(self._batch):
+            # Calls that were announced may be made as one.
+            share = max(1, self._batch[-1] - RECORD_OVERHEAD_BYTES)
+            del self._batch[-max(1, -(-size_bytes // share)) :]
         elif promises:
             promises.popleft()  # written otherwise than was said
         self.spool.room.notify()
@@ -235,7 +240,7 @@ class Capture:
 
     def _fits(self, records: list[int]) -> bool:
         """Whether such records surely find room beside what was promised."""
-        return self.spool.log.fits([*records, *self._promises, *self._batch])
+        return self.spool.log.fits([*records, *self._promises, *self._batch], UNANNOUNCED_BYTES)
 
     def _refuse_impossible(self, size_bytes: int, writes: int = 1) -> None:
         log, needed = self.spool.log, -(-size_bytes // writes) + RECORD_OVERHEAD_BYTES

@@ -169,6 +169,7 @@ class CapturedFile:
 
     async def sync(self) -> None:
         await self._file.sync()
+        await self._capture.wait_for_room(0)
         self.note_synced()
 
     def note_synced(self) -> None:

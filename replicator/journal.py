@@ -126,11 +126,17 @@ class SegmentedLog:
             return self.end
         return Position(self.segments[0].number, self.segments[0].data_start)
 
-    def fits(self, sizes: Sequence[int]) -> bool:
-        """Whether records of these sizes surely find room, in whatever order they come."""
+    def fits(self, sizes: Sequence[int], beside_bytes: int = 0) -> bool:
+        """Whether records of these sizes surely find room, in whatever order they come.
+
+        beside_bytes: left over in the newest segment, for small records that nobody announces;
+            where they begin a segment of their own it has room for more of them.
+        """
         last = self.segments[-1] if self.segments else None
         room = last.reserved_bytes - last.end - TAIL_RESERVE_BYTES if last else 0
-        return sum(sizes) <= room or self.room.needed_bytes(sizes) <= self._spare_bytes
+        if sum(sizes) + beside_bytes <= room:
+            return True
+        return self.room.needed_bytes(sizes) <= self._spare_bytes
 
     @property
     def _spare_bytes(self) -> int:

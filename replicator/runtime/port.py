@@ -245,8 +245,10 @@ class Volume(Protocol):
     async def admit(self, size_bytes: int, writes: int = 1) -> None:
         """Wait until ``size_bytes`` may be written without overrunning the volume's limits.
 
-        ``writes``: in at most so many calls, each of an equal share.  What one admission of
-        several does not use has lapsed when the next one of several is asked for.
+        ``writes``: in at most so many calls, each of an equal share or of several shares together.
+        What one admission of several does not use has lapsed when the next one of several is
+        asked for.  Changes without data are not admitted; between two admissions there is room
+        for a few.
         """
 
 

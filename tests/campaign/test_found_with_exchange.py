@@ -10,16 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from replicator.captured_volume import CapturedFile
 from replicator.full_volume import Patience
 from replicator.home import HomeImage
 from replicator.journal import SegmentedLog
 from replicator.log_recovery import LogRecovery
 from replicator.segments import Segment
 from simulator import oracle
-from simulator.campaign.job import planned
+from simulator.campaign.job import planned, run_plan
 from simulator.circumstances import CircumstanceFinder
 from simulator.measures import RunResult, Verdict
 from simulator.plans.plan import load_plan
+from simulator.prepared import prepare
 from simulator.run import ScenarioRun
 from simulator.scenario import load_scenario
 from tests.tools.lazy_truncate import truncate_where_it_looks_wrong
@@ -245,3 +247,46 @@ def test_a_bench_that_does_not_look_at_the_end_takes_it_for_a_loss(
     monkeypatch.setattr("simulator.circumstances.looks_torn", lambda *_arguments: False)
     reason = reason_of(TORN_END, Verdict.SAFETY)
     assert reason.startswith("durable means durable is broken")
+
+
+# -- a spool that holds the writers ---------------------------------------------------------------
+
+PAGES_TOGETHER, FULL_AT_A_SYNC = "full_spool_and_pages_together", "full_spool_at_a_sync"
+HOLD = "protection.spool_full=hold"
+HEAVY = (HOLD, "protection.spool_limit=1MiB", "stream.messages=20/s")
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"), [(PAGES_TOGETHER, HEAVY), (FULL_AT_A_SYNC, (HOLD,))]
+)
+def test_a_store_goes_on_when_the_spool_has_held_it(name: str, overrides: tuple[str, ...]) -> None:
+    scenario = load_scenario(CAMPAIGN, overrides)
+    plan = load_plan(PLANS / f"{name}.toml", scenario)
+    outcome = run_plan(prepare(scenario), plan, 0, False)
+    assert outcome.verdict is Verdict.PASS, outcome.reasons
+    assert "spool_full_hold" in outcome.marks, "else this means nothing"
+
+
+def test_a_store_that_writes_otherwise_than_it_was_let_in_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So it was: each page was let in by itself, and neighbours were written with one call."""
+
+    monkeypatch.setattr(
+        "simulator.exchange.ese.attached_database.neighbours",
+        lambda pgnos, _page_bytes: [pgnos] if pgnos else [],
+    )
+    reason = first_reason(made(PAGES_TOGETHER, *HEAVY), Verdict.LIVENESS)
+    assert "the spool has no room for 16384 bytes and holds the writer" in reason
+
+
+def test_a_sync_that_does_not_wait_for_its_note_ends_the_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def sync(self: CapturedFile) -> None:
+        await self.file.sync()
+        self.note_synced()
+
+    monkeypatch.setattr(CapturedFile, "sync", sync)
+    reason = first_reason(made(FULL_AT_A_SYNC, HOLD), Verdict.LIVENESS)
+    assert "the spool has no room for 0 bytes and holds the writer" in reason

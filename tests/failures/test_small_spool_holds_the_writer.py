@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from replicator.capture import SpoolPolicy
@@ -290,4 +292,101 @@ def test_a_held_writer_is_let_go_when_capture_stops() -> None:
     world.gap()
     world.run_to(300)
     assert len(world.said("writer_released")) == len(held), "it waits for the link to come back"
+    world.close()
+
+
+def full_spool(size: int, then: Steps) -> FailureWorld:
+    """Nothing leaves, and no write of a size is let in any more: then come the other calls."""
+
+    async def steps(world: FailureWorld, runtime: Runtime, volume: Volume) -> None:
+        world.link.partition()
+        number = 0
+        while world.capture.has_room(size):
+            await put(volume, number, size)
+            number += 1
+        await then(world, runtime, volume)
+
+    return held_world(steps)
+
+
+async def change_names(_world: FailureWorld, _runtime: Runtime, volume: Volume) -> None:
+    """Twelve times, with nobody's leave."""
+    for _twice in range(6):
+        volume.rename(f"{ROOT}/db", f"{ROOT}/other")
+        volume.rename(f"{ROOT}/other", f"{ROOT}/db")
+
+
+@pytest.mark.parametrize("size", range(2000, 2800, 100))
+def test_changes_without_data_find_room_beside_what_was_let_in(size: int) -> None:
+    world = full_spool(size, change_names)
+    world.at(100, world.link.heal)
+    world.start()
+    world.converge(3000, judge_every_ms=10)
+    assert len(world.system.truth.epochs) == 1
+    world.close()
+
+
+def test_without_that_room_a_change_of_names_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("replicator.capture.UNANNOUNCED_BYTES", 0)
+    refused = 0
+    for size in range(2000, 2800, 100):
+        world = full_spool(size, change_names)
+        world.start()
+        world.clock.run_until(world.clock.now() + 50 * MS)
+        refused += any("no room for 0 bytes" in each for each in world.failures)
+        world.failures.clear()
+        world.close()
+    assert refused, "each has found room all the same"
+
+
+def synced(held: list[int]) -> Steps:
+    """Fill the spool to its last byte, as nobody should, and sync; adds when that has ended."""
+
+    async def steps(world: FailureWorld, runtime: Runtime, volume: Volume) -> None:
+        file = volume.open(f"{ROOT}/db")
+        spool = world.capture.spool.log
+        while spool.fits([500]):
+            file.write_at(0, b"x" * 100)
+        with suppress(SpoolFull):
+            while True:
+                file.truncate(SEGMENT)
+        await file.sync()
+        held.append(runtime.now_ns())
+
+    return steps
+
+
+def test_a_sync_waits_until_it_can_be_noted() -> None:
+    ended: list[int] = []
+    world = full_spool(NEARLY, synced(ended))
+    world.at(100, world.link.heal)
+    world.start()
+    world.run_to(90)
+    assert not ended, "it was noted in a spool that is full"
+    world.converge(3000, judge_every_ms=10)
+    assert len(ended) == 1 and len(world.system.truth.epochs) == 1
+    world.close()
+
+
+def test_calls_that_were_announced_may_be_made_as_one() -> None:
+    """Pages that are neighbours are written together; what others were promised stays."""
+    world = held_world(nothing).start()
+    world.converge()
+    capture = world.capture
+    host = world.host(PROGRAMS)
+    assert host is not None
+
+    async def write() -> None:
+        await capture.admit(30 * KIB)
+        await capture.admit(12 * KIB, 3)
+        assert len(capture._batch) == 3
+        capture.intend(b"x" * 48, b"y" * 8 * KIB, "/db")
+        assert len(capture._batch) == 1
+        capture.intend(b"x" * 48, b"y" * 4 * KIB, "/db")
+        assert not capture._batch
+        assert len(capture._promises) == 1, "that was another one's"
+
+    task = host.start(write(), "writer")
+    world.run_to(world.now_ms + 10)
+    assert task.done and not world.failures
     world.close()

@@ -21,6 +21,7 @@ from replicator.ese.log_options import Durability
 from replicator.ese.log_record_types import Kind
 from replicator.ese.log_records import ExtendDB
 from replicator.ese.log_stream import LogStream
+from replicator.ese.page_io import neighbours
 from replicator.ese.schema import TableDefinition
 from replicator.ese.values import LogPosition, LogTime, Signature
 from replicator.runtime.port import File, Volume
@@ -280,13 +281,18 @@ class AttachedDatabase:
                     buffer.depends_on(pgno, self._last_position)
         if guards.log_before_pages and log_first:
             await stream.flush()
-        await self._volume.admit(len(pgnos) * self._config.store_format.page_bytes, len(pgnos))
-        ready = [
-            each for each in pgnos if each in buffer.dirty and self._may_be_written(each, log_first)
-        ]
-        if ready:
-            buffer.write(ready)
-        return len(ready)
+        written, page_bytes = 0, self._config.store_format.page_bytes
+        for run in neighbours(sorted(self._ready(pgnos, log_first)), page_bytes):
+            await self._volume.admit(len(run) * page_bytes, len(run))
+            if ready := self._ready(run, log_first):
+                buffer.write(ready)
+            written += len(ready)
+        return written
+
+    def _ready(self, pgnos: Sequence[int], log_first: bool) -> list[int]:
+        """Those that may be written now."""
+        dirty = self.buffer.dirty
+        return [each for each in pgnos if each in dirty and self._may_be_written(each, log_first)]
 
     async def write_all_pages(self) -> None:
         """Write everything, with nobody changing pages meanwhile; not yet durable.
