@@ -39,7 +39,11 @@ class CountedTruth(Truth):
         self._versions.names(self.disk, self.instant, content_too=True)
 
     def resumed(self) -> None:
-        """The programs start again on a machine that kept its power."""
+        """The programs start again: what they find now is the source's image.
+
+        Called when a process begins on a machine that kept its power, and when a tap has done what
+        it does before it lets the programs in.
+        """
         before = self.digest
         self._in_doubt = None
         self._survey()

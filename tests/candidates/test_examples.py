@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from simulator.counted_truth import CountedTruth
 from simulator.kept_files import keep_files
 from simulator.measures import RunResult, Verdict
 from simulator.plans.draw import draw_plan, space_of
@@ -84,14 +85,35 @@ WITH_AN_OLD_COPY = """
 """
 # Killed between the replica's commit of the first copy and the word of it.
 KILLED_EARLY = '{kind="process_crash", host="source", at="30ms"}'
+# Killed within a write, which its tap carries out before the programs are let in again.
+KILLED_IN_A_WRITE = '{kind="process_crash", host="source", at="3100ms", calls=61}'
 
 
-@pytest.mark.parametrize("faults", [WITH_AN_OLD_COPY, KILLED_EARLY])
-def test_an_honest_replicator_is_not_called_broken(faults: str) -> None:
+def own_replicator(faults: str) -> RunResult:
     scenario = load_scenario(EXAMPLES / "own_replicator.toml", [f"faults=[{faults}]"])
-    result = prepare(scenario).run(scenario.faults, fault_seed=665655981)
+    return prepare(scenario).run(scenario.faults, fault_seed=665655981)
+
+
+@pytest.mark.parametrize("faults", [WITH_AN_OLD_COPY, KILLED_EARLY, KILLED_IN_A_WRITE])
+def test_an_honest_replicator_is_not_called_broken(faults: str) -> None:
+    result = own_replicator(faults)
     assert result.verdict is Verdict.PASS, result.reasons
     assert any(check.occasion == "end of run" for check in result.checks)
+
+
+def test_a_bench_that_does_not_see_what_a_tap_puts_right_calls_it_broken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resumed = CountedTruth.resumed
+
+    def at_once(self: CountedTruth) -> None:
+        if self._in_doubt is not None:
+            resumed(self)
+
+    monkeypatch.setattr(CountedTruth, "resumed", at_once)
+    result = own_replicator(KILLED_IN_A_WRITE)
+    assert result.verdict is Verdict.SAFETY
+    assert "lacks operation 249" in result.reasons[0]
 
 
 def test_a_candidate_killed_before_its_first_step_leaves_nothing_behind() -> None:

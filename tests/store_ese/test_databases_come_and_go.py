@@ -582,3 +582,32 @@ def test_an_unfinished_creation_takes_away_no_later_database_of_that_name() -> N
     life = run(medium, once_more, config=config, ledger=life.ledger)
     assert life.error is None, life.error
     assert medium.names[PATH] is inode
+
+
+def test_an_unfinished_creation_is_taken_away_where_the_files_are_now() -> None:
+    """A copy of them is in another directory than its logs say."""
+
+    async def begun(life: Life) -> None:
+        await (await life.open()).create_database(COMES_AND_GOES, initial_pages=34)
+
+    async def copied(life: Life) -> None:
+        assert not life.volume.exists(DIRECTORY)
+        assert COMES_AND_GOES in life.volume.list("/copy")
+        draws = life.draws
+        instance = await Instance.open(
+            life.volume, "/copy", life.config, now=draws.now, draw=draws.signature
+        )
+        assert COMES_AND_GOES not in life.volume.list("/copy")
+        await instance.create_database(COMES_AND_GOES, initial_pages=34)
+        await instance.close()
+
+    steps = run(new_medium(), begun).steps
+    crash_at = next(at for at, step in enumerate(steps, 1) if step.startswith(f"write {PATH} "))
+    medium = new_medium()
+    run(medium, begun, crash_at=crash_at)
+    medium.names = {
+        path.replace(DIRECTORY, "/copy", 1): inode for path, inode in medium.names.items()
+    }
+    medium.durable_names = dict(medium.names)
+    life = run(medium, copied)
+    assert life.error is None, life.error

@@ -21,7 +21,13 @@ from replicator.ese.log_record_types import Kind
 from replicator.ese.log_records import AttachDB, CreateDB
 from replicator.ese.recovery import recover
 from replicator.ese.recovery_checks import RecoveryPlan, RecoveryRequest, plan_recovery
-from replicator.ese.recovery_files import find_databases, find_logs, read_file, read_header
+from replicator.ese.recovery_files import (
+    find_databases,
+    find_logs,
+    joined,
+    read_file,
+    read_header,
+)
 from replicator.ese.recovery_result import RecoveryResult, RecoverySettings
 from replicator.ese.values import LogTime, Signature
 from replicator.runtime.port import Volume
@@ -70,9 +76,10 @@ async def recover_instance(
                 volume.unlink(each.path)
         for path in unfinished.values():
             name = path.rpartition("/")[2]
+            here = joined(directory, name)  # the logs have the path of where they were written
             # Without a header it is no database, and nothing else has this name.
-            if name in volume.list(directory) and await read_header(volume, path) is None:
-                volume.unlink(path)
+            if name in volume.list(directory) and await read_header(volume, here) is None:
+                volume.unlink(here)
         await volume.sync_directory(directory)
         if await _missing(volume, directory, config.base) <= unfinished.keys():
             request = replace(request, ignore_missing_databases=True)
