@@ -34,7 +34,7 @@ const wheel = (more) => {
 const find = (text) => { $("search").value = text; $("search").oninput({ target: $("search") }); };
 const high = chart.height;
 chart.focus();
-find("operation 12 of"); said.push($("hits").textContent);
+find("operation 12 of epoch 1:"); said.push($("hits").textContent);
 $("next").click(); said.push($("details").textContent);
 find("");
 for (let i = 0; i < 4; i++) key("ArrowDown");
