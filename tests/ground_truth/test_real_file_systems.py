@@ -171,10 +171,10 @@ def kinds_of(content: bytes | None, calls: Sequence[Call]) -> set[str]:
 def test_a_journal_without_ordered_data_shows_foreign_bytes() -> None:
     """The harness sees what it should: ext4 with data=writeback may show what others wrote.
 
-    It may: when the kernel writes back is its own affair, so a few tries are made.
+    It may: when the kernel writes back is its own affair, so it is tried up to twenty times.
     """
     seen: Counter[str] = Counter()
-    for attempt in range(5):
+    for attempt in range(20):
         calls = drawn(5 + attempt, 90)
         with record(calls, mount_options="data=writeback") as log:
             for _state, _outcome, findings in judge(calls, log, states(log, 300)):
