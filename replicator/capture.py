@@ -42,8 +42,10 @@ if TYPE_CHECKING:
 
 RECORD_OVERHEAD_BYTES = 4 * HEADER_BYTES + 512
 UNANNOUNCED_BYTES: Final = 1024
-"""Left free beside what is admitted, for changes without data, a rename say: nobody admits those
-where calls cannot wait.  Room for some eight of them."""
+"""Left free in the segment in which admitted writes end, for changes without data, a rename say:
+where calls cannot wait nobody announces those.  Room for some eight of them.  No promise: more of
+them in a row, or behind a write that fills a segment of its own, may be refused.
+"""
 
 
 class SpoolPolicy(StrEnum):

@@ -129,8 +129,8 @@ class SegmentedLog:
     def fits(self, sizes: Sequence[int], beside_bytes: int = 0) -> bool:
         """Whether records of these sizes surely find room, in whatever order they come.
 
-        beside_bytes: left over in the newest segment, for small records that nobody announces;
-            where they begin a segment of their own it has room for more of them.
+        beside_bytes: of the newest segment, left over for small records that nobody announces.
+            Where these records begin a new one, what they do not fill of that is left.
         """
         last = self.segments[-1] if self.segments else None
         room = last.reserved_bytes - last.end - TAIL_RESERVE_BYTES if last else 0

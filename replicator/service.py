@@ -183,7 +183,7 @@ async def serve_replica(
             return Ending.NOT_APPLIED
         opened()
         g.spawn(replica.run(), "replica")
-        g.spawn(heed_wishes(runtime, store, replica), "promotion")
+        g.spawn(heed_wishes(runtime, store, replica, reporter.report), "promotion")
         await wait_for_stop()
         runtime.emit("stopping", drain_ns)
         ending = Ending.DRAINED

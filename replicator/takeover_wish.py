@@ -38,6 +38,7 @@ another user wished.  Whatever else has the name, the empty file of an earlier r
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -271,8 +272,14 @@ class TakeoverWish:
         return True
 
 
-async def heed_wishes(runtime: Runtime, store: ReplicaStore, replica: Replica) -> None:
-    """Obey what is wished while the replica serves; until cancelled."""
+async def heed_wishes(
+    runtime: Runtime, store: ReplicaStore, replica: Replica, report: Callable[[], None]
+) -> None:
+    """Obey what is wished while the replica serves; until cancelled.
+
+    ``report`` puts the status up.  It does when all is done and the wish still there: who wished
+    waits for that to go, and may ask for the status next.
+    """
     wish = wish_of(runtime, store)
     told = WishState.NONE
     while True:
@@ -290,6 +297,7 @@ async def heed_wishes(runtime: Runtime, store: ReplicaStore, replica: Replica) -
                 runtime.emit("promotion", "begin")
                 await replica.promote()
                 runtime.emit("promotion", "done")
+                report()
                 await wish.clear()
         told = noted.state
         await sleep_ns(replica.heartbeat_ns // 2)

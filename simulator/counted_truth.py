@@ -23,6 +23,8 @@ class CountedTruth(Truth):
         self._epoch = 0
         self._versions = Versions(self.root)
         self._changed_ns: dict[int, int] = {}
+        self._may_be: frozenset[int] | None = None
+        """The images that a tap may let the programs find; None for any, as after a power loss."""
 
     @property
     def newest(self) -> tuple[int, int]:
@@ -35,17 +37,33 @@ class CountedTruth(Truth):
 
     def begin_epoch(self, epoch: int) -> None:
         super().begin_epoch(epoch)
-        self._epoch = epoch
+        self._epoch, self._may_be = epoch, None
         self._versions.names(self.disk, self.instant, content_too=True)
 
     def resumed(self) -> None:
-        """The programs start again: what they find now is the source's image.
-
-        Called when a process begins on a machine that kept its power, and when a tap has done what
-        it does before it lets the programs in.
-        """
-        before = self.digest
+        """The programs' process starts again on a machine that kept its power."""
+        before, doubt = self.digest, self._in_doubt
+        after = before if doubt is None else self._digest_after(doubt)
         self._in_doubt = None
+        self._take_over_what_is_there()
+        self._may_be = frozenset((before, after, self.digest))
+
+    def tapped(self) -> None:
+        """A tap lets the programs in: what they find now is the source's image.
+
+        A call that a crash cut short may be carried out by then, or taken back, and nothing else:
+        what programs have written is not a replicator's to change.
+        """
+        self._take_over_what_is_there()
+        spoilt, self._medium_changed = self._medium_changed, False
+        if self._may_be is not None and self.digest not in self._may_be and not spoilt:
+            self.breaches.append(
+                "before it let the programs in again, the tap changed more of their files than the "
+                "call that a crash had cut short"
+            )
+
+    def _take_over_what_is_there(self) -> None:
+        before = self.digest
         self._survey()
         if self.digest != before:
             self._note(0)

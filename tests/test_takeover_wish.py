@@ -48,6 +48,8 @@ class Bench:
         self.machine = self.world.machine("replica")
         self.machine.add_disk("data", DISK)
         self.said: list[str] = []
+        self.reports: list[tuple[bool, WishState]] = []
+        """Whether the replica had taken over when its status was put up, and the wish then."""
         self.world.observers.append(self._observe)
         self.start()
 
@@ -69,7 +71,11 @@ class Bench:
         self.store.marks.committed_epoch = self.store.image.epoch = 1
         replica = Replica(self.host, self.store, "replica:7000", 200 * MS)
         self.host.kernel.run_task(self.store.run(), "apply")
-        self.host.kernel.run_task(heed_wishes(self.host, self.store, replica), "promotion")
+        heeding = heed_wishes(self.host, self.store, replica, self.report)
+        self.host.kernel.run_task(heeding, "promotion")
+
+    def report(self) -> None:
+        self.reports.append((self.store.promoted, self.state()))
 
     def do(self, what: Callable[[], Awaitable[Any]]) -> Any:
         """Carry it out at once; returns or raises what it does."""
@@ -153,6 +159,8 @@ def test_a_wish_is_obeyed_and_its_file_is_gone(bench: Bench) -> None:
     bench.run(5 * SECOND)
     assert bench.said == ["begin", "done"] and bench.store.promoted
     assert bench.state() == WishState.NONE
+    # Who wished waits until the wish is gone, and asks for the status then.
+    assert bench.reports == [(True, WishState.BEGUN)]
     with pytest.raises(BadInput, match="taken over already"):
         bench.do(lambda: withdraw_wish(bench.host, bench.store))
 

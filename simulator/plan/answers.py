@@ -22,7 +22,7 @@ def or_none(value: float) -> float | None:
 
 
 def round_up(amount: float, digits: int = 2) -> float:
-    """To two digits, upwards, as one buys: 62.8 -> 63, 75.4 -> 76, 131 -> 140."""
+    """To so many digits, upwards, as one buys; to two 62.8 -> 63, 75.4 -> 76, 131 -> 140."""
     if amount <= 0:
         return 0.0
     worth = 10.0 ** (np.floor(np.log10(amount)) + 1 - digits)

@@ -190,7 +190,7 @@ class CandidateSystem(OtherSystem):
             if self.adapter.has_tap:
                 # A call that a crash cut short is carried out by who captured it: programs find
                 # its end, not the half of it.
-                self.counted.resumed()
+                self.counted.tapped()
             await self.run_programs(host, volume)
 
         if self.adapter.has_tap:

@@ -271,7 +271,6 @@ def test_a_store_that_writes_otherwise_than_it_was_let_in_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """So it was: each page was let in by itself, and neighbours were written with one call."""
-
     monkeypatch.setattr(
         "simulator.exchange.ese.attached_database.neighbours",
         lambda pgnos, _page_bytes: [pgnos] if pgnos else [],

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from replicator.runtime.port import File, write_all
 from simulator.counted_truth import CountedTruth
 from simulator.kept_files import keep_files
 from simulator.measures import RunResult, Verdict
@@ -104,16 +105,24 @@ def test_an_honest_replicator_is_not_called_broken(faults: str) -> None:
 def test_a_bench_that_does_not_see_what_a_tap_puts_right_calls_it_broken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    resumed = CountedTruth.resumed
-
-    def at_once(self: CountedTruth) -> None:
-        if self._in_doubt is not None:
-            resumed(self)
-
-    monkeypatch.setattr(CountedTruth, "resumed", at_once)
+    monkeypatch.setattr(CountedTruth, "tapped", lambda _truth: None)
     result = own_replicator(KILLED_IN_A_WRITE)
     assert result.verdict is Verdict.SAFETY
     assert "lacks operation 249" in result.reasons[0]
+
+
+def test_a_tap_that_puts_right_what_was_not_wrong_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It carries out the call that was cut short with other bytes than the program gave it."""
+
+    def wrongly(file: File, offset: int, data: bytes) -> int:
+        return write_all(file, offset, data[::-1])
+
+    monkeypatch.setattr("replicator.capture.write_all", wrongly)
+    result = own_replicator(KILLED_IN_A_WRITE)
+    assert result.verdict is Verdict.SAFETY
+    assert any("the tap changed more of their files" in reason for reason in result.reasons)
 
 
 def test_a_candidate_killed_before_its_first_step_leaves_nothing_behind() -> None:

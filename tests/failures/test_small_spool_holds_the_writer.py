@@ -370,13 +370,10 @@ def test_a_sync_waits_until_it_can_be_noted() -> None:
 
 def test_calls_that_were_announced_may_be_made_as_one() -> None:
     """Pages that are neighbours are written together; what others were promised stays."""
-    world = held_world(nothing).start()
-    world.converge()
-    capture = world.capture
-    host = world.host(PROGRAMS)
-    assert host is not None
+    ended: list[bool] = []
 
-    async def write() -> None:
+    async def steps(world: FailureWorld, _runtime: Runtime, _volume: Volume) -> None:
+        capture = world.capture
         await capture.admit(30 * KIB)
         await capture.admit(12 * KIB, 3)
         assert len(capture._batch) == 3
@@ -385,8 +382,9 @@ def test_calls_that_were_announced_may_be_made_as_one() -> None:
         capture.intend(b"x" * 48, b"y" * 4 * KIB, "/db")
         assert not capture._batch
         assert len(capture._promises) == 1, "that was another one's"
+        ended.append(True)
 
-    task = host.start(write(), "writer")
-    world.run_to(world.now_ms + 10)
-    assert task.done and not world.failures
+    world = held_world(steps).start()
+    world.run_to(50)
+    assert ended
     world.close()

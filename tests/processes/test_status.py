@@ -217,4 +217,4 @@ def test_what_is_left_of_a_copy_can_take_over_and_its_doubt_is_told(trial: Trial
     done = trial.command("promote", str(trial.config), "--yes")
     assert done.returncode == 0, done.stderr
     assert "a file of the image is gone" in done.stdout + done.stderr
-    trial.wait(lambda s: s["replica"]["status"] and s["replica"]["status"]["promoted"], "promoted")
+    assert trial.status()["replica"]["status"]["promoted"]
