@@ -137,11 +137,22 @@ def contents(pages: MemoryPages) -> dict[int, bytes]:
     return {pgno: content(page) for pgno, page in pages.all.items() if not page.is_zero}
 
 
-def undone(records: list[bytes], page_bytes: int) -> MemoryPages:
-    """The pages after redo, with what open transactions had done taken back."""
-    pages = MemoryPages(page_bytes)
+def undone(
+    records: list[bytes],
+    page_bytes: int,
+    start: MemoryPages | None = None,
+    log: AsyncLog | None = None,
+) -> MemoryPages:
+    """The pages after redo, with what open transactions had done taken back.
+
+    Arguments
+    ---------
+    start: what redo begins with; else nothing.
+    log: takes the records of the undo.
+    """
+    pages = start if start is not None else MemoryPages(page_bytes)
     redo = _redo(records, pages)
-    run(undo_all(redo, AsyncLog(), RecoveryUndo2(number=Kind.RECOVERY_UNDO2)))
+    run(undo_all(redo, log or AsyncLog(), RecoveryUndo2(number=Kind.RECOVERY_UNDO2)))
     return pages
 
 
@@ -153,6 +164,10 @@ class AsyncLog:
 
     def append(self, record: bytes, *, new_segment: bool = False) -> LogPosition:
         return self._log(record)
+
+    @property
+    def records(self) -> list[bytes]:
+        return self._log.records
 
     async def room(self, size_bytes: int) -> None: ...
 

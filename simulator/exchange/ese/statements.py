@@ -159,17 +159,7 @@ class Statements:
         if self._stream.stopped or not self._stream.has_room(self._log_bytes):
             await self._stream.room(self._log_bytes)
             check()
-        owing: list[int] = []
-
-        def look() -> None:
-            owing[:] = transactions.look_at_owing(session)
-
-        try:
-            if any(each.owes_before_image for each in session.versions):
-                with buffer.holding() as hold:
-                    await self._ready(look, hold, check)
-        finally:
-            buffer.settle()
+        owing = transactions.owing_pgnos(session)
         position = transactions.commit(session)
         if position is not None:
             for pgno in owing:

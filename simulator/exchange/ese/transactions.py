@@ -20,7 +20,6 @@ from simulator.exchange.ese.merge import (
     merge_neighbours,
 )
 from simulator.exchange.ese.preparation import (
-    PageNotInMemory,
     Steps,
     Touch,
     look_at,
@@ -99,24 +98,16 @@ class Transactions:
             self._end(session)
         return position
 
-    def look_at_owing(self, session: Session) -> list[int]:
-        """Visit the pages whose undo would need what is not in the log; returns their numbers.
+    @staticmethod
+    def owing_pgnos(session: Session) -> set[int]:
+        """The pages whose undo would need what is not in the log.
 
-        A commit makes that undo needless, so these pages wait for it to be durable.
+        The commit of the outermost transaction makes that undo needless, so these pages, which
+        have not been written, wait for it to be durable.
         """
         if session.level != 1:
-            return []
-        found: list[int] = []
-        missing: set[int] = set()
-        for each in session.versions:
-            if each.owes_before_image:
-                try:
-                    found.append(each.tree.seek(each.key, each.data).page.pgno)
-                except PageNotInMemory as lacking:
-                    missing |= lacking.pgnos
-        if missing:
-            raise PageNotInMemory(missing)
-        return found
+            return set()
+        return {each.owing_pgno for each in session.versions if each.owing_pgno}
 
     @prepared
     def rollback(self, session: Session) -> Steps[None]:
@@ -150,6 +141,12 @@ class Transactions:
         if not place.found:
             raise page.bad(f"node {version.key.hex()} to undo is not there")
         context = self._context
+        if version.owing_pgno not in (0, page.pgno):
+            # The node has moved, and the page that its data were replaced on may be written from
+            # here on, without this one: redo of the Undo record needs them in the log then.
+            owing_pgno = version.owing_pgno
+            position = self.versions.log_before_image(version)
+            context.pages.changed((owing_pgno,), position, session.began)
         fields = context.head(
             session, Kind.UNDO, page, context.next_dbtime(), tree.record_flags | 1
         )

@@ -165,8 +165,9 @@ class Tree(TreeSearch):
                 break
         if versioned:
             self.versions.note(
-                session, self, Change.REPLACE, version_id, key, b"", old.data, len(data)
-            )
+                session, self, Change.REPLACE, version_id, key, b"", old.data, len(data),
+                place.page.pgno,
+            )  # fmt: skip
 
     def flag_delete(
         self, session: Session, key: bytes, data: bytes = b"", *, versioned: bool = True
@@ -206,7 +207,9 @@ class Tree(TreeSearch):
         version_id = self.context.next_version_id() if versioned else 0
         self.context.node(session, NodeRecord, Kind.FLAG_DELETE, self, page, line, version_id)
         if versioned:
-            self.versions.note(session, self, Change.FLAG_DELETE, version_id, key, data)
+            self.versions.note(
+                session, self, Change.FLAG_DELETE, version_id, key, data, pgno=page.pgno
+            )
 
     def remove(self, session: Session, place: Place) -> None:
         """Remove a node from its page at once; nothing takes that back."""
@@ -347,8 +350,9 @@ class Tree(TreeSearch):
         if old.data != data:
             replaced = self.context.next_version_id()
             self.versions.note(
-                session, self, Change.REPLACE, replaced, key, b"", old.data, len(data)
-            )
+                session, self, Change.REPLACE, replaced, key, b"", old.data, len(data),
+                place.page.pgno,
+            )  # fmt: skip
 
 
 _FLAG_INSERT_AND_REPLACE: Final = Kind.FLAG_INSERT_AND_REPLACE_DATA

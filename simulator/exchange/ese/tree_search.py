@@ -25,7 +25,6 @@ from simulator.exchange.ese.split import Path
 PAGE_NOT_INITIALIZED: Final = -1019
 
 _LEAF: Final = int(PageFlag.LEAF)
-_SPACE_TREE: Final = int(PageFlag.SPACE_TREE)
 
 
 class Place(NamedTuple):
@@ -215,10 +214,3 @@ class TreeSearch:
             if missing:
                 raise PageNotInMemory(missing)
             level = below
-
-    def is_on(self, page: PageEditor, key: bytes, data: bytes) -> bool:
-        """Whether a leaf of this tree has a node; the pages above are not needed for that."""
-        count = page.line_count
-        if not count or not page.flags & _LEAF or page.flags & _SPACE_TREE:
-            return False
-        return self._line_on(page, key, data)[1]

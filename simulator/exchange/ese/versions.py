@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from replicator.ese.errors import EseError
 from replicator.ese.log_page_records import UndoInfo
 from replicator.ese.log_record_types import Kind
+from replicator.ese.values import LogPosition
 from replicator.ese.versions import Change
 from simulator.exchange.ese.record_building import build
 from simulator.exchange.ese.session import Session
@@ -47,7 +48,8 @@ class Version:
     session: whose; None once it is committed.
     before: the data that were replaced.
     largest_data_bytes: most that the node has held since; so much is kept for undo.
-    owes_before_image: an UndoInfo record has to go before the page may be written.
+    owing_pgno: the page that the change was made on, for as long as an UndoInfo record has to go
+        before that page may be written; else 0.
     committed: number of its commit.
     """
 
@@ -60,7 +62,7 @@ class Version:
     session: Session | None
     before: bytes = b""
     largest_data_bytes: int = 0
-    owes_before_image: bool = False
+    owing_pgno: int = 0
     committed: int = 0
 
     @property
@@ -76,6 +78,7 @@ class VersionStore:
         self._replaced: dict[int, dict[bytes, int]] = {}
         """By object and key, the largest data of nodes whose replacement may be undone."""
         self._owing: dict[int, dict[int, Version]] = {}
+        """By page, what has been changed on it and only the page that it was remembers."""
         self._active: dict[Session, int] = {}
         self._commits = 0
         self._committed: deque[list[Version]] = deque()
@@ -105,19 +108,21 @@ class VersionStore:
         data: bytes,
         before: bytes = b"",
         new_bytes: int = 0,
+        pgno: int = 0,
     ) -> None:
         """Keep what is needed to take a change back.
 
         Arguments
         ---------
         before: the data that were replaced.
+        pgno: the page that the record names, of a change whose before-image is not in the log.
         new_bytes: size of the data that replaced them.
         """
         bookmark = b"" if tree.unique else data
         version = Version(version_id, change, tree, key, bookmark, session.level, session, before)
         if change is not Change.INSERT:
-            version.owes_before_image = True
-            self._owing.setdefault(tree.objid, {})[version_id] = version
+            version.owing_pgno = pgno
+            self._owing.setdefault(pgno, {})[version_id] = version
         if change is Change.REPLACE:
             sizes = self._replaced.setdefault(tree.objid, {})
             sizes[key] = max(sizes.get(key, 0), len(before), new_bytes)
@@ -182,10 +187,7 @@ class VersionStore:
 
     def _settle(self, version: Version, *, rolled_back: bool = False) -> None:
         """Undo is out of question from now on."""
-        objid = version.tree.objid
-        if version.owes_before_image:
-            del self._owing[objid][version.version_id]
-            version.owes_before_image = False
+        self._paid(version)
         if version.change is Change.REPLACE:
             self._let_go(version)
         goes = Change.INSERT if rolled_back else Change.FLAG_DELETE
@@ -214,21 +216,14 @@ class VersionStore:
                 del self._nodes[version.node]
 
     # -- before-images of pages that are written ----------------------------------------
+    #
+    # Redo has a before-image from the page of the change's record, and from nowhere else: not from
+    # the page that the node has gone to since.  So it is that page which must not be written
+    # before the log has the image, whatever is on it by then.
 
     def owes(self, page: PageEditor) -> bool:
         """Whether :meth:`log_before_images` has something to log for a page."""
-        return bool(self._owing_on(page))
-
-    def _owing_on(self, page: PageEditor) -> list[Version]:
-        owing = self._owing.get(page.objid)
-        if not owing or not page.line_count:
-            return []
-        first, last = page.key(0), page.key(page.line_count - 1)
-        return [
-            version
-            for version in owing.values()
-            if first <= version.key <= last and version.tree.is_on(page, version.key, version.data)
-        ]
+        return page.pgno in self._owing
 
     def log_before_images(self, page: PageEditor) -> None:
         """Log what undo needs and only this page knows; to be called before the page is written.
@@ -236,24 +231,37 @@ class VersionStore:
         A change that is redone brings its before-image with it from the page; one whose page is
         newer already needs the UndoInfo record.
         """
-        for version in self._owing_on(page):
-            tree = version.tree
-            if version.session is None:
-                continue
-            context, session = tree.context, version.session
-            fields = context.head(session, Kind.UNDO_INFO, page, page.dbtime, tree.record_flags)
-            fields |= {
-                "version_id": version.version_id,
-                "root_pgno": tree.root_pgno,
-                "objid": tree.objid,
-                "key_bytes": len(version.key),
-                "bookmark_data_bytes": len(version.data),
-                "operation": int(version.change),
-                "max_size_field": version.largest_data_bytes,
-                "data_bytes": len(version.before),
-                "level": version.level,
-            }
-            tail = version.key + version.data + version.before
-            context.log(build(UndoInfo, fields, tail).raw)
-            version.owes_before_image = False
-            del self._owing[tree.objid][version.version_id]
+        for version in list(self._owing.get(page.pgno, {}).values()):
+            self.log_before_image(version)
+
+    def log_before_image(self, version: Version) -> LogPosition:
+        """The same for one change that owes it; returns where the record stands."""
+        tree, session = version.tree, version.session
+        assert session is not None, "what has ended owes nothing"
+        context = tree.context
+        page = context.page(version.owing_pgno)
+        fields = context.head(session, Kind.UNDO_INFO, page, page.dbtime, tree.record_flags)
+        fields |= {
+            "version_id": version.version_id,
+            "root_pgno": tree.root_pgno,
+            "objid": tree.objid,
+            "key_bytes": len(version.key),
+            "bookmark_data_bytes": len(version.data),
+            "operation": int(version.change),
+            "max_size_field": version.largest_data_bytes,
+            "data_bytes": len(version.before),
+            "level": version.level,
+        }
+        tail = version.key + version.data + version.before
+        position = context.log(build(UndoInfo, fields, tail).raw)
+        self._paid(version)
+        return position
+
+    def _paid(self, version: Version) -> None:
+        """Nothing is owed for a change any more."""
+        if version.owing_pgno:
+            owing = self._owing[version.owing_pgno]
+            del owing[version.version_id]
+            if not owing:
+                del self._owing[version.owing_pgno]
+            version.owing_pgno = 0
