@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 from dataclasses import replace
@@ -19,6 +20,7 @@ from simulator.plan.truth import ALLOWED, compare, row_of, rows_of, truth_frame
 from simulator.plan.truth_cases import CASES, EXCERPT, TruthCase, writes_of_trace
 from simulator.plan.truth_page import page
 from simulator.plan.truth_planned import plan, reconnect_seconds
+from simulator.run import ScenarioRun
 
 PAGE = Path(__file__).parents[2] / "docs/plan-truth.md"
 
@@ -40,6 +42,27 @@ def test_the_excerpt_of_a_recorded_trace_holds() -> None:
     assert all(row.holds for row in rows), rows
     peaks = {float(each.spool_bytes.max()) for each in simulated}
     assert len(peaks) > 1, "its starts make a difference"
+
+
+def test_nothing_of_a_run_is_kept_when_it_was_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    def runs_left() -> int:
+        return sum(isinstance(each, ScenarioRun) for each in gc.get_objects())
+
+    collects = gc.isenabled()
+    gc.collect()
+    there = runs_left()
+    gc.disable()
+    try:
+        compare(quick())
+        assert runs_left() == there
+        with monkeypatch.context() as patch:
+            patch.setattr(gc, "collect", lambda *_: 0)
+            compare(quick())
+        assert runs_left() > there, "it is a ring: nothing but a collection ends it"
+    finally:
+        gc.collect()
+        if collects:
+            gc.enable()
 
 
 OUTAGE = ((150.0, 60.0),)
