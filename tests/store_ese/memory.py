@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from replicator.ese.btree import BTree
@@ -21,14 +22,24 @@ UNCOMMITTED_FREE = slice(30, 32)
 """What ended transactions had reserved is let go without a record, so it may differ."""
 
 
+@dataclass(frozen=True)
+class Written:
+    """A page as the file may hold it, once the log is durable up to so many records."""
+
+    needs: int
+    content: bytes
+
+
 class MemoryPages:
     """All pages of a database; for the store and for redo alike."""
 
     def __init__(self, page_bytes: int) -> None:
         self.page_bytes = page_bytes
         self.all: dict[int, PageEditor] = {}
-        self.history: dict[int, list[bytes]] | None = None
-        """The contents with which each page may have been written, where they are to be kept."""
+        self.history: dict[int, list[Written]] | None = None
+        """What each page may have been written as, where that is to be kept."""
+        self.needs: dict[int, int] = {}
+        """Of each page, the records that have to be durable before it is written."""
         self.may_be_written: Callable[[PageEditor], bool] = lambda page: True
 
     def page(self, pgno: int) -> PageEditor:
@@ -48,14 +59,23 @@ class MemoryPages:
     ) -> None:
         if self.history is None or isinstance(pgnos, int):
             return
+        assert position is not None
         for pgno in pgnos:
+            self.needs[pgno] = position.sector
             if self.may_be_written(self.all[pgno]):
                 self.written(pgno)
+
+    def depends_on(self, pgno: int, position: LogPosition) -> None:
+        if self.history is not None:
+            self.needs[pgno] = position.sector
 
     def written(self, pgno: int) -> None:
         """The file may hold the page as it is now."""
         assert self.history is not None
-        self.history.setdefault(pgno, []).append(self.all[pgno].plain_bytes())
+        found = self.history.setdefault(pgno, [])
+        one = Written(self.needs[pgno], self.all[pgno].plain_bytes())
+        if one not in found:
+            found.append(one)
 
     @staticmethod
     def extended_to(records: Iterable[bytes], default: int = 0) -> int:

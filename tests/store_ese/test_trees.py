@@ -1,6 +1,6 @@
 """Any row of changes of a tree: what is in it, how its pages hold together, and that redo of the
-log gives the same pages byte for byte, from nothing, from any mixture of page ages, and with what
-open transactions have done taken back at any cut."""
+log gives the same pages byte for byte, from nothing and from any mixture of page ages, with what
+open transactions have done taken back wherever the log ends."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ from simulator.exchange.ese.session import Session
 from simulator.exchange.ese.store_format import STORE_FORMATS, StoreFormat
 from simulator.exchange.ese.tree import Tree
 from tests.store_ese.memory import (
+    AsyncLog,
     MemoryLog,
     MemoryPages,
+    Written,
     check_same,
     entries,
     redone,
@@ -320,7 +322,10 @@ class TreeMachine(RuleBasedStateMachine):
     def write_page(self, which: int) -> None:
         pgnos = sorted(pgno for pgno, page in self.pages.all.items() if page.objid == 6)
         pgno = pgnos[which % len(pgnos)]
-        self.database.versions.log_before_images(self.pages.page(pgno))
+        page, versions = self.pages.page(pgno), self.database.versions
+        while versions.owes(page):
+            versions.log_before_images(page)
+            self.pages.needs[pgno] = len(self.log.records)
         self.pages.written(pgno)
 
     # -- what holds ---------------------------------------------------------------------
@@ -346,21 +351,37 @@ class TreeMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def redo_from_any_mixture(self, data: st.DataObject) -> None:
-        assert self.pages.history is not None
-        start = MemoryPages(self.format.page_bytes)
-        for pgno, versions in sorted(self.pages.history.items()):
-            age = data.draw(st.integers(0, len(versions)), label=f"age of page {pgno}")
-            if age:
-                start.all[pgno] = PageEditor.load(versions[age - 1], pgno)
+        start = self.start(self.mixture(data))
         check_same(redone(self.log.records, self.format.page_bytes, start), self.pages)
 
-    @rule(cut=st.integers(0))
-    def undo_at_any_cut(self, cut: int) -> None:
-        cut = self.created + cut % (len(self.log.records) + 1 - self.created)
-        pages = undone(self.log.records[:cut], self.format.page_bytes)
+    @rule(data=st.data(), cut=st.integers(0))
+    def recover_from_any_mixture_at_any_cut(self, data: st.DataObject, cut: int) -> None:
+        """A crash after which the file has these pages, and the log ends here; then another one."""
+        mixture = self.mixture(data)
+        least = max([self.created, *(one.needs for one in mixture.values())])
+        cut = least + cut % (len(self.log.records) + 1 - least)
+        records, size, log = self.log.records[:cut], self.format.page_bytes, AsyncLog()
+        pages = undone(records, size, self.start(mixture), log)
         state = [model for at, model in self.states if at <= cut][-1]
         found = entries(source_of(pages, checksummed=False), self.tree.top_pgno)
         assert found == [(key, data) for (key, _), data in sorted(state.items())]
+        check_same(redone(records + log.records, size, self.start(mixture)), pages)
+
+    def mixture(self, data: st.DataObject) -> dict[int, Written]:
+        """For each page something that it may have been written as, or nothing."""
+        assert self.pages.history is not None
+        found: dict[int, Written] = {}
+        for pgno, versions in sorted(self.pages.history.items()):
+            age = data.draw(st.integers(0, len(versions)), label=f"age of page {pgno}")
+            if age:
+                found[pgno] = versions[age - 1]
+        return found
+
+    def start(self, mixture: dict[int, Written]) -> MemoryPages:
+        pages = MemoryPages(self.format.page_bytes)
+        for pgno, one in mixture.items():
+            pages.all[pgno] = PageEditor.load(one.content, pgno)
+        return pages
 
     def teardown(self) -> None:
         if not hasattr(self, "tree"):

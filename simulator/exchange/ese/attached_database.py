@@ -272,13 +272,7 @@ class AttachedDatabase:
         guards, stream, buffer = self._config.safeguards, self._stream, self.buffer
         if guards.before_images:
             for pgno in pgnos:
-                await stream.room(self._config.log_buffer_bytes // 2)
-                if pgno not in buffer.dirty:
-                    continue
-                page = buffer.page(pgno)
-                if self.database.versions.owes(page):
-                    self.database.versions.log_before_images(page)
-                    buffer.depends_on(pgno, self._last_position)
+                await self._log_before_images(pgno)
         if guards.log_before_pages and log_first:
             await stream.flush()
         written, page_bytes = 0, self._config.store_format.page_bytes
@@ -288,6 +282,15 @@ class AttachedDatabase:
                 buffer.write(ready)
             written += len(ready)
         return written
+
+    async def _log_before_images(self, pgno: int) -> None:
+        versions = self.database.versions
+        while True:
+            await self._stream.room(self._config.log_buffer_bytes // 2)
+            if pgno not in self.buffer.dirty or not versions.owes(page := self.buffer.page(pgno)):
+                return
+            versions.log_before_images(page)
+            self.buffer.depends_on(pgno, self._last_position)
 
     def _ready(self, pgnos: Sequence[int], log_first: bool) -> list[int]:
         """Those that may be written now."""

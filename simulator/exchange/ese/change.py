@@ -85,6 +85,14 @@ class Pages(Protocol):
         began: where the transaction began; redo of these pages needs the log from there on.
         """
 
+    def depends_on(self, pgno: int, position: LogPosition) -> None:
+        """Told of a record that changes nothing on a page, and has to be durable before it.
+
+        Arguments
+        ---------
+        pgno: a page that has been changed and not been written since.
+        """
+
 
 class ChangeContext:
     """Makes the changes of one database.

@@ -288,8 +288,7 @@ class DatabaseSet:
         try:
             while one.sessions:
                 while one.sessions[0].level:
-                    rollback = one.database.transactions.rollback
-                    await one.statements.do(rollback, one.sessions[0], self._goes_on)
+                    await one.statements.rollback(one.sessions[0], self._goes_on)
                 del one.sessions[0]
         finally:
             one.is_detached = not one.sessions

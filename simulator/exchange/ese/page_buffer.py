@@ -185,7 +185,7 @@ class PageBuffer:
                     found.began = began
 
     def depends_on(self, pgno: int, position: LogPosition) -> None:
-        """A record that does not change the page has to be durable before it all the same."""
+        """See :meth:`simulator.exchange.ese.change.Pages.depends_on`."""
         found = self.dirty.get(pgno)
         if found is not None:
             found.position = max(found.position, position)

@@ -125,10 +125,7 @@ class Statements:
                             return self._as_one(statement, session, args, kwargs)
                         return await self._take(steps(session, *args, **kwargs), hold, check)
                     except PageNotInMemory as missing:
-                        self.repeated += 1
-                        await buffer.load(missing, hold)
-                        await stream.room(self._log_bytes)
-                        check()
+                        await self._missed(missing, hold, check)
         finally:
             buffer.settle()
 
@@ -151,20 +148,38 @@ class Statements:
         return result
 
     async def commit(self, session: Session, check: Callable[[], None]) -> LogPosition | None:
-        """Commit the innermost transaction; returns as :meth:`Transactions.commit` does.
-
-        The pages that undo would have needed wait for the commit to be durable.
-        """
-        buffer, transactions = self._buffer, self._transactions()
+        """Commit the innermost transaction; returns as :meth:`Transactions.commit` does."""
         if self._stream.stopped or not self._stream.has_room(self._log_bytes):
             await self._stream.room(self._log_bytes)
             check()
-        owing = transactions.owing_pgnos(session)
-        position = transactions.commit(session)
-        if position is not None:
-            for pgno in owing:
-                buffer.depends_on(pgno, position)
-        return position
+        return self._transactions().commit(session)
+
+    async def rollback(self, session: Session, check: Callable[[], None]) -> None:
+        """Take back all that the innermost transaction has done; raises as :meth:`do` does.
+
+        However much that is: room in the log is asked for again and again, not once.
+        """
+        steps = steps_of(self._transactions().rollback)
+        assert steps is not None
+        buffer = self._buffer
+        try:
+            with buffer.holding() as hold:
+                while True:
+                    try:
+                        return await self._take(steps(session), hold, check)
+                    except PageNotInMemory as missing:
+                        await self._missed(missing, hold, check)
+        finally:
+            buffer.settle()
+
+    async def _missed(
+        self, missing: PageNotInMemory, hold: Hold, check: Callable[[], None]
+    ) -> None:
+        """A look has forgotten a page; the statement was taken back and will be repeated."""
+        self.repeated += 1
+        await self._buffer.load(missing, hold)
+        await self._stream.room(self._log_bytes)
+        check()
 
     async def _take(self, going: Steps[T], hold: Hold, check: Callable[[], None]) -> T:
         """The steps of a statement, each when all that its look needs is there."""

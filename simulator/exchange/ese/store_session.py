@@ -131,7 +131,14 @@ class StoreSession:
 
     async def rollback(self) -> None:
         """Take back the innermost transaction; nothing waits for the log."""
-        await self.do(self._one.database.transactions.rollback)
+        instance = self._instance
+        self._check()
+        try:
+            await self._one.statements.rollback(self._session, self._check)
+        except (LogBufferFull, InternalError):
+            with instance.fatal():
+                raise
+        instance.wake()
 
     async def clean_up(self, limit: int = 1000) -> int:
         """Remove what is flagged deleted for good; see :meth:`Transactions.clean_up`."""

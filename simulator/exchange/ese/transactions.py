@@ -27,10 +27,26 @@ from simulator.exchange.ese.preparation import (
 )
 from simulator.exchange.ese.record_building import build
 from simulator.exchange.ese.session import NOTHING_LOGGED, Session
-from simulator.exchange.ese.versions import Version, VersionStore
+from simulator.exchange.ese.versions import LOGGED_AT_ONCE_BYTES, Version, VersionStore
 
 _UNDONE_TOGETHER: Final = 16
-"""So many changes are looked at together before they are undone."""
+"""So many changes at most are looked at together before they are undone."""
+
+
+def owing_pgnos(session: Session) -> set[int]:
+    """Pages that have not been written since the session has replaced or flagged on them."""
+    return {each.owing_pgno for each in session.versions if each.owing_pgno}
+
+
+def last_few(versions: list[Version]) -> list[Version]:
+    """Changes that are undone together: what may be logged of them is bounded."""
+    size_bytes, count = 0, 0
+    for version in reversed(versions[-_UNDONE_TOGETHER:]):
+        size_bytes += len(version.before)
+        if count and size_bytes > LOGGED_AT_ONCE_BYTES:
+            break
+        count += 1
+    return versions[-count:]
 
 
 class Statement:
@@ -78,6 +94,9 @@ class Transactions:
     def commit(self, session: Session) -> LogPosition | None:
         """Commit the innermost transaction.
 
+        The pages whose undo would need what is not in the log wait for Commit0 to be durable: until
+        then the undo may be asked for.
+
         Returns where Commit0 stands, which makes the outermost one durable once it is; None for
         an inner one, and for one that changed nothing.
         """
@@ -94,26 +113,19 @@ class Transactions:
         session.level -= 1
         if session.level:
             self.versions.lower(session)
-        else:
-            self._end(session)
+            return position
+        owing = owing_pgnos(session)
+        self._end(session)
+        if position is not None:
+            for pgno in owing:
+                self._context.pages.depends_on(pgno, position)
         return position
-
-    @staticmethod
-    def owing_pgnos(session: Session) -> set[int]:
-        """The pages whose undo would need what is not in the log.
-
-        The commit of the outermost transaction makes that undo needless, so these pages, which
-        have not been written, wait for it to be durable.
-        """
-        if session.level != 1:
-            return set()
-        return {each.owing_pgno for each in session.versions if each.owing_pgno}
 
     @prepared
     def rollback(self, session: Session) -> Steps[None]:
         """Take back all that the innermost transaction has done, the last change first."""
         while session.versions and session.versions[-1].level == session.level:
-            last = session.versions[-_UNDONE_TOGETHER:]
+            last = last_few(session.versions)
             yield partial(look_at, [Touch(each.tree, each.key, each.data) for each in last])
             for _ in last:
                 version = session.versions[-1]
@@ -145,8 +157,7 @@ class Transactions:
             # The node has moved, and the page that its data were replaced on may be written from
             # here on, without this one: redo of the Undo record needs them in the log then.
             owing_pgno = version.owing_pgno
-            position = self.versions.log_before_image(version)
-            context.pages.changed((owing_pgno,), position, session.began)
+            context.pages.depends_on(owing_pgno, self.versions.log_before_image(version))
         fields = context.head(
             session, Kind.UNDO, page, context.next_dbtime(), tree.record_flags | 1
         )

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from simulator.exchange.ese.tree import Tree
 
 WRITE_CONFLICT: Final = -1102
+LOGGED_AT_ONCE_BYTES: Final = 1 << 15
+"""Before-images that are logged without asking for room in between; one more may begin below."""
 
 Node = tuple[int, bytes, bytes]
 """Object of the tree, key, and data in a tree that is not unique."""
@@ -115,12 +117,13 @@ class VersionStore:
         Arguments
         ---------
         before: the data that were replaced.
-        pgno: the page that the record names, of a change whose before-image is not in the log.
+        pgno: the page that the record names; of an insert, all of which is in the log, none.
         new_bytes: size of the data that replaced them.
         """
         bookmark = b"" if tree.unique else data
         version = Version(version_id, change, tree, key, bookmark, session.level, session, before)
         if change is not Change.INSERT:
+            assert pgno, "the page has what undo needs"
             version.owing_pgno = pgno
             self._owing.setdefault(pgno, {})[version_id] = version
         if change is Change.REPLACE:
@@ -217,9 +220,9 @@ class VersionStore:
 
     # -- before-images of pages that are written ----------------------------------------
     #
-    # Redo has a before-image from the page of the change's record, and from nowhere else: not from
-    # the page that the node has gone to since.  So it is that page which must not be written
-    # before the log has the image, whatever is on it by then.
+    # Redo has a before-image from the page of the change's record, not from the page that the node
+    # has gone to since.  So it is that page which must not be written before the log has the
+    # image, whatever is on it by then.
 
     def owes(self, page: PageEditor) -> bool:
         """Whether :meth:`log_before_images` has something to log for a page."""
@@ -229,10 +232,15 @@ class VersionStore:
         """Log what undo needs and only this page knows; to be called before the page is written.
 
         A change that is redone brings its before-image with it from the page; one whose page is
-        newer already needs the UndoInfo record.
+        newer already needs the UndoInfo record.  About 32 KiB are logged at a time, so that
+        whoever calls can wait for room in the log: call it again while the page :meth:`owes`.
         """
+        size_bytes = 0
         for version in list(self._owing.get(page.pgno, {}).values()):
             self.log_before_image(version)
+            size_bytes += len(version.before)
+            if size_bytes >= LOGGED_AT_ONCE_BYTES:
+                break
 
     def log_before_image(self, version: Version) -> LogPosition:
         """The same for one change that owes it; returns where the record stands."""
