@@ -112,7 +112,7 @@ async def take(box: Mailbox, session: StoreSession, steps: list[Step]) -> None:
 
 
 def changes(life: Life) -> list[bytes]:
-    """All that was logged of changes; not UndoInfo, which depends on what pages are written when."""
+    """All that was logged of changes; not UndoInfo, which depends on the writes."""
     outside = {Kind.UNDO_INFO, Kind.INIT2, Kind.TERM2, Kind.ATTACH_DB, Kind.DETACH_DB, Kind.NOP2}
     names = sorted(name for name in life.volume.list("/store") if name.endswith(".log"))
     found: list[bytes] = []
