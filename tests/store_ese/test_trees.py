@@ -386,6 +386,13 @@ class TreeMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "tree"):
             return
+        try:
+            self.all_of_it_holds()
+        finally:  # a ring of few objects that are large: it would be collected late
+            for each in (self.pages.history, self.pages.all, self.log.records, self.states):
+                each.clear()  # type: ignore[union-attr]
+
+    def all_of_it_holds(self) -> None:
         again = redone(self.log.records, self.format.page_bytes)
         check_same(again, self.pages)
         last = max(pgno for pgno in self.pages.all)
