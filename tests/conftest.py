@@ -1,4 +1,6 @@
-"""Hypothesis profiles, chosen by the environment variable ``HYPOTHESIS_PROFILE``.
+"""Hypothesis profiles, tests that take long, and what tests inherit.
+
+Profiles are chosen by the environment variable ``HYPOTHESIS_PROFILE``.
 
 ``default`` draws the same examples in each run, so that ``make test`` never fails by chance
 and never passes by luck the second time; ``full`` (``make test-full``) searches further and
@@ -9,6 +11,7 @@ differ in speed, and a slow example is no defect.
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A suite that a shell has put into the background ignores Ctrl-C, and so would all programs
+    # that its tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LONG_TESTS = Path(__file__).with_name("long_tests.txt")
 

@@ -390,11 +390,14 @@ def test_control_c_is_130(scenario):
         "sys.modules['simulator.run'] = fake\n"
         "c.main()"
     )
-    process = start("run", scenario, code=code)
-    assert process.stderr.readline() == "running\n"
-    time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    with start("run", scenario, code=code) as process:
+        try:
+            assert process.stderr.readline() == "running\n"
+            time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, out, err) == (130, "", "interrupted\n")
 
 

@@ -120,28 +120,28 @@ def test_what_cannot_be_is_refused_before_anything_runs(
 
 def test_an_interrupted_campaign_keeps_what_was_done_and_goes_on(tmp_path: Path) -> None:
     arguments = [str(SCENARIO), "--workers", "1"]
-    run = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "simulator.cli", "campaign", *arguments, "--for", "2h"],
         cwd=tmp_path,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    path = tmp_path / "campaign.campaign.db"
-    end = time.monotonic() + 60
-    done = 0
-    try:
-        while done < 10 and time.monotonic() < end and run.poll() is None:
-            time.sleep(0.1)
-            if path.exists() and path.stat().st_size:
-                results = Results(path)
-                done = len(results.numbers())
-                results.close()
-        run.send_signal(signal.SIGINT)
-        _out, errors = run.communicate(timeout=30)
-    finally:
-        run.kill()
+    ) as run:
+        path = tmp_path / "campaign.campaign.db"
+        end = time.monotonic() + 60
+        done = 0
+        try:
+            while done < 10 and time.monotonic() < end and run.poll() is None:
+                time.sleep(0.1)
+                if path.exists() and path.stat().st_size:
+                    results = Results(path)
+                    done = len(results.numbers())
+                    results.close()
+            run.send_signal(signal.SIGINT)
+            _out, errors = run.communicate(timeout=30)
+        finally:
+            run.kill()
     assert run.returncode == 130, errors
     assert "--resume" in errors
     kept = Results(path)

@@ -147,6 +147,7 @@ def test_missing_and_absurd_values_are_filled_and_told(load) -> None:
     assert "1 values are -1: no sample, and were left out" in text
     assert "1 value that cannot be was left out: line 14 has 9e+99" in text
     [warning] = curve.warnings
+    _path, _, warning = warning.partition("counters.csv: ")
     assert "line 14 has 9e+99" in warning and "-1" not in warning
     assert "10 % of the time has no samples" in text
     with pytest.raises(BadInput, match="no value at all"):
