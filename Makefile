@@ -22,14 +22,15 @@ demo: $(STAMP) ## run the quickstart scenario and write a report
 	 done; exit $$code
 
 test: lint ## lint, types and tests, in less than 10 minutes
-	$(BIN)/pytest -q -n $(TEST_PROCESSES)
+	$(BIN)/pytest -q -rs -n $(TEST_PROCESSES)
 	@echo "Left out: the long enumerations marked 'full' (make test-full) and the benchmarks"
 	@echo "(make bench).  Of the tests, that is:"
 	@$(BIN)/pytest -q --collect-only -m full | tail -n 1
 
 test-full: export HYPOTHESIS_PROFILE = full
 test-full: lint ## all tests, the long enumerations included
-	$(BIN)/pytest -q -n $(TEST_PROCESSES) -m ""
+	$(call have_packages,chromium,The tests of pages in a browser cannot be run here)
+	$(BIN)/pytest -q -rs -n $(TEST_PROCESSES) -m ""
 	@echo "Left out: nothing but the benchmarks, which judge nothing (make bench)."
 
 lint: $(STAMP) ## style and types only
@@ -55,6 +56,15 @@ clean: ## remove what the other commands made, .venv included
 # reason, and that benchmark fails with it.
 LIVE_PACKAGES := fuse3 e2fsprogs xfsprogs btrfs-progs rsync
 
+# Packages of the system, and what is said where they are missing and cannot be installed.
+define have_packages
+@dpkg-query -W $(1) >/dev/null 2>&1 || \
+  { test "$$(id -u)" = 0 && test -e /etc/debian_version && \
+    echo "Installing the system packages $(1)" && \
+    { apt-get update -qq; apt-get install -y -qq $(1) >/dev/null 2>&1; }; } || \
+  echo "$(2): install $(1)"
+endef
+
 # Debian and Ubuntu ship python3 without what "python3 -m venv" needs: as root it is installed,
 # otherwise one line says what to install.
 $(STAMP): pyproject.toml constraints.txt
@@ -69,11 +79,7 @@ $(STAMP): pyproject.toml constraints.txt
 	         "python3-venv (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || \
 	  { echo "Making $(VENV) (once)"; $(PYTHON) -m venv --clear $(VENV); }
-	@dpkg-query -W $(LIVE_PACKAGES) >/dev/null 2>&1 || \
-	  { test "$$(id -u)" = 0 && test -e /etc/debian_version && \
-	    echo "Installing the system packages $(LIVE_PACKAGES)" && \
-	    { apt-get update -qq; apt-get install -y -qq $(LIVE_PACKAGES) >/dev/null 2>&1; }; } || \
-	  echo "Some tests and a benchmark cannot be run here: install $(LIVE_PACKAGES)"
+	$(call have_packages,$(LIVE_PACKAGES),Some tests and a benchmark cannot be run here)
 	@echo "Installing the pinned packages into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --constraint constraints.txt --editable '.[test,dev,live,cluster]'

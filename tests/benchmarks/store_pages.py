@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -41,15 +41,6 @@ def _chunks(reader: FileReader, total: int, size: int) -> Iterator[tuple[int, by
     """The number of the first page of each chunk, and the chunk."""
     for start in range(0, total, CHUNK_BYTES):
         yield start // size + 1, read_exactly(reader, start, CHUNK_BYTES)
-
-
-def _best_wall_seconds(run: Callable[[], None], repetitions: int = 5) -> float:
-    best = float("inf")
-    for _ in range(repetitions):
-        started = time.perf_counter()
-        run()
-        best = min(best, time.perf_counter() - started)
-    return best
 
 
 def table(quick: bool) -> Table:
@@ -100,7 +91,10 @@ def table(quick: bool) -> Table:
                 total / best_seconds(run) / 1e9
                 for run in (verify, from_file, read, lambda words=words: words.sum())
             ]
-            wall = [total / _best_wall_seconds(run) / 1e9 for run in (on_all_cores, read)]
+            wall = [
+                total / best_seconds(run, clock=time.perf_counter) / 1e9
+                for run in (on_all_cores, read)
+            ]
             result.add(f"{size // 1024} KiB", *figures, "1", *wall)
     result.notes = ["The file lies in the operating system's cache."]
     return result

@@ -67,7 +67,7 @@ class MemoryPages:
 
     def depends_on(self, pgno: int, position: LogPosition) -> None:
         if self.history is not None:
-            self.needs[pgno] = position.sector
+            self.needs[pgno] = max(self.needs[pgno], position.sector)
 
     def written(self, pgno: int) -> None:
         """The file may hold the page as it is now."""

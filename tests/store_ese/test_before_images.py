@@ -253,10 +253,9 @@ def test_a_rollback_that_logs_no_before_image_is_found(
         store._paid(version)
         return LogPosition(1, 1, 0)
 
-    with monkeypatch.context() as patches:
-        patches.setattr(Transactions, "_undo", without(nothing))
-        with pytest.raises((AssertionError, EseError)):
-            recover_from_all(what, move, end)
+    monkeypatch.setattr(Transactions, "_undo", without(nothing))
+    with pytest.raises((AssertionError, EseError)):
+        recover_from_all(what, move, end)
 
 
 @pytest.mark.parametrize(
