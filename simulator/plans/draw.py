@@ -226,6 +226,26 @@ def _rot(draw: Draw, space: PlanSpace) -> BitRot:
     return BitRot.model_validate(values)
 
 
+_OWN_VOLUMES: Final = {"source": "spool", "replica": "journal"}
+
+
+def _full(draw: Draw, space: PlanSpace) -> DiskFull:
+    """All volumes of a host or one of them, with room for nothing, for pages, for logs.
+
+    With a few blocks left a write is cut short, rather than refused.
+    """
+    at, host = _text(_at(draw, space)), draw.one(_HOSTS)
+    values = {
+        "kind": "disk_full",
+        "at": at,
+        "host": host,
+        "duration": _span(draw, space),
+        "free": draw.one(("0B", "16KiB", "64KiB", "512KiB")),
+        "volume": draw.one(("all", "data", "data", _OWN_VOLUMES[host])),
+    }
+    return DiskFull.model_validate(values)
+
+
 def _restored(draw: Draw, space: PlanSpace) -> ReplicaRestored:
     """From a copy that is not older than the replica itself."""
     at_ns, longest = max(space.grid_ns, _at(draw, space)), _span(draw, space)
@@ -284,13 +304,7 @@ _MAKERS: Final[Mapping[str, Maker]] = {
     "clock_jump": _maker(
         ClockJump, "clock_jump", host=_of(*_HOSTS), by=_of("-1h", "-3s", "500ms", "1h")
     ),
-    "disk_full": _maker(
-        DiskFull,
-        "disk_full",
-        host=_of(*_HOSTS),
-        duration=_span,
-        free=_of("0B", "64KiB", "512KiB"),
-    ),
+    "disk_full": _full,
     "disk_slow": _maker(
         DiskSlow, "disk_slow", host=_of(*_HOSTS), duration=_span, factor=_of(10.0, 100.0)
     ),
@@ -321,7 +335,7 @@ DEFAULT_WEIGHTS: Final[Mapping[str, float]] = {
     "link_corruption": 2,
     "slow_processor": 0.5,
     "clock_jump": 0.5,
-    "disk_full": 1,
+    "disk_full": 2,
     "disk_slow": 1,
     "disk_stall": 0.5,
     "bit_rot": 2,

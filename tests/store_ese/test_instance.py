@@ -21,7 +21,8 @@ from replicator.ese.log_stream import LogBufferFull
 from replicator.ese.reader import BytesReader
 from replicator.ese.values import LogPosition
 from simulator.exchange.ese.instance import Instance
-from simulator.exchange.ese.instance_options import InstanceConfig
+from simulator.exchange.ese.instance_options import EngineSafeguards, InstanceConfig
+from tests.store.harness import POWER_LOSSES
 from tests.store.memory_volume import Medium
 from tests.store_ese.engine_harness import (
     CONFIG,
@@ -200,6 +201,42 @@ def test_the_checkpoint_waits_for_an_open_transaction_and_then_moves() -> None:
         assert header_of(life, NAMES[0]).first_required_generation == began + 1
 
     lived(script)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_the_checkpoint_waits_for_a_commit_that_is_not_durable(waits: bool) -> None:
+    """What began first commits last, its pages are written: it does not survive the other one."""
+
+    async def script(life: Life) -> None:
+        instance, box = await filled(life)
+        await instance.write_old_pages()
+        before = dict(box.rows)
+        first, second = instance.session(box.one), instance.session(box.one)
+        first.begin()
+        await box.put(first, 50, b"began first")
+        began = instance.log.tip.generation
+        await instance.log.roll("test")
+        await instance.write_old_pages()
+        assert not box.one.buffer.dirty
+        second.begin()
+        await box.put(second, 51, b"began second")
+        life.ledger.committing(NAMES[0], before | {51: box.rows[51]})
+        await second.commit(lazy=True)
+        life.ledger.committing(NAMES[0], box.rows)
+        position = await first.commit(lazy=True)
+        if not waits:
+            box.one._unconfirmed.clear()
+        await instance.move_checkpoint()
+        assert position is not None
+        assert not instance.log.flushed > position
+        assert (instance.checkpoint.generation <= began) == waits
+
+    life = lived(script, replace(PLAIN, safeguards=EngineSafeguards(wait_for_transactions=waits)))
+    medium = life.volume.medium
+    medium.lose_power(POWER_LOSSES["nothing unsynced survives"])
+    found = judge(medium, life.ledger, config=PLAIN)
+    assert (found.breach == "") == waits, found.breach
+    assert waits or "rows differ: [50]" in found.breach
 
 
 def test_circular_logging_deletes_what_no_one_needs() -> None:

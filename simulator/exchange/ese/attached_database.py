@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -19,7 +20,7 @@ from replicator.ese.database_state import NEEDING_LOGS, raised
 from replicator.ese.errors import EseError
 from replicator.ese.log_options import Durability
 from replicator.ese.log_record_types import Kind
-from replicator.ese.log_records import ExtendDB
+from replicator.ese.log_records import Commit0, ExtendDB
 from replicator.ese.log_stream import LogStream
 from replicator.ese.page_io import neighbours
 from replicator.ese.schema import TableDefinition
@@ -78,6 +79,8 @@ class AttachedDatabase:
         self.sessions: list[Session] = []
         self._opened: Database | None = None
         self._last_position = LogPosition()
+        self._unconfirmed: deque[tuple[LogPosition, LogPosition]] = deque()
+        """Of each commit that may not be on disk yet: its Commit0, and where it began."""
         self._header_turn = Turn()
         self.is_detached = False
         """From when it begins to be shut down on."""
@@ -131,7 +134,21 @@ class AttachedDatabase:
             last = ExtendDB.decode(record).last_pgno
             self.buffer.last_pgno = max(self.buffer.last_pgno, last)
         self._last_position = self._stream.append(record)
+        if record[0] == Kind.COMMIT0:
+            self._note_commit(record)
         return self._last_position
+
+    def _note_commit(self, record: bytes) -> None:
+        number = Commit0.decode(record).session
+        began = next((each.began for each in self.sessions if each.procid == number), None)
+        if began is not None:
+            self._drop_confirmed()
+            self._unconfirmed.append((self._last_position, began))
+
+    def _drop_confirmed(self) -> None:
+        flushed = self._stream.flushed
+        while self._unconfirmed and self._unconfirmed[0][0] < flushed:
+            self._unconfirmed.popleft()
 
     def entry(self) -> Attachment:
         """What the header of a log says of it."""
@@ -209,11 +226,16 @@ class AttachedDatabase:
     # -- pages ---------------------------------------------------------------------------
 
     def oldest(self) -> LogPosition | None:
-        """What the log is needed from: by unwritten pages, and by open transactions."""
+        """What the log is needed from: by unwritten pages, and by transactions that may be undone.
+
+        These are the open ones, and those whose Commit0 is not on disk yet.
+        """
         guards = self._config.safeguards
         found = []
         if guards.wait_for_transactions:
             found += [each.began for each in self.sessions if each.logged_level]
+            self._drop_confirmed()
+            found += [began for _, began in self._unconfirmed]
         dirty = self.buffer.oldest() if guards.wait_for_pages else None
         if dirty is not None:
             found.append(dirty)
