@@ -29,7 +29,8 @@ from simulator.plans.budget import Budget
 from simulator.plans.draw import PlanSpace
 from simulator.plans.enumeration import Enumeration
 
-RESULTS_FORMAT: Final = 2
+RESULTS_FORMAT: Final = 3
+"""Raised when the file has another form, and when plans are drawn otherwise by the same name."""
 _LISTS: Final = ("reasons", "kinds", "happened", "marks")
 _TABLES: Final = frozenset({"campaign", "plans", "rounds"})
 _COLUMNS: Final = tuple(each.name for each in fields(PlanOutcome))
@@ -163,7 +164,7 @@ class Results:
                 f"{RESULTS_FORMAT}",
                 path=str(self.path),
                 remedy="Use the release that wrote it (table campaign, column release), or run the "
-                "campaign again into another file: the same seed gives the same plans.",
+                "campaign again into another file.",
             )
 
     def _foreign(self, what: str) -> BadInput:
