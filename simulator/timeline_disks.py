@@ -169,10 +169,9 @@ class DiskWatch:
                     track.end(index, now_ns, Outcome.LOST, f"{track[index].word}, {cause}")
             self._syncs[number] = deque(each for each in waiting if not each[4].dead)
 
-    def power_lost(self) -> str:
-        """What nobody had synced, in words; syncs under way are cut off."""
+    def power_lost(self, by_area: dict[str, list[int]]) -> None:
+        """Add what nobody had synced, writes and bytes by area; syncs under way are cut off."""
         self.process_died("cut off by the power loss")
-        by_area: dict[str, list[int]] = {}
         for number, (writes, size_bytes) in self._unsynced.items():
             total = by_area.setdefault(self._area(self._path(number)), [0, 0])
             total[0] += writes
@@ -180,7 +179,6 @@ class DiskWatch:
         self._syncs.clear()
         self._unsynced.clear()
         self._learn_paths()
-        return unsynced_words(by_area)
 
 
 def unsynced_words(by_area: Mapping[str, Sequence[int]]) -> str:

@@ -17,7 +17,7 @@ from simulator.run import ScenarioRun
 from simulator.stream import SimStream
 from simulator.systems.byte_level import REPLICA, SOURCE
 from simulator.timeline import OPEN, Outcome, Timeline
-from simulator.timeline_disks import DiskWatch
+from simulator.timeline_disks import DiskWatch, unsynced_words
 from simulator.timeline_frames import CallReader, FrameReader
 
 FRAMES, CONNECTIONS, OUTAGES = "frames", "connections", "outages"
@@ -101,8 +101,11 @@ class TimelineRecorder:
             for name, process in list(self._processes):
                 if name == machine:
                     self._process_ends(machine, process, ends)
-            lost = [d.power_lost() for d in self._disks.values() if d.machine == machine]
-            unsynced = "; ".join(text for text in lost if text)
+            by_area: dict[str, list[int]] = {}
+            for each in self._disks.values():
+                if each.machine == machine:
+                    each.power_lost(by_area)
+            unsynced = unsynced_words(by_area)
             words = "power lost; " + (
                 f"not synced at that moment: {unsynced}"
                 if unsynced

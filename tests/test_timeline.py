@@ -39,19 +39,19 @@ duration = "300ms"
 [[faults]]
 kind = "power_loss"
 host = "replica"
-at = "1500ms"
+at = "1700ms"
 when = "apply"
 [[faults]]
 kind = "link_reset"
-at = "2400ms"
+at = "1400ms"
 [[faults]]
 kind = "process_crash"
 host = "source"
-at = "2800ms"
+at = "3100ms"
 [[faults]]
 kind = "pause"
 host = "replica"
-at = "3300ms"
+at = "3600ms"
 duration = "100ms"
 """
 SECOND_NS = 1_000_000_000
@@ -123,7 +123,7 @@ def test_no_promise_before_the_sync_of_the_journal_that_covers_it(
         for f in events(timeline, "source->replica", "frames")
         if f.word == "BATCH" and f.outcome is Outcome.DONE
     }
-    syncs = events(timeline, "replica", "data: journal: syncs")
+    syncs = events(timeline, "replica", "journal: journal: syncs")
     promises = [
         f
         for f in events(timeline, "replica->source", "frames")
@@ -207,11 +207,11 @@ def test_syncs_that_a_power_loss_cuts_off_do_not_count() -> None:
     assert "in the journal" in lost_power.word
     at_ns = lost_power.start_ns
     writes = [
-        e for e in events(timeline, "replica", "data: journal: writes") if e.start_ns <= at_ns
+        e for e in events(timeline, "replica", "journal: journal: writes") if e.start_ns <= at_ns
     ]
     segment = writes[-1].word.removeprefix("write ")
     # Those before it are gone by then; of the newest this is what came after its last sync.
-    syncs = timeline.events("replica", "data: journal: syncs")
+    syncs = timeline.events("replica", "journal: journal: syncs")
     ends = [s.end_ns for s in syncs if s.word == f"sync {segment}" and s.end_ns <= at_ns]
     since_ns = max(ends, default=0)
     written = [w for w in writes if w.word == f"write {segment}" and w.start_ns >= since_ns]
