@@ -273,17 +273,22 @@ class Truth:
             # tell the two apart: then only how many operations there are can be said.
             if self.digest not in (before, after) and not (ended_short or spoilt):
                 self.breaches.append(
-                    "after a crash of the source its image is neither that before nor that "
-                    f"after the interrupted {doubt[0] if doubt else 'nothing'}"
+                    "after a crash of the source its image is "
+                    + (
+                        f"neither that before nor that after the interrupted {doubt[0]}"
+                        if doubt
+                        else "not that before, and nothing had been interrupted"
+                    )
                 )
             known = len(self._digests[epoch]) // DIGEST_BYTES - 1
             if completed == known + 1 and (self.digest == after or ended_short or spoilt):
                 self._note(0)
-            elif completed != known or (self.digest != before and not spoilt):
+            elif completed != known or (doubt and self.digest != before and not spoilt):
+                happened = "did not happen" if self.digest == before else "happened"
                 self.breaches.append(
                     f"after a crash of the source capture says operation {completed}, "
-                    f"{known} had completed before, and the interrupted one "
-                    + ("did not happen" if self.digest == before else "happened")
+                    f"{known} had completed before, and "
+                    + (f"the interrupted one {happened}" if doubt else "none was interrupted")
                 )
 
         return check
