@@ -141,7 +141,10 @@ ENGINE_ENUMERATED: Final = (
         _EACH,
     ),
     Enumerated(
-        _engine("wait_for_transactions", "the checkpoint passes where an open transaction begins"),
+        _engine(
+            "wait_for_transactions",
+            "the checkpoint passes where a transaction began that is open or not durable yet",
+        ),
         _NONE_OPEN,
         _EACH,
     ),

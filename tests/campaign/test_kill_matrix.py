@@ -212,6 +212,15 @@ def test_the_first_plan_of_a_campaign_finds_a_rule(
     assert reason in fate.reason
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["short_writes_noticed", "outcomes_noted"])
+def test_a_full_volume_cuts_writes_of_a_store_of_exchange_short(name: str) -> None:
+    """While spool and store shared a disk, 2,000 plans found neither: the spool was full first."""
+    scenario = load_scenario(EXCHANGE)
+    fate = try_mutant(Trial(toml_text(scenario), 1, space_of(scenario), name, 400))
+    assert fate.killed and "disk_full" in fate.kinds, fate
+
+
 # -- runs that the bench itself does not bring to an end -----------------------------------
 
 

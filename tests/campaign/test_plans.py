@@ -23,6 +23,7 @@ from simulator.plans.draw import (
 )
 from simulator.plans.plan import BadPlan, load_plan, parse_plan, plan_of, plan_text, planned
 from simulator.scenario import load_scenario, parse_scenario
+from simulator.scenario_faults import DiskFull
 from simulator.scenario_model import Recorded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,6 +128,17 @@ def test_all_kinds_are_drawn_and_times_lie_within_the_space() -> None:
             kinds.add(_drawn_as(fault))
         assert list(plan.faults) == sorted(plan.faults, key=lambda each: each.at_ns)
     assert kinds == {*DEFAULT_WEIGHTS, "loss"}
+
+
+def test_full_volumes_are_drawn_one_at_a_time_too_and_with_room_for_a_part_of_a_write() -> None:
+    drawn = [each for n in range(600) for each in draw_plan(f"full {n}", SPACE).faults]
+    full = [each for each in drawn if isinstance(each, DiskFull)]
+    own = {"source": "spool", "replica": "journal"}
+    assert {(each.host, each.volume) for each in full} == {
+        (host, volume) for host in own for volume in ("all", "data", own[host])
+    }
+    assert min(each.free_bytes for each in full) == 0
+    assert any(0 < each.free_bytes < SCENARIO.stream.log_size_bytes for each in full)
 
 
 def test_swarm_leaves_kinds_out_and_a_kind_without_weight_never_comes() -> None:

@@ -139,6 +139,7 @@ class AttachedDatabase:
         return self._last_position
 
     def _note_commit(self, record: bytes) -> None:
+        """Remember where it began until it is on disk: no more than that part of the log has."""
         number = Commit0.decode(record).session
         began = next((each.began for each in self.sessions if each.procid == number), None)
         if began is not None:

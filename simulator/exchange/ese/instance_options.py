@@ -28,7 +28,8 @@ class EngineSafeguards:
     wait_for_pages: bool = True
     """The checkpoint does not pass changes that are in memory only."""
     wait_for_transactions: bool = True
-    """The checkpoint does not pass the beginning of an open transaction."""
+    """The checkpoint does not pass where a transaction began that is open, or whose commit is not
+    on disk."""
     flush_at_commit: bool = True
     """Commit returns when its record is as durable as the mode says."""
     write_before_eviction: bool = True
