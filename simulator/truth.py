@@ -281,7 +281,8 @@ class Truth:
                     )
                 )
             known = len(self._digests[epoch]) // DIGEST_BYTES - 1
-            if completed == known + 1 and (self.digest == after or ended_short or spoilt):
+            could_happen = doubt is not None and (self.digest == after or ended_short or spoilt)
+            if completed == known + 1 and could_happen:
                 self._note(0)
             elif completed != known or (doubt and self.digest != before and not spoilt):
                 happened = "did not happen" if self.digest == before else "happened"

@@ -658,3 +658,26 @@ def test_an_earlier_refusal_excuses_nothing(make_source: Callable[..., Source]) 
     assert count.endswith(
         "capture says operation 5, 4 had completed before, and none was interrupted"
     )
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+@pytest.mark.parametrize("counts", [0, 1, 2])
+def test_nothing_was_interrupted_so_nothing_may_be_counted(
+    make_source: Callable[..., Source], counts: int, spoilt: bool
+) -> None:
+    """Nor does a disk that has changed by itself excuse an operation that no program did."""
+    source = make_source()
+    file = source.volume.create(ROOT + "/f")
+    file.write_at(0, b"first!")
+    if spoilt:
+        source.raw.open(ROOT + "/f").write_at(0, b"firsT!")
+        source.truth.medium_changed([ROOT + "/f"])
+    check = source.truth.before_restart()
+    for _ in range(counts):
+        source.spool.append(b"")
+        source.spool.complete()
+    check(source.capture)
+    told = f"capture says operation {2 + counts}, 2 had completed before, and none was interrupted"
+    breaches = source.truth.breaches
+    assert len(breaches) == (1 if counts else 0)
+    assert all(breach.endswith(told) for breach in breaches)

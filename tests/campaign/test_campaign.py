@@ -27,6 +27,7 @@ from simulator.campaign.campaign import Campaign, Limits, Progress, WorkersFaile
 from simulator.campaign.executors import memory_share_bytes, process_pool
 from simulator.campaign.failures import save_failure
 from simulator.campaign.job import (
+    FAILING,
     BatchJob,
     PlanOutcome,
     plan_number,
@@ -421,6 +422,7 @@ def test_a_mutant_is_killed_by_the_first_plans(mutant: str, scenario: Scenario) 
     for number in range(100):
         [outcome] = run_batch(BatchJob(text, 1, space, number, 1, 0, mutant))
         if outcome.failed:
+            assert outcome.verdict in FAILING, outcome.reasons  # an error would prove nothing
             return
     raise AssertionError(f"{mutant} lives after a hundred plans")
 

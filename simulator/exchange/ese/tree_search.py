@@ -5,6 +5,10 @@ entries of a secondary index; there no key may begin another one, which normaliz
 one index never do, since separators compare key and data as one string.
 
 A page that is not in memory raises PageNotInMemory; nothing is changed.
+
+A store that was damaged may lead anywhere: from one leaf a walk goes on only to one that names it
+as the one before and is not the first of the walk, and the nodes it gives are in order.  So it
+ends, and so does one that begins again behind the last node it was given.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from replicator.ese.btree import BAD_SIBLING
 from replicator.ese.errors import EseError
 from replicator.ese.node import EditedNode
 from replicator.ese.page import PageFlag
@@ -23,6 +28,7 @@ from simulator.exchange.ese.preparation import PageNotInMemory
 from simulator.exchange.ese.split import Path
 
 PAGE_NOT_INITIALIZED: Final = -1019
+CORRUPTED: Final = -1206
 
 _LEAF: Final = int(PageFlag.LEAF)
 
@@ -122,27 +128,32 @@ class TreeSearch:
 
     def from_key(self, key: bytes = b"", *, deleted: bool = False) -> Iterator[EditedNode]:
         """The nodes in order, from the first whose key is not below; for one look, not for a walk
-        during which the tree changes."""
+        during which the tree changes.
+
+        Raises EseError: -327 and -338 for links, -1019 and -1206 for contents of pages.
+        """
         place = self.seek(key)
         page, line, passed = place.page, place.line, 0
+        first, last = page, b""
         while True:
             for number in range(line, page.line_count):
                 node = page.node(number)
+                last = self._in_order(page, number, node, last)
                 if deleted or not node.is_deleted:
                     yield node
             if not page.next_pgno:
                 return
             # The longer it has gone on, the further it will go.
-            page, line = self._next_leaf(page, place.path, passed, passed), 0
+            page, line = self._next_leaf(page, first, place.path, passed, passed), 0
             passed += 1
 
     def lines_with(self, beginning: bytes) -> Iterator[tuple[PageEditor, int, int]]:
         """Where the keys of a unique tree begin alike: leaf, first line, and the line behind.
 
-        Lines may be flagged on the way, no more.
+        Lines may be flagged on the way, no more.  Raises EseError as :meth:`from_key` does.
         """
         path, page, line, _ = self.seek(beginning)
-        passed = 0
+        passed, first = 0, page
         while True:
             end, count = line, page.line_count
             while end < count and page.key(end).startswith(beginning):
@@ -151,7 +162,7 @@ class TreeSearch:
                 yield page, line, end
             if end < count or not page.next_pgno:
                 return
-            page, line = self._next_leaf(page, path, passed, passed), 0
+            page, line = self._next_leaf(page, first, path, passed, passed), 0
             passed += 1
 
     def leaf_from(
@@ -164,26 +175,44 @@ class TreeSearch:
         key, data: the first whose key, or key and data, is not below.
         after: leave this one itself out.
         ahead: so many leaves will be looked at soon.
+
+        Raises EseError as :meth:`from_key` does.
         """
         path, page, line, found = self.seek(key, data)
         if found and after:
             line += 1
-        passed = 0
+        passed, first = 0, page
         while line >= page.line_count and page.next_pgno:
-            page, line = self._next_leaf(page, path, passed, ahead), 0
+            page, line = self._next_leaf(page, first, path, passed, ahead), 0
             passed += 1
-        nodes = [page.node(number) for number in range(line, page.line_count)]
+        nodes: list[EditedNode] = []
+        last = (key if self.unique else key + data) if after else b""
+        for number in range(line, page.line_count):
+            nodes.append(page.node(number))
+            last = self._in_order(page, number, nodes[-1], last)
         return nodes, bool(page.next_pgno)
 
-    def _next_leaf(self, page: PageEditor, path: Path, passed: int, ahead: int) -> PageEditor:
+    def _in_order(self, page: PageEditor, line: int, node: EditedNode, last: bytes) -> bytes:
+        """What the next node has to be above; raises EseError -1206 when this one is not above the
+        last one, empty when there is none."""
+        place = node.key if self.unique else node.key + node.data
+        if place <= last and last:
+            raise EseError(CORRUPTED, f"line {line} is out of order", page=page.pgno)
+        return place
+
+    def _next_leaf(
+        self, page: PageEditor, first: PageEditor, path: Path, passed: int, ahead: int
+    ) -> PageEditor:
         """The page on the right; if it is missing, those behind it are worth a read as well.
 
         Arguments
         ---------
-        path, passed: the way to a leaf, and how many leaves this page lies behind it.
+        first: the leaf that the walk began on.
+        path, passed: the way to it, and how many leaves this page lies behind it.
         ahead: how many leaves are worth it.
 
-        Raises EseError -1019 for one that is all zero: that is not the end of the tree.
+        Raises EseError -1019 for one that is all zero: that is not the end of the tree; -327 for
+        one that is not the leaf behind this one.
         """
         try:
             found = self.context.page(page.next_pgno)
@@ -195,15 +224,31 @@ class TreeSearch:
             raise PageNotInMemory(missing.pgnos, map(parent.child, lines)) from None
         if not found.flags & _LEAF and found.is_zero:
             raise EseError(PAGE_NOT_INITIALIZED, "the page is all zero", page=found.pgno)
+        self._check_links(page, found, first)
         return found
 
+    def _check_links(self, page: PageEditor, found: PageEditor, first: PageEditor) -> None:
+        """Each page names one before it, so a walk that keeps to both can only come back to where
+        it began."""
+        if found.prev_pgno != page.pgno or found.pgno == first.pgno or not found.flags & _LEAF:
+            detail = f"it names page {found.pgno} as its next, which is not the leaf behind it"
+            raise EseError(BAD_SIBLING, detail, page=page.pgno)
+
     def look_at_all_pages(self) -> None:
-        """Visit every page, level by level; raises PageNotInMemory for what a level lacks."""
+        """Visit every page, level by level; raises PageNotInMemory for what a level lacks.
+
+        Raises EseError -338 for a page that is there twice.
+        """
         level = [self.top_pgno]
+        visited: set[int] = set()
         while level:
             below: list[int] = []
             missing: set[int] = set()
             for pgno in level:
+                if pgno in visited:
+                    detail = f"tree {self.objid} has it twice"
+                    raise EseError(BAD_PAGE_LINK, detail, page=pgno)
+                visited.add(pgno)
                 try:
                     page = self.context.page(pgno)
                 except PageNotInMemory as found:
