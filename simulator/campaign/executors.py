@@ -17,22 +17,15 @@ from threading import Thread
 from typing import Any, Final
 
 from replicator.errors import BadInput
+from simulator.campaign.memory import memory_share_bytes
 
 MOST_TASKS_OF_A_WORKER: Final = 200
 """Then a process is replaced, so that nothing can pile up in it."""
-LEAST_MEMORY_BYTES: Final = 1 << 30
-MOST_MEMORY_BYTES: Final = 4 << 30
 
 
 def processors() -> int:
     """How many of them this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def memory_share_bytes(workers: int) -> int:
-    """So much memory a worker may take: a run without end must not take that of the machine."""
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(LEAST_MEMORY_BYTES, min(MOST_MEMORY_BYTES, physical // 2 // workers))
 
 
 def _end_with_the_campaign() -> None:
