@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from replicator.command_line import printable
+from replicator.command_line import print_error, printable
 from replicator.errors import BadInput, ExitCode
 from simulator.cli_options import (
     STANDARD_OUTPUT,
@@ -127,7 +127,7 @@ def campaign(
     from simulator.campaign.executors import processors
     from simulator.campaign.job import plans_of
     from simulator.campaign.results import CampaignKey, Results
-    from simulator.report.output import check_file_target
+    from simulator.report.output import check_directory_target, check_file_target
     from simulator.scenario import load_scenario
 
     loaded = load_scenario(scenario, list(set_ or [])).model_copy(update={"faults": ()})
@@ -151,6 +151,7 @@ def campaign(
     results = results or Path(f"{scenario.stem}.campaign.db")
     failures = failures or Path(f"{scenario.stem}.failures")
     check_file_target(results, "--results")
+    check_directory_target(failures, "--failures")
     if junit == STANDARD_OUTPUT:
         raise BadInput(
             "--junit wants a file, not the standard output",
@@ -315,18 +316,32 @@ def _say(console: Console, line: str) -> None:
 def _make_small(
     console: Console, scenario: Scenario, key: CampaignKey, results: Results, directory: Path
 ) -> None:
-    """Shrink failures that differ, and say where they are."""
+    """Shrink failures that differ, and say where they are.
+
+    Where they cannot be written, for want of room perhaps, they are told as they were found: what
+    the campaign has shown stands.
+    """
     from rich.console import Console
 
     from simulator.campaign.failures import distinct, save_failure
-    from simulator.report.campaign import print_failure
+    from simulator.report.campaign import print_failure, print_unsaved
     from simulator.report.output import directory_for
 
     found = list(results.failures())
     if not found:
         return
-    with directory_for(directory, "--failures"):
-        for failure in distinct(found):
-            with Console(stderr=True).status(f"shrinking plan {failure.number}"):
-                saved = save_failure(scenario, failure, key.space, directory, key.mutant)
-            print_failure(console, saved)
+    to_save = distinct(found)
+    try:
+        with directory_for(directory, "--failures"):
+            while to_save:
+                with Console(stderr=True).status(f"shrinking plan {to_save[0].number}"):
+                    saved = save_failure(scenario, to_save[0], key.space, directory, key.mutant)
+                print_failure(console, saved)
+                to_save.pop(0)
+    except BadInput as error:
+        print_unsaved(console, to_save, results.path)
+        error.remedy = (
+            "Make room, or give --failures another directory, and give the same command again "
+            "with --resume: no plan is run twice."
+        )
+        print_error(error)

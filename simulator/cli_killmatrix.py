@@ -39,7 +39,7 @@ def killmatrix(
     """Take away one rule after another, and see that a campaign finds it.
 
     Exit code 1: one of them was not found.  2: none of these, but runs of one that was not found
-    ended by an error of this program, and prove nothing.
+    prove nothing: they ended by an error of this program, or fail without the mutant, too.
     """
     from rich.console import Console
 

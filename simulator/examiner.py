@@ -107,11 +107,11 @@ class Examiner:
         oracle, known = self._oracle, self._known
         with knowing_messages(self._messages):
             if known is None or any(fault.at_ns <= now_ns for fault in faults):
-                verdict = oracle.judge(replica.disks, choose, occasion, now_ns, circumstances=so)
+                verdict = oracle.judge(replica.disks, choose, occasion, now_ns, None, so)
             else:
                 key = (self._built.seed, self._safeguards, occasion, now_ns)
                 found = known.verdicts.get(key)
-                verdict = oracle.judge(replica.disks, choose, occasion, now_ns, found)
+                verdict = oracle.judge(replica.disks, choose, occasion, now_ns, found, so)
                 known.verdicts.keep(key, verdict)
         if self._one_source is not None:
             self._one_source.image(verdict.claim, occasion)

@@ -21,7 +21,8 @@ Models
 Leaves out: slow start unless it is asked for, the exponential back-off of retransmission after
 a partition (TCP may wait seconds longer than one round trip), queues shared with other traffic,
 packet headers unless ``payload_share`` says so, delayed acknowledgements beyond C, b and the
-growth in slow start; a chunk keeps the rate at which it began.
+growth in slow start; a chunk keeps the rate at which it began, unless it would hold a line that has
+become faster for more than a second.
 
 Compared with: the reference tables ``exchange.md`` 2.8, 5.1 and 5.2, every cell within 5 %
 (``docs/tcp.md``, ``tests/network/test_tcp_tables.py``).
@@ -43,6 +44,8 @@ CHUNK_LIMIT_BYTES = 64 * 1024
 CHUNK_TIME_NS = 10_000_000
 CHUNK_LEAST_TIME_NS = 20_000
 """A chunk need not be shorter than this: finer than what any reader could tell apart."""
+CHUNK_LONGEST_HOLD_NS = SECOND_NS
+"""So long a chunk may hold a line that could carry it faster by now."""
 
 Direction = Literal["to_a", "to_b"]
 Directions = Literal["both", "to_a", "to_b"]
@@ -71,6 +74,26 @@ class Flow(Protocol):
         """The link was reset."""
 
 
+class _Chunk:
+    """What a line sends just now."""
+
+    __slots__ = ("arrival_before_ns", "begun_ns", "end_ns", "flow", "is_overtaken", "size")
+
+    def __init__(self, flow: Flow, size: int, begun_ns: int, end_ns: int) -> None:
+        self.flow = flow
+        self.size = size
+        self.begun_ns = begun_ns
+        self.end_ns = end_ns
+        self.arrival_before_ns = flow.arrival_ns
+        """Of what the flow had sent before."""
+        self.is_overtaken = False
+        """It goes on as another one, at another rate: when this one ends nothing happens."""
+
+    def deliver(self) -> None:
+        if not self.is_overtaken:
+            self.flow.deliver()
+
+
 class Line:
     """One direction of a link.  Made by :class:`Link`."""
 
@@ -95,7 +118,7 @@ class Line:
         self._rate = self._pace = 0.0
         self._chunk_limit = 0
         self._ready: deque[Flow] = deque()
-        self._busy = False
+        self._chunk: _Chunk | None = None
         self._closed_until_ns = -1
         self._held: list[Callable[[], None]] = []
         self._settled_ns = 0  # after a heal nothing arrives before this time
@@ -137,7 +160,7 @@ class Line:
 
     def serve(self) -> None:
         """Start the next chunk if the line is free and open."""
-        if self._busy or self.partitioned:
+        if self._chunk is not None or self.partitioned:
             return
         while self._ready:
             now = self.clock.now()
@@ -155,10 +178,42 @@ class Line:
             flow.ready_ns = now + round(size / self._pace * SECOND_NS)
             self.sent_bytes += size
             self.chunks += 1
-            self._busy = True
-            self.clock.at(end_ns, partial(self._chunk_sent, flow))
-            self._send_off(flow, end_ns)
+            self._begin(_Chunk(flow, size, now, end_ns))
             return
+
+    def _begin(self, chunk: _Chunk) -> None:
+        self._chunk = chunk
+        self.clock.at(chunk.end_ns, partial(self._chunk_sent, chunk))
+        self._send_off(chunk.flow, chunk.end_ns, chunk.deliver)
+        if chunk.end_ns - chunk.begun_ns > CHUNK_LONGEST_HOLD_NS:
+            self._look_at_next_change(chunk)
+
+    def _look_at_next_change(self, chunk: _Chunk) -> None:
+        change_ns = self.model.next_change_ns(self.clock.now())
+        if change_ns is not None and change_ns < chunk.end_ns:
+            self.clock.at(change_ns, partial(self._schedule_changed, chunk))
+
+    def _schedule_changed(self, chunk: _Chunk) -> None:
+        if self._chunk is chunk:
+            self.hasten()
+        if self._chunk is chunk:
+            self._look_at_next_change(chunk)
+
+    def hasten(self) -> None:
+        """The line may have become faster: a chunk that would hold it long goes on at its rate."""
+        chunk, now = self._chunk, self.clock.now()
+        rate = self.capacity_bytes_per_second(now)
+        if chunk is None or rate <= 0 or chunk.end_ns - now <= CHUNK_LONGEST_HOLD_NS:
+            return
+        left = chunk.size * (chunk.end_ns - now) / (chunk.end_ns - chunk.begun_ns)
+        end_ns = now + round(left / rate * SECOND_NS)
+        if chunk.end_ns - end_ns <= CHUNK_LONGEST_HOLD_NS:
+            return
+        chunk.is_overtaken = True
+        flow = chunk.flow
+        flow.arrival_ns = chunk.arrival_before_ns
+        flow.ready_ns = min(flow.ready_ns, end_ns)
+        self._begin(_Chunk(flow, max(1, round(left)), now, end_ns))
 
     def _set_rate(self, rate_bytes_per_second: float) -> None:
         """The line's rate has changed: and with it a connection's pace and what a chunk holds."""
@@ -173,9 +228,11 @@ class Line:
         limit = min(most, worth, model.tcp_window_bytes // 4)
         self._chunk_limit = max(limit, min(model.mss_bytes, model.tcp_window_bytes))
 
-    def _chunk_sent(self, flow: Flow) -> None:
-        self._busy = False
-        flow.chunk_sent()
+    def _chunk_sent(self, chunk: _Chunk) -> None:
+        if chunk.is_overtaken:
+            return
+        self._chunk = None
+        chunk.flow.chunk_sent()
         self.serve()
 
     def _stop(self) -> None:
@@ -197,17 +254,17 @@ class Line:
 
     # -- arriving --------------------------------------------------------------------
 
-    def _send_off(self, flow: Flow, sent_ns: int) -> None:
+    def _send_off(self, flow: Flow, sent_ns: int, deliver: Callable[[], None]) -> None:
         arrival_ns = sent_ns + self.latency_ns
         if self.model.jitter_ns:
             arrival_ns += int(self._random() * self.model.jitter_ns)
         if arrival_ns > flow.arrival_ns:
             flow.arrival_ns = arrival_ns
-        self.clock.at(flow.arrival_ns, partial(self.arrive, flow.deliver))
+        self.clock.at(flow.arrival_ns, partial(self.arrive, deliver))
 
     def send_mark(self, flow: Flow) -> None:
         """Carry an end or reset of a flow behind all that it has sent; costs no line time."""
-        self._send_off(flow, self.clock.now())
+        self._send_off(flow, self.clock.now(), flow.deliver)
 
     def carry(self, fn: Callable[[], None]) -> None:
         """Carry a control message: call ``fn`` at the far end."""
@@ -254,6 +311,7 @@ class Line:
             held, self._held = self._held, []
             for fn in held:
                 self.clock.at(self._settled_ns, partial(self.arrive, fn))
+            self.hasten()
             self.serve()
 
     def drop_all(self, cause: str) -> None:
@@ -356,6 +414,7 @@ class Link:
     def _set_bandwidth(self, bits_per_second: float | None) -> None:
         for line in (self.to_a, self.to_b):
             line.bandwidth = bits_per_second
+            line.hasten()
             line.serve()
 
     def corrupt(self, direction: Direction, fn: CorruptHook | None) -> None:

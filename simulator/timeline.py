@@ -188,10 +188,23 @@ def record_timeline(
 
 
 def write_timeline(
-    timeline: Timeline, result: RunResult, path: Path, *, command: str | None = None
+    timeline: Timeline,
+    result: RunResult,
+    path: Path,
+    *,
+    command: str | None = None,
+    option: str = "--timeline",
 ) -> None:
-    """Write the page of a timeline: the whole of it or nothing.  Raises BadInput."""
+    """Write the page of a timeline: the whole of it or nothing.
+
+    Arguments
+    ---------
+    command: runs it again.
+    option: of the command line, that named the path.
+
+    Raises BadInput.
+    """
     from simulator.report.output import write_atomically
     from simulator.report.timeline import timeline_page
 
-    write_atomically(path, timeline_page(timeline, result, command), "--timeline")
+    write_atomically(path, timeline_page(timeline, result, command), option)

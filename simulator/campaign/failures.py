@@ -161,7 +161,7 @@ def save_failure(
     with mutated(mutant) as safeguards:
         result, timeline = record_timeline(saved, safeguards=safeguards)
     command = f"simulator replay {scenario_path.name}"
-    write_timeline(timeline, result, timeline_path, command=command)
+    write_timeline(timeline, result, timeline_path, command=command, option="--failures")
     return SavedFailure(
         failure.number, outcome, plan, before, runs, scenario_path, test_path, timeline_path
     )

@@ -4,8 +4,9 @@ Each mutant (:mod:`simulator.mutants`) is given the plans of one campaign in the
 one fails.  The plan that found it is then shrunk, and the kinds of faults that are left are the
 ones it took: a rule that is found without any fault is broken in plain sight.
 
-A run that ends by an error of the bench itself proves nothing: a mutant that no plan finds is
-alive only when every run of it came to an end.
+A run that ends by an error of the bench itself proves nothing, and neither does a plan that fails
+without the mutant, too: a mutant that no plan finds is alive only when every run of it came to an
+end.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from simulator.scenario import parse_scenario
 
 KILL_MATRIX_SCHEMA: Final = "simulator-killmatrix/1"
 MOST_ERRORS: Final = 5
-"""A mutant with which so many runs ended by an error is given up: each may have taken a minute."""
+"""A mutant of which so many runs proved nothing is given up: each may have taken a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +41,14 @@ class Fate:
     kinds: tuple[str, ...]
     """Kinds of faults in the shrunk plan that finds it; empty when none is needed."""
     errors: int = 0
-    """Runs that ended by an error of the bench."""
+    """Runs that prove nothing: they ended by an error of the bench, or the plan fails without the
+    mutant as well."""
     error: str = ""
     """The first of them: its plan and its words."""
 
     @property
     def is_undecided(self) -> bool:
-        """No plan found it, and not every run came to an end."""
+        """No plan found it, and not every run proves something."""
         return not self.killed and self.errors > 0
 
     @property
@@ -68,7 +70,7 @@ class Trial:
 
 
 def try_mutant(trial: Trial) -> Fate:
-    """Run plans until one fails, or too many end by an error; in a worker."""
+    """Run plans until one fails with the mutant alone, or too many prove nothing; in a worker."""
     mutant = mutant_named(trial.mutant)
     errors: list[str] = []
     plans = 0
@@ -81,10 +83,12 @@ def try_mutant(trial: Trial) -> Fate:
         [outcome] = run_batch(job)
         plans += 1
         if outcome.verdict in FAILING:
-            return replace(
-                _killed(trial, mutant, outcome), errors=len(errors), error=_first(errors)
-            )
-        if outcome.ended_by_error:
+            [intact] = run_batch(replace(job, mutant=""))
+            if not intact.failed:
+                fate = _killed(trial, mutant, outcome)
+                return replace(fate, errors=len(errors), error=_first(errors))
+            errors.append(f"plan {number} fails without it, too: {intact.reasons[0]}")
+        elif outcome.ended_by_error:
             errors.append(f"plan {number}: {outcome.reasons[0]}")
     return Fate(mutant.name, mutant.meaning, False, plans, "", "", (), len(errors), _first(errors))
 

@@ -71,8 +71,11 @@ def mutants_for(scenario: Scenario) -> tuple[Mutant, ...]:
 
     Of a store's rules only those of the store that it runs: where another one writes, the mutant
     would be the program as it is, and live for ever.  Where logs are shipped only those of log
-    shipping: the store's own are tried where each of its writes is replicated.
+    shipping: the store's own are tried where each of its writes is replicated.  Of somebody else's
+    replicator none is known.
     """
+    if scenario.candidate is not None:
+        return ()
     if scenario.protection.kind == LOG_SHIPPING:
         return LOG_SHIPPING_MUTANTS
     stream = scenario.stream
@@ -87,6 +90,8 @@ def mutants_for(scenario: Scenario) -> tuple[Mutant, ...]:
 
 def _hardly_found(scenario: Scenario) -> tuple[Mutant, ...]:
     """Those whose rules a scenario has, and that its drawn plans hardly find."""
+    if scenario.candidate is not None:
+        return ()
     if scenario.protection.kind == LOG_SHIPPING:
         return tuple(each.mutant for each in LOG_SHIPPING_ENUMERATED)
     stream = scenario.stream
@@ -101,9 +106,16 @@ def chosen_mutants(scenario: Scenario, names: Sequence[str]) -> tuple[Mutant, ..
     ---------
     names: in full, or patterns with ``*``.
 
-    Raises BadInput for one that none of them has.
+    Raises BadInput for one that none of them has, and for a scenario that has none.
     """
     there = mutants_for(scenario)
+    if not there:
+        raise BadInput(
+            "a candidate runs in this scenario, and mutants take rules of the reference replicator "
+            "and of its store away",
+            remedy="Name a scenario without [candidate]; 'simulator campaign' finds what a "
+            "candidate breaks.",
+        )
     for name in names:
         if not any(fnmatchcase(each.name, name) for each in there):
             raise BadInput(
@@ -117,7 +129,8 @@ def chosen_mutants(scenario: Scenario, names: Sequence[str]) -> tuple[Mutant, ..
 
 def check_mutant(name: str, scenario: Scenario) -> None:
     """Raises BadInput for a mutant that does not exist, or whose rule no run of a scenario has."""
-    if mutant_named(name) not in (*mutants_for(scenario), *_hardly_found(scenario)):
+    there = chosen_mutants(scenario, ())
+    if mutant_named(name) not in (*there, *_hardly_found(scenario)):
         raise BadInput(
             f"mutant {name!r} takes a rule away that this scenario does not have",
             remedy="'simulator killmatrix' tells those of a scenario; the rules are those of its "

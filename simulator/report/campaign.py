@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
@@ -16,9 +18,11 @@ from rich.text import Text
 from replicator.command_line import printable
 from simulator.campaign.campaign import Limits, Progress
 from simulator.campaign.failures import SavedFailure
+from simulator.campaign.job import PlanOutcome
 from simulator.campaign.killmatrix import Fate
 from simulator.campaign.summary import MEASURES, quantiles, verdicts
 from simulator.measures import Verdict
+from simulator.report.campaign_junit import replay_line
 from simulator.report.terminal import LINE_SECONDS, QUIET_SECONDS
 from simulator.units import count_of, format_bytes, format_count, format_duration
 
@@ -175,7 +179,7 @@ def print_kill_matrix(console: Console, fates: Sequence[Fate]) -> None:
         elif fate.is_alive:
             verdict = Text("ALIVE", style="bold white on red")
         else:
-            verdict = Text("INTERNAL ERROR", style="bold black on yellow")
+            verdict = Text("NOT KNOWN", style="bold black on yellow")
         needs = fate.kinds or (("none",) if fate.killed else ())
         words = ", ".join(kind.replace("_", " ") for kind in needs)
         table.add_row(fate.name, format_count(fate.plans), verdict, words)
@@ -185,11 +189,15 @@ def print_kill_matrix(console: Console, fates: Sequence[Fate]) -> None:
     for fate in fates:
         if fate.errors:
             many = count_of(fate.errors, "run")
-            words = printable(f"{fate.name}: {many} ended by an internal error; {fate.error}")
+            verb = "proves" if fate.errors == 1 else "prove"
+            words = printable(f"{fate.name}: {many} {verb} nothing; {fate.error}")
             console.print(Text(words), soft_wrap=True)
     if any(fate.is_undecided for fate in fates):
         console.print(
-            Text("What such runs would have found is not known: please report the error."),
+            Text(
+                "What such runs would have found is not known. A plan that fails without the "
+                "mutant is one of 'simulator campaign', with the same seed; an error please report."
+            ),
             soft_wrap=True,
         )
 
@@ -206,8 +214,20 @@ def print_failure(console: Console, saved: SavedFailure) -> None:
     for reason in saved.outcome.reasons[:2]:
         console.print(Text(printable(f"  {reason}")), soft_wrap=True)
     verb = "run" if saved.test_path is None else "replay"
-    lines = [f"simulator {verb} {saved.scenario_path}"]
+    lines = [shlex.join(["simulator", verb, str(saved.scenario_path)])]
     if saved.test_path is not None:
-        lines += [f"pytest {saved.test_path}", f"timeline: {saved.timeline_path}"]
+        lines += [shlex.join(["pytest", str(saved.test_path)]), f"timeline: {saved.timeline_path}"]
     for line in lines:
         console.print(Text(printable(f"  {line}")), soft_wrap=True)
+
+
+def print_unsaved(console: Console, failures: Sequence[PlanOutcome], results: Path) -> None:
+    """Failures that could not be saved: how each was found, and how its plan is run again."""
+    for outcome in failures:
+        head = Text.assemble(
+            (f" {outcome.verdict.value} ", _COLOURS[outcome.verdict]),
+            f" plan {outcome.number}, as it was found",
+        )
+        console.print(head, soft_wrap=True)
+        for line in (*outcome.reasons[:2], replay_line(results, outcome.number)):
+            console.print(Text(printable(f"  {line}")), soft_wrap=True)

@@ -40,7 +40,7 @@ to notice. A rule that is missed under *no fault* is broken in plain sight.
 {{ killed }} of {{ mutants | length }} mutants were found; the slowest took \
 {{ slowest.plans }} plan{{ 's' if slowest.plans != 1 }} (`{{ slowest.name }}`).
 {%- if undecided %}
-Of {{ undecided | length }} nothing is known, since runs ended by an internal error of the bench:
+Of {{ undecided | length }} nothing is known, since runs of it prove nothing:
 {% for each in undecided %}
 - `{{ each.name }}`: {{ each.error }}
 {%- endfor %}
@@ -54,7 +54,7 @@ Made from the record of `simulator killmatrix {{ file }}{{ only }}` \
 {% for mutant in mutants -%}
 | `{{ mutant.name }}`: {{ mutant.meaning }} | {{ mutant.plans }} | \
 {% for kind in kinds %}{{ 'x' if kind in marks[mutant.name] else '' }} | {% endfor %}\
-{{ mutant.verdict if mutant.killed else '**internal error**' if mutant in undecided else \
+{{ mutant.verdict if mutant.killed else '**not known**' if mutant in undecided else \
 '**alive**' }} |
 {% endfor %}
 {%- if enumerated %}

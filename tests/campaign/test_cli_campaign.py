@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,12 +13,19 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from replicator.errors import BadInput
+from simulator.campaign.failures import SavedFailure
+from simulator.campaign.job import unfinished_outcome
 from simulator.campaign.results import Results
+from simulator.plans.plan import FaultPlan
+from simulator.report.campaign import print_failure
 from tests.campaign.commands import run
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIO = ROOT / "scenarios/campaign.toml"
+SMALL = Path(__file__).with_name("small.toml")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
 
 
@@ -104,6 +113,8 @@ def test_a_failure_is_replayed_bit_for_bit_or_said_to_be_another(broken: Path) -
             "a rule away that this scenario does not",
         ),
         (("--plans", 8, "--results", "/nowhere/x.db"), "--results cannot be written"),
+        (("--plans", 8, "--failures", "/dev/full"), "--failures cannot be written: it is not"),
+        (("--plans", 8, "--failures", "/dev/full/x"), "--failures cannot be written"),
         (("--plans", 0), "Invalid value for '--plans'"),
         (("--plans", 8, "--set", "link.rtt=60"), "no unit"),
     ],
@@ -165,3 +176,49 @@ def test_the_kill_matrix_says_who_lives(tmp_path: Path) -> None:
     assert fates["sequence_check"]["plans"] == 1
     alive = [name for name, fate in fates.items() if not fate["killed"]]
     assert alive and "ALIVE" in done.stdout
+
+
+def test_failures_that_cannot_be_saved_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The volume was there when the campaign began, and is full at its end."""
+
+    def full(path: Path, _text: str, option: str) -> None:
+        raise BadInput(f"{option} cannot be written: No space left on device", path=str(path))
+
+    monkeypatch.setattr("simulator.campaign.failures.write_atomically", full)
+    results = tmp_path / "its results.db"
+    arguments = ("campaign", SMALL, "--plans", 2, "--mutant", "redo_after_restart", "--workers", 1)
+    options = ("--results", results, "--failures", tmp_path / "f")
+    ended = run(capsys, *arguments, *options)
+    assert ended.code == 1
+    assert "plan 0, as it was found" in ended.out
+    assert f"simulator replay '{results}' --number 0" in ended.out
+    assert "--failures cannot be written: No space left" in ended.errors
+    assert "--resume" in ended.errors
+    monkeypatch.undo()
+    again = run(capsys, *arguments, *options, "--resume")
+    assert again.code == 1
+    assert "as it was found" not in again.out and "shrunk to" in again.out
+    [saved] = (tmp_path / "f").glob("safety*.toml")
+    assert f"simulator replay {saved}" in again.out
+
+
+def test_lines_to_paste_are_quoted() -> None:
+    directory = Path('mein [red]\'s "scen" {x}.failures')
+    outcome = unfinished_outcome(FaultPlan(format=1), 7, "a reason", 0.0)
+    saved = SavedFailure(
+        7,
+        outcome,
+        FaultPlan(format=1),
+        2,
+        3,
+        directory / "a.toml",
+        directory / "test_a.py",
+        Path("a.html"),
+    )
+    console = Console(record=True, width=200, file=io.StringIO())
+    print_failure(console, saved)
+    lines = [line.strip() for line in console.export_text().splitlines()]
+    assert ["simulator", "replay", str(saved.scenario_path)] in map(shlex.split, lines[2:4])
+    assert ["pytest", str(saved.test_path)] in map(shlex.split, lines[2:4])

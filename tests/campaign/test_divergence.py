@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from replicator.toml_writer import toml_text
 from simulator.campaign.divergence import first_divergence
-from simulator.campaign.job import BatchJob, run_batch, run_plan
+from simulator.campaign.job import JUDGED_OTHERWISE, BatchJob, run_batch, run_plan
 from simulator.measures import Verdict
 from simulator.oracle import ImageVerdict
 from simulator.plans.draw import space_of
@@ -108,3 +109,14 @@ def test_a_record_that_depends_on_earlier_runs_is_found(monkeypatch: pytest.Monk
     # By the traces alone nobody finds it.
     monkeypatch.setattr("simulator.campaign.job._differing", lambda *_records: [])
     assert run_plan(prepared, QUIET, 0, twice).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_what_excuses_is_looked_for_before_the_first_fault_as_well(number: int) -> None:
+    """A mutant may name damage though no fault has happened: verdicts that are remembered until
+    then have to be noted with the same circumstances as others."""
+    scenario = load_scenario(Path(__file__).with_name("small.toml"))
+    name = "redo_after_restart"
+    [outcome] = run_batch(BatchJob(toml_text(scenario), 1, space_of(scenario), number, 1, 1, name))
+    assert outcome.repeated and outcome.verdict is Verdict.SAFETY
+    assert not [each for each in outcome.reasons if each.startswith(JUDGED_OTHERWISE)]

@@ -24,7 +24,7 @@ from replicator.ese.recovered_database import RecoverySafeguards
 from replicator.logship_options import LogShipSafeguards
 from replicator.toml_writer import toml_text
 from simulator.campaign import job
-from simulator.campaign.job import PlanOutcome
+from simulator.campaign.job import BatchJob, PlanOutcome, run_batch
 from simulator.campaign.killmatrix import Fate, Trial, kill_matrix_document, try_mutant
 from simulator.cli import app
 from simulator.cli_killmatrix import exit_code_of
@@ -280,6 +280,42 @@ def test_a_plan_behind_an_error_still_kills(monkeypatch: pytest.MonkeyPatch) -> 
     assert (fate.plans, fate.errors) == (2, 1)
 
 
+@pytest.mark.parametrize("compares", [True, False])
+def test_a_plan_that_fails_without_the_mutant_finds_none(
+    compares: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody can meet an objective each mutant would be found by it."""
+    if not compares:
+
+        def mutants_alone(batch: BatchJob) -> list[PlanOutcome]:
+            outcomes = run_batch(batch)
+            return outcomes if batch.mutant else [replace(each, plan="") for each in outcomes]
+
+        monkeypatch.setattr("simulator.campaign.killmatrix.run_batch", mutants_alone)
+    scenario = load_scenario(SMALL, ["objectives.rpo=1ns", "objectives.spool_peak=1B"])
+    trial = Trial(toml_text(scenario), 1, space_of(scenario), "damage_told", 9, 2)
+    fate = try_mutant(trial)
+    if not compares:
+        assert (fate.killed, fate.verdict) == (True, "objective")
+        return
+    assert (fate.is_undecided, fate.plans, fate.errors) == (True, 2, 2)
+    assert fate.error.startswith("plan 0 fails without it, too: ")
+
+
+@pytest.mark.parametrize("name", ["rsync.toml", "own_replicator.toml"])
+def test_a_candidate_has_no_rule_that_could_be_taken_away(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scenario = ROOT / "scenarios/candidates" / name
+    assert mutants_for(load_scenario(scenario)) == ()
+    for arguments in (["killmatrix"], ["campaign", "--plans", "1", "--mutant", "damage_told"]):
+        command, *options = arguments
+        assert finish(app, "simulator", [command, str(scenario), *options]) == ExitCode.USAGE
+        assert "a candidate runs in this scenario" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 ERROR = Fate("four", "broken", False, 2, "", "", (), 2, "plan 0: the run ended by an error: X")
 
 
@@ -300,14 +336,14 @@ def test_an_error_is_told_with_its_words() -> None:
     console = Console(record=True, width=120, file=io.StringIO())
     print_kill_matrix(console, [*FATES, ERROR])
     told = console.export_text()
-    assert re.search(r"four +\S +2 \S INTERNAL ERROR ", told)
+    assert re.search(r"four +\S +2 \S NOT KNOWN ", told)
     assert told.count("ALIVE") == 1
-    assert "four: 2 runs ended by an internal error; plan 0: the run ended by an error: X" in told
-    assert "not known: please report the error" in told
+    assert "four: 2 runs prove nothing; plan 0: the run ended by an error: X" in told
+    assert "would have found is not known." in told
     page = kill_matrix_page(kill_matrix_document([*FATES, ERROR], "campaign", 7, 50))
-    assert "Of 1 nothing is known, since runs ended by an internal error of the bench" in page
+    assert "Of 1 nothing is known, since runs of it prove nothing" in page
     assert "\n- `four`: plan 0: the run ended by an error: X\n" in page
-    assert "| `four`: broken | 2 |  |  |  | **internal error** |" in page
+    assert "| `four`: broken | 2 |  |  |  | **not known** |" in page
     assert page.count("**alive**") == 1
 
 

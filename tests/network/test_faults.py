@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from replicator.errors import ConnectionLost
 from replicator.runtime import TimedOut, deadline
-from simulator.link import LinkModel
+from simulator.link import Line, LinkModel
 from simulator.stream import SimStream
 from tests.network.wires import ADDRESS, MILLISECOND_NS, SECOND_NS, Sink, Wire, send_all
 
@@ -44,6 +48,72 @@ def test_nothing_arrives_during_a_partition_and_all_of_it_afterwards(
     wire.run_to(10 + RTT_S * 1.01)
     assert len(sink.data) > before
     wire.run_to(20)
+    assert sink.data == data and sink.task.done
+
+
+NIGHT = (0, 2 * SECOND_NS, 1.0)
+
+
+@pytest.mark.parametrize("hastens", [True, False])
+@pytest.mark.parametrize("how", ["override", "override that ends in a cut", "schedule"])
+def test_a_line_that_hardly_carried_anything_is_free_when_it_is_fast_again(
+    how: str, hastens: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 1 bit/s a single segment holds it for three hours."""
+    if not hastens:
+        monkeypatch.setattr(Line, "hasten", lambda _: None)
+    wire = Wire(replace(WAN, schedule=(NIGHT,)) if how == "schedule" else WAN)
+    client, server = wire.pair()
+    sink = Sink(wire, server)
+    data = bytes(range(256)) * 8_000
+    wire.spawn("source", send_all(client, data))
+    end = (lambda: None) if how == "schedule" else wire.link.override_bandwidth(1.0)
+    wire.run_to(1)
+    assert not sink.data
+    if how == "override that ends in a cut":
+        wire.link.partition()
+    wire.run_to(2)
+    end()
+    wire.run_to(3)
+    wire.link.heal()
+    wire.run_to(10)
+    assert (sink.data == data and sink.task.done) is hastens
+    assert bool(sink.data) is hastens
+
+
+CHANGES = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 1.0, 100.0, 9_600.0, 1e6, 1e9]),
+        st.floats(0.001, 3.0),  # begins so much after the one before
+        st.floats(0.001, 5.0),  # lasts
+    ),
+    max_size=6,
+)
+
+
+@given(CHANGES, st.lists(st.tuples(st.floats(0, 9), st.floats(0.001, 4)), max_size=3))
+def test_bytes_come_in_order_whatever_the_line_carried_meanwhile(
+    changes: list[tuple[float, float, float]], cuts: list[tuple[float, float]]
+) -> None:
+    wire = Wire(WAN)
+    client, server = wire.pair()
+    sink = Sink(wire, server)
+    data = bytes(range(256)) * 2_000
+    wire.spawn("source", send_all(client, data))
+    at, last = 0.0, 0.0
+
+    def begin(bits_per_second: float, end_s: float) -> None:
+        wire.clock.at(round(end_s * SECOND_NS), wire.link.override_bandwidth(bits_per_second))
+
+    for bits_per_second, wait, duration in changes:
+        at += wait
+        wire.clock.at(round(at * SECOND_NS), partial(begin, bits_per_second, at + duration))
+        last = max(last, at + duration)
+    for begun, duration in cuts:
+        wire.clock.at(round(begun * SECOND_NS), wire.link.partition)
+        wire.clock.at(round((begun + duration) * SECOND_NS), wire.link.heal)
+        last = max(last, begun + duration)
+    wire.run_to(last + 5)
     assert sink.data == data and sink.task.done
 
 
