@@ -80,6 +80,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || \
 	  { echo "Making $(VENV) (once)"; $(PYTHON) -m venv --clear $(VENV); }
 	$(call have_packages,$(LIVE_PACKAGES),Some tests and a benchmark cannot be run here)
+	@mkdir -p out  # what the documentation's commands write goes there
 	@echo "Installing the pinned packages into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --constraint constraints.txt --editable '.[test,dev,live,cluster]'

@@ -251,7 +251,8 @@ def explain(
         message = f"unknown key {wrong!r} {where}{_nearest(wrong, known)}"
         yield Remark((path, *_kind_set(path, places)), message, remedy)
     elif kind == "missing":
-        examples = _schema_at(schema, path, document).get("examples")
+        node = _schema_at(schema, path, document)
+        examples = node.get("examples") or ([node["const"]] if "const" in node else None)
         hint = f": write for instance {path[-1]} = {_toml(examples[0])}" if examples else ""
         where = f"to [{dotted(path[:-1])}]" if path[:-1] else "before the first table"
         if _is_table(_schema_at(schema, path, document), path, grammar):

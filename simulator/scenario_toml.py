@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from itertools import pairwise
 from typing import Any
 
 from replicator.toml_text import KeyPath, dotted
@@ -59,9 +60,15 @@ def apply_override(document: dict[str, Any], argument: str) -> KeyPath:
         )
     container: Any = document
     trail: KeyPath = ()
-    for part in parts[:-1]:
+    for part, behind in pairwise(parts):
         step = _step(container, part, trail)
         if isinstance(container, dict):
+            if part not in container and behind.isascii() and behind.isdigit():
+                there = dotted((*trail, part))
+                raise OverrideError(
+                    f"{there} is not there, so it has no {behind}",
+                    f"Add an entry to {there} in the file first.",
+                )
             container.setdefault(part, {})
         container = container[step]
         trail += (step,)

@@ -149,6 +149,7 @@ def test_overrides_reach_every_depth() -> None:
         ("=3", "--set =3: is not of the form key=value"),
         ("faults.7.at=3m", "--set faults.7.at=3m: faults has the entries 0 to 1, there is no 7"),
         ("faults.x.at=3m", "there is no x"),
+        ("replica.disks.0.size=1GiB", "replica.disks is not there, so it has no 0"),
         ("name.x=1", "--set name.x=1: name is no table, so it has no key 'x'"),
         ("link.rtt=60", "--set link.rtt=60: link.rtt: 60 has no unit: write for instance 60ms"),
         ("link.rt=60ms", "unknown key 'rt' in [link]: did you mean 'rtt'?"),

@@ -183,15 +183,17 @@ def enumeration_of(
         (n for n in range(1, instants) if replace(space, instants=n).plans <= MOST_PLANS),
         default=None,
     )
-    fewer = f"--enumerate {most - 1} ({replace(space, most=most - 1).plans:,} plans)"
-    less = (
-        ""
-        if fitting is None
-        else f", or --instants {fitting} ({replace(space, instants=fitting).plans:,} plans)"
+    fewer = max(
+        (n for n in range(1, most) if replace(space, most=n).plans <= MOST_PLANS), default=None
     )
+    ways = []
+    if fewer is not None:
+        ways.append(f"--enumerate {fewer} ({replace(space, most=fewer).plans:,} plans)")
+    if fitting is not None:
+        ways.append(f"--instants {fitting} ({replace(space, instants=fitting).plans:,} plans)")
     raise BadInput(
         f"up to {most} of {space.atoms:,} faults are {space.plans:,} plans, more than anybody "
         f"waits for ({MOST_PLANS:,})",
         path=f"--enumerate {most}",
-        remedy=f"Write {fewer}{less}; or have plans drawn: --plans N.",
+        remedy=f"Write {', or '.join(ways)}; or have plans drawn: --plans N.",
     )

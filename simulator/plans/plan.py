@@ -81,11 +81,13 @@ def read_plan(content: bytes | str, scenario: Scenario, origin: str) -> tuple[Fa
 
 def wrong_with(plan: FaultPlan, scenario: Scenario) -> list[Remark]:
     """What of a plan contradicts itself or the scenario; empty when it can be run."""
-    return [
-        remark
-        for remark in contradictions(planned(scenario, plan))
-        if any(path[:1] == ("faults",) for path in remark.keys)
-    ]
+    found = []
+    for remark in contradictions(planned(scenario, plan)):
+        # Other keys are the scenario's: they stand in no plan.
+        keys = tuple(path for path in remark.keys if path[:1] == ("faults",))
+        if keys:
+            found.append(remark._replace(keys=keys))
+    return found
 
 
 def plan_json(plan: FaultPlan) -> str:

@@ -19,11 +19,10 @@ from replicator.errors import BadInput
 
 def _refused(path: Path, option: str, cause: OSError | str) -> BadInput:
     reason = cause if isinstance(cause, str) else cause.strerror or type(cause).__name__
-    return BadInput(
-        f"{option} cannot be written: {reason}",
-        path=str(path),
-        remedy=f"Give {option} a path that can be written.",
-    )
+    remedy = f"Give {option} a path that can be written."
+    if isinstance(cause, FileNotFoundError):
+        remedy = f"Make the directory {path.parent} first, or give {option} another path."
+    return BadInput(f"{option} cannot be written: {reason}", path=str(path), remedy=remedy)
 
 
 def _beside(path: Path) -> Path:

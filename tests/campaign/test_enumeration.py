@@ -92,11 +92,20 @@ def test_too_many_plans_are_refused_with_a_way_out() -> None:
     with pytest.raises(BadInput, match="plans, more than anybody waits for") as caught:
         enumeration_of(SCENARIO, 3, 100)
     remedy = str(caught.value.remedy)
-    assert "--enumerate 2" in remedy and "--instants" in remedy
+    assert "--enumerate 1 " in remedy and "--instants" in remedy  # two are too many as well
     fitting = int(remedy.partition("--instants ")[2].split()[0])
     assert enumeration_of(SCENARIO, 3, fitting).most == 3
     with pytest.raises(BadInput):
         enumeration_of(SCENARIO, 3, fitting + 1)
+
+
+@pytest.mark.parametrize(("most", "instants"), [(3, 1000), (2, 1000), (2, 500)])
+def test_no_way_out_leads_to_the_next_refusal(most: int, instants: int) -> None:
+    with pytest.raises(BadInput, match="plans, more than anybody waits for") as caught:
+        enumeration_of(SCENARIO, most, instants)
+    remedy = str(caught.value.remedy)
+    fewer = int(remedy.partition("--enumerate ")[2].split()[0])
+    assert enumeration_of(SCENARIO, fewer, instants).most == fewer
 
 
 def test_enumerated_plans_stay_within_a_budget() -> None:

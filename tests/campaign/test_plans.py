@@ -171,7 +171,7 @@ duration = "100ms"
     [
         (('host = "source"', 'host = "backup"'), 5, "backup"),
         (('kind = "pause"', 'kind = "meteor"'), 3, "meteor"),
-        (('at = "1s"', 'at = "9s"'), 4, "after the end of the scenario"),
+        (('at = "1s"', 'at = "9s"'), 4, r"after the end of the scenario \(4s\)$"),
         (('at = "1s"', 'at = "1"'), 4, "no unit"),
         (("format = 1", "format = 2"), 1, "format"),
         (('host = "source"', 'host = "source"\nmore = 1'), 6, "more"),
@@ -187,6 +187,14 @@ def test_a_wrong_plan_is_refused_with_its_place(
     assert (caught.value.path, caught.value.line) == (str(path), line)
     path.write_text(PLAN)
     assert load_plan(path, SCENARIO).faults[0].at_ns == 1_000_000_000
+
+
+def test_a_plan_without_its_format_is_told_which(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text(PLAN.replace("format = 1\n", ""))
+    with pytest.raises(BadPlan, match="format: this key is missing") as caught:
+        load_plan(path, SCENARIO)
+    assert caught.value.remedy == "Add before the first table: format = 1"
 
 
 def test_two_plans_of_one_scenario_differ_only_by_their_faults() -> None:
