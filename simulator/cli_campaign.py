@@ -125,6 +125,7 @@ def campaign(
 
     from simulator.campaign.campaign import Limits
     from simulator.campaign.executors import processors
+    from simulator.campaign.failures import check_failures
     from simulator.campaign.job import plans_of
     from simulator.campaign.results import CampaignKey, Results
     from simulator.report.output import check_directory_target, check_file_target
@@ -178,6 +179,7 @@ def campaign(
     console = Console(stderr=json == STANDARD_OUTPUT, highlight=False)
     busy = workers or (CLUSTER_WORKERS if scheduler else processors())
     try:
+        check_failures(kept, loaded)
         if there_are is not None:
             _say(console, f"all plans of up to {enumerate_} faults: {there_are:,}")
         _run(console, key, kept, limits, _pool(busy, scheduler), busy)

@@ -22,9 +22,11 @@ from simulator.campaign.job import (
     must_recover,
     run_plan,
 )
+from simulator.campaign.results import Results
+from simulator.campaign.rows import damaged_row
 from simulator.mutants import mutated
 from simulator.plans.budget import excesses
-from simulator.plans.plan import FaultPlan, parse_plan, planned, wrong_with
+from simulator.plans.plan import BadPlan, FaultPlan, parse_plan, planned, wrong_with
 from simulator.plans.shrink import Shrinker
 from simulator.prepared import prepare
 from simulator.report.output import write_atomically
@@ -87,6 +89,16 @@ def distinct(failures: list[PlanOutcome], most: int = MOST_SHRUNK) -> list[PlanO
     for each in failures:
         found.setdefault(signature(each), each)
     return list(found.values())[:most]
+
+
+def check_failures(results: Results, scenario: Scenario) -> None:
+    """Raises BadInput when the plan of a failure that is to be made small is none."""
+    for each in distinct(list(results.failures())):
+        try:
+            parse_plan(each.plan, scenario)
+        except BadPlan as error:
+            what = f"its plan cannot be read: {error.errors[0].message}"
+            raise damaged_row(results.path, each.number, what) from error
 
 
 def shrink_failure(

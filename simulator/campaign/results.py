@@ -11,8 +11,9 @@ import fcntl
 import json
 import os
 import sqlite3
+import tomllib
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,7 @@ from replicator.command_line import release_name
 from replicator.errors import BadInput, ExitCode, ReplicatorError
 from simulator.campaign.coverage import TRANSITION_NAMES, Coverage, coverage_of
 from simulator.campaign.job import PlanOutcome, Space
+from simulator.campaign.rows import checked_rows
 from simulator.campaign.steering import round_of, with_weights
 from simulator.measures import Verdict
 from simulator.plans.budget import Budget
@@ -34,7 +36,18 @@ RESULTS_FORMAT: Final = 3
 _LISTS: Final = ("reasons", "kinds", "happened", "marks")
 _TABLES: Final = frozenset({"campaign", "plans", "rounds"})
 _COLUMNS: Final = tuple(each.name for each in fields(PlanOutcome))
-_TABLE: Final = ", ".join(name for name in _COLUMNS if name != "covered")
+_OF_A_CAMPAIGN: Final = ("key", "release", "transitions")
+_OF_A_TABLE: Final = tuple(name for name in _COLUMNS if name != "covered")
+_KINDS_OF_A_KEY: Final = {
+    "scenario": str,
+    "scenario_text": str,
+    "seed": int,
+    "space": dict,
+    "mutant": str,
+    "steering": bool,
+}
+_LARGEST_NUMBER: Final = 2**63 - 1
+"""That SQLite knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +83,8 @@ class Results:
     key: of the campaign; None to read whatever campaign the file is of.
     resume: whether rows may be there already.
 
-    Raises BadInput when the file is of another campaign, or no such file at all.
+    Raises BadInput when the file is of another campaign, or no such file at all; and, as all that
+    reads does, when it holds what no campaign has written.
     """
 
     def __init__(self, path: Path, key: CampaignKey | None = None, resume: bool = False) -> None:
@@ -81,6 +95,7 @@ class Results:
                 path=str(path),
                 remedy="Name the file that 'simulator campaign --results FILE' wrote.",
             )
+        self._writes = key is not None
         self._unlock: Callable[[], object] = bool
         self._db: sqlite3.Connection = None  # type: ignore[assignment]
         try:
@@ -89,6 +104,8 @@ class Results:
             self._open(path, key, resume)
         except sqlite3.Error as error:
             self.close()
+            if key is None:
+                raise self._foreign(f"it cannot be read as one of results: {error}") from error
             raise _unusable(path, str(error)) from error
         except BadInput:
             self.close()
@@ -109,6 +126,8 @@ class Results:
                 raise self._foreign("it holds no results of a campaign")
             return
         if found is None:
+            if self._db.execute("SELECT 1 FROM plans").fetchone() is not None:
+                raise self._damaged("it has plans, and does not say of which campaign they are")
             row = (key.to_json(), release_name(), json.dumps(TRANSITION_NAMES))
             with self._db:
                 self._db.execute("INSERT INTO campaign VALUES (?, ?, ?)", row)
@@ -131,6 +150,8 @@ class Results:
                 path=str(path),
                 remedy="Go on with that release, or give --results another file.",
             )
+        else:
+            self.check()
 
     def _make_tables(self) -> None:
         columns = ", ".join(
@@ -156,9 +177,8 @@ class Results:
         if not {"campaign", "plans"} <= tables:
             raise self._foreign("it is a database of something else")
         first = self._db.execute("SELECT key FROM campaign").fetchone()
-        written = json.loads(first[0]).get("format") if first else RESULTS_FORMAT
-        columns = {row[1] for row in self._db.execute("PRAGMA table_info(plans)")}
-        if written != RESULTS_FORMAT or not columns >= set(_COLUMNS) or "rounds" not in tables:
+        written = self._parsed_key(first[0])["format"] if first else RESULTS_FORMAT
+        if written != RESULTS_FORMAT:
             raise BadInput(
                 f"its results are of format {written}, this release reads and writes "
                 f"{RESULTS_FORMAT}",
@@ -166,21 +186,49 @@ class Results:
                 remedy="Use the release that wrote it (table campaign, column release), or run the "
                 "campaign again into another file.",
             )
+        for table, wanted in (("plans", _COLUMNS), ("campaign", _OF_A_CAMPAIGN), ("rounds", ())):
+            there = {row[1] for row in self._db.execute(f"PRAGMA table_info({table})")}
+            if not there:
+                raise self._damaged(f"results of format {written} have a table {table}, it has not")
+            if lacking := [name for name in wanted if name not in there]:
+                raise self._damaged(
+                    f"its table {table} lacks what results of format {written} have: "
+                    f"{', '.join(lacking)}"
+                )
+
+    def _parsed_key(self, text: Any) -> dict[str, Any]:
+        """What the file says of its campaign; raises BadInput."""
+        try:
+            document = json.loads(text)
+            if document["format"] == RESULTS_FORMAT:
+                _check_key(document)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise self._damaged("what it says of its campaign (table campaign, column key)") from (
+                error
+            )
+        found: dict[str, Any] = document
+        return found
+
+    def _damaged(self, what: str) -> BadInput:
+        return BadInput(
+            f"it is damaged: {what}",
+            path=str(self.path),
+            remedy="Take a copy of it from before, or run the campaign again into another file.",
+        )
 
     def _foreign(self, what: str) -> BadInput:
         return BadInput(
             what,
             path=str(self.path),
-            remedy="Name a file that 'simulator campaign --results FILE' wrote, or a new one to "
-            "write to.",
+            remedy="Name the file that 'simulator campaign --results FILE' wrote"
+            f"{', or a new one to write to' if self._writes else ''}.",
         )
 
     @property
     def key(self) -> dict[str, Any]:
         """What the campaign is of."""
-        found = self._db.execute("SELECT key FROM campaign").fetchone()
-        key: dict[str, Any] = json.loads(found[0]) if found else {}
-        return key
+        [text] = next(self._read("SELECT key FROM campaign"))
+        return self._parsed_key(text)
 
     @property
     def seed(self) -> int:
@@ -190,13 +238,36 @@ class Results:
     @property
     def release(self) -> str:
         """That began the campaign."""
-        found = self._db.execute("SELECT release FROM campaign").fetchone()
-        return str(found[0]) if found else ""
+        [release] = next(self._read("SELECT release FROM campaign"))
+        return str(release)
 
     def marks(self) -> Iterator[tuple[str, ...]]:
-        """Of each plan, in no particular order."""
-        for row in self._db.execute("SELECT marks FROM plans"):
-            yield tuple(json.loads(row[0]))
+        """Of each plan, in the order of their numbers."""
+        for _number, marks in self._rows(("number", "marks")):
+            yield marks
+
+    def check(self) -> None:
+        """Look at each row as a whole; raises BadInput for one that no campaign has written."""
+        for _row in self._rows(_COLUMNS):
+            pass
+
+    def _rows(
+        self, columns: Sequence[str], where: str = "TRUE", arguments: Sequence[int] = ()
+    ) -> Iterator[tuple[Any, ...]]:
+        """Rows of plans in the order of their numbers; all that is read of plans comes from here.
+
+        Raises BadInput for what no campaign has written.
+        """
+        query = f"SELECT {', '.join(columns)} FROM plans WHERE {where} ORDER BY number"
+        return checked_rows(self._read(query, arguments), columns, self.path)
+
+    def _read(self, query: str, arguments: Sequence[int] = ()) -> Iterator[tuple[Any, ...]]:
+        try:
+            # Not "yield from": that would close the cursor at the end, maybe after the file.
+            for row in self._db.execute(query, arguments):  # noqa: UP028
+                yield row
+        except sqlite3.Error as error:
+            raise self._damaged(str(error)) from error
 
     def space(self, number: int) -> Space:
         """Where the plan with this number was taken from; raises BadInput."""
@@ -215,15 +286,15 @@ class Results:
 
     def numbers(self) -> set[int]:
         """Of the plans that have been run."""
-        return {row[0] for row in self._db.execute("SELECT number FROM plans")}
+        return {number for (number,) in self._rows(("number",))}
 
     def add(self, outcomes: Iterable[PlanOutcome]) -> None:
         """Keep these; one that is there already is replaced.  Raises ResultsFailed."""
-        marks = ", ".join("?" * len(_COLUMNS))
+        columns, marks = ", ".join(_COLUMNS), ", ".join("?" * len(_COLUMNS))
         try:
             with self._db:
                 self._db.executemany(
-                    f"INSERT OR REPLACE INTO plans VALUES ({marks})",
+                    f"INSERT OR REPLACE INTO plans ({columns}) VALUES ({marks})",
                     (tuple(_cell(each, name) for name in _COLUMNS) for each in outcomes),
                 )
         except sqlite3.Error as error:
@@ -241,8 +312,17 @@ class Results:
 
     def rounds(self) -> dict[int, dict[str, float]]:
         """The weights of each round that was begun."""
-        rows = self._db.execute("SELECT round, weights FROM rounds ORDER BY round")
-        return {number: json.loads(weights) for number, weights in rows}
+        rows = self._read("SELECT round, weights FROM rounds ORDER BY round")
+        return {number: self._weights(number, text) for number, text in rows}
+
+    def _weights(self, number: int, text: Any) -> dict[str, float]:
+        try:
+            weights = dict(json.loads(text))
+            if all(type(each) in (int, float) and each >= 0 for each in weights.values()):
+                return weights
+        except (ValueError, TypeError, RecursionError):
+            pass
+        raise self._damaged(f"the weights of round {number}")
 
     def keep_round(self, number: int, weights: Mapping[str, float]) -> None:
         """Keep the weights of a round.  Raises ResultsFailed."""
@@ -260,43 +340,40 @@ class Results:
 
         Raises BadInput when another release counted other transitions.
         """
-        found = self._db.execute("SELECT transitions FROM campaign").fetchone()
-        if found is None or found[0] != json.dumps(TRANSITION_NAMES):
+        [transitions] = next(self._read("SELECT transitions FROM campaign"))
+        if transitions != json.dumps(TRANSITION_NAMES):
             raise BadInput(
                 "its coverage was counted by a release with another protocol",
                 path=str(self.path),
                 remedy="Use the release that wrote it.",
             )
-        query = "SELECT covered FROM plans WHERE trace_hash <> ''"
-        if below is not None:
-            query += f" AND number < {int(below)}"
-        return coverage_of(row[0] for row in self._db.execute(query))
+        where, arguments = ("TRUE", ()) if below is None else ("number < ?", (below,))
+        rows = self._rows(("number", "trace_hash", "covered"), where, arguments)
+        return coverage_of(covered for _number, trace_hash, covered in rows if trace_hash)
 
     def count(self, below: int) -> int:
         """How many plans with smaller numbers have been run."""
-        query = "SELECT count(*) FROM plans WHERE number < ?"
-        return int(self._db.execute(query, (below,)).fetchone()[0])
+        [count] = next(self._read("SELECT count(*) FROM plans WHERE number < ?", (below,)))
+        return int(count)
 
     def outcome(self, number: int) -> PlanOutcome | None:
         """The outcome of a plan; None when it has not been run."""
-        query = f"SELECT {', '.join(_COLUMNS)} FROM plans WHERE number = ?"
-        row = self._db.execute(query, (number,)).fetchone()
+        if number > _LARGEST_NUMBER:
+            return None
+        row = next(self._rows(_COLUMNS, "number = ?", (number,)), None)
         return None if row is None else _outcome(row)
 
     # -- outcomes --------------------------------------------------------------------
 
     def failures(self) -> Iterator[PlanOutcome]:
         """Those that somebody has to look at, in the order of their numbers."""
-        query = f"SELECT {', '.join(_COLUMNS)} FROM plans WHERE plan <> '' ORDER BY number"
-        for row in self._db.execute(query):
+        for row in self._rows(_COLUMNS, "plan IS NOT ''"):
             yield _outcome(row)
 
     def frame(self) -> pd.DataFrame:
         """All rows as a table, coverage apart: lists as tuples, units in names of columns."""
-        frame = pd.read_sql_query(f"SELECT {_TABLE} FROM plans ORDER BY number", self._db)
-        for name in _LISTS:
-            frame[name] = [tuple(json.loads(text)) for text in frame[name]]
-        return frame
+        rows = list(self._rows(_OF_A_TABLE))
+        return pd.DataFrame.from_records(rows, columns=list(_OF_A_TABLE), coerce_float=True)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -348,9 +425,17 @@ def space_from_json(document: dict[str, Any]) -> Space:
     return PlanSpace(**values)
 
 
+def _check_key(key: Mapping[str, Any]) -> None:
+    """Raises ValueError, KeyError or TypeError for what no :class:`CampaignKey` gives."""
+    for name, kind in _KINDS_OF_A_KEY.items():
+        if type(key[name]) is not kind:
+            raise TypeError(name)
+    tomllib.loads(key["scenario_text"])
+    space_from_json(key["space"])
+
+
 def _outcome(row: tuple[Any, ...]) -> PlanOutcome:
     values = dict(zip(_COLUMNS, row, strict=True))
-    values |= {name: tuple(json.loads(values[name])) for name in _LISTS}
     values |= {"verdict": Verdict(values["verdict"]), "repeated": bool(values["repeated"])}
     return PlanOutcome(**values)
 

@@ -11,12 +11,21 @@ from pathlib import Path
 import pytest
 
 from replicator.errors import BadInput
-from simulator.campaign.results import RESULTS_FORMAT, Results, ResultsFailed, space_from_json
+from replicator.toml_writer import toml_text
+from simulator.campaign.failures import check_failures
+from simulator.campaign.results import (
+    RESULTS_FORMAT,
+    CampaignKey,
+    Results,
+    ResultsFailed,
+    space_from_json,
+)
+from simulator.measures import Verdict
 from simulator.plans.budget import Budget
-from simulator.plans.draw import draw_plan
+from simulator.plans.draw import draw_plan, space_of
 from tests.campaign.commands import TINY, run
 from tests.campaign.test_cli_campaign import ENVIRONMENT
-from tests.campaign.test_comparison import KEY, outcome, written
+from tests.campaign.test_comparison import KEY, SMALL, outcome, written
 
 OLD = (
     "CREATE TABLE campaign (key TEXT, release TEXT)",
@@ -168,3 +177,173 @@ def test_a_campaign_that_was_killed_while_it_made_its_file_begins_anew(
     results.add([outcome(0)])
     assert results.numbers() == {0} and results.rounds() == {}
     results.close()
+
+
+# -- what no campaign has written ------------------------------------------------------------
+
+READERS = ("coverage", "replay", "compare", "campaign")
+DAMAGES = {
+    "reasons = 'xx'": ("replay", "compare", "campaign"),
+    "reasons = '[1]'": ("replay", "compare", "campaign"),
+    "kinds = x'ff'": ("replay", "compare", "campaign"),
+    "kinds = CAST(x'ff' AS TEXT)": ("replay", "compare", "campaign"),
+    "covered = 'xx'": ("coverage", "replay", "campaign"),
+    "covered = 'none:-1'": ("coverage", "replay", "campaign"),
+    "marks = NULL": READERS,
+    "trace_hash = NULL": READERS,
+    "rpo_seconds = 'abc'": ("replay", "compare", "campaign"),
+    "lag_peak_seconds = 1e999": ("replay", "compare", "campaign"),
+    "operations = -1": ("replay", "compare", "campaign"),
+    "repeated = 2": ("replay", "compare", "campaign"),
+    "verdict = 'bogus'": ("replay", "compare", "campaign"),
+    "plan = NULL": ("replay", "compare", "campaign"),
+    "number = -1": READERS[:1] + READERS[2:],
+}
+
+
+def changed(path: Path, statement: str) -> Path:
+    with sqlite3.connect(path) as db:
+        db.execute(statement)
+    return path
+
+
+def reading(command: str, path: Path) -> tuple[object, ...]:
+    return {
+        "coverage": ("coverage", path),
+        "replay": ("replay", path, "--number", 3),
+        "compare": ("compare", path, path),
+        "campaign": ("campaign", TINY, "--plans", 5, "--resume", "--results", path),
+    }[command]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_cell_that_no_campaign_writes_is_told_with_file_and_plan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    lags = dict.fromkeys(range(5), 1.0)
+    path = changed(
+        written(tmp_path / "r.db", lags, whole_key()),
+        f"UPDATE plans SET {damage} WHERE number = 3",
+    )
+    before = path.read_bytes()
+    for command in DAMAGES[damage]:
+        refused = run(capsys, *reading(command, path))
+        assert refused.code == 64, (command, refused.errors)
+        assert str(path) in refused.errors
+        if "CAST" not in damage:  # SQLite itself refuses the text, and does not say where
+            number = -1 if "number" in damage else 3
+            assert f"the row of plan {number} is damaged: column {damage.split()[0]}" in (
+                refused.errors
+            )
+            assert f"DELETE FROM plans WHERE number = {number})" in refused.errors
+        assert "what to do:" in refused.errors
+    assert path.read_bytes() == before
+
+
+def whole_key() -> CampaignKey:
+    """As the command makes it."""
+    loaded = SMALL.model_copy(update={"faults": ()})
+    return CampaignKey(loaded.name, toml_text(loaded), 1, space_of(loaded))
+
+
+def test_a_row_that_holds_next_to_nothing_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = changed(
+        written(tmp_path / "r.db", [1.0] * 5, whole_key()),
+        "INSERT INTO plans (number, verdict) VALUES (100, 'pass')",
+    )
+    for command in ("coverage", "compare", "campaign"):
+        refused = run(capsys, *reading(command, path))
+        assert refused.code == 64 and "the row of plan 100 is damaged" in refused.errors
+
+
+def test_a_plan_that_is_none_is_told_before_more_plans_are_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path / "r.db", [1.0] * 5, whole_key(), failing=(3,))
+    refused = run(capsys, *reading("campaign", path))
+    assert refused.code == 64
+    assert f"error: {path}: the row of plan 3 is damaged: its plan cannot be read" in (
+        refused.errors
+    )
+    good = Results(tmp_path / "good.db", KEY)
+    good.add([outcome(0, verdict=Verdict.SAFETY, plan="format = 1")])
+    check_failures(good, SMALL)
+    good.close()
+
+
+def test_plans_that_belong_to_no_campaign_are_not_taken_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = changed(written(tmp_path / "r.db", [1.0] * 5, whole_key()), "DELETE FROM campaign")
+    for arguments in (
+        *(reading(each, path) for each in READERS),
+        ("draw", TINY, "--number", 1, "--results", path),
+    ):
+        refused = run(capsys, *arguments)
+        assert refused.code == 64 and str(path) in refused.errors
+    assert "does not say of which campaign" in run(capsys, *reading("campaign", path)).errors
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("ALTER TABLE plans DROP COLUMN covered", "its table plans lacks what results of format"),
+        ("ALTER TABLE campaign DROP COLUMN release", "its table campaign lacks"),
+        ("DROP TABLE rounds", "have a table rounds"),
+        ("UPDATE campaign SET key = 'xx'", "what it says of its campaign"),
+        ("UPDATE campaign SET key = '[]'", "what it says of its campaign"),
+        ("UPDATE campaign SET key = NULL", "what it says of its campaign"),
+        ("UPDATE campaign SET key = replace(key, '\"seed\"', '\"sead\"')", "what it says of"),
+        ("UPDATE campaign SET key = replace(key, 'name = ', 'name : ')", "what it says of"),
+    ],
+)
+def test_a_file_that_is_not_whole_says_what_it_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], statement: str, said: str
+) -> None:
+    path = changed(written(tmp_path / "r.db", [1.0] * 5, whole_key()), statement)
+    for command in READERS:
+        refused = run(capsys, *reading(command, path))
+        assert refused.code == 64
+        assert f"error: {path}: it is damaged: " in refused.errors and said in refused.errors
+
+
+def test_weights_of_a_round_that_are_none_are_told(tmp_path: Path) -> None:
+    for text in ("xx", "[1]", '{"pause": "often"}'):
+        path = written(tmp_path / "r.db", [1.0])
+        changed(path, f"INSERT OR REPLACE INTO rounds VALUES (2, '{text}')")
+        results = Results(path)
+        with pytest.raises(BadInput, match="the weights of round 2"):
+            results.rounds()
+        results.close()
+        path.unlink()
+
+
+def test_a_file_cut_short_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path / "r.db", [1.0] * 500, whole_key())
+    path.write_bytes(path.read_bytes()[:-8192] + bytes(8192))
+    for command in ("compare", "campaign"):
+        refused = run(capsys, *reading(command, path))
+        assert refused.code == 64 and str(path) in refused.errors
+
+
+def test_who_only_reads_is_not_told_to_name_a_new_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "scenario.toml"
+    path.write_text("name = 'no results'\n" * 100)
+    for command in READERS:
+        refused = run(capsys, *reading(command, path))
+        assert refused.code == 64 and "file is not a database" in refused.errors
+        assert ("new" in refused.errors.partition("what to do:")[2]) is (command == "campaign")
+
+
+def test_a_number_beyond_those_of_the_file_was_not_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path / "r.db", [1.0])
+    for number in (99_999, 2**63 - 1, 2**63, 10**30):
+        refused = run(capsys, "replay", path, "--number", number)
+        assert refused.code == 64
+        assert f"error: {path}: plan {number} was not run" in refused.errors
