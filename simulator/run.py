@@ -15,6 +15,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 from replicator.errors import BadInput, ReplicatorError
 from replicator.safeguards import ALL_SAFEGUARDS, Safeguards
@@ -187,14 +188,14 @@ class ScenarioRun:
         freeze = gc.isenabled()
         gc.disable()  # millions of long-lived blocks: most cycles end with the run
         try:
-            try:
-                self._follow(progress, alone=freeze)
-            except TimeStandsStill as endless:
-                self._endless = f"tasks wake each other for ever: {endless}"
-            self._look_for_fatal_errors()
-            return self._result(time.perf_counter() - started)
+            with self.system.watched(in_time=False), closing(self.world):
+                try:
+                    self._follow(progress, alone=freeze)
+                except TimeStandsStill as endless:
+                    self._endless = f"tasks wake each other for ever: {endless}"
+                self._look_for_fatal_errors()
+                return self._result(time.perf_counter() - started)
         finally:
-            self.world.close()
             self.system.close()
             if freeze:
                 gc.enable()

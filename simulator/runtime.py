@@ -60,10 +60,12 @@ class TimeStandsStill(Exception):
     Arguments
     ---------
     at_ns: the instant.
+    place: file and line of code that is part of it, where that is known.
     """
 
-    def __init__(self, at_ns: int) -> None:
-        super().__init__(f"more than {INSTANT_LIMIT:,} events at {at_ns / 1e9:.9f} s")
+    def __init__(self, at_ns: int, place: str = "") -> None:
+        where = f", some of them of {place}" if place else ""
+        super().__init__(f"more than {INSTANT_LIMIT:,} events at {at_ns / 1e9:.9f} s{where}")
         self.at_ns = at_ns
 
 
@@ -112,6 +114,7 @@ class SimClock:
             if at_ns != instant_ns:
                 instant_ns, events = at_ns, 0
             elif (events := events + 1) > INSTANT_LIMIT:
+                heappush(heap, first)
                 raise TimeStandsStill(instant_ns)
             if type(event) is _Call:
                 env._now = at_ns

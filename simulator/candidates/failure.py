@@ -6,11 +6,13 @@ import asyncio
 import sysconfig
 import traceback
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Final, TypeVar
 
 from replicator.errors import BadInput, ExitCode, ReplicatorError
+from simulator.candidates import interrupts
 
 T = TypeVar("T")
 _BENCH: Final = tuple(
@@ -19,8 +21,14 @@ _BENCH: Final = tuple(
 )
 _PYTHON: Final = f"{Path(sysconfig.get_path('stdlib')).resolve()}/"
 _PACKAGES: Final = ("/site-packages/", "/dist-packages/")
-_ENDS: Final = (Exception, SystemExit, asyncio.CancelledError, BaseExceptionGroup)
-"""How a service's code may end; not how the kernel ends a task, and a user the bench."""
+_ENDS: Final = (
+    Exception,
+    SystemExit,
+    KeyboardInterrupt,
+    asyncio.CancelledError,
+    BaseExceptionGroup,
+)
+"""How a service's code may end; not how the kernel ends a task."""
 
 
 class CandidateFailed(ReplicatorError):
@@ -34,17 +42,24 @@ class CandidateFailed(ReplicatorError):
 
 def place_in(trace: TracebackType | None) -> tuple[str | None, int | None]:
     """File and line of the innermost frame that is neither the bench's nor Python's own."""
-    foreign = [f for f in traceback.extract_tb(trace) if _is_foreign(f.filename)]
+    foreign = [f for f in traceback.extract_tb(trace) if is_foreign(f.filename)]
     if not foreign:
         return None, None
     return foreign[-1].filename, foreign[-1].lineno
 
 
-def _is_foreign(file: str) -> bool:
+@lru_cache(maxsize=1024)
+def is_foreign(file: str) -> bool:
+    """Whether a source file is neither the bench's nor Python's own."""
     if file.startswith((*_BENCH, "<frozen")):
         return False
     path = str(Path(file).resolve())
     return not path.startswith(_PYTHON) or any(part in path for part in _PACKAGES)
+
+
+def is_of_the_user(error: BaseException) -> bool:
+    """Whether it is Ctrl-C: that ends the bench, whatever code it has met."""
+    return isinstance(error, KeyboardInterrupt) and interrupts.came()
 
 
 def as_failure(error: BaseException, what: str) -> CandidateFailed:
@@ -66,7 +81,7 @@ async def told_of_theirs(coro: Awaitable[T], what: str) -> T:
     except ReplicatorError:
         raise
     except _ENDS as error:
-        if place_in(error.__traceback__)[0] is None:
+        if is_of_the_user(error) or place_in(error.__traceback__)[0] is None:
             raise
         raise as_failure(error, what) from error
 
@@ -77,9 +92,10 @@ async def told(call: Callable[[], Awaitable[T]], what: str) -> T:
     The call is made in here: a process that is killed before its first step leaves no coroutine
     behind that nobody awaited.
 
-    Raises CandidateFailed for whatever it raises, ``sys.exit`` and a cancellation of its own
-    included (its service has ended, the bench has not), but for what the port itself raised (lost
-    connections, failed syncs): a service that ends by those says so in the port's words.
+    Raises CandidateFailed for whatever it raises, ``sys.exit``, a KeyboardInterrupt and a
+    cancellation of its own included (its service has ended, the bench has not), but for what the
+    port itself raised (lost connections, failed syncs): a service that ends by those says so in
+    the port's words.
     """
     try:
         return await call()
@@ -88,4 +104,6 @@ async def told(call: Callable[[], Awaitable[T]], what: str) -> T:
     except ReplicatorError:
         raise
     except _ENDS as error:
+        if is_of_the_user(error):
+            raise
         raise as_failure(error, what) from error

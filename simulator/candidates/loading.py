@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from replicator.toml_keys import KeyProblem
 from simulator.candidates import guards
-from simulator.candidates.failure import place_in
+from simulator.candidates.failure import is_of_the_user, place_in
 
 _FORM: Final = 'Write "module:name" or "file.py:name"; a module beside the scenario is found, too.'
 
@@ -42,11 +42,11 @@ def absolute_reference(reference: str, directory: Path) -> str:
 def load(reference: str) -> Any:
     """The object that a reference names.  Raises KeyProblem, which says what is wrong and where."""
     module_name, _, name = reference.partition(":")
-    guards.install()
     try:
-        module = _of_file(Path(module_name)) if module_name.endswith(".py") else None
-        if module is None:
-            module = importlib.import_module(module_name)
+        with guards.importing():
+            module = _of_file(Path(module_name)) if module_name.endswith(".py") else None
+            if module is None:
+                module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name == module_name.partition(".")[0] or error.name == module_name:
             raise KeyProblem(
@@ -54,7 +54,9 @@ def load(reference: str) -> Any:
                 _FORM,
             ) from error
         raise _does_not_load(module_name, error) from error
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        if is_of_the_user(error):
+            raise
         raise _does_not_load(module_name, error) from error
     found = getattr(module, name, None)
     if found is None:

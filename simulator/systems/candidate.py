@@ -13,8 +13,8 @@ process that they were made in.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,6 +27,7 @@ from simulator.candidates.failure import CandidateFailed
 from simulator.counted_truth import CountedTruth
 from simulator.digest import image_digest
 from simulator.host import Host, World, run_offline
+from simulator.runtime import TimeStandsStill
 from simulator.systems.interface import Recovered, SystemReport
 from simulator.systems.two_machines import (
     HOME_DISK,
@@ -295,9 +296,21 @@ class CandidateSystem(OtherSystem):
         """Everything: where it keeps what is its own affair."""
         return "/", "/"
 
-    def watched(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def watched(self, in_time: bool = True) -> Iterator[None]:
         """Around the run: the candidate must not stand in the way of simulated time."""
-        return guards.watched(self.world.clock.now)
+        clock = self.world.clock
+
+        def go_on() -> None:
+            with suppress(TimeStandsStill):
+                clock.run_until(clock.now())
+
+        with guards.watched(clock.now, in_time):
+            try:
+                yield
+            except TimeStandsStill as endless:
+                place = guards.place_of_what_goes_on(go_on)
+                raise TimeStandsStill(endless.at_ns, place) from None
 
     def close(self) -> None:
         self.adapter.close()

@@ -214,8 +214,14 @@ class ProtectionSystem(Protocol):
     def other_replica(self, link: Link) -> OtherReplica:
         """The replica of another set, for a fault; ``link``: what the way to it is like."""
 
-    def watched(self) -> AbstractContextManager[None]:
-        """Around the run: guards that the system's software needs."""
+    def watched(self, in_time: bool = True) -> AbstractContextManager[None]:
+        """Around the run: guards that the system's software needs.
+
+        Arguments
+        ---------
+        in_time: whether simulated time goes on inside; around the whole of a run, its end
+            included, it need not.
+        """
 
     def close(self) -> None:
         """The run is over: give back what of the real machine was used."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -258,12 +260,32 @@ def test_a_copy_that_is_never_whole_counts(tmp_path: Path) -> None:
         ("__import__('subprocess').run(['true'])", "a process of this machine is not part of"),
         ("import os; os.fork() or os._exit(0)", "a process of this machine is not part of"),
         ("__import__('signal').signal(14, print)", "a signal handler is not part of"),
+        ("__import__('os')._exit(0)", "the end of the bench (os._exit) is not part of"),
+        ("from os import _exit; _exit(0)", "the end of the bench (os._exit) is not part of"),
+        ("__import__('os').abort()", "the end of the bench (os.abort) is not part of"),
+        ("import os; os.kill(os.getpid(), 15)", "a signal to a process of this machine is not"),
+        ("import os; os.killpg(0, 15)", "a signal to processes of this machine is not part of"),
+        ("import os; os.execv('/bin/true', ['true'])", "another program in place of the bench is"),
+        ("__import__('signal').raise_signal(2)", "a signal to the bench is not part of"),
+        (
+            "import signal, threading; signal.pthread_kill(threading.get_ident(), 15)",
+            "a signal to the bench is not part of",
+        ),
+        ("__import__('signal').alarm(0)", "a timer of this machine is not part of"),
+        ("__import__('signal').setitimer(0, 0)", "a timer of this machine is not part of"),
+        ("raise KeyboardInterrupt", "raised KeyboardInterrupt"),
+        (
+            "asyncio.create_task(interrupt())\n    await asyncio.sleep(1e6)",
+            "raised KeyboardInterrupt",
+        ),
     ],
 )
 def test_what_would_end_the_bench_or_lead_out_of_it_ends_the_process(
     tmp_path: Path, source: str, said: str
 ) -> None:
-    head = "async def leave(): raise SystemExit(0)"
+    head = (
+        "async def leave(): raise SystemExit(0)\nasync def interrupt(): raise KeyboardInterrupt\n"
+    )
     reason = reason_of(tmp_path, PROGRAM, program_with(source, head))
     assert said in reason
     assert f"{tmp_path}/mine.py:" in reason
@@ -288,6 +310,45 @@ def test_a_task_of_ones_own_over_the_port_cannot_end_the_bench_in_silence(tmp_pa
     )
     with pytest.raises(guards.CandidateFailed, match="raised SystemExit: 0"):
         outcome(tmp_path, PORT, head + class_with(source=source))
+    head = head.replace("sys.exit(0)", "raise KeyboardInterrupt")
+    (tmp_path / "next").mkdir()
+    with pytest.raises(guards.CandidateFailed, match="raised KeyboardInterrupt"):
+        outcome(tmp_path / "next", PORT, head + class_with(source=source))
+
+
+@pytest.mark.parametrize("leaving", ["__import__('os')._exit(0)", "raise KeyboardInterrupt"])
+def test_a_recovery_or_an_end_cannot_end_the_bench_in_silence(tmp_path: Path, leaving: str) -> None:
+    more = IDLE.format(name="recover", body=leaving)
+    result = outcome(tmp_path, f'{PORT}\njudged_from = "start"', class_with(more=more))
+    assert "recover() raised" in " ".join(result.reasons)
+    assert f"{tmp_path}/mine.py:" in " ".join(result.reasons)
+    (tmp_path / "next").mkdir()
+    late = program_with(f"try: await asyncio.sleep(1e6)\n    finally: {leaving}")
+    assert outcome(tmp_path / "next", PROGRAM, late).verdict is not Verdict.PASS
+
+
+def test_what_only_wakes_itself_is_told_with_its_place(tmp_path: Path) -> None:
+    head = "async def inner(): await asyncio.sleep(0)"
+    loop = "while True: await inner()"
+    reason = reason_of(tmp_path, PROGRAM, program_with(loop, head))
+    assert "tasks wake each other for ever: more than 200,000 events" in reason
+    assert reason.endswith(f"some of them of {tmp_path}/mine.py:2")
+    (tmp_path / "next").mkdir()
+    loop = "while True: await site_sleep(0)"
+    reason = reason_of(tmp_path / "next", PORT, class_with(source=loop))
+    assert reason.endswith(f"some of them of {tmp_path}/next/mine.py:4")
+
+
+def test_ctrl_c_in_a_candidates_code_ends_the_bench(tmp_path: Path) -> None:
+    busy = f"open('{tmp_path}/begun', 'w').close()\n    while True: pass"
+    path = scene_file(tmp_path, PROGRAM, program_with(busy))
+    command = [sys.executable, "-m", "simulator.cli", "run", str(path)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / "begun").exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors.splitlines()[-1:]) == (130, ["interrupted"])
 
 
 def test_the_bench_itself_may_do_what_its_candidates_may_not(tmp_path: Path) -> None:
@@ -316,6 +377,19 @@ def test_an_end_that_returned_is_named_where_nothing_converges(
 def test_a_module_that_leaves_when_it_is_imported_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadScenario, match="cannot be imported: SystemExit: 0"):
         scene(tmp_path, PORT, "import sys; sys.exit(0)\n" + class_with())
+    for number, (leaving, said) in enumerate(
+        (
+            ("raise KeyboardInterrupt", "cannot be imported: KeyboardInterrupt"),
+            ("import os; os._exit(0)", "RuntimeError: the end of the bench"),
+            ("import os; os.kill(os.getpid(), 9)", "RuntimeError: a signal to a process"),
+            ("import os; os.execv('/bin/true', ['true'])", "RuntimeError: another program"),
+        )
+    ):
+        place = tmp_path / str(number)
+        place.mkdir()
+        with pytest.raises(BadScenario, match=said) as refused:
+            scene(place, PORT, f"{leaving}\n{class_with()}")
+        assert f"({place}/mine.py:1)" in str(refused.value)
 
 
 @pytest.mark.parametrize(
