@@ -29,6 +29,8 @@ class ExitCode(IntEnum):
     NOT_YET = 75
     """Refused for now, by what may pass by itself: try again; nothing was changed."""
     INTERRUPTED = 130
+    TERMINATED = 143
+    """A campaign was stopped by SIGTERM."""
 
 
 class ReplicatorError(Exception):

@@ -68,7 +68,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 pass, 1 an invariant or objective is broken, 2 inconclusive, "
     "3 and 4 and 75 are those of the replicator, 64 wrong usage or bad input, 70 internal error, "
-    "130 interrupted.",
+    "130 interrupted, 143 a campaign ended by SIGTERM.",
 )
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -179,16 +183,39 @@ def campaign(
     console = Console(stderr=json == STANDARD_OUTPUT, highlight=False)
     busy = workers or (CLUSTER_WORKERS if scheduler else processors())
     try:
-        check_failures(kept, loaded)
-        if there_are is not None:
-            _say(console, f"all plans of up to {enumerate_} faults: {there_are:,}")
-        _run(console, key, kept, limits, _pool(busy, scheduler), busy)
-        reached = _tell(console, kept, required, json, junit)
-        _make_small(console, loaded, key, kept, failures)
-        code = _exit_code(kept, reached)
+        with _terminated_as_interrupted():
+            check_failures(kept, loaded)
+            if there_are is not None:
+                _say(console, f"all plans of up to {enumerate_} faults: {there_are:,}")
+            _run(console, key, kept, limits, _pool(busy, scheduler), busy)
+            reached = _tell(console, kept, required, json, junit)
+            _make_small(console, loaded, key, kept, failures)
+            code = _exit_code(kept, reached)
+    except _Terminated:
+        print("ended by SIGTERM", file=sys.stderr)
+        code = ExitCode.TERMINATED
     finally:
         kept.close()
     raise typer.Exit(code)
+
+
+class _Terminated(KeyboardInterrupt):
+    """A SIGTERM: what is to be done is the same as at Ctrl-C."""
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    def end(_number: int, _frame: object) -> NoReturn:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _required(names: list[str]) -> tuple[str, ...]:

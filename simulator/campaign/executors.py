@@ -21,6 +21,7 @@ from simulator.campaign.memory import memory_share_bytes
 
 MOST_TASKS_OF_A_WORKER: Final = 200
 """Then a process is replaced, so that nothing can pile up in it."""
+_PATIENCE_SECONDS: Final = 5.0
 
 
 def processors() -> int:
@@ -58,9 +59,25 @@ def process_pool(workers: int) -> Iterator[Executor]:
     try:
         yield pool
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in list((getattr(pool, "_processes", None) or {}).values()):
-            process.terminate()
+        _end(pool)
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """End the workers, whatever they are at, and wait for the thread that looks after them.
+
+    At the end of the program that thread must be gone: Python would wake it just while it closes
+    what it is woken by.
+    """
+    manager = getattr(pool, "_executor_manager_thread", None)
+    for process in list((getattr(pool, "_processes", None) or {}).values()):
+        process.kill()
+    if manager is not None:
+        manager.join(_PATIENCE_SECONDS)
+        if manager.is_alive():
+            # It waits for the rest of what a worker was sending when it was killed: now the pipe
+            # has no writer any more.
+            pool._result_queue._writer.close()  # type: ignore[attr-defined]
+    pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager

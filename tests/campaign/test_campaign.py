@@ -22,6 +22,7 @@ import pytest
 
 from replicator.errors import BadInput
 from replicator.toml_writer import toml_text
+from simulator.campaign import executors
 from simulator.campaign import job as job_module
 from simulator.campaign.campaign import Campaign, Limits, Progress, WorkersFailed
 from simulator.campaign.executors import process_pool
@@ -306,6 +307,33 @@ def test_a_worker_has_a_share_of_the_memory_and_no_more(tmp_path: Path) -> None:
         assert pool.submit(eval, "len(bytes(1 << 20))").result() == 1 << 20
         with pytest.raises(MemoryError):
             pool.submit(eval, "len(bytes(1 << 34))").result()
+
+
+@pytest.mark.parametrize("underway", [0, 1, 20])
+def test_a_pool_that_ends_leaves_neither_processes_nor_threads(underway: int) -> None:
+    """A thread that is left would be woken at the end of the program, while it ends itself."""
+    before = set(threading.enumerate())
+    began = time.monotonic()
+    with process_pool(2) as pool:
+        assert pool.submit(pow, 2, 3).result() == 8
+        left = [pool.submit(time.sleep, 600) for _ in range(underway)]
+    assert time.monotonic() - began < 60
+    assert set(threading.enumerate()) <= before
+    assert not children_of(os.getpid())
+    assert all(each.done() for each in left)
+
+
+def test_a_pool_ends_though_a_worker_died_while_it_sent_its_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(executors, "_PATIENCE_SECONDS", 0.2)
+    with process_pool(1) as pool:
+        pool.submit(pow, 2, 3).result()
+        # The head of a message of 1,000 bytes, which never come.
+        sending: Any = pool
+        os.write(sending._result_queue._writer.fileno(), (1000).to_bytes(4))
+        time.sleep(0.2)
+    assert not children_of(os.getpid())
 
 
 def test_a_file_of_results_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -129,7 +129,13 @@ def test_what_cannot_be_is_refused_before_anything_runs(
     assert not list(tmp_path.iterdir())
 
 
-def test_an_interrupted_campaign_keeps_what_was_done_and_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "ended by SIGTERM")],
+)
+def test_an_interrupted_campaign_keeps_what_was_done_and_goes_on(
+    tmp_path: Path, number: int, code: int, said: str
+) -> None:
     arguments = [str(SCENARIO), "--workers", "1"]
     with subprocess.Popen(
         [sys.executable, "-m", "simulator.cli", "campaign", *arguments, "--for", "2h"],
@@ -149,12 +155,14 @@ def test_an_interrupted_campaign_keeps_what_was_done_and_goes_on(tmp_path: Path)
                     results = Results(path)
                     done = len(results.numbers())
                     results.close()
-            run.send_signal(signal.SIGINT)
+            run.send_signal(number)
             _out, errors = run.communicate(timeout=30)
         finally:
             run.kill()
-    assert run.returncode == 130, errors
+    assert run.returncode == code, errors
     assert "--resume" in errors
+    assert said in errors.splitlines()
+    assert "Warning" not in errors and "ignored" not in errors
     kept = Results(path)
     before = kept.numbers()
     kept.close()
