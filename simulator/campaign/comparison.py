@@ -144,15 +144,21 @@ def compare_results(a: Results, b: Results, unpaired: bool = False) -> Compariso
     if not unpaired:
         _refuse_other_plans(a, b)
     first, second = a.frame().set_index("number"), b.frame().set_index("number")
-    if not unpaired:
-        common = first.index.intersection(second.index)
-        first, second = first.loc[common], second.loc[common]
     for results, frame in ((a, first), (b, second)):
         if frame.empty:
             raise BadInput(
                 "it has no plan to compare",
                 path=str(results.path),
-                remedy="Run more plans: the same command with --resume.",
+                remedy="Run plans: the same command with --resume.",
+            )
+    if not unpaired:
+        common = first.index.intersection(second.index)
+        first, second = first.loc[common], second.loc[common]
+        if first.empty:
+            raise BadInput(
+                f"it has no plan to compare with those of {a.path}: they have none in common",
+                path=str(b.path),
+                remedy="Run more plans of both: the same commands with --resume.",
             )
     paired = not unpaired
     values = {measure: _values(first, second, measure, paired) for measure in MEASURES}

@@ -142,8 +142,18 @@ def test_only_plans_that_both_ran_are_paired(tmp_path: Path) -> None:
     assert compared(a, b).plans == (2, 2)
     assert compared(a, b, unpaired=True).plans == (3, 3)
     c = written(tmp_path / "c.db", {9: 1.0})
-    with pytest.raises(BadInput, match="no plan to compare"):
+    with pytest.raises(BadInput, match="no plan to compare") as refused:
         compared(a, c)
+    assert refused.value.path == str(c) and f"with those of {a}" in str(refused.value)
+
+
+def test_a_file_without_plans_is_the_one_that_is_named(tmp_path: Path) -> None:
+    a, z = written(tmp_path / "a.db", [1.0]), written(tmp_path / "z.db", [])
+    for first, second in ((a, z), (z, a), (z, z)):
+        for unpaired in (False, True):
+            with pytest.raises(BadInput, match="no plan to compare") as refused:
+                compared(first, second, unpaired)
+            assert refused.value.path == str(z)
 
 
 @pytest.mark.parametrize(
