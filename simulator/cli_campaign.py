@@ -237,11 +237,20 @@ def _required(names: list[str]) -> tuple[str, ...]:
                 path=str(path),
                 remedy="Name a text file with one mark a line.",
             ) from error
-        for number, line in enumerate(lines, 1):
-            mark = line.partition("#")[0].strip()
-            if mark:
-                found += checked_marks([mark], f"{path}:{number}")
+        marks = {at: mark for at, line in enumerate(lines, 1) if (mark := _without_remark(line))}
+        if not marks:
+            raise BadInput(
+                "there is no mark in it: nothing would be demanded",
+                path=str(path),
+                remedy=f"Write one mark a line, or leave --require {name} out.",
+            )
+        for number, mark in marks.items():
+            found += checked_marks([mark], f"{path}:{number}")
     return tuple(dict.fromkeys(found))
+
+
+def _without_remark(line: str) -> str:
+    return line.partition("#")[0].strip()
 
 
 def _exit_code(results: Results, reached: bool) -> ExitCode:

@@ -287,3 +287,17 @@ def test_a_demanded_mark_that_is_never_reached_makes_a_campaign_inconclusive(
     wanted.write_text("reconnected\nnothing\n")
     refused = run(capsys, *arguments, "--resume", "--require", f"@{wanted}")
     assert refused.code == 64 and "marks.txt:2: there is no mark 'nothing'" in refused.errors
+
+
+@pytest.mark.parametrize("text", ["", "\n# reconnected\n  \n"])
+def test_a_file_without_a_mark_demands_nothing_and_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    wanted = tmp_path / "marks.txt"
+    wanted.write_text(text)
+    arguments = ("campaign", TINY, "--plans", 1, "--results", tmp_path / "r.db")
+    refused = run(capsys, *arguments, "--require", "reconnected", "--require", f"@{wanted}")
+    assert refused.code == 64
+    assert f"error: {wanted}: there is no mark in it" in refused.errors
+    assert "what to do: Write one mark a line" in refused.errors
+    assert not (tmp_path / "r.db").exists()
