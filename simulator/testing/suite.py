@@ -262,6 +262,12 @@ def _read_plan(path: Path, scenario: Scenario) -> FaultPlan:
         except BadInput as no_scenario:
             told = no_scenario if _looks_like_a_scenario(path) else no_plan
             raise told from None
+    if saved.recorded is None and saved.fault_seed is None and not saved.faults:
+        raise BadInput(
+            "this scenario has no faults, and nothing is recorded in it: it holds no plan",
+            path=str(path),
+            remedy="Name a fault plan, or a failure that a suite or a campaign has saved.",
+        )
     plan = plan_of(saved)
     remarks = wrong_with(plan, scenario)
     if remarks:

@@ -481,6 +481,15 @@ def test_wrong_options_are_usage_errors(
     assert "Traceback" not in done.stdout
 
 
+def test_a_scenario_without_a_plan_is_none_to_replay(place: Path, run_pytest: Suite) -> None:
+    place.joinpath("test_suite.py").write_text(FAILS_ON_OUTAGES)
+    done = run_pytest("--bench-plan", "small.toml")
+    assert done.returncode not in (0, 1), done.stdout
+    assert "it holds no plan" in done.stdout
+    assert "Name a fault plan, or a failure that" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
 def test_who_asks_too_late_is_told_what_to_do(place: Path, run_pytest: Suite) -> None:
     place.joinpath("test_suite.py").write_text(
         "def test_late(request):\n    request.getfixturevalue('bench_run')\n"
