@@ -120,8 +120,13 @@ class Reading:
 
 
 def read_toml_file(path: Path, grammar: Grammar) -> bytes:
-    """The bytes of a file that is to be TOML; raises the grammar's error."""
+    """The bytes of a file that is to be TOML; raises the grammar's error.
+
+    A pipe that has a name would be waited for until somebody writes to it.
+    """
     try:
+        if path.is_fifo() and not path.is_relative_to("/dev"):  # a shell's pipe has its writer
+            raise grammar.bad(str(path), "is a pipe, not a file", grammar.name_one)
         with path.open("rb") as file:
             return file.read(LARGEST_FILE_BYTES + 1)
     except (OSError, ValueError) as error:

@@ -14,13 +14,13 @@ from simulator.cli_options import (
     EnumerateOption,
     HarshOption,
     InstantsOption,
-    PlanSeedOption,
     ScenarioArgument,
     SetOption,
 )
 
 if TYPE_CHECKING:
     from simulator.campaign.job import Space
+    from simulator.campaign.results import Results
     from simulator.plans.budget import Budget
     from simulator.scenario import Scenario
 
@@ -118,7 +118,15 @@ def space_for(
 def draw(
     scenario: ScenarioArgument,
     number: Annotated[int, typer.Option(min=0, help="Of the plan, from 0 on.")],
-    seed: PlanSeedOption = 1,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=2**63 - 1,
+            help="Names the plans that are drawn; 1 by default.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path,
         typer.Option(metavar="FILE", help="FILE.toml or FILE.json; '-' is standard output."),
@@ -151,7 +159,14 @@ def draw(
     from simulator.scenario import load_scenario
 
     if output != STANDARD_OUTPUT:
+        if output.suffix.lower() not in (".toml", ".json"):
+            raise BadInput(
+                "the name of a plan's file ends with .toml or .json",
+                path=f"--output {output}",
+                remedy=f"Write for instance --output {output.with_suffix('.toml')}.",
+            )
         check_file_target(output, "--output")
+    loaded = load_scenario(scenario, list(set_ or [])).model_copy(update={"faults": ()})
     if results is not None:
         if enumerate_ is not None or budget is not None or harsh:
             raise BadInput(
@@ -160,12 +175,12 @@ def draw(
             )
         kept = Results(results)
         try:
+            _check_campaign(kept, loaded, scenario, seed)
             seed, space = kept.seed, kept.space(number)
         finally:
             kept.close()
-        load_scenario(scenario, list(set_ or []))
     else:
-        loaded = load_scenario(scenario, list(set_ or [])).model_copy(update={"faults": ()})
+        seed = 1 if seed is None else seed
         space = space_for(loaded, enumerate_, instants, load_budget(budget, loaded), harsh)
     most = plans_of(space)
     if most is not None and number >= most:
@@ -181,3 +196,24 @@ def draw(
     else:
         write_atomically(output, text, "--output")
         print(f"plan {number}: {output}")
+
+
+def _check_campaign(results: Results, scenario: Scenario, path: Path, seed: int | None) -> None:
+    """Raises BadInput for the results of another campaign than the one that is asked for."""
+    from replicator.toml_writer import toml_text
+    from simulator.scenario import parse_scenario
+
+    if seed is not None and seed != results.seed:
+        raise BadInput(
+            f"the campaign of {results.path} has seed {results.seed}",
+            path=f"--seed {seed}",
+            remedy="Leave --seed out: the results know it; or name those of another campaign.",
+        )
+    of_the_results = parse_scenario(results.key["scenario_text"], origin=str(results.path))
+    if toml_text(of_the_results) != toml_text(scenario):
+        raise BadInput(
+            f"it holds the results of another scenario than {path}",
+            path=str(results.path),
+            remedy="Name the scenario of that campaign, with the same --set; its text is in the "
+            "table 'campaign' of the file.",
+        )

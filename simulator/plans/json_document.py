@@ -22,11 +22,16 @@ _NO_NUMBER: Final = re.compile(r'"(?:\\.|[^"\\])*"|-?(?:NaN|Infinity|[0-9]{4301,
 _REMEDY: Final = "Correct the line: keys and texts stand in double quotes, commas between values."
 
 
-def looks_like_json(content: bytes | str) -> bool:
-    """Whether a text begins as a JSON object does, which no TOML file can."""
+def looks_like_json(content: bytes | str, origin: str = "") -> bool:
+    """Whether a text begins as a JSON object does, which no TOML file can.
+
+    A list may be the header of a table; in a file that is called ``.json`` it is none.
+    """
+    begins = ("{", "[") if origin.lower().endswith(".json") else ("{",)
     if isinstance(content, str):
-        return content.lstrip("\ufeff \t\r\n").startswith("{")
-    return content.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n").startswith(b"{")
+        return content.lstrip("\ufeff \t\r\n").startswith(begins)
+    text = content.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
+    return text.startswith(tuple(each.encode() for each in begins))
 
 
 class JsonReading(Reading):
@@ -51,7 +56,9 @@ class JsonReading(Reading):
         except ValueError as error:  # NaN, or a number of thousands of digits
             line = _line_of_no_number(self.text)
             raise grammar.bad(origin, f"not JSON: {error}", _REMEDY, line) from error
-        assert isinstance(document, dict)  # it begins with a brace
+        if not isinstance(document, dict):
+            message = "a list stands here, and the whole is to be one object, { ... }"
+            raise grammar.bad(origin, message, grammar.name_one, 1)
         return document
 
     def lines(self) -> dict[KeyPath, int]:

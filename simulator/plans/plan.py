@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from pydantic import field_validator
+
 from replicator.toml_document import Reading, read_toml_file
 from replicator.toml_errors import BadDocument, Grammar, Places, Remark
-from replicator.toml_keys import REQUIRED, Table, key
+from replicator.toml_keys import REQUIRED, KeyProblem, Table, key
 from replicator.toml_writer import toml_document, toml_text
 from simulator.plans.budget import Budget, remarks
 from simulator.plans.json_document import JsonReading, looks_like_json
@@ -29,6 +31,15 @@ class FaultPlan(Table):
     """A list of faults."""
 
     format: Literal[1] = key(None, "Version of this format.", REQUIRED)
+
+    @field_validator("format", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        # To Python true and 1.0 are 1.
+        if isinstance(value, bool | float):
+            raise KeyProblem("is no whole number", f"Write format = {PLAN_FORMAT}.")
+        return value
+
     name: str = key(None, "Short name.", "fault plan", min_length=1, max_length=100)
     seed: int = key(None, "Names what the faults leave open.", 1, ge=0, le=2**63 - 1)
     budget: Budget | None = key(None, "What the faults must stay within.", None)
@@ -75,7 +86,7 @@ def read_plan(content: bytes | str, scenario: Scenario, origin: str) -> tuple[Fa
         if plan.budget is not None:
             yield from remarks(plan.faults, plan.budget)
 
-    kind = JsonReading if looks_like_json(content) else Reading
+    kind = JsonReading if looks_like_json(content, origin) else Reading
     return kind(content, origin, GRAMMAR).validate(FaultPlan, against_the_scenario)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.plans.draw import draw_plan
+from simulator.campaign.job import plan_number
+from simulator.plans.draw import draw_plan, space_of
 from simulator.plans.json_document import locate_json
 from simulator.plans.plan import BadPlan, load_plan, parse_plan, plan_json, plan_json_schema
+from simulator.scenario import load_scenario
 from tests.campaign.commands import ROOT, TINY, run
 from tests.campaign.commands import SCENARIO as SCENARIO_FILE
 from tests.campaign.test_plans import SCENARIO, SPACE
@@ -146,6 +149,74 @@ def test_a_drawn_plan_is_run_as_the_campaign_runs_it(
     again = run(capsys, "draw", TINY, "--number", 2, "--results", database)
     if suffix == "toml":
         assert again.out == text
+
+
+def test_results_of_another_campaign_draw_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "r.db"
+    ended = run(capsys, "campaign", TINY, "--for", "0s", "--seed", 5, "--results", path)
+    assert ended.code == 2
+    drawn = run(capsys, "draw", TINY, "--number", 3, "--results", path)
+    assert drawn.out == run(capsys, "draw", TINY, "--number", 3, "--seed", 5).out
+    again = run(capsys, "draw", TINY, "--number", 3, "--seed", 5, "--results", path)
+    assert (again.code, again.out) == (0, drawn.out)
+    asked = ("--number", 3, "--results", path)
+    refused = run(capsys, "draw", TINY, "--seed", 4, *asked)
+    assert (refused.code, refused.out) == (64, "")
+    assert f"error: --seed 4: the campaign of {path} has seed 5" in refused.errors
+    for arguments in ((ROOT / "scenarios/campaign.toml",), (TINY, "--set", "link.rtt=99ms")):
+        refused = run(capsys, "draw", *arguments, *asked)
+        assert (refused.code, refused.out) == (64, "")
+        assert f"error: {path}: it holds the results of another scenario" in refused.errors
+        assert str(arguments[0]) in refused.errors and "what to do:" in refused.errors
+
+
+@pytest.mark.parametrize("name", ["d3.yaml", "d3", "d3.toml.txt"])
+def test_a_drawn_plan_is_toml_or_json_by_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    path = tmp_path / name
+    refused = run(capsys, "draw", TINY, "--number", 3, "--output", path)
+    assert refused.code == 64 and "ends with .toml or .json" in refused.errors
+    assert "what to do:" in refused.errors and not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("p.json", '{"format": true}', ":1: format: is no whole number"),
+        ("p.json", '{"format": 1.0}', ":1: format: is no whole number"),
+        ("p.toml", "format = true\n", ":1: format: is no whole number"),
+        ("p.json", '[[{"format": 1}]]', ":1: a list stands here"),
+        ("p.json", "[[", ":1: column 3: not JSON"),
+        ("p.toml", "[[", ":1: column 3: not TOML"),
+    ],
+)
+def test_what_is_no_plan_is_told_in_the_words_of_its_form(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str, said: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    refused = run(capsys, "check", TINY, "--plan", path)
+    assert refused.code == 64 and f"{path}{said}" in refused.errors
+    assert "what to do:" in refused.errors
+
+
+def test_a_pipe_with_a_name_is_not_waited_for_and_a_shell_s_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe = tmp_path / "plan.json"
+    os.mkfifo(pipe)
+    refused = run(capsys, "check", TINY, "--plan", pipe)
+    assert refused.code == 64 and f"{pipe}: is a pipe, not a file" in refused.errors
+    assert "what to do: Name a fault plan file" in refused.errors
+    reading, writing = os.pipe()
+    os.write(writing, plan_json(plan_number(1, 3, space_of(load_scenario(TINY)))).encode())
+    os.close(writing)
+    checked = run(capsys, "check", TINY, "--plan", f"/dev/fd/{reading}")
+    os.close(reading)
+    assert checked.code == 0, checked.errors
 
 
 def test_a_harsh_campaign_s_plan_is_drawn_again(
