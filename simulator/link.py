@@ -77,7 +77,15 @@ class Flow(Protocol):
 class _Chunk:
     """What a line sends just now."""
 
-    __slots__ = ("arrival_before_ns", "begun_ns", "end_ns", "flow", "is_overtaken", "size")
+    __slots__ = (
+        "arrival_before_ns",
+        "begun_ns",
+        "end_ns",
+        "flow",
+        "is_overtaken",
+        "marks_behind",
+        "size",
+    )
 
     def __init__(self, flow: Flow, size: int, begun_ns: int, end_ns: int) -> None:
         self.flow = flow
@@ -86,10 +94,13 @@ class _Chunk:
         self.end_ns = end_ns
         self.arrival_before_ns = flow.arrival_ns
         """Of what the flow had sent before."""
+        self.marks_behind = 0
+        """Resets of the flow that were sent meanwhile, and arrive with it."""
         self.is_overtaken = False
         """It goes on as another one, at another rate: when this one ends nothing happens."""
 
     def deliver(self) -> None:
+        """It has arrived, or a mark behind it."""
         if not self.is_overtaken:
             self.flow.deliver()
 
@@ -213,7 +224,10 @@ class Line:
         flow = chunk.flow
         flow.arrival_ns = chunk.arrival_before_ns
         flow.ready_ns = min(flow.ready_ns, end_ns)
-        self._begin(_Chunk(flow, max(1, round(left)), now, end_ns))
+        rest = _Chunk(flow, max(1, round(left)), now, end_ns)
+        self._begin(rest)
+        for _ in range(chunk.marks_behind):
+            self._send_mark_behind(rest)
 
     def _set_rate(self, rate_bytes_per_second: float) -> None:
         """The line's rate has changed: and with it a connection's pace and what a chunk holds."""
@@ -264,7 +278,14 @@ class Line:
 
     def send_mark(self, flow: Flow) -> None:
         """Carry an end or reset of a flow behind all that it has sent; costs no line time."""
-        self._send_off(flow, self.clock.now(), flow.deliver)
+        if self._chunk is not None and self._chunk.flow is flow:
+            self._send_mark_behind(self._chunk)
+        else:
+            self._send_off(flow, self.clock.now(), flow.deliver)
+
+    def _send_mark_behind(self, chunk: _Chunk) -> None:
+        chunk.marks_behind += 1
+        self._send_off(chunk.flow, self.clock.now(), chunk.deliver)
 
     def carry(self, fn: Callable[[], None]) -> None:
         """Carry a control message: call ``fn`` at the far end."""

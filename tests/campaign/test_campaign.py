@@ -313,14 +313,13 @@ def test_a_worker_has_a_share_of_the_memory_and_no_more(tmp_path: Path) -> None:
 def test_a_pool_that_ends_leaves_neither_processes_nor_threads(underway: int) -> None:
     """A thread that is left would be woken at the end of the program, while it ends itself."""
     before = set(threading.enumerate())
-    began = time.monotonic()
     with process_pool(2) as pool:
         assert pool.submit(pow, 2, 3).result() == 8
         left = [pool.submit(time.sleep, 600) for _ in range(underway)]
-    assert time.monotonic() - began < 60
     assert set(threading.enumerate()) <= before
     assert not children_of(os.getpid())
     assert all(each.done() for each in left)
+    assert all(each.cancelled() or each.exception() for each in left), "none was waited for"
 
 
 def test_a_pool_ends_though_a_worker_died_while_it_sent_its_result(

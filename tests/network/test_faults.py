@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -79,6 +79,34 @@ def test_a_line_that_hardly_carried_anything_is_free_when_it_is_fast_again(
     wire.run_to(10)
     assert (sink.data == data and sink.task.done) is hastens
     assert bool(sink.data) is hastens
+
+
+@pytest.mark.parametrize("resends", [True, False])
+def test_a_reset_behind_a_slow_chunk_comes_with_it(
+    resends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not resends:
+
+        def once(line: Line, chunk: Any) -> None:
+            line._send_off(chunk.flow, line.clock.now(), chunk.flow.deliver)
+
+        monkeypatch.setattr(Line, "_send_mark_behind", once)
+    wire = Wire(WAN)
+    client, server = wire.pair()
+    sink = Sink(wire, server)
+    wire.spawn("source", client.send(bytes(1_000)))
+    end = wire.link.override_bandwidth(1.0)
+    wire.run_to(1)
+    client.abort()
+    wire.run_to(2)
+    assert not sink.data
+    end()
+    wire.run_to(4)
+    assert sink.task.done is resends
+    assert len(sink.data) == (0 if resends else 1_000), "a reset takes what was not read"
+    if resends:
+        with pytest.raises(ConnectionLost, match="reset by the peer"):
+            sink.task.result()
 
 
 CHANGES = st.lists(
